@@ -1,0 +1,80 @@
+import type { Usage } from "./usage.ts";
+
+/** What the model door can be asked to do, by OpenTelemetry's `gen_ai.operation.name` where it has one. */
+export type Operation =
+  | "chat"
+  | "responses"
+  | "text_completion"
+  | "embeddings"
+  | "image_generation"
+  | "speech"
+  | "transcription"
+  | "moderation"
+  | "pass_through";
+
+/**
+ * Whether a request can cost money here. `metered`: its answer says what was used. `free`: reading,
+ * listing, deleting. `deferred`: it starts work whose cost appears elsewhere (batches, fine-tuning,
+ * video, realtime). `unknown`: a path we do not know.
+ */
+export type Billing = "metered" | "free" | "deferred" | "unknown";
+
+/**
+ * What a request could use, as far as its body bounds it. Every figure is an upper bound.
+ * `unbounded` names each part of the request that no figure here bounds (`hosted_tool:web_search`,
+ * `stored_context`, `file`, `background`, `service_tier:priority`); an empty list means the bound is sound.
+ */
+export type Demand = {
+  readonly inputBytes: number;
+  readonly images: number;
+  readonly audioInput: boolean;
+  readonly audioOutput: boolean;
+  /** Maximum output tokens of one choice as the client asked, or null when it did not say. */
+  readonly outputTokensMax: number | null;
+  readonly choices: number;
+  /** Known exactly before the call (characters of speech input, images asked for): reserved as it is. */
+  readonly fixed: Usage;
+  /** Whether the operation produces output tokens at all (embeddings and moderations do not). */
+  readonly producesTokens: boolean;
+  readonly unbounded: readonly string[];
+};
+
+/** The three effect classes of context carriers: see `http/context.ts`. */
+export type Context = {
+  /** The run named by the client, or null: then the attempt is its own run. */
+  readonly run: string | null;
+  readonly step: string | null;
+  readonly parentStep: string | null;
+  readonly operation: string | null;
+  readonly tool: string | null;
+  readonly customer: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+  /** `Tollgate-Max-Cost`: the most this one call may reserve, in pico-dollars. */
+  readonly costPicousdMax: bigint | null;
+  readonly dryRun: boolean;
+  readonly traceId: string | null;
+};
+
+/** What identifies the client library; recorded, never trusted for a decision about money. */
+export type ClientFacts = {
+  readonly userAgent: string;
+  readonly sdk: string | null;
+  readonly sdkRetryCount: number;
+  /** Codex retries other refusals than the rest: see `dialects/openai/phrase.ts`. */
+  readonly isCodex: boolean;
+};
+
+/** What the gate is asked. The three doors build the same one. */
+export type Intent = {
+  readonly door: "model" | "tool" | "step";
+  readonly operation: Operation;
+  readonly billing: Billing;
+  /** The model asked for (`fast`, `openai/gpt-5-mini`), or the method and path of a pass-through. */
+  readonly resource: string;
+  readonly demand: Demand;
+  readonly stream: boolean;
+  /** SHA-256 of the body, hex. */
+  readonly inputDigest: string;
+  readonly context: Context;
+  readonly client: ClientFacts;
+};

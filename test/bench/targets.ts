@@ -1,0 +1,260 @@
+/** What is measured: how each target is started, called, and asked afterwards whether it did its work. */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import postgres from "postgres";
+import { startPostgres } from "../support/postgres.ts";
+import { freePort, LOOPBACK, portOf, readyAt, startModule, startNode } from "./child.ts";
+
+export const TARGET_NAMES = ["direct", "raw", "tollgate", "portkey"] as const;
+export type TargetName = (typeof TARGET_NAMES)[number];
+
+export type Target = {
+  readonly name: TargetName;
+  readonly origin: string;
+  readonly path: string;
+  /** Names and values in turn. */
+  readonly headers: readonly string[];
+  readonly gatewayPid: number | null;
+  readonly databasePid: number | null;
+  /** The program's own version, for the report. */
+  readonly version: string | null;
+  /**
+   * Called when all is measured: throws when the target did less than it was measured for, and says
+   * what it did otherwise, for the report.
+   */
+  readonly evidence: () => Promise<Evidence>;
+};
+
+export type Evidence = Readonly<Record<string, unknown>> | null;
+
+/** Registers what must be ended, whatever happens; ended in the opposite order. */
+export type Defer = (end: () => Promise<void>) => void;
+
+const PATH = "/v1/chat/completions";
+const UPSTREAM_KEY = "sk-bench-upstream";
+const noEvidence = (): Promise<null> => Promise.resolve(null);
+
+export const startTarget = (
+  name: TargetName,
+  upstreamPort: number,
+  defer: Defer,
+): Promise<Target> => {
+  switch (name) {
+    case "direct":
+      return Promise.resolve(direct(upstreamPort));
+    case "raw":
+      return startRaw(upstreamPort, defer);
+    case "tollgate":
+      return startTollgate(upstreamPort, defer);
+    case "portkey":
+      return startPortkey(upstreamPort, defer);
+  }
+};
+
+const bearer = (key: string): readonly string[] => ["authorization", `Bearer ${key}`];
+
+const direct = (upstreamPort: number): Target => ({
+  name: "direct",
+  origin: `http://${LOOPBACK}:${upstreamPort}`,
+  path: PATH,
+  headers: bearer(UPSTREAM_KEY),
+  gatewayPid: null,
+  databasePid: null,
+  version: null,
+  evidence: noEvidence,
+});
+
+const startRaw = async (upstreamPort: number, defer: Defer): Promise<Target> => {
+  const child = startModule("./raw-proxy.ts", [`http://${LOOPBACK}:${upstreamPort}`]);
+  defer(child.stop);
+  return {
+    ...direct(await portOf(child)),
+    name: "raw",
+    gatewayPid: child.pid,
+    version: `node:http + undici ${await versionOf("undici")}`,
+  };
+};
+
+/** The version in the package.json of an installed package. */
+const versionOf = async (name: string): Promise<string> => {
+  const text = await readFile(join(packageRoot(name), "package.json"), "utf8");
+  return String((JSON.parse(text) as { version?: unknown }).version);
+};
+
+const packageRoot = (name: string): string =>
+  fileURLToPath(new URL(`../../node_modules/${name}`, import.meta.url));
+
+/** The published gateway as it comes: no guardrail, cache, retry, log or console. */
+const startPortkey = async (upstreamPort: number, defer: Defer): Promise<Target> => {
+  const port = await freePort();
+  const child = startNode(
+    [
+      "--import",
+      new URL("./loopback.ts", import.meta.url).href,
+      join(packageRoot("@portkey-ai/gateway"), "build", "start-server.js"),
+      `--port=${port}`,
+      "--headless",
+    ],
+    { NODE_ENV: "production" },
+  );
+  defer(child.stop);
+  const origin = `http://${LOOPBACK}:${port}`;
+  await readyAt(child, `${origin}/`);
+  return {
+    name: "portkey",
+    origin,
+    path: PATH,
+    headers: [
+      ...bearer(UPSTREAM_KEY),
+      "x-portkey-provider",
+      "openai",
+      "x-portkey-custom-host",
+      `http://${LOOPBACK}:${upstreamPort}/v1`,
+    ],
+    gatewayPid: child.pid,
+    databasePid: null,
+    version: `@portkey-ai/gateway ${await versionOf("@portkey-ai/gateway")}`,
+    evidence: noEvidence,
+  };
+};
+
+const ADMIN_KEY = "bench-admin-key-0123456789-0123456789-0123456789";
+const RUN = "bench";
+/** Limits that no run of the bench reaches: what is measured is the counting, not the refusing. */
+const BUDGET_USD = "1000000";
+const REQUESTS_QUOTA = "1000000000";
+
+/** Tollgate as an operator runs it, everything durable, on a PostgreSQL of its own with fsync on. */
+const startTollgate = async (upstreamPort: number, defer: Defer): Promise<Target> => {
+  const cluster = await startPostgres();
+  defer(cluster.stop);
+  const { host, port: databasePort, user } = cluster.address;
+  const databaseUrl = `postgres://${user}@${host}:${databasePort}/postgres`;
+  const database = await aboutPostgres(databaseUrl);
+  const home = await mkdtemp(join(tmpdir(), "tollgate-bench-"));
+  defer(() => rm(home, { recursive: true, force: true }));
+  const config = join(home, "tollgate.yaml");
+  await writeFile(config, configOf(upstreamPort));
+  const port = await freePort();
+  const entry = fileURLToPath(new URL("../../src/entry/node.ts", import.meta.url));
+  const child = startNode([entry], {
+    HOST: LOOPBACK,
+    PORT: String(port),
+    DATABASE_URL: databaseUrl,
+    TOLLGATE_ADMIN_KEY: ADMIN_KEY,
+    TOLLGATE_CONFIG: config,
+    TOLLGATE_DATA: home,
+    LOG_LEVEL: "warn",
+  });
+  defer(child.stop);
+  const origin = `http://${LOOPBACK}:${port}`;
+  await readyAt(child, `${origin}/readyz`);
+  const { tenant, key } = await provision(origin);
+  return {
+    name: "tollgate",
+    origin,
+    path: PATH,
+    headers: [...bearer(key), "tollgate-run", RUN],
+    gatewayPid: child.pid,
+    databasePid: database.pid,
+    version: `PostgreSQL ${database.version}, ${database.durability}`,
+    evidence: () => tollgateEvidence(origin, tenant),
+  };
+};
+
+const configOf = (upstreamPort: number): string =>
+  [
+    "upstreams:",
+    "  - name: openai",
+    "    kind: openai",
+    `    base_url: http://${LOOPBACK}:${upstreamPort}/v1`,
+    `    api_key: ${UPSTREAM_KEY}`,
+    '    models: ["*"]',
+    "",
+  ].join("\n");
+
+/** The postmaster's process id (each backend is a child of it), and what a report must say of it. */
+const aboutPostgres = async (
+  url: string,
+): Promise<{ pid: number; version: string; durability: string }> => {
+  const sql = postgres(url, { max: 1 });
+  try {
+    const setting = async (name: string): Promise<string> => {
+      const rows = await sql`select current_setting(${name}) as value`;
+      return String(rows[0]?.["value"]);
+    };
+    const pidFile = join(await setting("data_directory"), "postmaster.pid");
+    const [line = ""] = (await readFile(pidFile, "utf8")).split("\n");
+    const durability = `fsync ${await setting("fsync")}, synchronous_commit ${await setting("synchronous_commit")}`;
+    return { pid: Number(line), version: await setting("server_version"), durability };
+  } finally {
+    await sql.end();
+  }
+};
+
+const api = async (
+  origin: string,
+  method: "GET" | "POST" | "PUT",
+  path: string,
+  body?: Readonly<Record<string, unknown>>,
+): Promise<unknown> => {
+  const response = await fetch(`${origin}/api${path}`, {
+    method,
+    headers: { authorization: `Bearer ${ADMIN_KEY}`, "content-type": "application/json" },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    signal: AbortSignal.timeout(10_000),
+  });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${method} /api${path}: ${response.status} ${text}`);
+  return JSON.parse(text);
+};
+
+const textMember = (value: unknown, name: string): string => {
+  const member = (value as Readonly<Record<string, unknown>>)[name];
+  if (typeof member !== "string") throw new Error(`no ${name} in ${JSON.stringify(value)}`);
+  return member;
+};
+
+/** A tenant with a money budget and a requests quota, a run with a budget, a key that may only call. */
+const provision = async (origin: string): Promise<{ tenant: string; key: string }> => {
+  const tenant = textMember(await api(origin, "POST", "/tenants", { name: "bench" }), "id");
+  const made = await api(origin, "POST", "/keys", { tenant, name: "bench", scopes: ["invoke"] });
+  const scope = { kind: "tenant" };
+  const budget = { tenant, scope, unit: "usd", window: "none", limit: BUDGET_USD };
+  await api(origin, "POST", "/limits", budget);
+  const quota = { tenant, scope, unit: "requests", window: "day", limit: REQUESTS_QUOTA };
+  await api(origin, "POST", "/limits", quota);
+  await api(origin, "PUT", `/runs/${RUN}`, { tenant, budget_usd: BUDGET_USD });
+  return { tenant, key: textMember(made, "key") };
+};
+
+/** Every limit must have counted, or what was measured was not the gate with everything on. */
+const tollgateEvidence = async (origin: string, tenant: string): Promise<Evidence> => {
+  const answer = await api(origin, "GET", `/limits?tenant=${encodeURIComponent(tenant)}`);
+  const limits = Array.isArray(answer) ? answer : (answer as { data?: unknown }).data;
+  if (!Array.isArray(limits) || limits.length === 0) {
+    throw new Error(`no limits in ${JSON.stringify(answer)}`);
+  }
+  for (const limit of limits as Readonly<Record<string, unknown>>[]) {
+    if (!(Number(limit["committed"]) > 0)) {
+      throw new Error(`a limit on the path counted nothing: ${JSON.stringify(limit)}`);
+    }
+  }
+  return { limits };
+};
+
+export const startUpstream = async (defer: Defer): Promise<{ port: number; pid: number }> => {
+  const child = startModule("./mock-upstream.ts", []);
+  defer(child.stop);
+  return { port: await portOf(child), pid: child.pid };
+};
+
+/** Calls that the mock upstream answered so far. */
+export const servedBy = async (upstreamPort: number): Promise<number> => {
+  const response = await fetch(`http://${LOOPBACK}:${upstreamPort}/served`);
+  const told = (await response.json()) as { served?: unknown };
+  if (typeof told.served !== "number") throw new Error("the upstream did not say what it served");
+  return told.served;
+};

@@ -87,6 +87,7 @@ describe("what a client sees of a script", () => {
     expect(await see(script)).toEqual(expected);
     await upstream.quiet();
     expect(upstream.journal.map((exchange) => exchange.ended)).toEqual([ended]);
+    expect(upstream.connections()).toBe(1);
   });
 
   test("headers and frames are held until their gates open", async () => {
@@ -136,7 +137,6 @@ describe("the journal", () => {
     });
     expect(Buffer.from(exchange?.body ?? []).toString()).toBe('{"model":"m","n":9007199254740993}');
     expect(exchange?.rawHeaders).toContain("X-Mixed-Case");
-    expect(upstream.connections()).toBe(1);
   });
 
   test("bills to the pico-dollar, by amount or by what was delivered", async () => {

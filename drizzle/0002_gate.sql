@@ -1,0 +1,456 @@
+-- The gate's two statements, and what guards the ledger.
+--
+-- tollgate_post   admits a batch: checks and reserves every meter on each ask's path, all or none, and
+--                 inserts the decisions. One call, one commit, before the first upstream byte.
+-- tollgate_settle ends a batch: reservations become settlements, once each, in any order.
+--
+-- Lock order, the same in both: runs, then meters by meter_id, then reservations. Two batches can
+-- therefore wait for each other but never in a circle.
+
+alter table meters set (fillfactor = 50);
+--> statement-breakpoint
+alter table reservations set (fillfactor = 70);
+--> statement-breakpoint
+
+-- The ledger is insert-only, whoever asks.
+create function tollgate_insert_only() returns trigger
+language plpgsql
+as $$
+begin
+  raise exception 'table % is part of the ledger: rows are inserted, never changed or removed', tg_table_name
+    using errcode = 'restrict_violation';
+end $$;
+--> statement-breakpoint
+create trigger decisions_insert_only before update or delete on decisions
+  for each row execute function tollgate_insert_only();
+--> statement-breakpoint
+create trigger settlements_insert_only before update or delete on settlements
+  for each row execute function tollgate_insert_only();
+--> statement-breakpoint
+create trigger events_insert_only before update or delete on events
+  for each row execute function tollgate_insert_only();
+--> statement-breakpoint
+create trigger prices_insert_only before update or delete on prices
+  for each row execute function tollgate_insert_only();
+--> statement-breakpoint
+create trigger decisions_never_truncated before truncate on decisions
+  for each statement execute function tollgate_insert_only();
+--> statement-breakpoint
+create trigger settlements_never_truncated before truncate on settlements
+  for each statement execute function tollgate_insert_only();
+--> statement-breakpoint
+create trigger events_never_truncated before truncate on events
+  for each statement execute function tollgate_insert_only();
+--> statement-breakpoint
+
+-- When the window that holds `at` began. 'none' is one window for ever.
+create function tollgate_window_start(window_kind text, at timestamptz, time_zone text) returns timestamptz
+language sql stable parallel safe
+as $$
+  select case when window_kind = 'none' then timestamptz 'epoch'
+              else date_trunc(window_kind, at, time_zone) end
+$$;
+--> statement-breakpoint
+
+-- When it ends: null for one that never does. Calendar windows end at the next local boundary, so a day
+-- of 23 or 25 hours ends when it ends; a minute or an hour is that long.
+create function tollgate_window_end(window_kind text, at timestamptz, time_zone text) returns timestamptz
+language sql stable parallel safe
+as $$
+  select case
+    when window_kind = 'none' then null
+    when window_kind in ('minute', 'hour') then
+      date_trunc(window_kind, at, time_zone) + ('1 ' || window_kind)::interval
+    else (date_trunc(window_kind, at at time zone time_zone) + ('1 ' || window_kind)::interval)
+      at time zone time_zone
+  end
+$$;
+--> statement-breakpoint
+
+-- Arguments are array literals as text, one element per ask; `records` is one JSON document per line.
+-- `refs_*` name the limits on each ask's path that the replica's snapshot knows, by the ask's number;
+-- limits of runs are found here, for runs are too many to be in a snapshot. What a limit allows is read
+-- here too: a replica with an older snapshot cannot admit by an older number.
+--
+-- Outcomes: 'allow' and 'block' are recorded. 'again' writes nothing: the ask was not final and either
+-- lacked room only because of reservations in flight, or met a meter that allows clamping.
+create function tollgate_post(
+  replica text,
+  attempt_ids text, tenant_ids text, key_ids text, run_ids text, run_named text, step_ids text,
+  doors text, operations text, resources text, upstreams text, models text,
+  judged_reasons text, costs text, tokens text, price_versions text, finals text, deadlines_ms text,
+  records text,
+  refs_ask text, refs_limit text, refs_subject text
+) returns table (
+  ask int, outcome text, reason text, attempt int, decided_at timestamptz, meters text
+)
+language plpgsql
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := tollgate_now();
+  a_attempt text[] := attempt_ids::text[];
+  a_tenant text[] := tenant_ids::text[];
+  a_key text[] := key_ids::text[];
+  a_run text[] := run_ids::text[];
+  a_named boolean[] := run_named::boolean[];
+  a_step text[] := step_ids::text[];
+  a_reason text[] := judged_reasons::text[];
+  a_cost numeric[] := costs::numeric[];
+  a_tokens bigint[] := tokens::bigint[];
+  a_final boolean[] := finals::boolean[];
+  a_outcome text[] := array_fill('allow'::text, array[cardinality(attempt_ids::text[])]);
+  a_attempt_no int[] := array_fill(1, array[cardinality(attempt_ids::text[])]);
+  n constant int := cardinality(attempt_ids::text[]);
+
+  -- The path: one element per (ask, meter), ordered by ask, then by the precedence of its refusal.
+  p_ask int[]; p_limit text[]; p_subject text[]; p_start timestamptz[]; p_end timestamptz[];
+  p_tenant text[]; p_scope text[]; p_unit text[]; p_window text[]; p_mode text[]; p_exceed text[];
+  p_amount numeric[]; p_meter bigint[]; p_slot int[];
+  p_committed numeric[]; p_reserved numeric[]; p_asked numeric[];
+  p_len int;
+
+  -- The locked meters: one element per meter, ordered by id.
+  m_id bigint[]; m_tenant text[]; m_committed numeric[]; m_reserved numeric[]; m_before numeric[];
+
+  k int; i int; j int; first int; s int; x int; asked numeric; exhausted int; contended int;
+begin
+  -- Runs seen for the first time; in order, so that two batches cannot wait in a circle.
+  if true = any(a_named) then
+    insert into runs (tenant_id, run_id, created_by, created_at)
+      select distinct on (t, r) t, r, key, v_now
+      from unnest(a_tenant, a_run, a_named, a_key) as u(t, r, named, key)
+      where named order by t, r
+      on conflict do nothing;
+
+    -- A run that was stopped admits nothing more, nor do the runs below it.
+    for k, j in
+      select u.ord, max(case above.state when 'closed' then 2 when 'stopping' then 1 end)
+      from unnest(a_tenant, a_run, a_named) with ordinality as u(t, r, named, ord)
+      join runs on runs.tenant_id = u.t and runs.run_id = u.r
+      join runs above on above.tenant_id = u.t and above.run_id = any ((runs.ancestors || runs.run_id) collate "C")
+      where u.named and above.state <> 'open'
+      group by u.ord
+    loop
+      a_reason[k] := case j when 2 then 'run_closed' else 'run_stopped' end;
+    end loop;
+  end if;
+
+  -- Attempts of a named step are numbered by the gate.
+  if exists (select from unnest(a_step) as u(step) where step is not null) then
+    for k, j in
+      select u.ord, 1 + count(d.attempt_id)
+      from unnest(a_tenant, a_run, a_step) with ordinality as u(t, r, step, ord)
+      left join decisions d
+        on d.tenant_id = u.t and d.run_id = u.r and d.step_id = u.step and d.verdict = 'allow'
+      where u.step is not null
+      group by u.ord
+    loop
+      a_attempt_no[k] := j;
+    end loop;
+  end if;
+
+  select array_agg(q.n order by q.n, q.rank, q.limit_id, q.subject),
+         array_agg(q.tenant_id order by q.n, q.rank, q.limit_id, q.subject),
+         array_agg(q.limit_id order by q.n, q.rank, q.limit_id, q.subject),
+         array_agg(q.subject order by q.n, q.rank, q.limit_id, q.subject),
+         array_agg(q.scope_kind order by q.n, q.rank, q.limit_id, q.subject),
+         array_agg(q.unit order by q.n, q.rank, q.limit_id, q.subject),
+         array_agg(q.window_kind order by q.n, q.rank, q.limit_id, q.subject),
+         array_agg(q.mode order by q.n, q.rank, q.limit_id, q.subject),
+         array_agg(q.on_exceed order by q.n, q.rank, q.limit_id, q.subject),
+         array_agg(q.amount order by q.n, q.rank, q.limit_id, q.subject),
+         array_agg(q.window_start order by q.n, q.rank, q.limit_id, q.subject),
+         array_agg(q.window_end order by q.n, q.rank, q.limit_id, q.subject)
+    into p_ask, p_tenant, p_limit, p_subject, p_scope, p_unit, p_window, p_mode, p_exceed, p_amount,
+         p_start, p_end
+  from (
+    select path.n, l.tenant_id, l.limit_id, path.subject, l.scope_kind, l.unit, l.window_kind, l.mode,
+           l.on_exceed, l.amount,
+           tollgate_window_start(l.window_kind, v_now, l.time_zone) as window_start,
+           tollgate_window_end(l.window_kind, v_now, l.time_zone) as window_end,
+           case when l.unit = 'usd' and l.scope_kind in ('run', 'each_run') then 1
+                when l.unit = 'usd' then 2
+                when l.unit = 'in_flight' then 4
+                else 3 end as rank
+    from (
+      select r.n, a_tenant[r.n] as tenant_id, r.limit_id, r.subject
+      from unnest(refs_ask::int[], refs_limit::text[], refs_subject::text[]) as r(n, limit_id, subject)
+      union all
+      select u.ord::int, u.t, l.limit_id, l.scope_id
+      from unnest(a_tenant, a_run, a_named) with ordinality as u(t, r, named, ord)
+      join runs on runs.tenant_id = u.t and runs.run_id = u.r
+      join limits l on l.tenant_id = u.t and l.scope_kind = 'run'
+        and l.scope_id = any ((runs.ancestors || runs.run_id) collate "C")
+      where u.named
+    ) as path
+    join limits l on l.tenant_id = path.tenant_id and l.limit_id = path.limit_id
+    where l.removed_at is null
+  ) as q;
+  p_len := coalesce(cardinality(p_ask), 0);
+
+  if p_len > 0 then
+    insert into meters (tenant_id, limit_id, subject, window_start)
+      select distinct p.tenant_id, p.limit_id, p.subject, p.window_start
+      from unnest(p_tenant, p_limit, p_subject, p_start) as p(tenant_id, limit_id, subject, window_start)
+      where not exists (
+        select from meters m
+        where m.tenant_id = p.tenant_id and m.limit_id = p.limit_id
+          and m.subject = p.subject and m.window_start = p.window_start)
+      order by 1, 2, 3, 4
+      on conflict do nothing;
+
+    select array_agg(m.meter_id order by p.ord) into p_meter
+    from unnest(p_tenant, p_limit, p_subject, p_start)
+      with ordinality as p(tenant_id, limit_id, subject, window_start, ord)
+    join meters m on m.tenant_id = p.tenant_id and m.limit_id = p.limit_id
+      and m.subject = p.subject and m.window_start = p.window_start;
+
+    select array_agg(l.meter_id), array_agg(l.tenant_id), array_agg(l.committed), array_agg(l.reserved)
+      into m_id, m_tenant, m_committed, m_reserved
+    from (
+      select m.meter_id, m.tenant_id, m.committed, m.reserved
+      from meters m
+      join (select distinct t, id from unnest(p_tenant, p_meter) as d(t, id)) as d
+        on m.tenant_id = d.t and m.meter_id = d.id
+      order by m.meter_id
+      for update of m
+    ) as l;
+    m_before := m_reserved;
+
+    select array_agg(l.slot order by p.ord) into p_slot
+    from unnest(p_meter) with ordinality as p(id, ord)
+    join unnest(m_id) with ordinality as l(id, slot) on l.id = p.id;
+
+    p_committed := array_fill(0::numeric, array[p_len]);
+    p_reserved := p_committed;
+    p_asked := p_committed;
+  end if;
+
+  -- In the order of arrival. After the locks above nothing here can change under our hands.
+  i := 1;
+  for k in 1..n loop
+    first := i;
+    exhausted := null;
+    contended := null;
+    while i <= p_len and p_ask[i] = k loop
+      s := p_slot[i];
+      asked := case p_unit[i] when 'usd' then coalesce(a_cost[k], 0)
+                              when 'tokens' then a_tokens[k] else 1 end;
+      p_committed[i] := m_committed[s];
+      p_reserved[i] := m_reserved[s];
+      p_asked[i] := asked;
+      if p_mode[i] = 'enforce' and m_committed[s] + m_reserved[s] + asked > p_amount[i] then
+        if m_committed[s] + asked > p_amount[i] then
+          exhausted := coalesce(exhausted, i);
+        else
+          contended := coalesce(contended, i);
+        end if;
+      end if;
+      i := i + 1;
+    end loop;
+
+    if a_reason[k] is not null then
+      a_outcome[k] := 'block';
+    elsif exhausted is not null then
+      if not a_final[k] and p_exceed[exhausted] = 'clamp' then
+        a_outcome[k] := 'again';
+      else
+        a_outcome[k] := 'block';
+      end if;
+      a_reason[k] := case
+        when p_unit[exhausted] = 'usd' and p_scope[exhausted] in ('run', 'each_run')
+          then 'run_budget_exceeded'
+        when p_unit[exhausted] = 'usd' then 'budget_exceeded'
+        when p_unit[exhausted] = 'in_flight' then 'concurrency_exceeded'
+        else 'quota_exceeded' end;
+    elsif contended is not null then
+      a_outcome[k] := case when a_final[k] then 'block' else 'again' end;
+      a_reason[k] := case when p_unit[contended] = 'in_flight' then 'concurrency_exceeded'
+                          else 'budget_contended' end;
+    else
+      for j in first..i - 1 loop
+        s := p_slot[j];
+        m_reserved[s] := m_reserved[s] + p_asked[j];
+      end loop;
+    end if;
+  end loop;
+
+  if p_len > 0 then
+    update meters m set reserved = l.reserved
+    from unnest(m_tenant, m_id, m_reserved, m_before) as l(tenant_id, meter_id, reserved, was)
+    where m.tenant_id = l.tenant_id and m.meter_id = l.meter_id and l.reserved <> l.was;
+  end if;
+
+  insert into reservations (tenant_id, attempt_id, replica_id, meter_ids, meter_units, amounts,
+                            cost_picousd, tokens, deadline_at)
+  select u.t, u.attempt, replica,
+         coalesce(p.ids, '{}'), coalesce(p.units, '{}'), coalesce(p.amounts, '{}'),
+         u.cost, u.tokens, v_now + u.deadline * interval '1 millisecond'
+  from unnest(a_tenant, a_attempt, a_cost, a_tokens, deadlines_ms::bigint[], a_outcome)
+    with ordinality as u(t, attempt, cost, tokens, deadline, outcome, ord)
+  left join (
+    select d.n, array_agg(d.id) as ids, array_agg(d.unit) as units, array_agg(d.asked) as amounts
+    from unnest(p_ask, p_meter, p_unit, p_asked) as d(n, id, unit, asked)
+    group by d.n
+  ) as p on p.n = u.ord
+  where u.outcome = 'allow';
+
+  return query
+  with judged as (
+    select u.ord::int as n, u.*, coalesce(p.meters, '[]') as meters
+    from unnest(a_tenant, a_attempt, a_key, a_run, a_step, a_attempt_no, doors::text[],
+                operations::text[], resources::text[], upstreams::text[], models::text[], a_outcome,
+                a_reason, a_cost, price_versions::text[], string_to_array(records, E'\n'))
+      with ordinality as u(tenant, attempt_id, key, run, step, attempt, door, operation, resource,
+                           upstream, model, outcome, reason, cost, price, record, ord)
+    left join (
+      select d.n, '[' || string_agg(
+        '{"limit_id":"' || d.limit_id || '","scope":"' || d.scope || '","subject":'
+        || to_json(d.subject)::text || ',"unit":"' || d.unit || '","window":"' || d.win
+        || '","mode":"' || d.mode || '","on_exceed":"' || d.exceed || '","limit":"' || d.amount
+        || '","committed":"' || d.committed || '","reserved":"' || d.reserved || '","asked":"' || d.asked
+        || '","resets_at":' || coalesce(to_json(d.ends)::text, 'null') || '}', ',' order by d.ord)
+        || ']' as meters
+      from unnest(p_ask, p_limit, p_scope, p_subject, p_unit, p_window, p_mode, p_exceed, p_amount,
+                  p_committed, p_reserved, p_asked, p_end)
+        with ordinality as d(n, limit_id, scope, subject, unit, win, mode, exceed, amount, committed,
+                             reserved, asked, ends, ord)
+      group by d.n
+    ) as p on p.n = u.ord
+  ), recorded as (
+    insert into decisions (tenant_id, attempt_id, key_id, run_id, step_id, attempt, door, operation,
+                           resource, upstream, model, verdict, reason, decided_at, estimate_picousd,
+                           price_version, meters, record)
+    select tenant, attempt_id, key, run, step, attempt, door, operation, resource, upstream, model,
+           outcome, reason, v_now, cost, price, meters::json, record::json
+    from judged where outcome <> 'again'
+  )
+  select judged.n, judged.outcome, judged.reason, judged.attempt, v_now, judged.meters from judged;
+end $$;
+--> statement-breakpoint
+
+-- Arguments as above; `usages` and `records` are one JSON document per line.
+-- An attempt whose reservation is gone and whose settlement was presumed is corrected, once, by the
+-- difference; any other repeat changes nothing. 'settled' | 'corrected' | 'repeated' | 'missing'.
+create function tollgate_settle(
+  tenant_ids text, attempt_ids text, endings text, bases text, costs text, tokens text, requests text,
+  price_versions text, usages text, records text
+) returns table (ask int, outcome text, overage numeric)
+language plpgsql
+as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := tollgate_now();
+  a_tenant text[] := tenant_ids::text[];
+  a_attempt text[] := attempt_ids::text[];
+begin
+  -- Meters first, by id: the order of tollgate_post.
+  perform from (
+    select m.meter_id
+    from meters m
+    where (m.tenant_id, m.meter_id) in (
+      select r.tenant_id, unnest(r.meter_ids)
+      from unnest(a_tenant, a_attempt) as u(t, a)
+      join reservations r on r.tenant_id = u.t and r.attempt_id = u.a
+      union
+      select s.tenant_id, unnest(s.meter_ids)
+      from unnest(a_tenant, a_attempt) as u(t, a)
+      join settlements s on s.tenant_id = u.t and s.attempt_id = u.a and s.basis = 'presumed')
+    order by m.meter_id
+    for update
+  ) as locked;
+
+  return query
+  with asked as (
+    select distinct on (u.t, u.a) u.*
+    from unnest(a_tenant, a_attempt, endings::text[], bases::text[], costs::numeric[],
+                tokens::bigint[], requests::bigint[], price_versions::text[],
+                string_to_array(usages, E'\n'), string_to_array(records, E'\n'))
+      with ordinality as u(t, a, ending, basis, cost, tokens, requests, price, usage, record, n)
+    order by u.t, u.a, u.n
+  ), taken as (
+    delete from reservations r using asked
+    where r.tenant_id = asked.t and r.attempt_id = asked.a
+    returning r.*
+  ), corrected as (
+    -- The presumption that this is evidence about: no reservation was left to take.
+    select s.*, asked.n
+    from asked
+    join settlements s on s.tenant_id = asked.t and s.attempt_id = asked.a and s.line = 0
+    where s.basis = 'presumed' and asked.basis <> 'presumed'
+      and not exists (select from taken where taken.tenant_id = asked.t and taken.attempt_id = asked.a)
+      and not exists (select from settlements c
+                      where c.tenant_id = asked.t and c.attempt_id = asked.a and c.line = 1)
+  ), written as (
+    insert into settlements (tenant_id, attempt_id, line, ending, basis, cost_picousd,
+                             reserved_picousd, overage_picousd, tokens, price_version, usage, record,
+                             meter_ids, meter_units, settled_at)
+    select asked.t, asked.a, 0, asked.ending, asked.basis, asked.cost, taken.cost_picousd,
+           greatest(0, coalesce(asked.cost - taken.cost_picousd, 0)), asked.tokens, asked.price,
+           asked.usage::json, asked.record::json, taken.meter_ids, taken.meter_units, v_now
+    from asked join taken on taken.tenant_id = asked.t and taken.attempt_id = asked.a
+    union all
+    select asked.t, asked.a, 1, asked.ending, asked.basis,
+           asked.cost - corrected.cost_picousd, corrected.reserved_picousd,
+           greatest(0, coalesce(asked.cost - corrected.reserved_picousd, 0)),
+           asked.tokens - corrected.tokens, asked.price, asked.usage::json, asked.record::json,
+           corrected.meter_ids, corrected.meter_units, v_now
+    from asked join corrected on corrected.tenant_id = asked.t and corrected.attempt_id = asked.a
+    on conflict do nothing
+    returning tenant_id, attempt_id, line, overage_picousd
+  ), moved as (
+    select taken.tenant_id, d.meter_id, d.amount as released,
+           case d.unit when 'usd' then coalesce(asked.cost, 0) when 'tokens' then asked.tokens
+                       when 'requests' then asked.requests else 0 end as committed
+    from taken
+    join asked on taken.tenant_id = asked.t and taken.attempt_id = asked.a
+    cross join unnest(taken.meter_ids, taken.meter_units, taken.amounts) as d(meter_id, unit, amount)
+    union all
+    select corrected.tenant_id, d.meter_id, 0,
+           case d.unit when 'usd' then coalesce(asked.cost - corrected.cost_picousd, 0)
+                       when 'tokens' then asked.tokens - corrected.tokens
+                       when 'requests' then asked.requests - 1 else 0 end
+    from corrected
+    join asked on corrected.tenant_id = asked.t and corrected.attempt_id = asked.a
+    cross join unnest(corrected.meter_ids, corrected.meter_units) as d(meter_id, unit)
+  ), applied as (
+    update meters m
+    set committed = m.committed + sums.committed, reserved = m.reserved - sums.released
+    from (select tenant_id, meter_id, sum(committed) as committed, sum(released) as released
+          from moved group by tenant_id, meter_id) as sums
+    where m.tenant_id = sums.tenant_id and m.meter_id = sums.meter_id
+  )
+  select asked.n::int,
+         case when written.line = 0 then 'settled' when written.line = 1 then 'corrected'
+              when exists (select from settlements s
+                           where s.tenant_id = asked.t and s.attempt_id = asked.a) then 'repeated'
+              else 'missing' end,
+         coalesce(written.overage_picousd, 0)
+  from asked
+  left join written on written.tenant_id = asked.t and written.attempt_id = asked.a;
+end $$;
+--> statement-breakpoint
+
+-- Reservations that nobody will settle: past their deadline, or of a replica that stopped renewing its
+-- lease. They become unknown and keep what they hold; time never releases money.
+create function tollgate_expire(lease interval, most int) returns int
+language sql
+as $$
+  with lost as (
+    select r.tenant_id, r.attempt_id
+    from reservations r
+    where r.state = 'open'
+      and (r.deadline_at < tollgate_now()
+           or not exists (select from replicas p where p.replica_id = r.replica_id
+                          and p.seen_at > tollgate_now() - lease))
+    order by r.tenant_id, r.attempt_id
+    limit most
+    for update skip locked
+  ), marked as (
+    update reservations r set state = 'unknown', unknown_at = tollgate_now()
+    from lost where r.tenant_id = lost.tenant_id and r.attempt_id = lost.attempt_id
+    returning 1
+  )
+  select count(*)::int from marked
+$$;

@@ -1,0 +1,69 @@
+import type { Reading } from "../dialects/dialect.ts";
+import type { Database } from "../store/database.ts";
+
+/** Everything that differs between Node, Workers and tests. Nothing else is injected. */
+export type Ports = {
+  readonly db: Database;
+  readonly upstream: UpstreamPort;
+  /** Milliseconds of a clock that never runs backwards: for deadlines and durations, not for dates. */
+  readonly monotonicMs: () => number;
+  /** The wall clock of this process: for ids and for choosing a price by date. Windows use the database's. */
+  readonly now: () => Date;
+  /** 26 characters, ordered by time: the part of an id after its prefix. */
+  readonly newId: () => string;
+  readonly countTokens: CountTokens;
+  /** Work that outlives the response; a failure is logged under `name`, never lost. */
+  readonly runAfter: (name: string, work: () => Promise<void>) => void;
+  readonly log: Log;
+};
+
+export type CountTokens = (
+  texts: readonly string[],
+  encoding: "o200k_base" | "cl100k_base",
+) => Promise<{ readonly tokens: number; readonly exact: boolean }>;
+
+export type Log = {
+  readonly debug: (fields: object, message: string) => void;
+  readonly info: (fields: object, message: string) => void;
+  readonly warn: (fields: object, message: string) => void;
+  readonly error: (fields: object, message: string) => void;
+};
+
+/** One request to an upstream. Headers are name, value, name, value: what undici takes without copying. */
+export type UpstreamRequest = {
+  readonly upstream: string;
+  /** Tenant-supplied hosts get a pool of their own, so no connection is shared between tenants. */
+  readonly origin: string;
+  readonly path: string;
+  readonly method: string;
+  readonly headers: readonly string[];
+  readonly body: Uint8Array | AsyncIterable<Uint8Array> | null;
+};
+
+/** Hears one answer. Called in order: head, then data any number of times, then exactly one of end or fail. */
+export type UpstreamListener = {
+  readonly onHead: (status: number, headers: readonly (readonly [string, string])[]) => void;
+  /** False: pause until `resume` is called on the exchange. */
+  readonly onData: (chunk: Uint8Array) => boolean;
+  readonly onEnd: () => void;
+  readonly onFail: (failure: UpstreamFailure) => void;
+};
+
+/** `sent` false: no byte of the request reached the upstream, so it cannot have run. */
+export type UpstreamFailure = {
+  readonly kind: "refused" | "reset" | "timeout" | "aborted" | "protocol";
+  readonly sent: boolean;
+  readonly message: string;
+};
+
+export type UpstreamExchange = {
+  readonly resume: () => void;
+  readonly abort: () => void;
+};
+
+export type UpstreamPort = {
+  readonly dispatch: (request: UpstreamRequest, listener: UpstreamListener) => UpstreamExchange;
+  readonly close: () => Promise<void>;
+};
+
+export type { Reading };

@@ -1,0 +1,84 @@
+/**
+ * The one driver. PostgreSQL is reached over its socket; the embedded PGlite serves the same protocol
+ * on a socket of its own, so no other room can tell which of the two it talks to.
+ */
+import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js";
+import postgres from "postgres";
+
+import * as schema from "./schema.ts";
+
+export type Sql = postgres.Sql<{ bigint: bigint }>;
+export type Drizzle = PostgresJsDatabase<typeof schema>;
+
+/** Where the database is: a PostgreSQL URL, or the directory of PGlite's socket. */
+export type Address =
+  | { readonly kind: "url"; readonly url: string }
+  | { readonly kind: "socket"; readonly path: string };
+
+export type Database = {
+  readonly address: Address;
+  /** The gate's posting and settling statements, prepared. */
+  readonly gate: Sql;
+  /** Everything else: administration, snapshots, looking back. */
+  readonly admin: Sql;
+  /** The same for composed queries. Drizzle changes the parsers of the client it is given, so it has its own. */
+  readonly query: Drizzle;
+  readonly close: () => Promise<void>;
+};
+
+export type ConnectOptions = {
+  /** Connections for posting and settling; PGlite has one backend, so more than one only queues there. */
+  readonly gateConnections: number;
+  readonly adminConnections: number;
+};
+
+/** How long a new connection may take before the attempt to use it fails. */
+const CONNECT_TIMEOUT_S = 5;
+/** No statement of ours runs this long; one that does holds locks that others need. */
+const STATEMENT_TIMEOUT_MS = 15_000;
+const CLOSE_TIMEOUT_S = 5;
+
+export function open(address: Address, connections: number): Sql {
+  const options = {
+    max: connections,
+    connect_timeout: CONNECT_TIMEOUT_S,
+    idle_timeout: 0,
+    backoff: (attempt: number) => Math.min(0.1 * 2 ** attempt, 1),
+    onnotice: () => undefined,
+    types: { bigint: postgres.BigInt },
+    connection: {
+      application_name: "tollgate",
+      ...(address.kind === "url"
+        ? {
+            statement_timeout: STATEMENT_TIMEOUT_MS,
+            idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
+          }
+        : {}),
+    },
+  };
+  if (address.kind === "url") return postgres(address.url, options);
+  return postgres({
+    ...options,
+    host: address.path,
+    path: address.path,
+    user: "postgres",
+    database: "postgres",
+  });
+}
+
+/** Opens no connection by itself: the first query does, and every later one again after a loss. */
+export function connect(address: Address, options: ConnectOptions): Database {
+  const gate = open(address, options.gateConnections);
+  const admin = open(address, options.adminConnections);
+  const forDrizzle = open(address, 1);
+  return {
+    address,
+    gate,
+    admin,
+    query: drizzle(forDrizzle, { schema }),
+    close: async () => {
+      const clients = [gate, admin, forDrizzle];
+      await Promise.all(clients.map((client) => client.end({ timeout: CLOSE_TIMEOUT_S })));
+    },
+  };
+}

@@ -1,0 +1,53 @@
+/** Applies `drizzle/` in order, forward only, by one process at a time. */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+import { drizzle } from "drizzle-orm/postgres-js";
+import { migrate as applyMigrations } from "drizzle-orm/postgres-js/migrator";
+
+import { Fault } from "../lib/assert.ts";
+import { type Address, open } from "./database.ts";
+
+const FOLDER = fileURLToPath(new URL("../../drizzle", import.meta.url));
+
+/** Any number that no other program's advisory lock is likely to use ("toll" in ASCII). */
+const LOCK = 0x746f6c6c;
+
+/** How many migrations this program knows: its schema version. */
+export function schemaVersion(): number {
+  const journal: unknown = JSON.parse(readFileSync(`${FOLDER}/meta/_journal.json`, "utf8"));
+  if (typeof journal === "object" && journal !== null && "entries" in journal) {
+    if (Array.isArray(journal.entries)) return journal.entries.length;
+  }
+  throw new Fault("drizzle/meta/_journal.json has no entries");
+}
+
+/**
+ * Brings the database to this program's schema; replicas that start together wait for the first.
+ * Throws a Fault when the database was migrated by a newer program.
+ */
+export async function migrate(address: Address): Promise<void> {
+  const client = open(address, 1);
+  try {
+    await client`select pg_advisory_lock(${LOCK}::bigint)`;
+    const applied = await appliedMigrations(client);
+    const known = schemaVersion();
+    if (applied > known) {
+      throw new Fault(
+        `the database has schema version ${applied}, this program knows ${known}: ` +
+          "start the newer release, migrations only go forward",
+      );
+    }
+    if (applied < known) await applyMigrations(drizzle(client), { migrationsFolder: FOLDER });
+    await client`select pg_advisory_unlock(${LOCK}::bigint)`;
+  } finally {
+    await client.end({ timeout: 5 });
+  }
+}
+
+async function appliedMigrations(client: ReturnType<typeof open>): Promise<number> {
+  const [table] = await client`select to_regclass('drizzle.__drizzle_migrations') is not null as exists`;
+  if (table?.["exists"] !== true) return 0;
+  const [row] = await client`select count(*)::int as count from drizzle.__drizzle_migrations`;
+  return Number(row?.["count"]);
+}

@@ -1,0 +1,320 @@
+/**
+ * The ledger and its working tables. Each constraint says what it forbids.
+ *
+ * `decisions`, `settlements` and `events` are the ledger: insert-only, by trigger (`drizzle/0001`).
+ * `reservations` and `meters` are working state that the ledger explains: at every commit
+ * Σ open reservations = Σ meters.reserved and Σ settlements = Σ meters.committed.
+ *
+ * `tenant_id` stands first in every primary key, so that no row can be reached without its owner.
+ * The exceptions hold nothing of any tenant: `installation`, `replicas`, `prices`.
+ */
+import { sql } from "drizzle-orm";
+import {
+  bigint,
+  check,
+  customType,
+  index,
+  integer,
+  json,
+  numeric,
+  pgTable,
+  primaryKey,
+  smallint,
+  text,
+  timestamp,
+  unique,
+} from "drizzle-orm/pg-core";
+
+/** Identifiers compare by byte: a language's sort order has no meaning for them and costs five times as much. */
+const id = customType<{ data: string }>({ dataType: () => 'text collate "C"' });
+const ids = customType<{ data: string[] }>({ dataType: () => "text[]" });
+const bigints = customType<{ data: string[] }>({ dataType: () => "bigint[]" });
+const numerics = customType<{ data: string[] }>({ dataType: () => "numeric(38,0)[]" });
+
+/** Whole pico-dollars, or a count where the meter's unit is one. 38 digits: 10²⁶ dollars. */
+const amount = (name: string) => numeric(name, { precision: 38, scale: 0 });
+const moment = (name: string) => timestamp(name, { withTimezone: true, precision: 6, mode: "date" });
+const now = sql`tollgate_now()`;
+
+/** One row. `revision` counts every change that a replica's snapshot must see; taking it orders those changes. */
+export const installation = pgTable(
+  "installation",
+  {
+    one: smallint("one").primaryKey().default(1),
+    revision: bigint("revision", { mode: "bigint" }).notNull().default(sql`1`),
+    /** Keys are stored as HMAC under this: made once, at random, by the first start. */
+    pepper: text("pepper").notNull(),
+    /** HMAC of the generated administration key; null while it comes from the environment. */
+    adminDigest: text("admin_digest"),
+    /** The shipped price list last loaded, so that a start need not load it again. */
+    pricesDigest: text("prices_digest"),
+    createdAt: moment("created_at").notNull().default(now),
+  },
+  (t) => [check("installation_is_one_row", sql`${t.one} = 1`)],
+);
+
+/** A process of the gate. One that stops renewing has lost its reservations: the sweep marks them unknown. */
+export const replicas = pgTable("replicas", {
+  replicaId: id("replica_id").primaryKey(),
+  startedAt: moment("started_at").notNull().default(now),
+  seenAt: moment("seen_at").notNull().default(now),
+});
+
+export const tenants = pgTable(
+  "tenants",
+  {
+    tenantId: id("tenant_id").primaryKey(),
+    name: text("name").notNull().unique("tenants_name_is_unique"),
+    /** strict: what cannot be priced and bounded is refused. tolerant: it passes and is recorded as unpriced. */
+    mode: text("mode").$type<"strict" | "tolerant">().notNull().default("strict"),
+    createdAt: moment("created_at").notNull().default(now),
+  },
+  (t) => [check("tenants_mode_is_known", sql`${t.mode} in ('strict', 'tolerant')`)],
+);
+
+export const keys = pgTable(
+  "keys",
+  {
+    tenantId: id("tenant_id")
+      .notNull()
+      .references(() => tenants.tenantId),
+    keyId: id("key_id").notNull(),
+    name: text("name").notNull(),
+    /** HMAC-SHA256 of the secret, hex: the secret itself is shown once and never stored. */
+    digest: text("digest").notNull(),
+    scopes: ids("scopes").notNull(),
+    createdBy: id("created_by").notNull(),
+    createdAt: moment("created_at").notNull().default(now),
+    expiresAt: moment("expires_at"),
+    revokedAt: moment("revoked_at"),
+    /** The key that this one replaces; both work until the old one is revoked or expires. */
+    rotatedFrom: id("rotated_from"),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.keyId] }),
+    /** A credential names its key before its tenant is known. */
+    unique("keys_id_is_unique").on(t.keyId),
+    check("keys_have_a_scope", sql`cardinality(${t.scopes}) > 0`),
+  ],
+);
+
+export const limits = pgTable(
+  "limits",
+  {
+    tenantId: id("tenant_id")
+      .notNull()
+      .references(() => tenants.tenantId),
+    limitId: id("limit_id").notNull(),
+    scopeKind: id("scope_kind").notNull(),
+    /** Key, run or model; empty where the kind alone says whom it counts. */
+    scopeId: id("scope_id").notNull().default(""),
+    unit: id("unit").notNull(),
+    windowKind: id("window_kind").notNull(),
+    amount: amount("amount").notNull(),
+    mode: id("mode").notNull().default("enforce"),
+    onExceed: id("on_exceed").notNull().default("refuse"),
+    timeZone: text("time_zone").notNull().default("UTC"),
+    createdAt: moment("created_at").notNull().default(now),
+    removedAt: moment("removed_at"),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.limitId] }),
+    index("limits_of_a_run").on(t.tenantId, t.scopeId).where(sql`${t.scopeKind} = 'run'`),
+    check("limits_are_not_negative", sql`${t.amount} >= 0`),
+    check(
+      "limits_scope_is_known",
+      sql`${t.scopeKind} in ('tenant', 'key', 'run', 'model', 'each_run', 'each_customer')`,
+    ),
+    check(
+      "limits_scope_names_its_subject",
+      sql`(${t.scopeKind} in ('key', 'run', 'model')) = (${t.scopeId} <> '')`,
+    ),
+    check("limits_unit_is_known", sql`${t.unit} in ('usd', 'tokens', 'requests', 'in_flight')`),
+    check(
+      "limits_window_is_known",
+      sql`${t.windowKind} in ('none', 'minute', 'hour', 'day', 'week', 'month')`,
+    ),
+    check("limits_mode_is_known", sql`${t.mode} in ('enforce', 'shadow')`),
+    check("limits_on_exceed_is_known", sql`${t.onExceed} in ('refuse', 'clamp')`),
+    /** What is in flight now has no period. */
+    check("limits_in_flight_has_no_window", sql`${t.unit} <> 'in_flight' or ${t.windowKind} = 'none'`),
+  ],
+);
+
+/** One limit's count for one subject in one window. A new window is a new row: nothing is ever reset. */
+export const meters = pgTable(
+  "meters",
+  {
+    tenantId: id("tenant_id").notNull(),
+    meterId: bigint("meter_id", { mode: "bigint" }).notNull().generatedAlwaysAsIdentity(),
+    limitId: id("limit_id").notNull(),
+    subject: id("subject").notNull(),
+    windowStart: moment("window_start").notNull(),
+    committed: amount("committed").notNull().default("0"),
+    reserved: amount("reserved").notNull().default("0"),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.meterId] }),
+    unique("meters_one_per_window").on(t.tenantId, t.limitId, t.subject, t.windowStart),
+    /** A release that was not reserved, or was released twice, is our bug and must not commit. */
+    check("meters_reserved_is_not_negative", sql`${t.reserved} >= 0`),
+    check("meters_committed_is_not_negative", sql`${t.committed} >= 0`),
+  ],
+);
+
+/** A run that somebody named. A call without a run is its own run and has no row here. */
+export const runs = pgTable(
+  "runs",
+  {
+    tenantId: id("tenant_id").notNull(),
+    runId: id("run_id").notNull(),
+    state: id("state").notNull().default("open"),
+    /** The runs above it, outermost first: their budgets are drawn on too. */
+    ancestors: ids("ancestors").notNull().default(sql`'{}'`),
+    labels: json("labels").$type<Record<string, string>>().notNull().default({}),
+    createdBy: id("created_by").notNull(),
+    createdAt: moment("created_at").notNull().default(now),
+    stoppedAt: moment("stopped_at"),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.runId] }),
+    check("runs_state_is_known", sql`${t.state} in ('open', 'stopping', 'closed')`),
+  ],
+);
+
+/** Ledger. Why something was allowed or not: inserted before the first upstream byte, never changed. */
+export const decisions = pgTable(
+  "decisions",
+  {
+    tenantId: id("tenant_id").notNull(),
+    attemptId: id("attempt_id").notNull(),
+    keyId: id("key_id").notNull(),
+    runId: id("run_id").notNull(),
+    stepId: id("step_id"),
+    /** The number of this attempt within its step, from 1. */
+    attempt: integer("attempt").notNull(),
+    door: id("door").notNull(),
+    operation: id("operation").notNull(),
+    resource: text("resource").notNull(),
+    upstream: id("upstream"),
+    model: text("model"),
+    verdict: id("verdict").notNull(),
+    reason: id("reason"),
+    decidedAt: moment("decided_at").notNull(),
+    /** What was asked of the meters; null when no price was known. */
+    estimatePicousd: amount("estimate_picousd"),
+    priceVersion: id("price_version"),
+    /** Every meter on the path as it was before, and what was asked of it. */
+    meters: json("meters").notNull(),
+    /** All other facts: see `core/record.ts`. */
+    record: json("record").notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.attemptId] }),
+    index("decisions_of_a_run").on(t.tenantId, t.runId, t.stepId),
+    check("decisions_verdict_is_known", sql`${t.verdict} in ('allow', 'block')`),
+    check("decisions_block_has_a_reason", sql`(${t.verdict} = 'block') = (${t.reason} is not null)`),
+  ],
+);
+
+/** What an admitted attempt holds. Deleted by its settlement, and by nothing else: time never frees money. */
+export const reservations = pgTable(
+  "reservations",
+  {
+    tenantId: id("tenant_id").notNull(),
+    attemptId: id("attempt_id").notNull(),
+    replicaId: id("replica_id").notNull(),
+    state: id("state").notNull().default("open"),
+    meterIds: bigints("meter_ids").notNull(),
+    meterUnits: ids("meter_units").notNull(),
+    amounts: numerics("amounts").notNull(),
+    costPicousd: amount("cost_picousd"),
+    tokens: bigint("tokens", { mode: "bigint" }).notNull(),
+    deadlineAt: moment("deadline_at").notNull(),
+    unknownAt: moment("unknown_at"),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.attemptId] }),
+    index("reservations_by_deadline").on(t.state, t.deadlineAt),
+    check("reservations_state_is_known", sql`${t.state} in ('open', 'unknown')`),
+    check(
+      "reservations_unknown_says_since_when",
+      sql`(${t.state} = 'unknown') = (${t.unknownAt} is not null)`,
+    ),
+    check(
+      "reservations_arrays_agree",
+      sql`cardinality(${t.meterIds}) = cardinality(${t.amounts}) and cardinality(${t.meterIds}) = cardinality(${t.meterUnits})`,
+    ),
+  ],
+);
+
+/**
+ * Ledger. How an attempt ended and what it cost. Line 0 is the settlement; line 1, if any, corrects
+ * a presumption by later evidence, and holds the difference. The primary key is what makes a second
+ * settlement of the same attempt impossible.
+ */
+export const settlements = pgTable(
+  "settlements",
+  {
+    tenantId: id("tenant_id").notNull(),
+    attemptId: id("attempt_id").notNull(),
+    line: smallint("line").notNull(),
+    ending: id("ending").notNull(),
+    basis: id("basis").notNull(),
+    /** Null: no price was known. Never 0 for unknown. */
+    costPicousd: amount("cost_picousd"),
+    reservedPicousd: amount("reserved_picousd"),
+    /** Cost above the reservation: recorded in full, alarmed, our bug. */
+    overagePicousd: amount("overage_picousd").notNull().default("0"),
+    tokens: bigint("tokens", { mode: "bigint" }).notNull(),
+    priceVersion: id("price_version"),
+    usage: json("usage").notNull(),
+    record: json("record").notNull(),
+    meterIds: bigints("meter_ids").notNull(),
+    meterUnits: ids("meter_units").notNull(),
+    settledAt: moment("settled_at").notNull(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.attemptId, t.line] }),
+    check("settlements_line_is_known", sql`${t.line} in (0, 1)`),
+    check(
+      "settlements_ending_is_known",
+      sql`${t.ending} in ('succeeded', 'failed', 'aborted', 'released', 'unknown')`,
+    ),
+    check(
+      "settlements_basis_is_known",
+      sql`${t.basis} in ('computed', 'estimated', 'presumed', 'unpriced', 'none')`,
+    ),
+    check(
+      "settlements_unpriced_has_no_cost",
+      sql`(${t.basis} = 'unpriced') = (${t.costPicousd} is null)`,
+    ),
+    check("settlements_settle_no_negative", sql`${t.line} = 1 or ${t.costPicousd} >= 0`),
+  ],
+);
+
+/** Ledger. Every act of administration: who, what, when, before and after. */
+export const events = pgTable(
+  "events",
+  {
+    tenantId: id("tenant_id").notNull(),
+    eventId: id("event_id").notNull(),
+    kind: id("kind").notNull(),
+    actor: id("actor").notNull(),
+    subject: id("subject").notNull(),
+    body: json("body").notNull(),
+    happenedAt: moment("happened_at").notNull().default(now),
+  },
+  (t) => [primaryKey({ columns: [t.tenantId, t.eventId] })],
+);
+
+/** Every price ever used, by the hash of its content: a settlement's price can always be read again. */
+export const prices = pgTable("prices", {
+  version: id("version").primaryKey(),
+  upstream: id("upstream").notNull(),
+  model: text("model").notNull(),
+  validFrom: moment("valid_from").notNull(),
+  content: json("content").notNull(),
+  source: text("source").notNull(),
+  recordedAt: moment("recorded_at").notNull().default(now),
+});

@@ -59,14 +59,24 @@ export const startModule = (file: string, args: readonly string[]): Child =>
 
 /** The next message of a child, or an error when it ends or stays silent. */
 export const messageOf = async (child: Child, timeoutMs: number): Promise<unknown> => {
-  const signal = AbortSignal.timeout(timeoutMs);
+  const controller = new AbortController();
+  const { signal } = controller;
+  const timer = setTimeout(() => {
+    controller.abort(new Error(`process ${child.pid} was silent for ${timeoutMs} ms`));
+  }, timeoutMs);
   const said = once(child.process, "message", { signal }).then((values: unknown[]) => values[0]);
   const ended = once(child.process, "exit", { signal }).then(() => {
     throw new Error(`process ${child.pid} ended early: ${child.output()}`);
   });
+  // The one that loses the race is aborted below; its rejection says nothing more.
   ended.catch(() => undefined);
   said.catch(() => undefined);
-  return Promise.race([said, ended]);
+  try {
+    return await Promise.race([said, ended]);
+  } finally {
+    clearTimeout(timer);
+    controller.abort();
+  }
 };
 
 /** In a child: listens on a free loopback port and says which. Ends with the parent. */

@@ -45,8 +45,12 @@ export const cpuTicks = (roots: readonly number[]): readonly number[] | null => 
   }
   if (stats.size === 0) return null;
   const children = new Map<number, number[]>();
-  for (const [pid, { parent }] of stats) children.set(parent, [...(children.get(parent) ?? []), pid]);
+  for (const [pid, { parent }] of stats)
+    children.set(parent, [...(children.get(parent) ?? []), pid]);
   const total = (pid: number): number =>
-    (children.get(pid) ?? []).reduce((sum, child) => sum + total(child), stats.get(pid)?.ticks ?? 0);
+    (children.get(pid) ?? []).reduce(
+      (sum, child) => sum + total(child),
+      stats.get(pid)?.ticks ?? 0,
+    );
   return roots.map(total);
 };

@@ -73,7 +73,9 @@ type Slot = { readonly start: (dueAt: number) => void };
 const isWhole = (load: Load, bytes: number, last: Buffer | null): boolean => {
   if (bytes !== load.job.expectedBytes || last === null) return false;
   const length = Math.min(last.length, load.tail.length);
-  return last.compare(load.tail, load.tail.length - length, load.tail.length, last.length - length) === 0;
+  return (
+    last.compare(load.tail, load.tail.length - length, load.tail.length, last.length - length) === 0
+  );
 };
 
 const newSlot = (load: Load, client: Client): Slot => {
@@ -112,7 +114,8 @@ const newSlot = (load: Load, client: Client): Slot => {
     },
     onResponseEnd() {
       if (status === 200 && isWhole(load, bytes, last)) finish(null);
-      else finish(`status ${status}, ${bytes} bytes, ending in ${last?.toString("utf8").slice(-200)}`);
+      else
+        finish(`status ${status}, ${bytes} bytes, ending in ${last?.toString("utf8").slice(-200)}`);
     },
     onResponseError(_controller, error) {
       finish(`${error.name}: ${error.message}`);
@@ -183,7 +186,9 @@ const drain = async (load: Load, clients: readonly Client[]): Promise<void> => {
   await Promise.all(clients.map((client) => client.destroy()));
 };
 
-const measured = async (load: Load): Promise<Pick<LoadResult, "windowMs" | "ticks" | "generatorCpuMicros">> => {
+const measured = async (
+  load: Load,
+): Promise<Pick<LoadResult, "windowMs" | "ticks" | "generatorCpuMicros">> => {
   const ticksBefore = cpuTicks(load.job.pids);
   const ownBefore = process.cpuUsage();
   const from = performance.now();
@@ -209,7 +214,8 @@ const run = async (job: Job): Promise<LoadResult> => {
   const slots = clients.map((client) => newSlot(load, client));
   load.idle.push(...slots);
   let pacing: NodeJS.Timeout | null = null;
-  if (job.ratePerSecond === null) for (const slot of load.idle.splice(0)) slot.start(performance.now());
+  if (job.ratePerSecond === null)
+    for (const slot of load.idle.splice(0)) slot.start(performance.now());
   else pacing = startPacing(load, job.ratePerSecond);
   await sleep(job.warmupMs);
   const window = await measured(load);

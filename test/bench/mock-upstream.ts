@@ -36,7 +36,12 @@ const jsonHeaders = [
   ["x-request-id", "req_bench"],
   ["openai-processing-ms", "1"],
 ].flat();
-const sseHeaders = ["content-type", "text/event-stream; charset=utf-8", "x-request-id", "req_bench"];
+const sseHeaders = [
+  "content-type",
+  "text/event-stream; charset=utf-8",
+  "x-request-id",
+  "req_bench",
+];
 const withoutUsage = writesOf(sseEvents(false));
 const withUsage = writesOf(sseEvents(true));
 const models = JSON.stringify({

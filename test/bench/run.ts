@@ -1,0 +1,352 @@
+/**
+ * The bench: direct, a raw Node proxy, Tollgate with everything on and Portkey with nothing on, side by
+ * side in one run. Each round measures every target once, in rotating order, so that a noisy spell of
+ * the machine falls on all of them; ratios are taken within a round.
+ *
+ *   npm run bench -- [--quick] [--targets direct,raw,tollgate,portkey] [--scenarios json,sse]
+ *     [--connections 1,64,256] [--seconds 5] [--rounds 3] [--name short-name] [--out folder]
+ *
+ * `--quick` is a smoke run of less than a minute; it writes files only when `--out` is given.
+ */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { request } from "undici";
+import { messageOf, startModule, type Child } from "./child.ts";
+import { ticksPerSecond } from "./cpu.ts";
+import type { Job, LoadResult } from "./load.ts";
+import { machineHere, markdownOf, type Report } from "./report.ts";
+import {
+  faultOf,
+  jsonAnswer,
+  scenarioNamed,
+  SCENARIOS,
+  sseEvents,
+  type ScenarioName,
+} from "./scenario.ts";
+import { median, perSecondOf, summarise, type Measurement } from "./summary.ts";
+import {
+  servedBy,
+  startTarget,
+  startUpstream,
+  TARGET_NAMES,
+  type Defer,
+  type Target,
+  type TargetName,
+} from "./targets.ts";
+
+/** Beyond the window: warm-up, calls that drain, and a machine that stalls. */
+const GRACE_MS = 60_000;
+const CONNECTIONS_MAX = 4_096;
+const SECONDS_MAX = 600;
+const ROUNDS_MAX = 100;
+/** Half load is measured on this many connections, as SPEED's targets are. */
+const HALF_LOAD_CONNECTIONS = 64;
+
+type Plan = {
+  readonly targets: readonly TargetName[];
+  readonly scenarios: readonly ScenarioName[];
+  readonly connections: readonly number[];
+  readonly seconds: number;
+  readonly warmupSeconds: number;
+  readonly rounds: number;
+  readonly halfLoad: boolean;
+  readonly name: string | null;
+  readonly out: string | null;
+};
+
+const oneOf = <Name extends string>(names: readonly Name[], text: string, option: string): Name => {
+  const found = names.find((name) => name === text);
+  if (found === undefined) throw new Error(`${option}: ${text} is none of ${names.join(", ")}`);
+  return found;
+};
+
+const numberIn = (text: string, option: string, max: number): number => {
+  const value = Number(text);
+  if (!(value > 0 && value <= max)) throw new Error(`${option}: ${text} is not in (0, ${max}]`);
+  return value;
+};
+
+const wholeIn = (text: string, option: string, max: number): number => {
+  const value = numberIn(text, option, max);
+  if (!Number.isInteger(value)) throw new Error(`${option}: ${text} is no whole number`);
+  return value;
+};
+
+const planOf = (args: readonly string[]): Plan => {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      quick: { type: "boolean", default: false },
+      targets: { type: "string", default: TARGET_NAMES.join(",") },
+      scenarios: { type: "string", default: "json,sse" },
+      connections: { type: "string" },
+      seconds: { type: "string" },
+      rounds: { type: "string" },
+      name: { type: "string" },
+      out: { type: "string" },
+    },
+  });
+  const { quick } = values;
+  const scenarios = SCENARIOS.map((scenario) => scenario.name);
+  const seconds = numberIn(values.seconds ?? (quick ? "1" : "5"), "--seconds", SECONDS_MAX);
+  const name = values.name ?? null;
+  if (name !== null && !/^[a-z0-9-]{1,40}$/u.test(name)) throw new Error("--name: a-z, 0-9 and -");
+  const folder = join(import.meta.dirname, "results");
+  return {
+    targets: values.targets.split(",").map((text) => oneOf(TARGET_NAMES, text, "--targets")),
+    scenarios: values.scenarios.split(",").map((text) => oneOf(scenarios, text, "--scenarios")),
+    connections: (values.connections ?? (quick ? "1,64" : "1,64,256"))
+      .split(",")
+      .map((text) => wholeIn(text, "--connections", CONNECTIONS_MAX)),
+    seconds,
+    warmupSeconds: quick ? 0.5 : Math.max(1, seconds / 5),
+    rounds: wholeIn(values.rounds ?? (quick ? "1" : "3"), "--rounds", ROUNDS_MAX),
+    halfLoad: !quick,
+    name,
+    out: values.out ?? (quick ? null : folder),
+  };
+};
+
+const progress = (text: string): void => void process.stderr.write(`${text}\n`);
+
+/** What the upstream answers to a scenario; what a gateway hands on is compared with it. */
+const upstreamAnswer = (scenario: ScenarioName): Buffer =>
+  scenario === "json" ? jsonAnswer() : Buffer.concat(sseEvents(false));
+
+type Expected = { readonly bytes: number; readonly tail: string; readonly identical: boolean };
+
+/**
+ * One call, read whole: what each later answer's length and end are compared with. A raw proxy and
+ * Tollgate must hand on the upstream's bytes; another gateway may write them anew.
+ */
+const expectedFrom = async (target: Target, scenario: ScenarioName): Promise<Expected> => {
+  const answer = await request(`${target.origin}${target.path}`, {
+    method: "POST",
+    headers: [...target.headers, "content-type", "application/json"],
+    body: scenarioNamed(scenario).body,
+    headersTimeout: 30_000,
+    bodyTimeout: 30_000,
+  });
+  const body = Buffer.from(await answer.body.arrayBuffer());
+  const fault = faultOf(scenario, answer.statusCode, body);
+  if (fault !== null) throw new Error(`${target.name}, ${scenario}: ${fault}`);
+  const identical = body.equals(upstreamAnswer(scenario));
+  if (!identical && target.name !== "portkey") {
+    throw new Error(
+      `${target.name}, ${scenario}: not the upstream's bytes: ${body.toString("utf8")}`,
+    );
+  }
+  return { bytes: body.length, tail: body.subarray(-16).toString("latin1"), identical };
+};
+
+type Bench = {
+  readonly plan: Plan;
+  readonly generator: Child;
+  readonly upstream: { readonly port: number; readonly pid: number };
+  readonly targets: readonly Target[];
+  readonly expected: ReadonlyMap<string, Expected>;
+  readonly ticksPerSecond: number;
+  readonly measurements: Measurement[];
+};
+
+type Point = Pick<Measurement, "scenario" | "connections" | "round" | "halfLoad">;
+
+const measure = async (bench: Bench, target: Target, point: Point): Promise<Measurement> => {
+  const { plan } = bench;
+  const expected = bench.expected.get(`${target.name} ${point.scenario}`);
+  if (expected === undefined) throw new Error(`nothing is expected of ${target.name}`);
+  const roots = [bench.upstream.pid, target.gatewayPid, target.databasePid];
+  const job: Job = {
+    origin: target.origin,
+    path: target.path,
+    headers: target.headers,
+    scenario: point.scenario,
+    connections: point.connections,
+    warmupMs: plan.warmupSeconds * 1_000,
+    measureMs: plan.seconds * 1_000,
+    ratePerSecond: point.halfLoad?.ratePerSecond ?? null,
+    expectedBytes: expected.bytes,
+    expectedTail: expected.tail,
+    pids: roots.filter((pid) => pid !== null),
+  };
+  const servedBefore = await servedBy(bench.upstream.port);
+  bench.generator.process.send(job);
+  const message = await messageOf(bench.generator, job.warmupMs + job.measureMs + GRACE_MS);
+  const result = message as LoadResult;
+  const served = (await servedBy(bench.upstream.port)) - servedBefore;
+  if (served < result.completed) {
+    throw new Error(`${target.name}: ${result.completed} answers, only ${served} of the upstream`);
+  }
+  const ticks = [...(result.ticks ?? [])];
+  const per = (micros: number): number | null =>
+    result.completed === 0 ? null : micros / result.completed;
+  const cpuOf = (pid: number | null): number | null => {
+    const used = pid === null ? undefined : ticks.shift();
+    return used === undefined ? null : per((used * 1e6) / bench.ticksPerSecond);
+  };
+  const [upstream = null, gateway = null, database = null] = roots.map(cpuOf);
+  const generator = per(result.generatorCpuMicros);
+  const made = { ...point, target: target.name, result };
+  return { ...made, cpuMicros: { gateway, database, upstream, generator } };
+};
+
+const tell = (each: Measurement): void => {
+  const { latencyMicros, failed, firstFailure } = each.result;
+  const ms = (micros: number | null): string =>
+    micros === null ? "–" : (micros / 1_000).toFixed(2);
+  const load = each.halfLoad === null ? "" : ` at ${each.halfLoad.ratePerSecond.toFixed(0)}/s`;
+  const cpu = each.cpuMicros.gateway?.toFixed(0) ?? "–";
+  progress(
+    `round ${each.round} ${each.scenario} ${each.connections}${load} ${each.target}: ` +
+      `${perSecondOf(each).toFixed(0)}/s p50 ${ms(latencyMicros.p50)} ms p99 ${ms(latencyMicros.p99)} ms ` +
+      `cpu ${cpu} µs${failed === 0 ? "" : `, ${failed} FAILED: ${firstFailure}`}`,
+  );
+};
+
+/** Measures these targets once each at this point, beginning with another one in every round. */
+const measureAll = async (
+  bench: Bench,
+  targets: readonly Target[],
+  point: Point,
+): Promise<void> => {
+  const first = point.round % targets.length;
+  for (const target of [...targets.slice(first), ...targets.slice(0, first)]) {
+    const measurement = await measure(bench, target, point);
+    tell(measurement);
+    bench.measurements.push(measurement);
+  }
+};
+
+/** Lets every program compile its hot paths before anything counts; fails early when one is broken. */
+const warmUp = async (bench: Bench): Promise<void> => {
+  for (const scenario of bench.plan.scenarios) {
+    for (const target of bench.targets) {
+      const connections = Math.max(...bench.plan.connections);
+      const point = { scenario, connections, round: 0, halfLoad: null };
+      const { failed, firstFailure } = (await measure(bench, target, point)).result;
+      const failure = failed === 0 ? "" : `, ${failed} FAILED: ${firstFailure}`;
+      progress(`warm: ${target.name} ${scenario}${failure}`);
+    }
+  }
+};
+
+const measureFullLoad = async (bench: Bench): Promise<void> => {
+  for (let round = 1; round <= bench.plan.rounds; round += 1) {
+    for (const scenario of bench.plan.scenarios) {
+      for (const connections of bench.plan.connections) {
+        await measureAll(bench, bench.targets, { scenario, connections, round, halfLoad: null });
+      }
+    }
+  }
+};
+
+/** Each gateway at half of its own throughput, and direct at the same rate beside it. */
+const measureHalfLoad = async (bench: Bench): Promise<void> => {
+  const connections = HALF_LOAD_CONNECTIONS;
+  const direct = bench.targets.filter((target) => target.name === "direct");
+  const rateOf = (of: TargetName, scenario: ScenarioName): number | null => {
+    const same = bench.measurements.filter(
+      (each) =>
+        each.target === of && each.scenario === scenario && each.connections === connections,
+    );
+    const perSecond = median(same.filter((each) => each.halfLoad === null).map(perSecondOf));
+    return perSecond === null || perSecond === 0 ? null : Math.round(perSecond / 2);
+  };
+  const gateways = bench.targets.filter((target) => target.name !== "direct");
+  const rates = bench.plan.scenarios.flatMap((scenario) =>
+    gateways.map((target) => ({ scenario, target, rate: rateOf(target.name, scenario) })),
+  );
+  for (let round = 1; round <= bench.plan.rounds; round += 1) {
+    for (const { scenario, target, rate: ratePerSecond } of rates) {
+      if (ratePerSecond === null) continue;
+      const halfLoad = { of: target.name, ratePerSecond };
+      await measureAll(bench, [...direct, target], { scenario, connections, round, halfLoad });
+    }
+  }
+};
+
+const startBench = async (plan: Plan, defer: Defer): Promise<Bench> => {
+  const upstream = await startUpstream(defer);
+  const generator = startModule("./load.ts", []);
+  defer(generator.stop);
+  const targets: Target[] = [];
+  const expected = new Map<string, Expected>();
+  for (const name of plan.targets) {
+    const target = await startTarget(name, upstream.port, defer);
+    for (const scenario of plan.scenarios) {
+      expected.set(`${name} ${scenario}`, await expectedFrom(target, scenario));
+    }
+    targets.push(target);
+    progress(`${name} is ready: ${target.version ?? "no gateway"}`);
+  }
+  const ticks = ticksPerSecond();
+  return { plan, generator, upstream, targets, expected, ticksPerSecond: ticks, measurements: [] };
+};
+
+const reportOf = async (bench: Bench, startedAt: string): Promise<Report> => {
+  const { plan, targets } = bench;
+  const evidence = await Promise.all(
+    targets.map(async (target) => [target.name, await target.evidence()] as const),
+  );
+  const identical = targets.map(({ name }) => {
+    const told = plan.scenarios.map((scenario) => bench.expected.get(`${name} ${scenario}`));
+    return [name, told.every((each) => each?.identical === true)] as const;
+  });
+  return {
+    startedAt,
+    machine: machineHere(),
+    plan,
+    versions: Object.fromEntries(
+      targets.flatMap(({ name, version }) => (version === null ? [] : [[name, version]])),
+    ),
+    notes: Object.fromEntries(
+      targets.flatMap(({ name, note }) => (note === null ? [] : [[name, note]])),
+    ),
+    identical: Object.fromEntries(identical),
+    evidence: Object.fromEntries(evidence),
+    rows: summarise(bench.measurements, plan.targets),
+    measurements: bench.measurements,
+  };
+};
+
+const write = async (report: Report, plan: Plan): Promise<void> => {
+  const markdown = markdownOf(report);
+  process.stdout.write(markdown);
+  if (plan.out === null) return;
+  await mkdir(plan.out, { recursive: true });
+  const name = `${report.startedAt.slice(0, 10)}-${plan.name ?? report.machine.commit}`;
+  await writeFile(join(plan.out, `${name}.md`), markdown);
+  await writeFile(join(plan.out, `${name}.json`), `${JSON.stringify(report, null, 1)}\n`);
+  progress(`written: ${join(plan.out, name)}.{md,json}`);
+};
+
+/** Ends what was started, last first; one that cannot be ended does not keep the others alive. */
+const endAll = async (ends: (() => Promise<void>)[]): Promise<void> => {
+  for (let end = ends.pop(); end !== undefined; end = ends.pop()) {
+    await end().catch((error: unknown) => progress(`could not end a process: ${String(error)}`));
+  }
+};
+
+const main = async (): Promise<void> => {
+  const plan = planOf(process.argv.slice(2));
+  const startedAt = new Date().toISOString();
+  const ends: (() => Promise<void>)[] = [];
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => void endAll(ends).finally(() => process.exit(130)));
+  }
+  try {
+    const bench = await startBench(plan, (end) => ends.push(end));
+    await warmUp(bench);
+    await measureFullLoad(bench);
+    if (plan.halfLoad) await measureHalfLoad(bench);
+    const report = await reportOf(bench, startedAt);
+    await write(report, plan);
+    // A figure from calls that failed is no figure; the report says which, and so does the exit code.
+    if (report.rows.some((row) => row.failed > 0)) process.exitCode = 1;
+  } finally {
+    await endAll(ends);
+  }
+};
+
+await main();

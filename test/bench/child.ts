@@ -109,7 +109,7 @@ export const freePort = async (): Promise<number> => {
 export const readyAt = async (child: Child, url: string): Promise<void> => {
   const deadline = Date.now() + READY_MS_MAX;
   while (Date.now() < deadline) {
-    if (child.process.exitCode !== null) {
+    if (child.process.exitCode !== null || child.process.signalCode !== null) {
       throw new Error(`process ended before ${url} answered: ${child.output()}`);
     }
     // Refused connections are what waiting for a server looks like; the deadline bounds them.

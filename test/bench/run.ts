@@ -332,8 +332,12 @@ const main = async (): Promise<void> => {
   const plan = planOf(process.argv.slice(2));
   const startedAt = new Date().toISOString();
   const ends: (() => Promise<void>)[] = [];
+  let interrupted = false;
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    process.once(signal, () => void endAll(ends).finally(() => process.exit(130)));
+    process.once(signal, () => {
+      interrupted = true;
+      void endAll(ends).finally(() => process.exit(130));
+    });
   }
   try {
     const bench = await startBench(plan, (end) => ends.push(end));
@@ -344,6 +348,10 @@ const main = async (): Promise<void> => {
     await write(report, plan);
     // A figure from calls that failed is no figure; the report says which, and so does the exit code.
     if (report.rows.some((row) => row.failed > 0)) process.exitCode = 1;
+  } catch (error) {
+    // What is measured fails because its process was ended just now: that is no news.
+    if (!interrupted) throw error;
+    process.exitCode = 130;
   } finally {
     await endAll(ends);
   }

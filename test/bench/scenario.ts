@@ -15,7 +15,8 @@ const CREATED = 1_760_000_000;
 const REQUEST_BYTES = 2_048;
 const ANSWER_BYTES = 600;
 const EVENTS = 60;
-const EVENT_BYTES = 200;
+/** What one event says: with its envelope it is about 200 bytes long, as a provider's is. */
+const DELTA_CHARS = 7;
 const USAGE = { prompt_tokens: 480, completion_tokens: 58, total_tokens: 538 };
 
 /** Plain English, so that a tokeniser meets words and not one long run of a letter. */
@@ -41,7 +42,11 @@ const requestBody = (stream: boolean): Buffer => {
 
 export const SCENARIOS: readonly Scenario[] = [
   { name: "json", title: "JSON: 2 KB request, 600 B answer", body: requestBody(false) },
-  { name: "sse", title: `SSE: 2 KB request, ${EVENTS} events of 200 B`, body: requestBody(true) },
+  {
+    name: "sse",
+    title: `SSE: 2 KB request, ${EVENTS} events of about 200 B`,
+    body: requestBody(true),
+  },
 ];
 
 export const scenarioNamed = (name: ScenarioName): Scenario => {
@@ -78,7 +83,6 @@ const chunkOf = (choices: readonly unknown[], extra: object): string =>
     object: "chat.completion.chunk",
     created: CREATED,
     model: MODEL_SNAPSHOT,
-    service_tier: "default",
     choices,
     ...extra,
   })}\n\n`;
@@ -89,12 +93,14 @@ const chunkOf = (choices: readonly unknown[], extra: object): string =>
  */
 export const sseEvents = (includeUsage: boolean): readonly Buffer[] => {
   const extra = includeUsage ? { usage: null } : {};
-  const delta = (content: string): string =>
-    chunkOf([{ index: 0, delta: { content }, logprobs: null, finish_reason: null }], extra);
+  const text = prose((EVENTS - 1) * DELTA_CHARS);
+  const delta = (at: number): string => {
+    const content = text.slice(at * DELTA_CHARS, (at + 1) * DELTA_CHARS);
+    return chunkOf([{ index: 0, delta: { content }, logprobs: null, finish_reason: null }], extra);
+  };
   const finish = [{ index: 0, delta: {}, logprobs: null, finish_reason: "stop" }];
-  const content = prose(EVENT_BYTES - chunkOf(finish, {}).length);
   const texts = [
-    ...Array.from({ length: EVENTS - 1 }, () => delta(content)),
+    ...Array.from({ length: EVENTS - 1 }, (_, at) => delta(at)),
     chunkOf(finish, extra),
     ...(includeUsage ? [chunkOf([], { usage: USAGE })] : []),
     "data: [DONE]\n\n",

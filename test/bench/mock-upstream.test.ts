@@ -1,0 +1,80 @@
+import OpenAI from "openai";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { LOOPBACK } from "./child.ts";
+import { faultOf, MODEL, SCENARIOS, sseEvents } from "./scenario.ts";
+import { servedBy, startTarget, startUpstream, type Target } from "./targets.ts";
+
+const ends: (() => Promise<void>)[] = [];
+let port = 0;
+let raw: Target;
+
+beforeAll(async () => {
+  ({ port } = await startUpstream((end) => ends.push(end)));
+  raw = await startTarget("raw", port, (end) => ends.push(end));
+});
+
+afterAll(async () => {
+  for (const end of ends.toReversed()) await end();
+});
+
+const client = (): OpenAI =>
+  new OpenAI({ apiKey: "sk-bench", baseURL: `http://${LOOPBACK}:${port}/v1`, maxRetries: 0 });
+const messages = [{ role: "user" as const, content: "Hello." }];
+
+test("the official client reads the mock's answer and its usage", async () => {
+  const answer = await client().chat.completions.create({ model: MODEL, messages });
+  expect(answer.choices[0]?.finish_reason).toBe("stop");
+  expect(answer.usage).toEqual({ prompt_tokens: 480, completion_tokens: 58, total_tokens: 538 });
+});
+
+test("the mock's stream holds usage exactly when it was asked for", async () => {
+  for (const asked of [true, false]) {
+    const stream = await client().chat.completions.create({
+      model: MODEL,
+      messages,
+      stream: true,
+      ...(asked ? { stream_options: { include_usage: true } } : {}),
+    });
+    const chunks = [];
+    for await (const chunk of stream) chunks.push(chunk);
+    const usages = chunks.flatMap((chunk) => chunk.usage ?? []);
+    expect(usages.map((usage) => usage.total_tokens)).toEqual(asked ? [538] : []);
+    expect(chunks.filter((chunk) => chunk.choices.length > 0)).toHaveLength(60);
+    expect("usage" in chunks[0]!).toBe(asked);
+  }
+});
+
+test("requests and answers have the sizes that the scenarios name", () => {
+  expect(SCENARIOS.map(({ body }) => body.length)).toEqual([2_048, 2_048]);
+  const sizes = sseEvents(false).map((event) => event.length);
+  expect(sizes).toHaveLength(61);
+  for (const size of sizes.slice(0, 59)) expect(Math.abs(size - 200)).toBeLessThanOrEqual(10);
+});
+
+test("the raw proxy hands on the upstream's bytes, and the upstream counts the call", async () => {
+  for (const { name, body } of SCENARIOS) {
+    const before = await servedBy(port);
+    const call = async (origin: string): Promise<Buffer> => {
+      const init = { method: "POST", headers: { "content-type": "application/json" }, body };
+      const response = await fetch(`${origin}${raw.path}`, init);
+      return Buffer.from(await response.arrayBuffer());
+    };
+    const through = await call(raw.origin);
+    expect(through.equals(await call(`http://${LOOPBACK}:${port}`))).toBe(true);
+    expect(faultOf(name, 200, through)).toBeNull();
+    expect(await servedBy(port)).toBe(before + 2);
+  }
+});
+
+test("an answer that is cut, garbled, empty or refused is not taken for a whole one", () => {
+  const stream = Buffer.concat(sseEvents(false));
+  expect(faultOf("sse", 200, stream)).toBeNull();
+  expect(faultOf("sse", 200, stream.subarray(0, -14))).toContain("[DONE]");
+  expect(faultOf("sse", 200, stream.subarray(0, 5_000))).not.toBeNull();
+  const garbled = Buffer.from(stream.toString("utf8").replace("budget", "gadget"));
+  expect(garbled.equals(stream)).toBe(false);
+  expect(faultOf("sse", 200, garbled)).toContain("text");
+  expect(faultOf("sse", 200, Buffer.alloc(0))).not.toBeNull();
+  expect(faultOf("sse", 402, stream)).toContain("402");
+  expect(faultOf("json", 200, Buffer.from("{}"))).not.toBeNull();
+});

@@ -1,0 +1,97 @@
+import { assert } from "../lib/assert.ts";
+import { picousd, ratePerMillion, type Picousd } from "./money.ts";
+import { priceFrom, type Price, type PriceFields, type Rates, type Tier } from "./price.ts";
+import data from "./prices.json" with { type: "json" };
+import { USAGE_CLASSES, type UsageClass } from "./usage.ts";
+
+/** One line of `prices.json`; 0 is an unknown maximum. `test/support/price-snapshot.ts` writes them. */
+type Row = {
+  readonly upstream: string;
+  readonly model: string;
+  /** `2025-06-10`, the first day in UTC. */
+  readonly from: string;
+  /** `input 2.5 output 10`, USD per million units. */
+  readonly rates: string;
+  /** `272000: input 5 output 15; …`, complete sets of rates above so many input tokens. */
+  readonly tiers: string;
+  readonly context: number;
+  readonly output_max: number;
+  readonly note: string;
+};
+
+/**
+ * The shipped list prices; `upstream` is the provider (`openai`, `anthropic`, `groq`, …). About two
+ * thousand rows are read at each call: called once, at start.
+ */
+export function priceSnapshot(): readonly Price[] {
+  return data.prices.map(priceOf);
+}
+
+/** Prices of the built-in upstream: those of the models it plays, so that a first budget feels real. */
+export function demoPrices(): readonly Price[] {
+  const mini = {
+    input: picousd(150_000n),
+    cache_read: picousd(75_000n),
+    output: picousd(600_000n),
+  };
+  const large = {
+    input: picousd(2_500_000n),
+    cache_read: picousd(1_250_000n),
+    output: picousd(10_000_000n),
+  };
+  return [
+    demoPrice("demo-chat", large, 128_000, 16_384),
+    demoPrice("demo-small", mini, 128_000, 16_384),
+    demoPrice("demo-embedding", { input: picousd(20_000n) }, 8_192, null),
+  ];
+}
+
+function demoPrice(
+  model: string,
+  rates: Rates,
+  contextTokensMax: number,
+  outputTokensMax: number | null,
+): Price {
+  return priceFrom({
+    upstream: "demo",
+    model,
+    from: new Date(0),
+    rates,
+    tiers: [],
+    contextTokensMax,
+    outputTokensMax,
+    source: "built in",
+  });
+}
+
+function priceOf(row: Row): Price {
+  const fields: PriceFields = {
+    upstream: row.upstream,
+    model: row.model,
+    from: new Date(`${row.from}T00:00:00Z`),
+    rates: ratesOf(row.rates),
+    tiers: row.tiers === "" ? [] : row.tiers.split("; ").map(tierOf),
+    contextTokensMax: row.context === 0 ? null : row.context,
+    outputTokensMax: row.output_max === 0 ? null : row.output_max,
+    source: row.note === "" ? data.source : `${data.source}, ${row.note}`,
+  };
+  assert(!Number.isNaN(fields.from.getTime()), `prices.json: no date for ${row.model}`);
+  return priceFrom(fields);
+}
+
+function tierOf(text: string): Tier {
+  const [above = "", rates = ""] = text.split(": ");
+  return { aboveInputTokens: Number(above), rates: ratesOf(rates) };
+}
+
+function ratesOf(text: string): Rates {
+  const words = text.split(" ");
+  assert(words.length % 2 === 0, `prices.json: a class without a rate in ${text}`);
+  const rates: Partial<Record<UsageClass, Picousd>> = {};
+  for (let at = 0; at < words.length; at += 2) {
+    const kind = USAGE_CLASSES.find((known) => known === words[at]);
+    assert(kind !== undefined, `prices.json: no class of usage called ${words[at]}`);
+    rates[kind] = ratePerMillion(words[at + 1] ?? "");
+  }
+  return rates;
+}

@@ -1,0 +1,332 @@
+import * as fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { boundOf, imageTokensMax, outputTokensFor, type Bound } from "../../src/core/bound.ts";
+import type { Demand } from "../../src/core/intent.ts";
+import { picousd } from "../../src/core/money.ts";
+import {
+  costOf,
+  INPUT_CLASSES,
+  OUTPUT_CLASSES,
+  type Price,
+  type Rates,
+} from "../../src/core/price.ts";
+import { USAGE_CLASSES, type Usage } from "../../src/core/usage.ts";
+import { priceOf } from "../support/prices.ts";
+
+const CHAT: Demand = {
+  inputBytes: 100,
+  images: 0,
+  audioInput: false,
+  audioOutput: false,
+  outputTokensMax: null,
+  choices: 1,
+  fixed: {},
+  producesTokens: true,
+  unbounded: [],
+};
+
+describe("a bound", () => {
+  const IMAGE_RATES = { input: picousd(5n), image_output: picousd(40n) };
+  const CASES: readonly [string, Partial<Demand>, Price | null, number | null, Partial<Bound>][] = [
+    [
+      "is input and output at their rates",
+      {},
+      priceOf({}),
+      50,
+      { kind: "bounded", usd: picousd(6_000n), tokens: 150 },
+    ],
+    [
+      "takes the client's own maximum",
+      { outputTokensMax: 10 },
+      priceOf({}),
+      null,
+      { kind: "bounded", usd: picousd(2_000n) },
+    ],
+    [
+      "takes the maximum that is sent before the client's",
+      { outputTokensMax: 10 },
+      priceOf({}),
+      5,
+      { kind: "bounded", usd: picousd(1_500n) },
+    ],
+    [
+      "is multiplied by the choices",
+      { choices: 3 },
+      priceOf({}),
+      50,
+      { kind: "bounded", usd: picousd(18_000n), inputTokens: 300, outputTokens: 150 },
+    ],
+    [
+      "without a maximum is none",
+      {},
+      priceOf({}),
+      null,
+      { kind: "unbounded", because: ["output_tokens"] },
+    ],
+    [
+      "of an operation without output needs no maximum",
+      { producesTokens: false },
+      priceOf({ rates: { input: picousd(10n) } }),
+      null,
+      { kind: "bounded", usd: picousd(1_000n) },
+    ],
+    [
+      "names what the demand does not bound",
+      { unbounded: ["file", "background"] },
+      priceOf({}),
+      1,
+      { kind: "unbounded", because: ["file", "background"] },
+    ],
+    [
+      "without a price still counts tokens",
+      {},
+      null,
+      5,
+      { kind: "unpriced", tokens: 105, missing: [] },
+    ],
+    [
+      "of audio without a rate is unpriced",
+      { audioInput: true },
+      priceOf({}),
+      5,
+      { kind: "unpriced", missing: ["audio_input"] },
+    ],
+    [
+      "of spoken output without a rate is unpriced",
+      { audioOutput: true },
+      priceOf({}),
+      5,
+      { kind: "unpriced", missing: ["audio_output"] },
+    ],
+    [
+      "of images without a rate is unpriced",
+      { fixed: { images: 2 }, producesTokens: false },
+      priceOf({}),
+      null,
+      { kind: "unpriced", missing: ["images"] },
+    ],
+    [
+      "of images charged one by one is their price",
+      { inputBytes: 0, fixed: { images: 2 }, producesTokens: false },
+      priceOf({ rates: { images: picousd(9n) } }),
+      null,
+      { kind: "bounded", usd: picousd(18n) },
+    ],
+    [
+      "of images charged by the token is their largest size",
+      { inputBytes: 0, fixed: { images: 2 }, producesTokens: false },
+      priceOf({ model: "gpt-image-1", rates: IMAGE_RATES }),
+      null,
+      { kind: "bounded", usd: picousd(523_200n), outputTokens: 13_080 },
+    ],
+    [
+      "of images of an unknown model by the token is none",
+      { fixed: { images: 1 }, producesTokens: false },
+      priceOf({ rates: IMAGE_RATES }),
+      null,
+      { kind: "unbounded", because: ["image_output"] },
+    ],
+    [
+      "of speech is its characters",
+      { fixed: { characters: 9 }, producesTokens: false },
+      priceOf({ rates: { characters: picousd(15n) } }),
+      null,
+      { kind: "bounded", usd: picousd(135n) },
+    ],
+    [
+      "of speech charged by the token is none",
+      { fixed: { characters: 9 }, producesTokens: false },
+      priceOf({ rates: { input: picousd(1n), audio_output: picousd(12n) } }),
+      null,
+      { kind: "unbounded", because: ["audio_output"] },
+    ],
+    [
+      "counts a request where requests have a price",
+      { inputBytes: 0 },
+      priceOf({ rates: { input: picousd(1n), output: picousd(1n), requests: picousd(7n) } }),
+      1,
+      { kind: "bounded", usd: picousd(8n) },
+    ],
+    [
+      "follows the dearest tier within reach",
+      {},
+      priceOf({
+        tiers: [{ aboveInputTokens: 99, rates: { input: picousd(20n), output: picousd(150n) } }],
+      }),
+      1,
+      { kind: "bounded", usd: picousd(2_150n) },
+    ],
+    [
+      "ignores a tier out of reach",
+      {},
+      priceOf({
+        tiers: [{ aboveInputTokens: 100, rates: { input: picousd(20n), output: picousd(150n) } }],
+      }),
+      1,
+      { kind: "bounded", usd: picousd(1_100n) },
+    ],
+    [
+      "beyond exact counting is none",
+      {},
+      priceOf({}),
+      Number.MAX_SAFE_INTEGER,
+      { kind: "unbounded", because: ["output_tokens"] },
+    ],
+  ];
+  test.each(CASES)("%s", (...[, demand, price, max, expected]) => {
+    expect(boundOf({ ...CHAT, ...demand }, price, max)).toMatchObject(expected);
+  });
+
+  test.each([
+    ["gpt-4o-mini", 48_169],
+    ["gpt-4o-mini-2024-07-18", 48_169],
+    ["ft:gpt-4o-mini-2024-07-18:acme::x", 48_169],
+    ["openai/gpt-4o-mini", 48_169],
+    ["gpt-4o", 16_384],
+    ["openai/gpt-5", 16_384],
+    ["my-deployment", 48_169],
+    [null, 48_169],
+  ])("takes an image of %s for %i tokens", (model, tokens) => {
+    expect(imageTokensMax(model)).toBe(tokens);
+  });
+
+  test("is at least the cost of any usage that the demand allows", () => {
+    let bounded = 0;
+    fc.assert(
+      fc.property(demands, prices, fc.nat({ max: 500 }), shares, (demand, price, max, share) => {
+        const bound = boundOf(demand, price, max);
+        if (bound.kind !== "bounded") return;
+        const usage = usageWithin(demand, bound.inputTokens, bound.outputTokens, share);
+        const cost = costOf(price, usage, null);
+        if (cost === null) return;
+        bounded += 1;
+        expect(cost <= bound.usd, JSON.stringify({ usage, cost: String(cost) })).toBe(true);
+      }),
+      { numRuns: 5_000 },
+    );
+    expect(bounded).toBeGreaterThan(500);
+  });
+});
+
+describe("the output that a remaining amount affords", () => {
+  test("fits, and one token more does not", () => {
+    let afforded = 0;
+    fc.assert(
+      fc.property(
+        demands,
+        prices,
+        fc.bigInt({ min: 0n, max: 5_000_000n }),
+        (demand, price, room) => {
+          const tokens = outputTokensFor(demand, price, { kind: "usd", amount: picousd(room) });
+          const next = boundOf(demand, price, tokens + 1);
+          if (next.kind !== "bounded" || !demand.producesTokens) return;
+          if (outputIsFree(price)) return;
+          expect(next.usd > room).toBe(true);
+          if (tokens === 0) return;
+          afforded += 1;
+          const bound = boundOf(demand, price, tokens);
+          expect(bound.kind === "bounded" && bound.usd <= room).toBe(true);
+        },
+      ),
+      { numRuns: 5_000 },
+    );
+    expect(afforded).toBeGreaterThan(200);
+  });
+
+  const ROOMS: readonly [string, Partial<Demand>, Price | null, bigint, number][] = [
+    ["is what the tokens leave for each choice", { choices: 2 }, null, 231n, 15],
+    ["is nothing when the input alone is too much", {}, null, 99n, 0],
+    ["is nothing for a room already overdrawn", {}, null, -5n, 0],
+    ["is nothing where something else is unbounded", { unbounded: ["file"] }, null, 1_000n, 0],
+    ["is nothing where nothing is produced", { producesTokens: false }, null, 1_000n, 0],
+  ];
+  test.each(ROOMS)("in tokens %s", (...[, demand, price, amount, tokens]) => {
+    expect(outputTokensFor({ ...CHAT, ...demand }, price, { kind: "tokens", amount })).toBe(tokens);
+  });
+
+  test("in money is nothing without a price, and stays exact where output is free", () => {
+    const room = { kind: "usd", amount: picousd(10n ** 30n) } as const;
+    expect(outputTokensFor(CHAT, null, room)).toBe(0);
+    const free = priceOf({ rates: { input: picousd(1n), output: picousd(0n) } });
+    const tokens = outputTokensFor(CHAT, free, room);
+    expect(boundOf(CHAT, free, tokens)).toMatchObject({
+      kind: "bounded",
+      tokens: Number.MAX_SAFE_INTEGER,
+    });
+  });
+});
+
+const rate = fc.nat({ max: 50 }).map((n) => picousd(BigInt(n)));
+const rates = fc.record(Object.fromEntries(USAGE_CLASSES.map((kind) => [kind, rate])), {
+  requiredKeys: ["input", "output"],
+}) as fc.Arbitrary<Rates>;
+const prices = fc
+  .record({
+    base: rates,
+    long: fc.option(rates),
+    model: fc.constantFrom("m", "gpt-4o", "gpt-image-1"),
+  })
+  .map(({ base, long, model }) =>
+    priceOf({
+      model,
+      rates: base,
+      tiers: long === null ? [] : [{ aboveInputTokens: 150, rates: long }],
+    }),
+  );
+const demands: fc.Arbitrary<Demand> = fc.record({
+  inputBytes: fc.nat({ max: 300 }),
+  images: fc.constantFrom(0, 0, 1),
+  audioInput: fc.boolean(),
+  audioOutput: fc.boolean(),
+  outputTokensMax: fc.constant(null),
+  choices: fc.integer({ min: 1, max: 3 }),
+  fixed: fc.record(
+    {
+      images: fc.nat({ max: 2 }),
+      characters: fc.nat({ max: 9 }),
+      seconds: fc.nat({ max: 9 }),
+      requests: fc.constant(1),
+    },
+    { requiredKeys: [] },
+  ) as fc.Arbitrary<Usage>,
+  producesTokens: fc.boolean(),
+  unbounded: fc.constant([]),
+});
+const shares = fc.array(fc.nat({ max: 100 }), { minLength: 10, maxLength: 10 });
+
+/** A usage that uses a demand up: its tokens dealt out over the classes that it allows. */
+function usageWithin(
+  demand: Demand,
+  inputTokens: number,
+  outputTokens: number,
+  share: number[],
+): Usage {
+  const inputs = INPUT_CLASSES.filter(
+    (kind) =>
+      (kind !== "audio_input" || demand.audioInput) &&
+      (kind !== "image_input" || demand.images > 0),
+  );
+  const outputs = OUTPUT_CLASSES.filter((kind) => kind !== "audio_output" || demand.audioOutput);
+  return {
+    ...demand.fixed,
+    ...dealt(inputs, inputTokens, share),
+    ...dealt(outputs, outputTokens, share.slice(6)),
+    requests: 1,
+  };
+}
+
+function dealt(kinds: readonly string[], tokens: number, share: number[]): Usage {
+  const parts: Record<string, number> = {};
+  let left = tokens;
+  for (const [at, kind] of kinds.entries()) {
+    const part = Math.floor((left * (share[at] ?? 0)) / 100);
+    if (part > 0) parts[kind] = part;
+    left -= part;
+  }
+  return parts;
+}
+
+function outputIsFree(price: Price): boolean {
+  const sets = [price.rates, ...price.tiers.map((tier) => tier.rates)];
+  return sets.some((set) => OUTPUT_CLASSES.every((kind) => (set[kind] ?? 0n) === 0n));
+}

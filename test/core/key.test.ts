@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { idOf, isId, ID_PREFIXES, type IdKind } from "../../src/core/ids.ts";
 import { formatKey, looksLikeKey, parseKey } from "../../src/core/key.ts";

@@ -157,6 +157,15 @@ describe("a bound", () => {
       { kind: "bounded", usd: picousd(2_150n) },
     ],
     [
+      "keeps to the lower tier where that is the dearer",
+      {},
+      priceOf({
+        tiers: [{ aboveInputTokens: 9, rates: { input: picousd(9n), output: picousd(99n) } }],
+      }),
+      1,
+      { kind: "bounded", usd: picousd(1_100n) },
+    ],
+    [
       "ignores a tier out of reach",
       {},
       priceOf({

@@ -172,6 +172,7 @@ function main(): void {
     if (provider === undefined) throw new Error(`no such provider in the data: ${id}`);
     for (const row of rowsOf(provider)) rows.set(sortKey(row), row);
   }
+  for (const row of borrowed([...rows.values()])) rows.set(sortKey(row), row);
   for (const row of ADDITIONS) rows.set(sortKey(row), row);
   const sorted = [...rows].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
   const { version } = JSON.parse(
@@ -185,6 +186,22 @@ function main(): void {
   writeFileSync(TARGET, `{\n  "source": ${source},\n  "prices": [\n${lines}\n  ]\n}\n`);
   for (const line of left) console.log(`left out: ${line}`);
   console.log(`${sorted.length} prices written, ${left.length} left out`);
+}
+
+/** Models that a provider resells at their maker's price, as the data says: Azure does OpenAI's. */
+function* borrowed(rows: readonly Row[]): Generator<Row> {
+  for (const id of PROVIDERS) {
+    const own = new Set(rows.filter((row) => row.upstream === id).map((row) => row.model));
+    for (const maker of findProvider({ providerId: id })?.fallback_model_providers ?? []) {
+      for (const row of rows.filter(
+        (listed) => listed.upstream === maker && !own.has(listed.model),
+      )) {
+        const note = [`price of ${maker}`, row.note].filter((text) => text !== "").join(", ");
+        yield { ...row, upstream: id, note };
+      }
+      for (const row of rows) if (row.upstream === maker) own.add(row.model);
+    }
+  }
 }
 
 function* rowsOf(provider: Provider): Generator<Row> {

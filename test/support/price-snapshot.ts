@@ -196,12 +196,19 @@ function* borrowed(rows: readonly Row[]): Generator<Row> {
       for (const row of rows.filter(
         (listed) => listed.upstream === maker && !own.has(listed.model),
       )) {
+        // Where a looser clause of the reseller claims the name for another model, nobody knows.
+        if (resolved(id, row.model) !== resolved(maker, row.model)) continue;
         const note = [`price of ${maker}`, row.note].filter((text) => text !== "").join(", ");
         yield { ...row, upstream: id, note };
       }
       for (const row of rows) if (row.upstream === maker) own.add(row.model);
     }
   }
+}
+
+/** The entry of the data itself, so that two entries of one name are told apart. */
+function resolved(provider: string, name: string): Provider["models"][number] | null {
+  return calcPrice({ input_tokens: 1 }, name, { providerId: provider })?.model ?? null;
 }
 
 function* rowsOf(provider: Provider): Generator<Row> {

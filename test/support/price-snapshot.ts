@@ -213,9 +213,12 @@ function resolved(provider: string, name: string): Provider["models"][number] | 
 
 function* rowsOf(provider: Provider): Generator<Row> {
   for (const model of provider.models) {
-    const dated = datedPrices(model.prices);
-    for (const { from, prices, note } of dated) {
-      const stated = ratesOf(`${provider.id}/${model.id}`, model.id, prices);
+    const dated = datedPrices(model.prices).map(({ from, prices, note }) => {
+      return { from, note, stated: ratesOf(`${provider.id}/${model.id}`, model.id, prices) };
+    });
+    // One date left out would let the price before it hold for too long: all are left out.
+    if (dated.some(({ stated }) => stated === null)) continue;
+    for (const { from, stated, note } of dated) {
       if (stated === null) continue;
       for (const name of namesOf(provider, model)) {
         yield {
@@ -293,7 +296,12 @@ function ratesOf(
   const rates = ratesText(name, id, prices, 0);
   if (rates === null) return null;
   const tiers = [...starts].toSorted((a, b) => a - b);
-  const texts = tiers.map((start) => `${start}: ${ratesText(name, id, prices, start) ?? ""}`);
+  const texts: string[] = [];
+  for (const start of tiers) {
+    const tier = ratesText(name, id, prices, start);
+    if (tier === null) return null;
+    texts.push(`${start}: ${tier}`);
+  }
   return { rates, tiers: texts.join("; ") };
 }
 

@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { getTableConfig, PgTable } from "drizzle-orm/pg-core";
 import { describe, expect, test } from "vitest";
 import * as schema from "../src/store/schema.ts";
+import { longFunctions } from "./support/function-length.ts";
 import * as inspector from "./support/inspector.ts";
 import type { Source, Violation } from "./support/inspector.ts";
 import { file, MUTANTS, type Mutants } from "./support/mutants.ts";
@@ -78,6 +79,9 @@ const RELEASED: Record<string, string> = {};
 
 /** The most lines of one file; about 300 is the aim. */
 const LINES_MAX = 400;
+
+/** A function fits a screen. */
+const FUNCTION_LINES_MAX = 60;
 
 type Rule = Mutants & {
   readonly name: string;
@@ -159,6 +163,11 @@ const RULES: readonly Rule[] = [
     name: `no file is longer than ${LINES_MAX} lines`,
     broken: (sources) => inspector.longFiles(sources, LINES_MAX),
     ...MUTANTS.length,
+  },
+  {
+    name: `no function has more than ${FUNCTION_LINES_MAX} lines of its own`,
+    broken: (sources) => longFunctions(sources, FUNCTION_LINES_MAX),
+    ...MUTANTS.functions,
   },
   {
     name: "no file or folder is named for a kind of thing",

@@ -308,11 +308,13 @@ export function strayedDeclarations(sources: readonly Source[]): Violation[] {
   const state =
     /^(?:export\s+)?(?:let|var)\b.*|^(?:export\s+)?const\s+\w+[^=\n]*=\s*new\s+(?:Weak)?(?:Map|Set)\b[^(\n]*\(\s*\)/gmu;
   const kinds = /^\s*(?:export\s+)?(?:const\s+)?enum\s+\w+|^export\s+\*\s.*/gmu;
+  // A thread's own program keeps what the thread is for: nothing imports it.
+  const isThread = ({ path }: Source): boolean => /^src\/entry\/.*-worker\.ts$/u.test(path);
   const classes = /\bclass\s+(?<name>\w+)[^{]*\{/gu;
   return sources
     .filter(inSrc)
     .flatMap((source) => [
-      ...finds(source, "code", state),
+      ...(isThread(source) ? [] : finds(source, "code", state)),
       ...finds(source, "code", kinds),
       ...[...split(source.text).code.matchAll(classes)]
         .filter((match) => !errors.has(match.groups?.["name"] ?? ""))

@@ -160,6 +160,16 @@ export const MUTANTS = {
     mutants: [file("src/gate/a.ts", "a();\n".repeat(401))],
     innocent: file("src/gate/a.ts", "a();\n".repeat(400)),
   },
+  functions: {
+    mutants: [
+      file("src/gate/a.ts", `function a(b: string): { c: d } {\n${"  f();\n".repeat(60)}}`),
+      file("src/gate/a.ts", `const a = (\n  b: string,\n) => {\n${"  `x`;\n".repeat(60)}};`),
+    ],
+    innocent: file(
+      "src/gate/a.ts",
+      `function a() {\n  function b() {\n${"    f();\n".repeat(50)}  }\n${"  f(); // {\n\n".repeat(50)}}`,
+    ),
+  },
   names: {
     mutants: [
       file("src/http/middleware/a.ts", ""),

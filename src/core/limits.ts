@@ -56,3 +56,48 @@ export const CHOICES_MAX = 128;
 
 /** Rows that one page of a list may hold. */
 export const PAGE_ROWS_MAX = 1_000;
+
+/** The path of a forwarded request: OpenAI's longest holds four ids; longer ones are probes. */
+export const PATH_BYTES_MAX = 2_048;
+
+/** Fewer output tokens than this are no answer: a clamp stops here and refuses (OpenAI's own minimum for Responses). */
+export const CLAMP_TOKENS_MIN = 16;
+
+/** An ask that waits for reservations in flight looks again this often, for those that other replicas settle. */
+export const CONTENTION_LOOK_MS = 100;
+
+/** What a reservation outlives its upstream's deadline by, so that only a lost owner lets it expire. */
+export const RESERVATION_MARGIN_MS = 60_000;
+
+/** After the commit a permit is good for this long; a replica that was asleep longer releases instead. */
+export const PERMIT_MS_MAX = 5_000;
+
+/** A replica renews its lease three times within it; without one its reservations turn unknown. */
+export const LEASE_MS = 15_000;
+
+/** How long evidence may take to arrive before an unknown outcome is charged in full. */
+export const UNKNOWN_GRACE_MS = 15 * 60_000;
+
+/** Reservations handled by one statement of the sweep: short, so that it never holds up a posting. */
+export const SWEEP_ROWS_MAX = 500;
+
+/** Settlements waiting in one process for a database that is away; beyond it the lease decides. */
+export const SETTLEMENTS_WAITING_MAX = 100_000;
+
+/** Settlements gathered into one statement: nobody waits for them, so they are cheaper in company. */
+export const SETTLE_GATHER_MS = 20;
+
+/** A non-streamed answer is held whole until it ends, so that its cost can stand in its header. */
+export const ANSWER_HELD_BYTES_MAX = 4 * 1024 * 1024;
+
+/** Silence after which a stream gets a comment, before proxies and clients give it up (WIRE: 15 s). */
+export const KEEP_ALIVE_MS = 15_000;
+
+/** After a finish reason the usage chunk is due at once; a client that left does not end the wait for it. */
+export const USAGE_WAIT_MS = 2_000;
+
+/** A text field of a form that is read while it passes (a model name, a number). */
+export const FORM_FIELD_BYTES_MAX = 1_024;
+
+/** Parts of a form that are looked at: 16 images and a few fields. */
+export const FORM_PARTS_MAX = 128;

@@ -59,6 +59,10 @@ export type Meter = {
   reading: () => Reading;
   /** The text delivered so far, capped, for an estimate when usage never came. */
   deliveredText: () => string;
+  /** Whether what the client has got ends between two events: only there may bytes of ours stand. */
+  betweenEvents: () => boolean;
+  /** The `sequence_number` for an event that we append: one more than the last whole event had. */
+  nextSequence: () => number;
 };
 
 /** An answer that we make. */

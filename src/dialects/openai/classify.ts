@@ -1,0 +1,307 @@
+import { InputError } from "../../core/errors.ts";
+import type { Demand } from "../../core/intent.ts";
+import { CHOICES_MAX, CONTEXT_FIELD_BYTES_MAX, JSON_DEPTH_MAX } from "../../core/limits.ts";
+import { unreachable } from "../../lib/assert.ts";
+import { decodeUtf8, isList, isRecord, parseJson } from "../../lib/json.ts";
+import type { Asked, Route } from "../dialect.ts";
+import { imageDemand, speechDemand } from "./media.ts";
+import {
+  isGiven,
+  readBoolean,
+  readCount,
+  readList,
+  readObject,
+  readText,
+  wrongType,
+} from "./fields.ts";
+import { readMetadata } from "./metadata.ts";
+import { scanMembers } from "./members.ts";
+import type { Names } from "./members.ts";
+import { noteTools, plainName, walkParts } from "./parts.ts";
+import type { Parts } from "./parts.ts";
+
+type Body = Readonly<Record<string, unknown>>;
+
+/** Every top-level member that we read or edit: none may stand there twice, or in another case. */
+const READ: Names = {
+  model: true,
+  models: true,
+  stream: true,
+  stream_options: true,
+  max_tokens: true,
+  max_completion_tokens: true,
+  max_output_tokens: true,
+  n: true,
+  best_of: true,
+  messages: true,
+  input: true,
+  prompt: true,
+  instructions: true,
+  tools: true,
+  functions: true,
+  modalities: true,
+  metadata: true,
+  service_tier: true,
+  background: true,
+  prediction: true,
+  conversation: true,
+  previous_response_id: true,
+  context_management: true,
+  web_search_options: true,
+  search_parameters: true,
+  data_sources: true,
+  plugins: true,
+  size: true,
+  quality: true,
+};
+
+/**
+ * What a chat template adds to what the client wrote, in tokens. A byte-level tokenizer makes at most
+ * one token of a byte, and the JSON around each message (`{"role":"user","content":""}`) is longer than
+ * the four or five tokens that a template puts around it, so bytes bound the text. What bytes do not
+ * bound are prompts of the provider's own: about 70 tokens for open models in the harmony format.
+ */
+const TEMPLATE_TOKENS_MAX = 256;
+
+/** The prompt that explains tools: 83 tokens for gpt-5, 313 to 804 documented for Anthropic's models. */
+const TOOL_PROMPT_TOKENS_MAX = 1_024;
+
+/** Service tiers that cost no more than the list price: `flex` costs less, so the list price bounds it. */
+const BOUNDED_TIERS: Readonly<Record<string, true>> = {
+  auto: true,
+  default: true,
+  standard: true,
+  flex: true,
+};
+
+/** The members that bound output, by operation; each that is present binds some upstream, so the largest counts. */
+const LIMIT_FIELDS = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
+
+/** Prompts of one legacy completion, choices of one image request: beyond it a product could lose exactness. */
+const PROMPTS_MAX = 1_000_000;
+
+/**
+ * The member that carries the output maximum of a route's body, to be inserted when the client gave none;
+ * null where the wire has none, and only the model's own maximum bounds the output.
+ */
+export function outputField(route: Route): string | null {
+  if (route.operation === "chat") return "max_completion_tokens";
+  if (route.operation === "text_completion") return "max_tokens";
+  return route.path === "/responses" ? "max_output_tokens" : null;
+}
+
+/**
+ * Reads what a JSON body asks for and how much that could use at most.
+ * Throws InputError where the body is no JSON object, says two things at once, or holds a value
+ * of the wrong type in a member that a bound is built on.
+ */
+export function classify(route: Route, bytes: Uint8Array): Asked {
+  const body = readBody(bytes);
+  const model = readModel(route, body);
+  const streams = readBoolean(body, "stream") ?? false;
+  const options = readObject(body, "stream_options");
+  const needsAsking = route.operation === "chat" || route.operation === "text_completion";
+  return {
+    model,
+    // Speech is asked to stream by the form of its answer.
+    stream: route.operation === "speech" ? body["stream_format"] === "sse" : streams,
+    // Elsewhere usage comes unasked, and there is nothing to inject.
+    wantsUsage: !needsAsking || options?.["include_usage"] === true,
+    demand: demandOf(route, body, { model, inputBytes: bytes.byteLength }),
+    metadata: readMetadata(body),
+  };
+}
+
+/** Parses once. The scan goes first: it bounds the depth before anything is built, and finds doubled members. */
+function readBody(bytes: Uint8Array): Body {
+  const scan = scanMembers(bytes, 0, READ);
+  if (scan.depth > JSON_DEPTH_MAX) {
+    const message = `The JSON body is nested deeper than ${JSON_DEPTH_MAX} levels.`;
+    throw new InputError("invalid_json", null, message);
+  }
+  const text = decodeUtf8(bytes);
+  if (text === null) {
+    throw new InputError(
+      "invalid_json",
+      null,
+      "We could not parse the body of your request: it is not valid UTF-8.",
+    );
+  }
+  const parsed = parseJson(text);
+  if (parsed === null) {
+    const message =
+      "We could not parse the JSON body of your request. Send one JSON object, encoded as UTF-8.";
+    throw new InputError("invalid_json", null, message);
+  }
+  if (!isRecord(parsed.value)) throw wrongType("body", "an object", parsed.value);
+  const seen = new Set<string>();
+  for (const { name, exact } of scan.found) {
+    if (!exact) {
+      const message = `Unrecognized request argument: '${name}' must be written in lower case.`;
+      throw new InputError("unknown_parameter", name, message);
+    }
+    if (seen.has(name)) {
+      const message = `Duplicate member '${name}': parsers differ on which one counts. Send it once.`;
+      throw new InputError("invalid_json", name, message);
+    }
+    seen.add(name);
+  }
+  return parsed.value;
+}
+
+function readModel(route: Route, body: Body): string | null {
+  const model = readText(body, "model");
+  if (model !== null && (model === "" || model.length > CONTEXT_FIELD_BYTES_MAX)) {
+    const message = `Invalid value for 'model': expected the name of a model, of 1 to ${CONTEXT_FIELD_BYTES_MAX} characters.`;
+    throw new InputError("invalid_value", "model", message);
+  }
+  // Azure's deployment stands in the path; what the body says of a model is ignored there, so it is here.
+  if (route.pathModel !== null) return route.pathModel;
+  if (model !== null) return model;
+  const hasDefault =
+    route.operation === "moderation" ||
+    route.operation === "image_generation" ||
+    (route.operation === "responses" && isGiven(body["prompt"]));
+  if (hasDefault) return null;
+  const message = "You must provide a 'model' parameter: the name of the model to call.";
+  throw new InputError("missing_required_parameter", "model", message);
+}
+
+function demandOf(
+  route: Route,
+  body: Body,
+  asked: { model: string | null; inputBytes: number },
+): Demand {
+  switch (route.operation) {
+    case "chat":
+    case "responses":
+    case "text_completion":
+      return textDemand(route, body, asked);
+    case "image_generation":
+      return imageDemand(asked.model, readCount(body, "n", 1, CHOICES_MAX) ?? 1, asked.inputBytes);
+    case "speech":
+      return speechDemand(asked.model, readText(body, "input") ?? "", asked.inputBytes);
+    // Arrays of token numbers are bounded by bytes too: a number and its comma are two bytes or more.
+    case "embeddings":
+    case "moderation":
+    case "transcription":
+    case "pass_through": {
+      const parts = emptyParts();
+      walkParts(body["input"], parts);
+      return { ...TEXT_FREE, inputBytes: asked.inputBytes, ...counted(parts) };
+    }
+    default:
+      return unreachable(route.operation);
+  }
+}
+
+const TEXT_FREE = {
+  audioOutput: false,
+  outputTokensMax: null,
+  choices: 1,
+  fixed: {},
+  producesTokens: false,
+};
+
+function emptyParts(): Parts {
+  return { images: 0, audioInput: false, unbounded: new Set() };
+}
+
+function counted(parts: Parts): Pick<Demand, "images" | "audioInput" | "unbounded"> {
+  return { images: parts.images, audioInput: parts.audioInput, unbounded: [...parts.unbounded] };
+}
+
+function textDemand(
+  route: Route,
+  body: Body,
+  asked: { model: string | null; inputBytes: number },
+): Demand {
+  const parts = emptyParts();
+  readContent(route, body, parts);
+  const tools = readList(body, "tools");
+  if (tools !== null) noteTools(tools, parts);
+  noteUnbounded(body, asked.model, parts.unbounded);
+  const modalities = readList(body, "modalities");
+  const hasTools = isGiven(tools) || isGiven(body["functions"]) || isGiven(body["response_format"]);
+  return {
+    inputBytes: asked.inputBytes + TEMPLATE_TOKENS_MAX + (hasTools ? TOOL_PROMPT_TOKENS_MAX : 0),
+    audioOutput: modalities !== null && modalities.includes("audio"),
+    outputTokensMax: readOutputMax(route, body),
+    choices: readChoices(route, body),
+    fixed: {},
+    producesTokens: true,
+    ...counted(parts),
+  };
+}
+
+function readContent(route: Route, body: Body, parts: Parts): void {
+  if (route.operation === "chat") {
+    walkParts(readList(body, "messages"), parts);
+  } else if (route.operation === "responses") {
+    const input = body["input"];
+    if (input !== undefined && input !== null && typeof input !== "string" && !isList(input)) {
+      throw wrongType("input", "a string or an array", input);
+    }
+    walkParts(input, parts);
+    walkParts(body["instructions"], parts);
+  }
+}
+
+/** Zero is an answer only of the legacy completions, where it scores a prompt without going on. */
+function readOutputMax(route: Route, body: Body): number | null {
+  const least = route.operation === "text_completion" ? 0 : 1;
+  let most: number | null = null;
+  for (const name of LIMIT_FIELDS) {
+    const value = readCount(body, name, least, Number.MAX_SAFE_INTEGER);
+    if (value !== null && (most === null || value > most)) most = value;
+  }
+  return most;
+}
+
+/** A legacy completion answers each of its prompts with `best_of` candidates, all of them billed. */
+function readChoices(route: Route, body: Body): number {
+  const n = readCount(body, "n", 1, CHOICES_MAX) ?? 1;
+  if (route.operation !== "text_completion") return n;
+  const best = readCount(body, "best_of", 1, CHOICES_MAX) ?? 1;
+  const prompt = body["prompt"];
+  const isBatch = isList(prompt) && typeof prompt[0] !== "number";
+  const prompts = isBatch ? Math.max(1, prompt.length) : 1;
+  if (prompts > PROMPTS_MAX) {
+    const message = `Invalid value for 'prompt': expected at most ${PROMPTS_MAX} prompts.`;
+    throw new InputError("invalid_value", "prompt", message);
+  }
+  return Math.max(n, best) * prompts;
+}
+
+/** Members whose presence lets a call use what no figure of the request bounds. */
+function noteUnbounded(body: Body, model: string | null, unbounded: Set<string>): void {
+  if (isGiven(body["previous_response_id"]) || isGiven(body["conversation"])) {
+    unbounded.add("stored_context");
+  }
+  if (isRecord(body["prompt"])) unbounded.add("stored_context");
+  if (readBoolean(body, "background") === true) unbounded.add("background");
+  // Compaction runs the model over the context again, as often as it fills.
+  if (isGiven(body["context_management"])) unbounded.add("context_management");
+  // Rejected prediction tokens are billed as output, and the provider does not accept the member that
+  // would bound them (`max_completion_tokens`) together with a prediction.
+  if (isGiven(body["prediction"])) unbounded.add("prediction");
+  if (isGiven(body["web_search_options"]) || searches(model))
+    unbounded.add("hosted_tool:web_search");
+  if (isGiven(body["search_parameters"])) unbounded.add("hosted_tool:live_search");
+  if (isGiven(body["data_sources"])) unbounded.add("hosted_tool:data_sources");
+  if (isGiven(body["plugins"])) unbounded.add("hosted_tool:plugins");
+  // OpenRouter may answer with any of these, at its own price.
+  if (isGiven(body["models"])) unbounded.add("model_fallback");
+  const tier = readText(body, "service_tier");
+  if (tier !== null && !Object.hasOwn(BOUNDED_TIERS, tier)) {
+    unbounded.add(`service_tier:${plainName(tier)}`);
+  }
+}
+
+/** Models that search the web on every call, asked or not. */
+function searches(model: string | null): boolean {
+  if (model === null) return false;
+  return (
+    model.includes("search-preview") || model.includes("-search-api") || model.endsWith(":online")
+  );
+}

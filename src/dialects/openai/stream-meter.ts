@@ -1,0 +1,161 @@
+import { STREAM_LINE_BYTES_MAX, STREAM_TEXT_BYTES_MAX } from "../../core/limits.ts";
+import { decodeUtf8, isRecord, parseJson } from "../../lib/json.ts";
+import type { Meter, Route } from "../dialect.ts";
+import { createEventSplitter, endsEvent, joinBytes, joinData, readEvent } from "../sse.ts";
+import type { EventFields, EventSink, EventSplitter } from "../sse.ts";
+import { textOfStream } from "./delivered.ts";
+import { hideUsage } from "./hide.ts";
+import { findMarks, MATTERS, USAGE, USAGE_NULL } from "./marks.ts";
+import { emptyNotes, errorOf, noteJson } from "./reading.ts";
+import type { Notes } from "./reading.ts";
+
+/** The first events are parsed for model and id; a stream that has not said them by then does not. */
+const HEAD_EVENTS_MAX = 4;
+
+const EMPTY = new Uint8Array(0);
+
+/** What a stream meter knows between two chunks. */
+type Metering = {
+  readonly route: Route;
+  readonly hides: boolean;
+  readonly notes: Notes;
+  headEvents: number;
+  /** What the client is to get of the chunk at hand; used only where usage is hidden. */
+  readonly shown: Uint8Array[];
+  /** Something of the chunk at hand was hidden. */
+  isChanged: boolean;
+  lastDropped: boolean;
+  /** The last whole event, or a chunk that ends with it. */
+  lastWhole: Uint8Array;
+  /** What the client got so far, up to STREAM_TEXT_BYTES_MAX. */
+  readonly kept: Uint8Array[];
+  keptBytes: number;
+};
+
+/**
+ * Meters a stream of events. A chunk of whole events in which nothing matters is looked through once
+ * and passed as the same object. Only when usage is hidden are bytes held back, and then only those
+ * of an event that has not ended, so that what the client gets is whole events.
+ */
+export function createStreamMeter(route: Route, hides: boolean): Meter {
+  const at: Metering = {
+    route,
+    hides,
+    notes: emptyNotes(),
+    headEvents: 0,
+    shown: [],
+    isChanged: false,
+    lastDropped: false,
+    lastWhole: EMPTY,
+    kept: [],
+    keptBytes: 0,
+  };
+  const sink: EventSink = {
+    event: (bytes) => takeEvent(at, bytes),
+    trail: (bytes) => {
+      if (at.lastDropped) at.isChanged = true;
+      else show(at, bytes);
+    },
+    oversized: (bytes) => show(at, bytes),
+  };
+  const splitter = createEventSplitter(sink, STREAM_LINE_BYTES_MAX);
+  return {
+    push: (chunk) => keep(at, takeChunk(at, splitter, chunk)),
+    flush: () => {
+      // Some end without the last empty line: what is left is read as an event.
+      const rest = splitter.take();
+      if (rest.length > 0) takeEvent(at, rest);
+      return keep(at, drain(at));
+    },
+    reading: () => ({ ...at.notes }),
+    deliveredText: () => textOfStream(at.kept, route.operation),
+    betweenEvents: () => (hides ? !splitter.isOversized() : splitter.isBetween()),
+    nextSequence: () => sequenceAfter(at.lastWhole),
+  };
+}
+
+function takeChunk(at: Metering, splitter: EventSplitter, chunk: Uint8Array): Uint8Array {
+  if (splitter.isClean() && !isHead(at) && endsEvent(chunk)) {
+    const marks = findMarks(chunk, 0, chunk.length);
+    if ((marks & (at.hides ? MATTERS | USAGE_NULL : MATTERS)) === 0) {
+      at.lastWhole = chunk;
+      at.lastDropped = false;
+      return chunk;
+    }
+  }
+  at.isChanged = false;
+  const wasBetween = splitter.isBetween();
+  splitter.push(chunk);
+  if (!at.hides) return chunk;
+  const shown = drain(at);
+  return wasBetween && !at.isChanged && shown.length === chunk.length ? chunk : shown;
+}
+
+function takeEvent(at: Metering, event: Uint8Array): void {
+  at.lastDropped = false;
+  at.lastWhole = event;
+  const marks = findMarks(event, 0, event.length);
+  const mustRead = isHead(at) || (marks & MATTERS) !== 0;
+  const mustHide = at.hides && (marks & (USAGE | USAGE_NULL)) !== 0;
+  if (!mustRead && !mustHide) {
+    show(at, event);
+    return;
+  }
+  const fields = readEvent(event);
+  if (mustRead && fields.data.length > 0) readData(at, event, fields);
+  const visible = mustHide ? hideUsage(event, fields.data) : event;
+  if (visible !== event) at.isChanged = true;
+  if (visible === null) at.lastDropped = true;
+  else show(at, visible);
+}
+
+function isHead(at: Metering): boolean {
+  return at.headEvents < HEAD_EVENTS_MAX && at.notes.model === null;
+}
+
+function readData(at: Metering, event: Uint8Array, fields: EventFields): void {
+  const { notes, route } = at;
+  at.headEvents += 1;
+  const text = decodeUtf8(joinData(event, fields.data));
+  if (text === null) return;
+  if (text.trim() === "[DONE]") {
+    notes.progress = "complete";
+    return;
+  }
+  const parsed = parseJson(text);
+  if (parsed === null) return;
+  noteJson(notes, parsed.value, route.operation);
+  const { name } = fields;
+  if (name === null || decodeUtf8(event.subarray(name.start, name.end)) !== "error") return;
+  notes.error ??= errorOf(isRecord(parsed.value) ? parsed.value : {});
+}
+
+function show(at: Metering, bytes: Uint8Array): void {
+  if (at.hides) at.shown.push(bytes);
+}
+
+function drain(at: Metering): Uint8Array {
+  if (at.shown.length === 0) return EMPTY;
+  let length = 0;
+  for (const part of at.shown) length += part.length;
+  const bytes = joinBytes(at.shown, length);
+  at.shown.length = 0;
+  return bytes;
+}
+
+function keep(at: Metering, bytes: Uint8Array): Uint8Array {
+  const room = STREAM_TEXT_BYTES_MAX - at.keptBytes;
+  if (room <= 0 || bytes.length === 0) return bytes;
+  const part = bytes.length <= room ? bytes : bytes.subarray(0, room);
+  at.kept.push(part);
+  at.keptBytes += part.length;
+  return bytes;
+}
+
+/** The provider numbers its events; the last number in the last whole event is where it stood. */
+function sequenceAfter(bytes: Uint8Array): number {
+  const text = new TextDecoder().decode(bytes);
+  let last = -1;
+  for (const match of text.matchAll(/"sequence_number"\s*:\s*(\d{1,15})/g)) last = Number(match[1]);
+  return last + 1;
+}

@@ -1,0 +1,196 @@
+import type { Operation } from "../../core/intent.ts";
+import { picousd } from "../../core/money.ts";
+import type { Picousd } from "../../core/money.ts";
+import type { Usage, UsageClass } from "../../core/usage.ts";
+import { isList, isRecord } from "../../lib/json.ts";
+
+export type UsageReading = {
+  readonly usage: Usage | null;
+  /** What the provider itself says that the call cost. */
+  readonly providerCostPicousd: Picousd | null;
+};
+
+type Body = Readonly<Record<string, unknown>>;
+
+const NOTHING: UsageReading = { usage: null, providerCostPicousd: null };
+
+/**
+ * Reads the usage that an answer, a chunk or an event carries, wherever its provider puts it: `usage`,
+ * `response.usage`, or Groq's `x_groq.usage`. Null while there is none; an explicit zero is a zero.
+ */
+export function readUsage(json: unknown, operation: Operation): UsageReading {
+  if (!isRecord(json)) return NOTHING;
+  const response = json["response"];
+  const groq = json["x_groq"];
+  if (isRecord(json["usage"])) return readUsageObject(json["usage"], operation);
+  if (isRecord(response) && isRecord(response["usage"])) {
+    return readUsageObject(response["usage"], operation);
+  }
+  if (isRecord(groq) && isRecord(groq["usage"])) return readUsageObject(groq["usage"], operation);
+  // Images priced by the piece come without usage: what arrived is what was used.
+  if (operation === "image_generation" && isList(json["data"])) {
+    return { usage: { images: json["data"].length }, providerCostPicousd: null };
+  }
+  // Whisper's verbose answers of older dates say how long the recording was, and nothing else.
+  if (operation === "transcription" && typeof json["duration"] === "number") {
+    return readUsageObject({ type: "duration", seconds: json["duration"] }, operation);
+  }
+  return NOTHING;
+}
+
+/** Normalises one usage object into disjoint classes; null when it holds no figure that we know. */
+export function readUsageObject(usage: Body, operation: Operation): UsageReading {
+  const providerCostPicousd = readProviderCost(usage);
+  if (usage["type"] === "duration") {
+    const seconds = readNumber(usage["seconds"]);
+    const read = seconds === null ? null : { seconds: whole(Math.ceil(seconds)) };
+    return { usage: read, providerCostPicousd };
+  }
+  const input = firstCount(usage, ["prompt_tokens", "input_tokens"]);
+  const output = firstCount(usage, ["completion_tokens", "output_tokens"]);
+  const total = readCount(usage["total_tokens"]);
+  if (input === null && output === null && total === null)
+    return { usage: null, providerCostPicousd };
+  const totalIn = input ?? Math.max(0, (total ?? 0) - (output ?? 0));
+  // Where reasoning is left out of the completion (xAI, Gemini's compatible endpoint), the total has it.
+  const totalOut = Math.max(output ?? 0, (total ?? 0) - totalIn);
+  const read: Partial<Record<UsageClass, number>> = {};
+  readInput(usage, totalIn, read);
+  readOutput(usage, totalOut, operation, read);
+  return { usage: read, providerCostPicousd };
+}
+
+/**
+ * Takes the classes of the input apart. Each is capped by what is left, so that they always add up to
+ * the input, whatever a provider writes: an exaggerated detail must not make anything negative.
+ */
+function readInput(usage: Body, totalIn: number, read: Partial<Record<UsageClass, number>>): void {
+  const details = firstRecord(usage, [
+    "prompt_tokens_details",
+    "input_tokens_details",
+    "input_token_details",
+  ]);
+  let left = totalIn;
+  const cacheRead =
+    readCount(details["cached_tokens"]) ??
+    firstCount(usage, [
+      "prompt_cache_hit_tokens",
+      "cached_tokens",
+      "num_cached_tokens",
+      "cache_read_input_tokens",
+    ]);
+  left -= take(read, "cache_read", cacheRead, left);
+  const writes = firstRecord(details, ["cache_write_tokens_details"]);
+  const cacheWrite =
+    firstCount(details, ["cache_write_tokens", "cache_creation_tokens"]) ??
+    readCount(usage["cache_creation_input_tokens"]);
+  // Two lifetimes are told apart in the ledger, a short one and a long one; 12 hours is the long one.
+  const long = Math.min(readCount(writes["ttl_12h_tokens"]) ?? 0, cacheWrite ?? 0);
+  left -= take(read, "cache_write_1h", long, left);
+  left -= take(read, "cache_write_5m", (cacheWrite ?? 0) - long, left);
+  left -= take(read, "audio_input", readCount(details["audio_tokens"]), left);
+  left -= take(read, "image_input", readCount(details["image_tokens"]), left);
+  read.input = left;
+}
+
+function readOutput(
+  usage: Body,
+  totalOut: number,
+  operation: Operation,
+  read: Partial<Record<UsageClass, number>>,
+): void {
+  const details = firstRecord(usage, ["completion_tokens_details", "output_tokens_details"]);
+  let left = totalOut;
+  const reasoning = readCount(details["reasoning_tokens"]) ?? readCount(usage["reasoning_tokens"]);
+  left -= take(read, "reasoning", reasoning, left);
+  const audio = readCount(details["audio_tokens"]) ?? (operation === "speech" ? left : null);
+  left -= take(read, "audio_output", audio, left);
+  // An image model answers in image tokens unless it says which of them are text.
+  const drawn =
+    operation === "image_generation" ? left - (readCount(details["text_tokens"]) ?? 0) : null;
+  left -= take(read, "image_output", readCount(details["image_tokens"]) ?? drawn, left);
+  if (left > 0 || producesText(operation)) read.output = left;
+}
+
+function producesText(operation: Operation): boolean {
+  return operation === "chat" || operation === "responses" || operation === "text_completion";
+}
+
+function take(
+  read: Partial<Record<UsageClass, number>>,
+  name: UsageClass,
+  amount: number | null,
+  left: number,
+): number {
+  const taken = Math.max(0, Math.min(amount ?? 0, left));
+  if (taken > 0) read[name] = taken;
+  return taken;
+}
+
+function firstCount(from: Body, names: readonly string[]): number | null {
+  for (const name of names) {
+    const count = readCount(from[name]);
+    if (count !== null) return count;
+  }
+  return null;
+}
+
+function firstRecord(from: Body, names: readonly string[]): Body {
+  for (const name of names) {
+    const value = from[name];
+    if (isRecord(value)) return value;
+  }
+  return {};
+}
+
+function readNumber(value: unknown): number | null {
+  return typeof value === "number" && Number.isFinite(value) ? value : null;
+}
+
+/** A count of units: fractions are rounded up, so that nothing used is lost; below zero is no count. */
+function readCount(value: unknown): number | null {
+  const number = readNumber(value);
+  return number === null || number < 0 ? null : whole(Math.ceil(number));
+}
+
+/** More tokens than this no call ever used (a thousand of the largest contexts); a larger figure is a broken one. */
+const UNITS_MAX = 1_000_000_000_000;
+
+function whole(value: number): number {
+  // Minus zero is no count that JSON or a database would print as zero.
+  return Math.min(Math.max(0, value), UNITS_MAX) + 0;
+}
+
+/** xAI counts in ticks of 10⁻¹⁰ USD: a hundred pico-dollars. */
+const PICOUSD_PER_TICK = 100n;
+
+/** OpenRouter's `cost` in USD, Perplexity's `cost.total_cost`, xAI's `cost_in_usd_ticks`. */
+function readProviderCost(usage: Body): Picousd | null {
+  const ticks = readNumber(usage["cost_in_usd_ticks"]);
+  if (ticks !== null && ticks >= 0 && Number.isSafeInteger(ticks)) {
+    return picousd(BigInt(ticks) * PICOUSD_PER_TICK);
+  }
+  const cost = isRecord(usage["cost"]) ? usage["cost"]["total_cost"] : usage["cost"];
+  return picousdOfNumber(readNumber(cost));
+}
+
+/** A cost beyond a million dollars for one call is a broken figure, and a negative one is a credit that we do not keep. */
+const COST_USD_MAX = 1_000_000;
+
+/**
+ * A JSON number of dollars as pico-dollars, by its shortest decimal text and not by multiplying a
+ * float: `0.1` is 100,000,000,000 and nothing beside. What is finer than a pico-dollar (a float's
+ * last digits, `0.00014499999999999998`) is rounded half up.
+ */
+export function picousdOfNumber(usd: number | null): Picousd | null {
+  if (usd === null || usd < 0 || usd > COST_USD_MAX) return null;
+  const [mantissa = "0", exponent = "0"] = String(usd).split("e");
+  const [units = "0", decimals = ""] = mantissa.split(".");
+  const shift = Number(exponent) - decimals.length + 12;
+  const digits = BigInt(units + decimals);
+  if (shift >= 0) return picousd(digits * 10n ** BigInt(shift));
+  // Below this everything rounds to nothing, and the power need not be built.
+  if (shift < -40) return picousd(0n);
+  const unit = 10n ** BigInt(-shift);
+  return picousd((digits + unit / 2n) / unit);
+}

@@ -1,0 +1,211 @@
+/**
+ * Server-sent events, split by bytes (WHATWG HTML, "Interpreting an event stream"): a line ends with
+ * LF, CRLF or CR, an event with an empty line. Bytes may be cut anywhere. Nothing is decoded here.
+ */
+export type EventSink = {
+  /** One whole event, its closing empty line included. */
+  readonly event: (bytes: Uint8Array) => void;
+  /** Bytes that belong to the event before: the LF of a CRLF that was cut. */
+  readonly trail: (bytes: Uint8Array) => void;
+  /** Part of an event longer than the splitter may hold; the event's other parts come this way too. */
+  readonly oversized: (bytes: Uint8Array) => void;
+};
+
+export type EventSplitter = {
+  readonly push: (chunk: Uint8Array) => void;
+  /** The bytes of an event that the end of the stream cut short; empty when it ended between events. */
+  readonly take: () => Uint8Array;
+  /** Whether the bytes so far end between two events. */
+  readonly isBetween: () => boolean;
+  /** The same, and no LF of a cut CRLF can follow: a chunk of whole events may then pass beside the splitter. */
+  readonly isClean: () => boolean;
+  /** Whether an event is under way that is longer than may be held, and passes unread. */
+  readonly isOversized: () => boolean;
+};
+
+export const LF = 0x0a;
+export const CR = 0x0d;
+
+const EMPTY = new Uint8Array(0);
+
+/** Where a splitter stands between two chunks. */
+type Splitting = {
+  held: Uint8Array[];
+  heldBytes: number;
+  lineHasBytes: boolean;
+  /** The last byte was a CR: an LF behind it belongs to it, and to a line or to a whole event. */
+  afterCr: "no" | "line" | "event";
+  isOversized: boolean;
+};
+
+/** Splits a stream into events for `sink`, holding at most `bytesMax` of an incomplete one. */
+export function createEventSplitter(sink: EventSink, bytesMax: number): EventSplitter {
+  const at: Splitting = {
+    held: [],
+    heldBytes: 0,
+    lineHasBytes: false,
+    afterCr: "no",
+    isOversized: false,
+  };
+  const isBetween = (): boolean => at.heldBytes === 0 && !at.isOversized && !at.lineHasBytes;
+  return {
+    push: (chunk) => keep(at, sink, splitChunk(at, sink, chunk), bytesMax),
+    take: () => take(at),
+    isBetween,
+    isClean: () => isBetween() && at.afterCr === "no",
+    isOversized: () => at.isOversized,
+  };
+}
+
+/** Gives each event that ends in the chunk to the sink, and answers what is left of the chunk. */
+function splitChunk(at: Splitting, sink: EventSink, chunk: Uint8Array): Uint8Array {
+  const length = chunk.length;
+  if (length === 0) return chunk;
+  let start = 0;
+  let index = 0;
+  if (at.afterCr !== "no" && chunk[0] === LF) {
+    index = 1;
+    if (at.afterCr === "event") {
+      start = 1;
+      sink.trail(chunk.subarray(0, 1));
+    }
+  }
+  at.afterCr = "no";
+  while (index < length) {
+    const byte = chunk[index];
+    index += 1;
+    if (byte !== LF && byte !== CR) {
+      at.lineHasBytes = true;
+      continue;
+    }
+    const isBlank = !at.lineHasBytes;
+    at.lineHasBytes = false;
+    if (byte === CR && index < length && chunk[index] === LF) index += 1;
+    else if (byte === CR && index === length) at.afterCr = isBlank ? "event" : "line";
+    if (isBlank) {
+      finish(at, sink, chunk.subarray(start, index));
+      start = index;
+    }
+  }
+  return start === 0 ? chunk : chunk.subarray(start);
+}
+
+function finish(at: Splitting, sink: EventSink, last: Uint8Array): void {
+  if (at.isOversized) {
+    at.isOversized = false;
+    sink.oversized(last);
+    return;
+  }
+  if (at.heldBytes === 0) {
+    sink.event(last);
+    return;
+  }
+  at.held.push(last);
+  const whole = joinBytes(at.held, at.heldBytes + last.length);
+  at.held = [];
+  at.heldBytes = 0;
+  sink.event(whole);
+}
+
+function keep(at: Splitting, sink: EventSink, rest: Uint8Array, bytesMax: number): void {
+  if (rest.length === 0) return;
+  if (!at.isOversized && at.heldBytes + rest.length > bytesMax) {
+    at.isOversized = true;
+    for (const part of at.held) sink.oversized(part);
+    at.held = [];
+    at.heldBytes = 0;
+  }
+  if (at.isOversized) {
+    sink.oversized(rest);
+    return;
+  }
+  at.held.push(rest);
+  at.heldBytes += rest.length;
+}
+
+function take(at: Splitting): Uint8Array {
+  const rest = at.held.length === 0 ? EMPTY : joinBytes(at.held, at.heldBytes);
+  at.held = [];
+  at.heldBytes = 0;
+  at.lineHasBytes = false;
+  return rest;
+}
+
+/** Whether a chunk's last bytes close an event, without looking at the rest; CR alone is left to the splitter. */
+export function endsEvent(chunk: Uint8Array): boolean {
+  const last = chunk.length - 1;
+  if (chunk[last] !== LF) return false;
+  const before = chunk[last - 1];
+  return before === LF || (before === CR && chunk[last - 2] === LF);
+}
+
+export function joinBytes(parts: readonly Uint8Array[], length: number): Uint8Array {
+  const only = parts[0];
+  if (parts.length === 1 && only !== undefined) return only;
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}
+
+/** Where one `data` line's text stands. */
+export type Span = { readonly start: number; readonly end: number };
+
+/** The fields of one event: its `event` name as bytes span, and the spans of its `data` lines. */
+export type EventFields = { readonly name: Span | null; readonly data: readonly Span[] };
+
+const DATA = [0x64, 0x61, 0x74, 0x61];
+const EVENT = [0x65, 0x76, 0x65, 0x6e, 0x74];
+
+/** Reads the lines of one event: comments and other fields are passed over, one space after the colon is cut. */
+export function readEvent(bytes: Uint8Array): EventFields {
+  let name: Span | null = null;
+  const data: Span[] = [];
+  // A byte order mark may stand before the first line of a stream.
+  const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
+  const end = bytes.length;
+  let start = hasMark ? 3 : 0;
+  while (start < end) {
+    let stop = start;
+    while (stop < end && bytes[stop] !== LF && bytes[stop] !== CR) stop += 1;
+    const text = fieldText(bytes, start, stop, DATA);
+    if (text === null) name = fieldText(bytes, start, stop, EVENT) ?? name;
+    else data.push(text);
+    start = bytes[stop] === CR && bytes[stop + 1] === LF ? stop + 2 : stop + 1;
+  }
+  return { name, data };
+}
+
+function fieldText(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  name: readonly number[],
+): Span | null {
+  for (let index = 0; index < name.length; index += 1) {
+    if (bytes[start + index] !== name[index]) return null;
+  }
+  const colon = start + name.length;
+  if (colon === end) return { start: end, end };
+  if (colon > end || bytes[colon] !== 0x3a) return null;
+  return { start: bytes[colon + 1] === 0x20 && colon + 1 < end ? colon + 2 : colon + 1, end };
+}
+
+/** The data of an event as the standard joins it: its lines with LF between them. */
+export function joinData(bytes: Uint8Array, data: readonly Span[]): Uint8Array {
+  const only = data[0];
+  if (only === undefined) return EMPTY;
+  if (data.length === 1) return bytes.subarray(only.start, only.end);
+  let length = data.length - 1;
+  for (const span of data) length += span.end - span.start;
+  const whole = new Uint8Array(length).fill(LF);
+  let at = 0;
+  for (const span of data) {
+    whole.set(bytes.subarray(span.start, span.end), at);
+    at += span.end - span.start + 1;
+  }
+  return whole;
+}

@@ -1,0 +1,43 @@
+/** A JSON text once read: its value, or null where the text is not JSON. `{ value: null }` is the JSON null. */
+export type Parsed = { readonly value: unknown } | null;
+
+/**
+ * Reads JSON that strangers wrote. Bad JSON is an answer here and not an exception, so that nothing
+ * else need catch one: a broken event of a stream is passed on unread, a broken body is a mistake to name.
+ * The depth of the text must be bounded before: `JSON.parse` builds whatever it is given.
+ */
+export function parseJson(text: string): Parsed {
+  try {
+    return { value: JSON.parse(text) };
+  } catch {
+    return null;
+  }
+}
+
+/** Decodes UTF-8, or answers null where the bytes are not UTF-8. A leading byte order mark is dropped. */
+export function decodeUtf8(bytes: Uint8Array): string | null {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+/** Decodes the percent-encoding of one path segment, or answers null where it is malformed. */
+export function decodePercent(text: string): string | null {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
+}
+
+/** A JSON object: not null, not an array. */
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A JSON array, its elements still unknown. */
+export function isList(value: unknown): value is readonly unknown[] {
+  return Array.isArray(value);
+}

@@ -13,7 +13,8 @@ describeEachDatabase("a test's own database", (database) => {
     const { db } = database;
     const now = async (sql: typeof db.admin): Promise<number> => {
       const [row] = await sql`select tollgate_now() as now`;
-      return new Date(String(row?.["now"])).getTime();
+      if (!(row?.["now"] instanceof Date)) throw new Error("the clock gives no date");
+      return row["now"].getTime();
     };
     await now(db.gate);
     const fixed = new Date("2031-03-30T00:59:59.123Z");
@@ -42,6 +43,26 @@ describeEachDatabase("a test's own database", (database) => {
     );
     expect(answers).toEqual(asked);
     await Promise.all(others.map((sql) => sql.end()));
+  });
+});
+
+describeEachDatabase("a connection lost inside a transaction", (database) => {
+  test("leaves nothing behind and holds up nobody", async () => {
+    const { db, address } = database;
+    const lost = open(address, 1);
+    const begun = Promise.withResolvers<void>();
+    const hanging = lost
+      .begin(async (tx) => {
+        await tx`insert into tenants (tenant_id, name) values ('ten_lost', 'lost')`;
+        begun.resolve();
+        await new Promise<never>(() => undefined);
+      })
+      .catch(() => "lost");
+    await begun.promise;
+    await lost.end({ timeout: 0 });
+    expect(await hanging).toBe("lost");
+    expect(await db.admin`select count(*)::int as count from tenants`).toEqual([{ count: 0 }]);
+    expect(await db.gate`select 1 as one`).toEqual([{ one: 1 }]);
   });
 });
 

@@ -1,0 +1,200 @@
+/** One decision in sentences: what was asked, what was answered and why, and what became of it. */
+import { picousd, usdFromPicousd } from "./money.ts";
+import type { MeterFigures, Reason, Unit } from "./verdict.ts";
+
+export type AttemptStatus =
+  | "admitted"
+  | "unknown"
+  | "succeeded"
+  | "failed"
+  | "aborted"
+  | "released"
+  | "blocked";
+
+/** What an explanation looks at; amounts are pico-dollars. */
+export type Explained = {
+  readonly decisionId: string;
+  readonly keyId: string;
+  readonly run: string;
+  readonly step: string | null;
+  readonly attempt: number;
+  readonly operation: string;
+  readonly resource: string;
+  readonly upstream: string | null;
+  readonly model: string | null;
+  readonly decidedAt: Date;
+  readonly estimatePicousd: bigint | null;
+  readonly estimateBasis: string | null;
+  readonly clampedTo: number | null;
+  readonly priceVersion: string | null;
+  readonly reason: Reason | null;
+  /** The sentence the caller was told, where the judgement alone refused. */
+  readonly message: string | null;
+  readonly meters: readonly MeterFigures[];
+  readonly status: AttemptStatus;
+  readonly basis: string | null;
+  readonly corrected: boolean;
+  readonly costPicousd: bigint | null;
+  readonly overagePicousd: bigint;
+  readonly heldPicousd: bigint | null;
+  readonly tokens: bigint | null;
+  readonly settledAt: Date | null;
+  readonly unknownAt: Date | null;
+};
+
+export function explain(decision: Explained): readonly string[] {
+  const meters = decision.meters.map((meter) => meterSentence(meter, decision.reason));
+  return [asked(decision), answered(decision), ...meters, ...became(decision)];
+}
+
+const REASON_SENTENCES: Readonly<Record<Reason, string>> = {
+  run_closed: "its run is closed",
+  run_stopped: "its run, or a run above it, was stopped",
+  scope_missing: "its key lacks the scope `invoke`",
+  model_not_allowed: "its model is not allowed",
+  route_not_allowed: "its route is not known here and its tenant is strict",
+  price_unknown: "no price is known for its model and its tenant is strict",
+  cost_unbounded: "nothing bounds what it could cost and its tenant is strict",
+  max_cost_exceeded: "it could cost more than the caller's own `Tollgate-Max-Cost`",
+  run_budget_exceeded: "the budget of its run has no room for what it could cost",
+  budget_exceeded: "a budget on its path has no room for what it could cost",
+  quota_exceeded: "a quota on its path has no room for it",
+  concurrency_exceeded: "as many calls as a limit allows were in flight",
+  budget_contended: "calls in flight had reserved the room that it needed",
+};
+
+function asked(decision: Explained): string {
+  const step = decision.step === null ? "" : `, step ${decision.step}, attempt ${decision.attempt}`;
+  const routed =
+    decision.upstream === null || decision.model === null
+      ? ""
+      : ` (served by ${decision.upstream} as ${decision.model})`;
+  return (
+    `On ${decision.decidedAt.toISOString()} key ${decision.keyId} asked for ${decision.operation} on ` +
+    `${decision.resource}${routed} in run ${decision.run}${step}.`
+  );
+}
+
+function answered(decision: Explained): string {
+  if (decision.reason !== null) {
+    const told = decision.message === null ? "" : ` The caller was told: ${decision.message}`;
+    const why = REASON_SENTENCES[decision.reason];
+    return `It was blocked (${decision.reason}), because ${why}; nothing was sent and nothing reserved.${told}`;
+  }
+  const clamp =
+    decision.clampedTo === null
+      ? ""
+      : ` Its output was lowered to ${decision.clampedTo} tokens, which is what a limit had room for.`;
+  return `It was admitted: ${estimateSentence(decision)}.${clamp}`;
+}
+
+function estimateSentence(decision: Explained): string {
+  const { estimatePicousd, priceVersion } = decision;
+  if (decision.estimateBasis === "free") return "such a call costs nothing";
+  if (estimatePicousd === null) {
+    return "no bound of its cost was known and its tenant tolerates that, so no money was reserved";
+  }
+  const price = priceVersion === null ? "" : ` at price ${priceVersion}`;
+  return `it could cost at most ${usd(estimatePicousd)}${price}, and that was reserved`;
+}
+
+/** A meter as the posting met it, before this ask. */
+function meterSentence(meter: MeterFigures, reason: Reason | null): string {
+  const { unit, committed, reserved, limit } = meter;
+  const window = meter.window === "none" ? "" : ` per ${meter.window}`;
+  const whom = meter.subject === "" ? "the tenant" : `${meter.scope} ${meter.subject}`;
+  const left = limit - committed - reserved;
+  const figures =
+    `Limit ${meter.limitId} (${show(unit, limit)}${window} for ${whom}) had ${show(unit, committed)} ` +
+    `settled and ${show(unit, reserved)} reserved`;
+  const fits = meter.asked <= left;
+  const verdict = fits
+    ? `room for the ${show(unit, meter.asked)} asked`
+    : `${show(unit, left > 0n ? left : 0n)} left where ${show(unit, meter.asked)} was asked`;
+  const shadow =
+    !fits && meter.mode === "shadow" ? "; it is a shadow limit and only watches" : "";
+  const unused = fits && reason !== null ? ", but was not drawn on" : "";
+  return `${figures}: ${verdict}${shadow}${unused}.`;
+}
+
+function became(decision: Explained): readonly string[] {
+  switch (decision.status) {
+    case "blocked":
+      return [];
+    case "admitted":
+      return [`It has not ended yet, and holds ${held(decision)}.`];
+    case "unknown":
+      return [unknownSentence(decision)];
+    case "released":
+      return [`It never reached the upstream: all that it held was released.`];
+    case "succeeded":
+      return [`It succeeded${endedAt(decision)} and ${cost(decision)}.`, ...overage(decision)];
+    case "failed":
+      return [`The upstream failed${endedAt(decision)}; it ${cost(decision)}.`, ...overage(decision)];
+    case "aborted":
+      return [`It was cut off${endedAt(decision)} and ${cost(decision)}.`, ...overage(decision)];
+  }
+}
+
+function unknownSentence(decision: Explained): string {
+  if (decision.basis !== null) {
+    return `Nobody knows how it ended: it was presumed${endedAt(decision)} and ${cost(decision)}.`;
+  }
+  const since = decision.unknownAt === null ? "" : ` since ${decision.unknownAt.toISOString()}`;
+  return `Nobody knows how it ended${since}: it keeps ${held(decision)} until evidence or presumption ends it.`;
+}
+
+function held(decision: Explained): string {
+  return decision.heldPicousd === null ? "no money" : usd(decision.heldPicousd);
+}
+
+function cost(decision: Explained): string {
+  if (decision.costPicousd === null) return "used what has no known price, so its cost is unknown";
+  const tokens =
+    decision.tokens === null || decision.tokens === 0n ? "" : ` for ${decision.tokens} tokens`;
+  const corrected = decision.corrected ? ", corrected by later evidence" : "";
+  return `cost ${usd(decision.costPicousd)}${tokens} (${basisWords(decision.basis)}${corrected})`;
+}
+
+function basisWords(basis: string | null): string {
+  switch (basis) {
+    case "computed":
+      return "computed from the usage the upstream told";
+    case "estimated":
+      return "estimated, for the upstream told no usage";
+    case "presumed":
+      return "presumed in full";
+    case "none":
+      return "nothing was used";
+    default:
+      return "basis unknown";
+  }
+}
+
+function overage(decision: Explained): readonly string[] {
+  if (decision.overagePicousd === 0n) return [];
+  return [
+    `That is ${usd(decision.overagePicousd)} above its reservation, which should not happen: please report it.`,
+  ];
+}
+
+function endedAt(decision: Explained): string {
+  return decision.settledAt === null ? "" : ` on ${decision.settledAt.toISOString()}`;
+}
+
+function show(unit: Unit, amount: bigint): string {
+  switch (unit) {
+    case "usd":
+      return usd(amount);
+    case "tokens":
+      return `${amount} tokens`;
+    case "requests":
+      return `${amount} requests`;
+    case "in_flight":
+      return `${amount} calls in flight`;
+  }
+}
+
+function usd(amount: bigint): string {
+  return `$${usdFromPicousd(picousd(amount))}`;
+}

@@ -1,0 +1,67 @@
+import { InputError } from "../core/errors.ts";
+import { ID_PREFIXES, withPrefix } from "../core/ids.ts";
+import { changeRegister, insertEvent } from "../store/events.ts";
+import { findTenant, insertTenant, updateTenantMode, type Mode } from "../store/tenants.ts";
+import {
+  type Actor,
+  type AdministrationPorts,
+  nameOf,
+  notFound,
+  requireScope,
+} from "./acts.ts";
+
+export async function createTenant(
+  ports: AdministrationPorts,
+  actor: Actor,
+  terms: { readonly name: string; readonly mode: Mode },
+): Promise<{ readonly tenantId: string }> {
+  if (!("installation" in actor)) {
+    const message = "Only the installation's administration key creates tenants.";
+    throw new InputError("forbidden", null, message);
+  }
+  // A tenant may be named by id or by name, so none may be named as another's id.
+  if (terms.name.startsWith(`${ID_PREFIXES.tenant}_`)) {
+    const message = "A tenant's name does not begin with `ten_`: that is for ids.";
+    throw new InputError("invalid_value", "name", message);
+  }
+  const tenantId = withPrefix("tenant", ports.newId());
+  await changeRegister(ports.db, async (tx) => {
+    if (!(await insertTenant(tx, { tenantId, ...terms }))) {
+      const message = "A tenant of this name exists already.";
+      throw new InputError("conflict", "name", message);
+    }
+    await insertEvent(tx, {
+      tenantId,
+      eventId: withPrefix("event", ports.newId()),
+      kind: "tenant.created",
+      actor: nameOf(actor),
+      subject: tenantId,
+      body: terms,
+    });
+  });
+  await ports.refresh();
+  return { tenantId };
+}
+
+export async function changeTenant(
+  ports: AdministrationPorts,
+  actor: Actor,
+  terms: { readonly tenantId: string; readonly mode: Mode },
+): Promise<void> {
+  requireScope(actor, terms.tenantId, ["admin"]);
+  await changeRegister(ports.db, async (tx) => {
+    const tenant = await findTenant(tx, terms.tenantId);
+    if (tenant === null) throw notFound("tenant", "tenant");
+    if (tenant.mode === terms.mode) return;
+    await updateTenantMode(tx, terms.tenantId, terms.mode);
+    await insertEvent(tx, {
+      tenantId: terms.tenantId,
+      eventId: withPrefix("event", ports.newId()),
+      kind: "tenant.changed",
+      actor: nameOf(actor),
+      subject: terms.tenantId,
+      body: { before: { mode: tenant.mode }, after: { mode: terms.mode } },
+    });
+  });
+  await ports.refresh();
+}

@@ -1,0 +1,63 @@
+/**
+ * The acts of administration and their rules. Who may do an act is asked here again, whatever the door
+ * asked before; every act that changes something is told in the ledger by an event of its own
+ * transaction, and this replica judges by it before the answer leaves.
+ */
+import type { Mode } from "../store/tenants.ts";
+import type {
+  Actor,
+  AdministrationPorts,
+  Changed,
+  IssuedKey,
+  LimitChange,
+  NewKeyTerms,
+  NewLimitTerms,
+  RunTerms,
+} from "./acts.ts";
+import { createKey, revokeKey, rotateKey } from "./administer-keys.ts";
+import { changeLimit, createLimit, removeLimit } from "./administer-limits.ts";
+import { putRun, stopRun } from "./administer-runs.ts";
+import { changeTenant, createTenant } from "./administer-tenants.ts";
+
+export type Administration = {
+  readonly createTenant: (
+    actor: Actor,
+    terms: { readonly name: string; readonly mode: Mode },
+  ) => Promise<{ readonly tenantId: string }>;
+  readonly changeTenant: (
+    actor: Actor,
+    terms: { readonly tenantId: string; readonly mode: Mode },
+  ) => Promise<void>;
+  readonly createKey: (actor: Actor, terms: NewKeyTerms) => Promise<IssuedKey>;
+  /** Revoking twice is once. */
+  readonly revokeKey: (actor: Actor, tenantId: string, keyId: string) => Promise<void>;
+  /** The old key works on until it is revoked or expires. */
+  readonly rotateKey: (
+    actor: Actor,
+    key: { readonly tenantId: string; readonly keyId: string; readonly expiresAt: Date | null },
+  ) => Promise<IssuedKey>;
+  readonly createLimit: (actor: Actor, terms: NewLimitTerms) => Promise<{ readonly limitId: string }>;
+  readonly changeLimit: (actor: Actor, change: LimitChange) => Promise<Changed>;
+  readonly removeLimit: (actor: Actor, tenantId: string, limitId: string) => Promise<void>;
+  readonly putRun: (
+    actor: Actor,
+    terms: RunTerms,
+  ) => Promise<Changed & { readonly created: boolean }>;
+  /** After it no attempt of the run, or of one below it, is admitted. Stopping twice is once. */
+  readonly stopRun: (actor: Actor, tenantId: string, runId: string) => Promise<void>;
+};
+
+export function createAdministration(ports: AdministrationPorts): Administration {
+  return {
+    createTenant: (actor, terms) => createTenant(ports, actor, terms),
+    changeTenant: (actor, terms) => changeTenant(ports, actor, terms),
+    createKey: (actor, terms) => createKey(ports, actor, terms),
+    revokeKey: (actor, tenantId, keyId) => revokeKey(ports, actor, { tenantId, keyId }),
+    rotateKey: (actor, key) => rotateKey(ports, actor, key),
+    createLimit: (actor, terms) => createLimit(ports, actor, terms),
+    changeLimit: (actor, change) => changeLimit(ports, actor, change),
+    removeLimit: (actor, tenantId, limitId) => removeLimit(ports, actor, { tenantId, limitId }),
+    putRun: (actor, terms) => putRun(ports, actor, terms),
+    stopRun: (actor, tenantId, runId) => stopRun(ports, actor, { tenantId, runId }),
+  };
+}

@@ -1,0 +1,203 @@
+/** One decision looked back at: the record as it was written, how its attempt ended, and why in words. */
+import { explain, type AttemptStatus } from "../core/explain.ts";
+import { REASONS, type MeterFigures } from "../core/verdict.ts";
+import { isRecord } from "../lib/json.ts";
+import type { Database } from "../store/database.ts";
+import { type DecisionDetail, type DecisionRow, findDecision } from "../store/decisions.ts";
+import { metersFrom } from "../store/posting.ts";
+import { amountOf, countOf, timeOrNull, usdOf, usdOrNull, type Amount } from "./amounts.ts";
+
+export type AttemptView = {
+  readonly id: string;
+  readonly decision: string;
+  readonly key: string;
+  readonly run: string;
+  readonly step: string | null;
+  readonly attempt: number;
+  readonly door: string;
+  readonly operation: string;
+  readonly resource: string;
+  readonly upstream: string | null;
+  readonly model: string | null;
+  readonly verdict: "allow" | "block";
+  readonly reason: string | null;
+  readonly status: AttemptStatus;
+  readonly usage: Readonly<Record<string, number>>;
+  readonly tokens: number;
+  /** Null: not settled, or no price was known. */
+  readonly cost_usd: string | null;
+  /** What it holds now; "0.00" once it has ended. */
+  readonly reserved_usd: string;
+  readonly estimate_usd: string | null;
+  readonly overage_usd: string;
+  /** computed, estimated, presumed, unpriced or none; null while it has not ended. */
+  readonly basis: string | null;
+  readonly corrected: boolean;
+  readonly price_version: string | null;
+  readonly decided_at: string;
+  readonly deadline_at: string | null;
+  readonly unknown_at: string | null;
+  readonly ended_at: string | null;
+};
+
+export type MeterView = {
+  readonly limit_id: string;
+  readonly scope: string;
+  readonly subject: string | null;
+  readonly unit: string;
+  readonly window: string;
+  readonly mode: string;
+  readonly on_exceed: string;
+  readonly limit: Amount;
+  readonly committed: Amount;
+  readonly reserved: Amount;
+  readonly asked: Amount;
+  readonly resets_at: string | null;
+};
+
+export type DecisionView = Omit<AttemptView, "id" | "decision"> & {
+  readonly id: string;
+  readonly attempt_id: string;
+  readonly tenant: string;
+  /** Every meter on the path as it was before this decision. */
+  readonly meters: readonly MeterView[];
+  readonly record: unknown;
+  readonly ending: unknown;
+  readonly explanation: readonly string[];
+};
+
+/** `id` is a decision's or its attempt's: both name the same row. */
+export async function decisionOf(
+  db: Database,
+  tenantId: string,
+  id: string,
+): Promise<DecisionView | null> {
+  const row = await findDecision(db.admin, tenantId, attemptIdOf(id));
+  if (row === null) return null;
+  const { id: attemptId, decision, ...view } = attemptView(row);
+  const meters = metersFrom(row.meters);
+  return {
+    id: decision,
+    attempt_id: attemptId,
+    tenant: tenantId,
+    ...view,
+    meters: meters.map(meterView),
+    record: row.record,
+    ending: row.endingRecord,
+    explanation: explanationOf(row, meters),
+  };
+}
+
+/** `dec_X` and `att_X` are the same X. */
+export function attemptIdOf(decisionId: string): string {
+  return decisionId.startsWith("dec_") ? `att_${decisionId.slice(4)}` : decisionId;
+}
+
+export function decisionIdOf(attemptId: string): string {
+  return attemptId.startsWith("att_") ? `dec_${attemptId.slice(4)}` : attemptId;
+}
+
+export function attemptView(row: DecisionRow): AttemptView {
+  return {
+    id: row.attemptId,
+    decision: decisionIdOf(row.attemptId),
+    key: row.keyId,
+    run: row.runId,
+    step: row.stepId,
+    attempt: row.attempt,
+    door: row.door,
+    operation: row.operation,
+    resource: row.resource,
+    upstream: row.upstream,
+    model: row.model,
+    verdict: row.verdict,
+    reason: row.reason,
+    status: statusOf(row),
+    usage: row.usage ?? {},
+    tokens: countOf(row.tokens ?? "0"),
+    cost_usd: usdOrNull(row.costPicousd),
+    reserved_usd: usdOf(row.heldPicousd ?? "0"),
+    estimate_usd: usdOrNull(row.estimatePicousd),
+    overage_usd: usdOf(row.overagePicousd ?? "0"),
+    basis: row.basis,
+    corrected: row.corrected,
+    price_version: row.settledPriceVersion ?? row.priceVersion,
+    decided_at: row.decidedAt.toISOString(),
+    deadline_at: timeOrNull(row.deadlineAt),
+    unknown_at: timeOrNull(row.unknownAt),
+    ended_at: timeOrNull(row.settledAt),
+  };
+}
+
+/** A settlement says how it ended; without one the reservation says whether its owner still lives. */
+function statusOf(row: DecisionRow): AttemptStatus {
+  if (row.verdict === "block") return "blocked";
+  switch (row.ending) {
+    case "succeeded":
+    case "failed":
+    case "aborted":
+    case "released":
+      return row.ending;
+    case null:
+      return row.reservation === "open" ? "admitted" : "unknown";
+    default:
+      return "unknown";
+  }
+}
+
+function meterView(meter: MeterFigures): MeterView {
+  const { unit } = meter;
+  return {
+    limit_id: meter.limitId,
+    scope: meter.scope,
+    subject: meter.subject === "" ? null : meter.subject,
+    unit,
+    window: meter.window,
+    mode: meter.mode,
+    on_exceed: meter.onExceed,
+    limit: amountOf(unit, meter.limit),
+    committed: amountOf(unit, meter.committed),
+    reserved: amountOf(unit, meter.reserved),
+    asked: amountOf(unit, meter.asked),
+    resets_at: timeOrNull(meter.resetsAt),
+  };
+}
+
+function explanationOf(row: DecisionDetail, meters: readonly MeterFigures[]): readonly string[] {
+  const record = isRecord(row.record) ? row.record : {};
+  const estimate = isRecord(record["estimate"]) ? record["estimate"] : {};
+  const { message } = record;
+  const { basis, clamped_to: clampedTo } = estimate;
+  return explain({
+    decisionId: decisionIdOf(row.attemptId),
+    keyId: row.keyId,
+    run: row.runId,
+    step: row.stepId,
+    attempt: row.attempt,
+    operation: row.operation,
+    resource: row.resource,
+    upstream: row.upstream,
+    model: row.model,
+    decidedAt: row.decidedAt,
+    estimatePicousd: bigintOrNull(row.estimatePicousd),
+    estimateBasis: typeof basis === "string" ? basis : null,
+    clampedTo: typeof clampedTo === "number" ? clampedTo : null,
+    priceVersion: row.priceVersion,
+    reason: REASONS.find((reason) => reason === row.reason) ?? null,
+    message: typeof message === "string" ? message : null,
+    meters,
+    status: statusOf(row),
+    basis: row.basis,
+    corrected: row.corrected,
+    costPicousd: bigintOrNull(row.costPicousd),
+    overagePicousd: BigInt(row.overagePicousd ?? "0"),
+    heldPicousd: bigintOrNull(row.heldPicousd),
+    tokens: bigintOrNull(row.tokens),
+    settledAt: row.settledAt,
+    unknownAt: row.unknownAt,
+  });
+}
+
+function bigintOrNull(digits: string | null): bigint | null {
+  return digits === null ? null : BigInt(digits);
+}

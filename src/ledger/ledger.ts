@@ -1,0 +1,86 @@
+/** Looking back, and at what is set up. It reads only; every question but the list of tenants names a tenant. */
+import type { Database } from "../store/database.ts";
+import type { Page } from "../store/events.ts";
+import { decisionOf, type AttemptView, type DecisionView } from "./explain.ts";
+import type { Paged } from "./paged.ts";
+import {
+  eventsOf,
+  keyOf,
+  keysOf,
+  limitOf,
+  limitsOf,
+  tenantOf,
+  tenantsOf,
+  type EventView,
+  type KeyView,
+  type LimitView,
+  type TenantView,
+} from "./register.ts";
+import {
+  decisionsOf,
+  inFlightOf,
+  runOf,
+  runsOf,
+  type InFlightView,
+  type RunSummary,
+  type RunView,
+} from "./timeline.ts";
+import { usageOf, type UsageView } from "./usage.ts";
+
+/** A null answer: there is no such thing in this tenant. */
+export type Ledger = {
+  /** By id or name. */
+  readonly tenant: (idOrName: string) => Promise<TenantView | null>;
+  /** Of the whole installation. */
+  readonly tenants: (page: Page) => Promise<Paged<TenantView>>;
+  readonly key: (tenantId: string, keyId: string) => Promise<KeyView | null>;
+  readonly keys: (tenantId: string, page: Page) => Promise<Paged<KeyView>>;
+  /** `subject` names one of the many that a limit on each run or customer counts apart. */
+  readonly limit: (
+    limit: { readonly tenantId: string; readonly limitId: string },
+    subject: string | null,
+  ) => Promise<LimitView | null>;
+  readonly limits: (
+    tenantId: string,
+    page: Page & { readonly run: string | null; readonly subject: string | null },
+  ) => Promise<Paged<LimitView>>;
+  readonly events: (tenantId: string, page: Page) => Promise<Paged<EventView>>;
+  readonly runs: (tenantId: string, page: Page) => Promise<Paged<RunSummary>>;
+  readonly run: (
+    tenantId: string,
+    page: Page & { readonly run: string },
+  ) => Promise<RunView | null>;
+  readonly inFlight: (
+    tenantId: string,
+    run: { readonly runId: string; readonly rows: number },
+  ) => Promise<readonly InFlightView[]>;
+  readonly decisions: (
+    tenantId: string,
+    page: Page & { readonly run: string | null },
+  ) => Promise<Paged<AttemptView>>;
+  /** By the id of the decision or of its attempt. */
+  readonly decision: (tenantId: string, id: string) => Promise<DecisionView | null>;
+  /** From the first moment to before the second. */
+  readonly usage: (
+    tenantId: string,
+    period: { readonly from: Date; readonly to: Date },
+  ) => Promise<UsageView>;
+};
+
+export function createLedger(db: Database): Ledger {
+  return {
+    tenant: (idOrName) => tenantOf(db, idOrName),
+    tenants: (page) => tenantsOf(db, page),
+    key: (tenantId, keyId) => keyOf(db, tenantId, keyId),
+    keys: (tenantId, page) => keysOf(db, tenantId, page),
+    limit: (limit, subject) => limitOf(db, limit, subject),
+    limits: (tenantId, page) => limitsOf(db, tenantId, page),
+    events: (tenantId, page) => eventsOf(db, tenantId, page),
+    runs: (tenantId, page) => runsOf(db, tenantId, page),
+    run: (tenantId, page) => runOf(db, tenantId, page),
+    inFlight: (tenantId, run) => inFlightOf(db, tenantId, run),
+    decisions: (tenantId, page) => decisionsOf(db, tenantId, page),
+    decision: (tenantId, id) => decisionOf(db, tenantId, id),
+    usage: (tenantId, period) => usageOf(db, tenantId, period),
+  };
+}

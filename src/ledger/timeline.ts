@@ -1,0 +1,209 @@
+/** A run looked back at without its orchestrator's help: what it asked, was answered, used and holds. */
+import type { Database } from "../store/database.ts";
+import { listDecisions, listRunAttempts } from "../store/decisions.ts";
+import type { Page } from "../store/events.ts";
+import { findSameLimit } from "../store/limits.ts";
+import {
+  type InFlightRow,
+  type RunRecord,
+  type RunTotals,
+  findRun,
+  listInFlight,
+  listRuns,
+  sumRun,
+} from "../store/runs.ts";
+import { countOf, timeOrNull, usdOf } from "./amounts.ts";
+import { attemptIdOf, attemptView, decisionIdOf, type AttemptView } from "./explain.ts";
+import { pageOf, type Paged } from "./paged.ts";
+import { remainingOf } from "./register.ts";
+
+export type BudgetView = {
+  readonly limit_id: string;
+  readonly limit_usd: string;
+  readonly committed_usd: string;
+  readonly reserved_usd: string;
+  readonly remaining_usd: string;
+};
+
+export type RunSummary = {
+  readonly id: string;
+  readonly tenant: string;
+  /** `implicit`: a call without a run is its own run, and has no life cycle. */
+  readonly state: "open" | "stopping" | "closed" | "implicit";
+  readonly parent: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly created_by: string | null;
+  readonly created_at: string | null;
+  readonly stopped_at: string | null;
+};
+
+export type TotalsView = {
+  readonly attempts: number;
+  readonly blocked: number;
+  readonly in_flight: number;
+  readonly unknown: number;
+  /** Attempts whose cost is not known: they are in no sum of money. */
+  readonly unpriced: number;
+  readonly cost_usd: string;
+  readonly reserved_usd: string;
+  readonly tokens: number;
+};
+
+export type RunView = RunSummary & {
+  readonly budget: BudgetView | null;
+  readonly totals: TotalsView;
+  readonly first_at: string | null;
+  readonly last_at: string | null;
+  readonly attempts: readonly AttemptView[];
+  readonly next: string | null;
+};
+
+export type InFlightView = {
+  readonly id: string;
+  readonly decision: string;
+  readonly run: string;
+  readonly resource: string;
+  readonly status: "admitted" | "unknown";
+  readonly reserved_usd: string;
+  readonly decided_at: string;
+  readonly deadline_at: string;
+};
+
+/** Null when no call and nobody ever named the run. */
+export async function runOf(
+  db: Database,
+  tenantId: string,
+  page: Page & { readonly run: string },
+): Promise<RunView | null> {
+  const [run, totals, budget, rows] = await Promise.all([
+    findRun(db.admin, tenantId, page.run),
+    sumRun(db.admin, tenantId, page.run),
+    budgetOf(db, tenantId, page.run),
+    listRunAttempts(db.admin, tenantId, {
+      run: page.run,
+      after: page.after === null ? null : attemptIdOf(page.after),
+      rows: page.rows + 1,
+    }),
+  ]);
+  if (totals === null || (run === null && totals.attempts === 0)) return null;
+  const { data, next } = pageOf(rows.map(attemptView), page, (attempt) => attempt.id);
+  return {
+    ...(run === null ? implicitRun(tenantId, page.run, totals) : runSummary(tenantId, run)),
+    budget,
+    totals: totalsView(totals),
+    first_at: timeOrNull(totals.firstAt),
+    last_at: timeOrNull(totals.lastAt),
+    attempts: data,
+    next,
+  };
+}
+
+export async function runsOf(db: Database, tenantId: string, page: Page): Promise<Paged<RunSummary>> {
+  const rows = await listRuns(db.admin, tenantId, { after: page.after, rows: page.rows + 1 });
+  return pageOf(
+    rows.map((row) => runSummary(tenantId, row)),
+    page,
+    (run) => run.id,
+  );
+}
+
+export async function decisionsOf(
+  db: Database,
+  tenantId: string,
+  page: Page & { readonly run: string | null },
+): Promise<Paged<AttemptView>> {
+  const rows = await listDecisions(db.admin, tenantId, {
+    run: page.run,
+    after: page.after === null ? null : attemptIdOf(page.after),
+    rows: page.rows + 1,
+  });
+  return pageOf(rows.map(attemptView), page, (attempt) => attempt.decision);
+}
+
+/** Attempts of a run, and of the runs below it, that hold something still; at most `rows`. */
+export async function inFlightOf(
+  db: Database,
+  tenantId: string,
+  run: { readonly runId: string; readonly rows: number },
+): Promise<readonly InFlightView[]> {
+  const rows = await listInFlight(db.admin, tenantId, run);
+  return rows.map(inFlightView);
+}
+
+/** The limit of a run that its own `budget_usd` sets. */
+async function budgetOf(
+  db: Database,
+  tenantId: string,
+  runId: string,
+): Promise<BudgetView | null> {
+  const limit = await findSameLimit(db.admin, tenantId, {
+    scopeKind: "run",
+    scopeId: runId,
+    unit: "usd",
+    window: "none",
+    mode: "enforce",
+    timeZone: "UTC",
+  });
+  if (limit === null) return null;
+  const committed = limit.committed ?? "0";
+  const reserved = limit.reserved ?? "0";
+  return {
+    limit_id: limit.limitId,
+    limit_usd: usdOf(limit.amount),
+    committed_usd: usdOf(committed),
+    reserved_usd: usdOf(reserved),
+    remaining_usd: usdOf(remainingOf(limit.amount, committed, reserved)),
+  };
+}
+
+function runSummary(tenantId: string, row: RunRecord): RunSummary {
+  return {
+    id: row.runId,
+    tenant: tenantId,
+    state: row.state,
+    parent: row.ancestors.at(-1) ?? null,
+    labels: row.labels,
+    created_by: row.createdBy,
+    created_at: row.createdAt.toISOString(),
+    stopped_at: timeOrNull(row.stoppedAt),
+  };
+}
+
+function implicitRun(tenantId: string, runId: string, totals: RunTotals): RunSummary {
+  return {
+    id: runId,
+    tenant: tenantId,
+    state: "implicit",
+    parent: null,
+    labels: {},
+    created_by: null,
+    created_at: timeOrNull(totals.firstAt),
+    stopped_at: null,
+  };
+}
+
+function totalsView(totals: RunTotals): TotalsView {
+  return {
+    attempts: totals.attempts,
+    blocked: totals.blocked,
+    in_flight: totals.inFlight,
+    unknown: totals.unknown,
+    unpriced: totals.unpriced,
+    cost_usd: usdOf(totals.costPicousd),
+    reserved_usd: usdOf(totals.reservedPicousd),
+    tokens: countOf(totals.tokens),
+  };
+}
+
+function inFlightView(row: InFlightRow): InFlightView {
+  return {
+    id: row.attemptId,
+    decision: decisionIdOf(row.attemptId),
+    run: row.runId,
+    resource: row.resource,
+    status: row.state === "open" ? "admitted" : "unknown",
+    reserved_usd: usdOf(row.reservedPicousd ?? "0"),
+    decided_at: row.decidedAt.toISOString(),
+    deadline_at: row.deadlineAt.toISOString(),
+  };
+}

@@ -1,0 +1,175 @@
+/** Runs that somebody named, and the attempts of any run, named or not. */
+import type { Page, Queryable } from "./events.ts";
+import { arrayLiteral } from "./literal.ts";
+
+export type RunState = "open" | "stopping" | "closed";
+
+export type RunRecord = {
+  readonly runId: string;
+  readonly state: RunState;
+  /** The runs above it, outermost first. */
+  readonly ancestors: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createdBy: string;
+  readonly createdAt: Date;
+  readonly stoppedAt: Date | null;
+};
+
+/** An amount is decimal digits of pico-dollars. */
+export type RunTotals = {
+  readonly attempts: number;
+  readonly blocked: number;
+  readonly inFlight: number;
+  readonly unknown: number;
+  readonly unpriced: number;
+  readonly costPicousd: string;
+  readonly reservedPicousd: string;
+  readonly tokens: string;
+  readonly firstAt: Date | null;
+  readonly lastAt: Date | null;
+};
+
+export type InFlightRow = {
+  readonly attemptId: string;
+  readonly runId: string;
+  readonly resource: string;
+  readonly state: "open" | "unknown";
+  readonly reservedPicousd: string | null;
+  readonly decidedAt: Date;
+  readonly deadlineAt: Date;
+};
+
+/** False when the run has a row already, made here or by its first call. */
+export async function insertRun(
+  tx: Queryable,
+  run: {
+    readonly tenantId: string;
+    readonly runId: string;
+    readonly ancestors: readonly string[];
+    readonly labels: Readonly<Record<string, string>>;
+    readonly createdBy: string;
+  },
+): Promise<boolean> {
+  const rows = await tx`
+    insert into runs (tenant_id, run_id, ancestors, labels, created_by)
+    values (${run.tenantId}, ${run.runId}, ${arrayLiteral(run.ancestors)}::text::text[],
+            ${JSON.stringify(run.labels)}::text::json, ${run.createdBy})
+    on conflict do nothing
+    returning run_id`;
+  return rows.length === 1;
+}
+
+export async function findRun(
+  sql: Queryable,
+  tenantId: string,
+  runId: string,
+): Promise<RunRecord | null> {
+  const [row] = await sql<RunRecord[]>`
+    select ${columns(sql)} from runs where tenant_id = ${tenantId} and run_id = ${runId}`;
+  return row ?? null;
+}
+
+/** Whether any attempt was ever decided in a run of this name. */
+export async function hasDecisions(
+  sql: Queryable,
+  tenantId: string,
+  runId: string,
+): Promise<boolean> {
+  const rows = await sql`
+    select 1 from decisions where tenant_id = ${tenantId} and run_id = ${runId} limit 1`;
+  return rows.length === 1;
+}
+
+/** Newest first. */
+export async function listRuns(
+  sql: Queryable,
+  tenantId: string,
+  page: Page,
+): Promise<readonly RunRecord[]> {
+  return await sql<RunRecord[]>`
+    select ${columns(sql)} from runs
+    where tenant_id = ${tenantId}
+      ${
+        page.after === null
+          ? sql``
+          : sql`and (created_at, run_id) < (
+              select created_at, run_id from runs
+              where tenant_id = ${tenantId} and run_id = ${page.after})`
+      }
+    order by created_at desc, run_id desc
+    limit ${page.rows}`;
+}
+
+export async function updateRunLabels(
+  tx: Queryable,
+  run: { readonly tenantId: string; readonly runId: string },
+  labels: Readonly<Record<string, string>>,
+): Promise<void> {
+  await tx`
+    update runs set labels = ${JSON.stringify(labels)}::text::json
+    where tenant_id = ${run.tenantId} and run_id = ${run.runId}`;
+}
+
+/** False when the run was not open. */
+export async function stopRun(tx: Queryable, tenantId: string, runId: string): Promise<boolean> {
+  const rows = await tx`
+    update runs set state = 'stopping', stopped_at = tollgate_now()
+    where tenant_id = ${tenantId} and run_id = ${runId} and state = 'open'
+    returning run_id`;
+  return rows.length === 1;
+}
+
+/** What still holds money of a run or of a run below it: in flight, or ended in a way nobody knows. */
+export async function listInFlight(
+  sql: Queryable,
+  tenantId: string,
+  run: { readonly runId: string; readonly rows: number },
+): Promise<readonly InFlightRow[]> {
+  return await sql<InFlightRow[]>`
+    with family as (
+      select ${run.runId}::text as run_id
+      union
+      select run_id from runs
+      where tenant_id = ${tenantId} and ancestors @> array[${run.runId}::text]
+    )
+    select d.attempt_id as "attemptId", d.run_id as "runId", d.resource, r.state,
+           r.cost_picousd as "reservedPicousd", d.decided_at as "decidedAt",
+           r.deadline_at as "deadlineAt"
+    from decisions d
+    join reservations r on r.tenant_id = d.tenant_id and r.attempt_id = d.attempt_id
+    where d.tenant_id = ${tenantId} and d.run_id in (select run_id from family)
+    order by d.decided_at, d.attempt_id
+    limit ${run.rows}`;
+}
+
+/** Sums over all attempts of one run; the runs below it have totals of their own. */
+export async function sumRun(
+  sql: Queryable,
+  tenantId: string,
+  runId: string,
+): Promise<RunTotals | null> {
+  const [row] = await sql<RunTotals[]>`
+    select count(*)::int as attempts,
+           (count(*) filter (where d.verdict = 'block'))::int as blocked,
+           (count(*) filter (where r.state = 'open'))::int as "inFlight",
+           (count(*) filter (where r.state = 'unknown'))::int as unknown,
+           (count(*) filter (where s.unpriced))::int as unpriced,
+           coalesce(sum(s.cost), 0)::text as "costPicousd",
+           coalesce(sum(r.cost_picousd), 0)::text as "reservedPicousd",
+           coalesce(sum(s.tokens), 0)::text as tokens,
+           min(d.decided_at) as "firstAt", max(d.decided_at) as "lastAt"
+    from decisions d
+    left join reservations r on r.tenant_id = d.tenant_id and r.attempt_id = d.attempt_id
+    left join lateral (
+      select sum(cost_picousd) as cost, sum(tokens) as tokens, bool_or(basis = 'unpriced') as unpriced
+      from settlements s where s.tenant_id = d.tenant_id and s.attempt_id = d.attempt_id
+    ) as s on true
+    where d.tenant_id = ${tenantId} and d.run_id = ${runId}`;
+  return row ?? null;
+}
+
+function columns(sql: Queryable) {
+  return sql`
+    run_id as "runId", state, ancestors, labels, created_by as "createdBy",
+    created_at as "createdAt", stopped_at as "stoppedAt"`;
+}

@@ -1,0 +1,47 @@
+/** Tenants: the queries here are of the installation, and say which tenant where they touch one. */
+import type { Page, Queryable } from "./events.ts";
+
+export type Mode = "strict" | "tolerant";
+
+export type TenantRecord = {
+  readonly tenantId: string;
+  readonly name: string;
+  readonly mode: Mode;
+  readonly createdAt: Date;
+};
+
+/** False when the name is taken. */
+export async function insertTenant(
+  tx: Queryable,
+  tenant: { readonly tenantId: string; readonly name: string; readonly mode: Mode },
+): Promise<boolean> {
+  const rows = await tx`
+    insert into tenants (tenant_id, name, mode)
+    values (${tenant.tenantId}, ${tenant.name}, ${tenant.mode})
+    on conflict (name) do nothing
+    returning tenant_id`;
+  return rows.length === 1;
+}
+
+/** By id or by name: no name has the form of an id. */
+export async function findTenant(sql: Queryable, idOrName: string): Promise<TenantRecord | null> {
+  const [row] = await sql<TenantRecord[]>`
+    select tenant_id as "tenantId", name, mode, created_at as "createdAt"
+    from tenants
+    where tenant_id = ${idOrName} or name = ${idOrName}`;
+  return row ?? null;
+}
+
+/** Every tenant: for the installation's own key only. In the order in which they were made. */
+export async function listTenants(sql: Queryable, page: Page): Promise<readonly TenantRecord[]> {
+  return await sql<TenantRecord[]>`
+    select tenant_id as "tenantId", name, mode, created_at as "createdAt"
+    from tenants
+    where ${page.after === null ? sql`true` : sql`tenant_id > ${page.after}`}
+    order by tenant_id
+    limit ${page.rows}`;
+}
+
+export async function updateTenantMode(tx: Queryable, tenantId: string, mode: Mode): Promise<void> {
+  await tx`update tenants set mode = ${mode} where tenant_id = ${tenantId}`;
+}

@@ -1,0 +1,78 @@
+/** What a tenant used in a period: exact sums over the ledger. */
+import type { Queryable } from "./events.ts";
+
+/** `model` groups have upstream and model, `day` groups a day, the `total` neither. */
+export type UsageRow = {
+  readonly grouping: "total" | "model" | "day";
+  readonly upstream: string | null;
+  readonly model: string | null;
+  /** `2026-11-22`, in UTC. */
+  readonly day: string | null;
+  readonly attempts: number;
+  readonly blocked: number;
+  readonly unpriced: number;
+  /** Decimal digits of pico-dollars. */
+  readonly costPicousd: string;
+  readonly reservedPicousd: string;
+  readonly tokens: string;
+  readonly classes: Readonly<Record<string, string>>;
+};
+
+/**
+ * An attempt counts on the day of its decision, where its reservation also was made: a late settlement
+ * changes that day and no other. The presumption that a correction replaces is not counted twice.
+ */
+export async function sumUsage(
+  sql: Queryable,
+  tenantId: string,
+  period: { readonly from: Date; readonly to: Date },
+): Promise<readonly UsageRow[]> {
+  return await sql<UsageRow[]>`
+    with attempts as (
+      select d.attempt_id, coalesce(d.upstream, '') as upstream,
+             coalesce(d.model, d.operation) as model,
+             to_char(d.decided_at at time zone 'UTC', 'YYYY-MM-DD') as day, d.verdict,
+             r.cost_picousd as held, s.cost, s.tokens, s.unpriced, s.usage
+      from decisions d
+      left join reservations r on r.tenant_id = d.tenant_id and r.attempt_id = d.attempt_id
+      left join lateral (
+        select sum(cost_picousd) as cost, sum(tokens) as tokens,
+               bool_or(basis = 'unpriced') as unpriced,
+               (array_agg(usage::text order by line desc))[1]::json as usage
+        from settlements where tenant_id = d.tenant_id and attempt_id = d.attempt_id
+      ) as s on true
+      where d.tenant_id = ${tenantId}
+        and d.decided_at >= ${period.from.toISOString()}::text::timestamptz
+        and d.decided_at < ${period.to.toISOString()}::text::timestamptz
+    ), sums as (
+      select ${kind(sql)} as grouping, upstream, model, day, count(*)::int as attempts,
+             (count(*) filter (where verdict = 'block'))::int as blocked,
+             (count(*) filter (where unpriced))::int as unpriced,
+             coalesce(sum(cost), 0)::text as cost, coalesce(sum(held), 0)::text as held,
+             coalesce(sum(tokens), 0)::text as tokens
+      from attempts
+      group by grouping sets ((), (upstream, model), (day))
+    ), classes as (
+      select grouping, upstream, model, day, json_object_agg(class, units::text) as units
+      from (
+        select ${kind(sql)} as grouping, upstream, model, day, u.key as class,
+               sum(u.value::numeric) as units
+        from attempts cross join lateral json_each_text(attempts.usage) as u
+        group by u.key, grouping sets ((), (upstream, model), (day))
+      ) as units
+      group by grouping, upstream, model, day
+    )
+    select s.grouping, s.upstream, s.model, s.day, s.attempts, s.blocked, s.unpriced,
+           s.cost as "costPicousd", s.held as "reservedPicousd", s.tokens,
+           coalesce(c.units, '{}') as classes
+    from sums s
+    left join classes c
+      on c.grouping = s.grouping and c.upstream is not distinct from s.upstream
+      and c.model is not distinct from s.model and c.day is not distinct from s.day
+    order by s.grouping, s.day, s.upstream, s.model`;
+}
+
+function kind(sql: Queryable) {
+  return sql`
+    case when grouping(model) = 0 then 'model' when grouping(day) = 0 then 'day' else 'total' end`;
+}

@@ -50,11 +50,11 @@ const PACKAGES = {
 
 /** Where something may be caught. A place ending in a slash is a whole folder. */
 const CATCHES = {
-  "src/http/app.ts": "the one onError: faults become answers",
-  "src/gate/dispatch.ts": "what an upstream does becomes the attempt's ending",
   "src/gate/batch.ts": "a failed posting is told to each ask of its batch",
-  "src/gate/sweep.ts": "a failed round is logged, and the next one tries again",
+  "src/gate/gateway.ts": "an ask that cannot be posted is counted and logged, and becomes a 503",
+  "src/gate/settle.ts": "a settlement is tried again until the database takes it or refuses it",
   "src/entry/": "the outermost frame: what nobody handled is told and ends the process",
+  "src/lib/exact-json.ts": "JSON.parse says no in no other way; the caller is answered a value",
   "src/lib/json.ts": "JSON.parse says no in no other way; the caller is answered a value",
   "src/lib/time-zone.ts": "Intl says that a time zone is unknown in no other way",
   "src/demo/upstream.ts":

@@ -139,7 +139,7 @@ export const MUTANTS = {
   },
   catches: {
     mutants: [
-      file("src/gate/settle.ts", "try { a(); } catch { b(); }"),
+      file("src/gate/admit.ts", "try { a(); } catch { b(); }"),
       file("src/core/a.ts", "a().catch(() => undefined);"),
       file("src/http/app.test-helper.ts", "try { a(); } catch (error) { throw error; }"),
     ],

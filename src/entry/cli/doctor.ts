@@ -1,0 +1,194 @@
+/** `doctor`: what stands between this machine and a running Tollgate, each with its remedy. */
+import { accessSync, constants, existsSync } from "node:fs";
+import { createServer } from "node:net";
+import { dirname, join, resolve } from "node:path";
+
+import type { Command } from "commander";
+
+import { isRecord } from "../../lib/json.ts";
+import { inspectDatabase } from "../../store/inspect.ts";
+import { ConfigError, readConfig, type Config, type Env, type UpstreamConfig } from "../config.ts";
+import { diskFiles } from "../config-files.ts";
+import { ADMIN_KEY_FILE, originOf, reach, URL_DEFAULT } from "./client.ts";
+import { writeTable } from "./output.ts";
+import { act, option } from "./session.ts";
+import { CliError, type Terminal } from "./terminal.ts";
+
+type Check = {
+  readonly check: string;
+  readonly status: "ok" | "warn" | "fail";
+  readonly detail: string;
+};
+
+/** As `engines` of package.json says: TypeScript runs without a build from here on. */
+const NODE_MAJOR_MIN = 24;
+
+/** The oldest PostgreSQL that the migrations are tested on. */
+const SERVER_VERSION_MIN = 150_000;
+
+export function addDoctor(program: Command, terminal: Terminal): void {
+  const doctor = program
+    .command("doctor")
+    .description("look for what keeps Tollgate from running here")
+    .option("--online", "also ask each configured upstream for its models");
+  act(doctor, terminal, async (session) => {
+    const isOnline = session.options["online"] === true;
+    const checks = await examine(terminal.env, option(session.options, "url"), isOnline);
+    if (session.json) {
+      terminal.out(`${JSON.stringify({ data: checks })}\n`);
+    } else {
+      const titles = ["check", "status", "detail"];
+      writeTable(
+        terminal,
+        titles.map((title) => ({ title, value: title })),
+        checks,
+      );
+    }
+    const failed = checks.filter(({ status }) => status === "fail").length;
+    if (failed > 0)
+      throw new CliError(failed === 1 ? "1 check failed." : `${failed} checks failed.`);
+  });
+}
+
+async function examine(env: Env, url: string | null, isOnline: boolean): Promise<readonly Check[]> {
+  const checks: Check[] = [nodeCheck()];
+  const config = configOf(env, checks);
+  if (config === null) return checks;
+  const stated = url ?? env["TOLLGATE_URL"] ?? null;
+  const origin = originOf(stated ?? `http://${hostInUrl(config)}:${config.port}`);
+  const answering = await isTollgate(origin);
+  checks.push(await databaseCheck(config, answering));
+  checks.push(await listenerCheck(config, origin, answering));
+  if (isOnline) checks.push(...(await Promise.all(config.upstreams.map(upstreamCheck))));
+  return checks;
+}
+
+function nodeCheck(): Check {
+  const major = Number(process.versions.node.split(".")[0]);
+  const isNew = major >= NODE_MAJOR_MIN;
+  const advice = isNew ? "" : `: ${NODE_MAJOR_MIN} or later is needed; npm ci brings its own`;
+  return { check: "node", status: isNew ? "ok" : "fail", detail: `${process.version}${advice}` };
+}
+
+function configOf(env: Env, checks: Check[]): Config | null {
+  try {
+    const config = readConfig(env, diskFiles);
+    const names = config.upstreams.map(({ name }) => name);
+    const served = names.length === 0 ? "only the built-in demo/* models" : names.join(", ");
+    const detail = `${config.configFile ?? "no tollgate.yaml"}; upstreams: ${served}`;
+    checks.push({ check: "config", status: names.length === 0 ? "warn" : "ok", detail });
+    return config;
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    for (const { where, message } of error.problems) {
+      checks.push({ check: "config", status: "fail", detail: `${where}: ${message}` });
+    }
+    return null;
+  }
+}
+
+async function databaseCheck(config: Config, answering: boolean): Promise<Check> {
+  const { databaseUrl, dataDirectory } = config;
+  if (databaseUrl === null) return embeddedCheck(dataDirectory, answering);
+  try {
+    const facts = await inspectDatabase(databaseUrl);
+    const version = `PostgreSQL ${Math.floor(facts.serverVersion / 10_000)}`;
+    const schema = `schema ${facts.schemaApplied} of ${facts.schemaKnown}`;
+    const [status, advice] = databaseVerdict(facts);
+    return { check: "database", status, detail: `${version}, ${schema}${advice}` };
+  } catch (error) {
+    // The driver's messages name host and role, never the password.
+    const why = error instanceof Error ? error.message : "no connection";
+    return { check: "database", status: "fail", detail: `${why}: check DATABASE_URL` };
+  }
+}
+
+function databaseVerdict(
+  facts: Awaited<ReturnType<typeof inspectDatabase>>,
+): readonly [Check["status"], string] {
+  if (facts.serverVersion < SERVER_VERSION_MIN)
+    return ["fail", ": PostgreSQL 15 or later is needed"];
+  if (facts.isReadOnly) return ["fail", ": it is read-only, name the primary"];
+  if (facts.schemaApplied > facts.schemaKnown) {
+    return ["fail", ": a newer Tollgate has migrated it, start that release"];
+  }
+  if (facts.schemaApplied < facts.schemaKnown) return ["ok", ": the next start migrates it"];
+  return ["ok", ""];
+}
+
+function embeddedCheck(directory: string, answering: boolean): Check {
+  const root = resolve(directory);
+  const place = existsSync(root) ? root : dirname(root);
+  try {
+    accessSync(place, constants.W_OK);
+  } catch {
+    const detail = `cannot write in ${place}: choose another with TOLLGATE_DATA`;
+    return { check: "database", status: "fail", detail };
+  }
+  const inUse = existsSync(join(root, "lock"));
+  const state = inUse
+    ? answering
+      ? ", in use"
+      : ", locked: another Tollgate may be using it"
+    : "";
+  const key = existsSync(join(root, ADMIN_KEY_FILE))
+    ? ""
+    : ", no admin key yet: the first start makes one";
+  const detail = `embedded in ${root}${state}${key}; it survives a killed process, not a power cut`;
+  return { check: "database", status: inUse && !answering ? "warn" : "ok", detail };
+}
+
+async function listenerCheck(config: Config, origin: string, answering: boolean): Promise<Check> {
+  if (answering) return { check: "port", status: "ok", detail: `Tollgate answers at ${origin}` };
+  if (await isFree(config.host, config.port)) {
+    const detail = `${config.host}:${config.port} is free; start with: tollgate serve`;
+    return { check: "port", status: "ok", detail };
+  }
+  const detail = `${config.host}:${config.port} cannot be used: another program has it; set PORT`;
+  return { check: "port", status: "fail", detail };
+}
+
+/** Asks without a key; whoever answers in our own shape is one of ours. */
+async function isTollgate(origin: string): Promise<boolean> {
+  try {
+    const answer = await reach(origin, new URL(`${origin}/openapi.json`), { redirect: "manual" });
+    const document: unknown = JSON.parse(answer.text);
+    const info = isRecord(document) ? document["info"] : null;
+    return isRecord(info) && String(info["title"]).toLowerCase().includes("tollgate");
+  } catch (error) {
+    if (error instanceof CliError || error instanceof SyntaxError) return false;
+    throw error;
+  }
+}
+
+function isFree(host: string, port: number): Promise<boolean> {
+  return new Promise((done) => {
+    const server = createServer();
+    server.once("error", () => done(false));
+    server.listen({ host, port, exclusive: true }, () => server.close(() => done(true)));
+  });
+}
+
+async function upstreamCheck(upstream: UpstreamConfig): Promise<Check> {
+  const check = `upstream ${upstream.name}`;
+  const headers = new Headers(upstream.headers);
+  if (upstream.apiKey !== null) headers.set("authorization", `Bearer ${upstream.apiKey}`);
+  const url = new URL(`${upstream.baseUrl}/models`);
+  try {
+    const { status } = await reach(upstream.baseUrl, url, { headers, redirect: "manual" });
+    if (status === 401 || status === 403) {
+      return { check, status: "fail", detail: `${url.href} answered ${status}: check its api_key` };
+    }
+    const isWell = status < 500 && !(status >= 300 && status < 400);
+    return { check, status: isWell ? "ok" : "fail", detail: `${url.href} answered ${status}` };
+  } catch (error) {
+    if (!(error instanceof CliError)) throw error;
+    return { check, status: "fail", detail: `${url.href} cannot be reached` };
+  }
+}
+
+/** A wildcard address is listened on, and asked on the loopback. */
+function hostInUrl({ host }: Config): string {
+  if (host === "0.0.0.0" || host === "::") return new URL(URL_DEFAULT).hostname;
+  return host.includes(":") ? `[${host}]` : host;
+}

@@ -1,0 +1,38 @@
+#!/usr/bin/env node
+/** The command `tollgate`: the process around `program.ts`. */
+import { readFileSync } from "node:fs";
+import { isatty } from "node:tty";
+
+import { isRecord } from "../../lib/json.ts";
+import { runProgram } from "./program.ts";
+import { wantsColours, type Terminal } from "./terminal.ts";
+
+/** Width of help and tables where nobody tells: what a printed page has. */
+const COLUMNS_DEFAULT = 100;
+
+const STDOUT = 1;
+
+function processTerminal(): Terminal {
+  const isTerminal = isatty(STDOUT);
+  return {
+    env: process.env,
+    out: (text) => process.stdout.write(text),
+    err: (text) => process.stderr.write(text),
+    isTerminal,
+    hasColours: wantsColours(process.env, isTerminal),
+    columns: isTerminal ? process.stdout.columns : COLUMNS_DEFAULT,
+  };
+}
+
+function version(): string {
+  const url = new URL("../../../package.json", import.meta.url);
+  const described: unknown = JSON.parse(readFileSync(url, "utf8"));
+  return isRecord(described) ? String(described["version"]) : "unknown";
+}
+
+// A reader that has seen enough (`tollgate limits list | head`) is no error.
+process.stdout.on("error", (error) => {
+  if ("code" in error && error.code === "EPIPE") process.exit(0);
+  throw error;
+});
+process.exitCode = await runProgram(processTerminal(), version(), process.argv.slice(2));

@@ -1,0 +1,271 @@
+/** `tenants`, `keys`, `limits`: what an administrator sets up. */
+import { Argument, InvalidArgumentError, Option, type Command } from "commander";
+
+import { SCOPES } from "../../core/caller.ts";
+import { WINDOWS } from "../../core/verdict.ts";
+import { member, paint, textOf, writeHint, type Column } from "./output.ts";
+import * as session from "./session.ts";
+import type { Session } from "./session.ts";
+import type { Reply } from "./client.ts";
+import type { Terminal } from "./terminal.ts";
+
+const MODES = ["strict", "tolerant"];
+const UNITS = ["usd", "tokens", "requests", "in_flight"];
+const SCOPE_KINDS = ["tenant", "key", "run", "model", "each_run", "each_customer"];
+
+const TENANT_COLUMNS: readonly Column[] = [
+  { title: "id", value: "id" },
+  { title: "name", value: "name" },
+  { title: "mode", value: "mode" },
+  { title: "created", value: "created_at" },
+];
+
+const KEY_COLUMNS: readonly Column[] = [
+  { title: "id", value: "id" },
+  { title: "name", value: "name" },
+  { title: "scopes", value: "scopes" },
+  { title: "state", value: (row) => keyState(row) },
+  { title: "expires", value: "expires_at" },
+  { title: "created", value: "created_at" },
+];
+
+const LIMIT_COLUMNS: readonly Column[] = [
+  { title: "id", value: "id" },
+  { title: "scope", value: (row) => scopeText(row) },
+  { title: "unit", value: "unit" },
+  { title: "window", value: "window" },
+  { title: "limit", value: "limit", align: "right" },
+  { title: "committed", value: "committed", align: "right" },
+  { title: "reserved", value: "reserved", align: "right" },
+  { title: "remaining", value: "remaining", align: "right" },
+  { title: "resets", value: "resets_at" },
+  { title: "mode", value: "mode" },
+  { title: "on exceed", value: "on_exceed" },
+];
+
+export function addTenants(program: Command, terminal: Terminal): void {
+  const tenants = program
+    .command("tenants")
+    .description("tenants: each owns its keys and its data");
+  const list = session.paged(tenants.command("list").description("list the tenants"));
+  session.act(list, terminal, async (s) => {
+    const query = session.pageQuery(s);
+    const reply = await s
+      .client()
+      .ask({ method: "GET", path: "/api/tenants", query, scope: "admin" });
+    const none = "No tenant yet: tollgate tenants create NAME";
+    session.showList(s, reply, { columns: TENANT_COLUMNS, none });
+  });
+  const create = tenants
+    .command("create")
+    .description("create a tenant")
+    .argument("<name>", "its name")
+    .addOption(new Option("--mode <mode>", "strict refuses what cannot be priced").choices(MODES));
+  session.act(create, terminal, async (s) => {
+    const body = { name: s.argument(0), mode: session.option(s.options, "mode") };
+    const reply = await s
+      .client()
+      .ask({ method: "POST", path: "/api/tenants", body, scope: "admin" });
+    session.showOne(s, reply, TENANT_COLUMNS);
+  });
+  const show = tenants
+    .command("show")
+    .description("show a tenant")
+    .argument("<tenant>", "its id or name");
+  session.act(show, terminal, async (s) => {
+    const path = `/api/tenants/${encodeURIComponent(s.argument(0))}`;
+    session.showOne(
+      s,
+      await s.client().ask({ method: "GET", path, scope: "admin" }),
+      TENANT_COLUMNS,
+    );
+  });
+  const setMode = tenants
+    .command("set-mode")
+    .description("strict refuses what cannot be priced and bounded, tolerant lets it pass unpriced")
+    .argument("<tenant>", "its id or name")
+    .addArgument(new Argument("<mode>").choices(MODES));
+  session.act(setMode, terminal, async (s) => {
+    const path = `/api/tenants/${encodeURIComponent(s.argument(0))}`;
+    const body = { mode: s.argument(1) };
+    const reply = await s.client().ask({ method: "PATCH", path, body, scope: "admin" });
+    session.showOne(s, reply, TENANT_COLUMNS);
+  });
+}
+
+export function addKeys(program: Command, terminal: Terminal): void {
+  const keys = program.command("keys").description("keys: the credentials of a tenant");
+  const list = session.paged(
+    keys.command("list").description("list the keys; none is shown again"),
+  );
+  session.act(list, terminal, async (s) => {
+    const query = session.pageQuery(s);
+    const reply = await s.ask({ method: "GET", path: "/api/keys", query, scope: "admin" });
+    session.showList(s, reply, {
+      columns: KEY_COLUMNS,
+      none: "No key yet: tollgate keys create NAME",
+    });
+  });
+  const create = keys
+    .command("create")
+    .description("create a key and show it, once")
+    .argument("<name>", "what it is for")
+    .addOption(new Option("--scope <scope...>", "what it may do (default: invoke)").choices(SCOPES))
+    .option(
+      "--expires <when>",
+      "2027-01-31, 2027-01-31T12:00:00Z, or a while from now: 12h, 30d",
+      expiry,
+    );
+  session.act(create, terminal, async (s) => {
+    const scopes = session.repeated(s.options, "scope");
+    const body = {
+      name: s.argument(0),
+      scopes: scopes.length === 0 ? ["invoke"] : scopes,
+      expires_at: session.option(s.options, "expires"),
+    };
+    showKey(s, await s.ask({ method: "POST", path: "/api/keys", body, scope: "admin" }));
+  });
+  const revoke = keys.command("revoke").description("end a key, within two seconds everywhere");
+  session.act(revoke.argument("<id>", "key_…"), terminal, async (s) => {
+    const path = `/api/keys/${encodeURIComponent(s.argument(0))}`;
+    const reply = await s.ask({ method: "DELETE", path, scope: "admin" });
+    session.showDone(s, reply, `Revoked ${s.argument(0)}.`);
+  });
+  const rotate = keys
+    .command("rotate")
+    .description("make its successor; the old one works until revoked");
+  session.act(rotate.argument("<id>", "key_…"), terminal, async (s) => {
+    const path = `/api/keys/${encodeURIComponent(s.argument(0))}/rotate`;
+    showKey(s, await s.ask({ method: "POST", path, body: {}, scope: "admin" }));
+  });
+}
+
+export function addLimits(program: Command, terminal: Terminal): void {
+  const limits = program.command("limits").description("limits: budgets, quotas, calls in flight");
+  const list = limits
+    .command("list")
+    .description("list the limits, with what they hold in the window that is now")
+    .option("--run <run>", "those of one run");
+  session.act(session.paged(list), terminal, async (s) => {
+    const query = { ...session.pageQuery(s), run: session.option(s.options, "run") };
+    const reply = await s.ask({ method: "GET", path: "/api/limits", query, scope: "report" });
+    const none =
+      "No limit yet: nothing bounds what is spent. tollgate limits create --unit usd --limit 10";
+    session.showList(s, reply, { columns: LIMIT_COLUMNS, none });
+  });
+  const create = limits.command("create").description("create a limit");
+  session.act(limitOptions(create), terminal, async (s) => {
+    const unit = session.option(s.options, "unit");
+    const limit = session.option(s.options, "limit");
+    const body = {
+      scope: scopeOf(s),
+      unit,
+      window: session.option(s.options, "window"),
+      limit: amountOf(unit, limit),
+      mode: session.option(s.options, "mode"),
+      on_exceed: session.option(s.options, "onExceed"),
+      time_zone: session.option(s.options, "timeZone"),
+    };
+    const reply = await s.ask({ method: "POST", path: "/api/limits", body, scope: "admin" });
+    session.showOne(s, reply, LIMIT_COLUMNS);
+  });
+  const change = limits
+    .command("change")
+    .description("change a limit; the change is recorded")
+    .argument("<id>", "lim_…")
+    .option("--limit <amount>", "dollars (12.50) or a count", amount)
+    .addOption(new Option("--mode <mode>", "shadow only records").choices(["enforce", "shadow"]))
+    .addOption(new Option("--on-exceed <what>").choices(["refuse", "clamp"]));
+  session.act(change, terminal, async (s) => {
+    const path = `/api/limits/${encodeURIComponent(s.argument(0))}`;
+    const body = {
+      limit: session.option(s.options, "limit"),
+      mode: session.option(s.options, "mode"),
+      on_exceed: session.option(s.options, "onExceed"),
+    };
+    const reply = await s.ask({ method: "PATCH", path, body, scope: "admin" });
+    session.showOne(s, reply, LIMIT_COLUMNS);
+  });
+  const remove = limits
+    .command("remove")
+    .description("remove a limit; what it counted stays recorded");
+  session.act(remove.argument("<id>", "lim_…"), terminal, async (s) => {
+    const path = `/api/limits/${encodeURIComponent(s.argument(0))}`;
+    const reply = await s.ask({ method: "DELETE", path, scope: "admin" });
+    session.showDone(s, reply, `Removed ${s.argument(0)}.`);
+  });
+}
+
+function limitOptions(command: Command): Command {
+  const kinds = new Option("--scope <kind>", "whom it counts")
+    .choices(SCOPE_KINDS)
+    .default("tenant");
+  const windows = new Option("--window <window>", "when it starts anew")
+    .choices(WINDOWS)
+    .default("none");
+  return command
+    .addOption(kinds)
+    .option("--id <id>", "which key, run or model")
+    .addOption(new Option("--unit <unit>", "what it counts").choices(UNITS).makeOptionMandatory())
+    .requiredOption("--limit <amount>", "dollars (12.50) or a count", amount)
+    .addOption(windows)
+    .addOption(new Option("--mode <mode>", "shadow only records").choices(["enforce", "shadow"]))
+    .addOption(
+      new Option("--on-exceed <what>", "clamp shortens the answer instead").choices([
+        "refuse",
+        "clamp",
+      ]),
+    )
+    .option("--time-zone <zone>", "of days, weeks and months, as Europe/Berlin (default: UTC)");
+}
+
+function scopeOf({ options }: Session): Readonly<Record<string, string>> {
+  const kind = session.option(options, "scope") ?? "tenant";
+  const id = session.option(options, "id");
+  return id === null ? { kind } : { kind, id };
+}
+
+/** Dollars travel as text, for a JSON number is a float to most readers. */
+function amountOf(unit: string | null, text: string | null): string | number | null {
+  return unit === "usd" || text === null || !/^\d{1,15}$/.test(text) ? text : Number(text);
+}
+
+/** The only time that the key can be read. */
+function showKey(s: Session, reply: Reply): void {
+  if (s.json) return session.writeJson(s, reply);
+  const { terminal } = s;
+  terminal.out(`${paint(terminal, "bold", textOf(member(reply.body, "key")))}\n`);
+  writeHint(
+    terminal,
+    `${textOf(member(reply.body, "id"))}: keep the key now, it is not shown again.`,
+  );
+}
+
+function keyState(row: unknown): string {
+  if (typeof member(row, "revoked_at") === "string") return "revoked";
+  return member(row, "active") === false ? "expired" : "active";
+}
+
+function scopeText(row: unknown): string {
+  const id = member(row, "scope.id");
+  const kind = textOf(member(row, "scope.kind"));
+  return id === null || id === undefined ? kind : `${kind} ${textOf(id)}`;
+}
+
+function amount(text: string): string {
+  if (/^\d{1,18}(?:\.\d{1,12})?$/.test(text)) return text;
+  throw new InvalidArgumentError("A decimal amount is needed, as 12.50.");
+}
+
+/** `30d` and `12h` count from now, on this machine's clock; anything else is a date. */
+function expiry(text: string): string {
+  const while_ = /^(\d{1,5})([hd])$/.exec(text);
+  if (while_ !== null) {
+    const hours = Number(while_[1]) * (while_[2] === "d" ? 24 : 1);
+    return new Date(Date.now() + hours * 3_600_000).toISOString();
+  }
+  const isDate = /^\d{4}-\d{2}-\d{2}(?:T[\d:.]+(?:Z|[+-]\d{2}:\d{2}))?$/.test(text);
+  const date = new Date(text);
+  if (isDate && !Number.isNaN(date.getTime())) return date.toISOString();
+  throw new InvalidArgumentError("A date is needed, as 2027-01-31, or a while, as 30d.");
+}

@@ -1,0 +1,156 @@
+/** One command being run: what was typed, and the API it is typed at. */
+import { InvalidArgumentError, type Command } from "commander";
+
+import { isList } from "../../lib/json.ts";
+import { createClient, type Ask, type Client, type Reply } from "./client.ts";
+import { member, textOf, writeFields, writeHint, writeTable, type Column } from "./output.ts";
+import { CliError, EXIT_USAGE, type Terminal } from "./terminal.ts";
+
+export type Session = {
+  readonly terminal: Terminal;
+  /** `--json`: the API's answer as it came. */
+  readonly json: boolean;
+  readonly options: Readonly<Record<string, unknown>>;
+  /** The positional argument of this place; commander has refused the command if it is missing. */
+  readonly argument: (at: number) => string;
+  readonly client: () => Client;
+  /** Sends within the tenant: in the body of a change, else in the query. */
+  readonly ask: (ask: Ask) => Promise<Reply>;
+};
+
+/** The pages through which a list is read, and what is typed for the next one. */
+export const ROWS_DEFAULT = "100";
+
+/** Gives a command its action. */
+export function act(
+  command: Command,
+  terminal: Terminal,
+  work: (session: Session) => Promise<void>,
+): Command {
+  return command.action(() => work(sessionOf(command, terminal)));
+}
+
+function sessionOf(command: Command, terminal: Terminal): Session {
+  const options: Readonly<Record<string, unknown>> = command.optsWithGlobals();
+  let client: Client | null = null;
+  const clientOnce = (): Client => {
+    client ??= createClient(terminal.env, {
+      url: option(options, "url"),
+      key: option(options, "key"),
+    });
+    return client;
+  };
+  return {
+    terminal,
+    json: options["json"] === true,
+    options,
+    argument: (at) => command.args[at] ?? "",
+    client: clientOnce,
+    ask: async (ask) => {
+      const tenant = await tenantOf(clientOnce(), option(options, "tenant"));
+      if (tenant === null) return clientOnce().ask(ask);
+      const inBody = ask.body !== undefined;
+      return clientOnce().ask(
+        inBody
+          ? { ...ask, body: { tenant, ...ask.body } }
+          : { ...ask, query: { tenant, ...ask.query } },
+      );
+    },
+  };
+}
+
+/** The text of an option, or null when it was not given. */
+export function option(options: Readonly<Record<string, unknown>>, name: string): string | null {
+  const value = options[name];
+  return typeof value === "string" ? value : null;
+}
+
+/** The texts of an option that may be repeated. */
+export function repeated(
+  options: Readonly<Record<string, unknown>>,
+  name: string,
+): readonly string[] {
+  const value = options[name];
+  return isList(value) ? value.filter((item) => typeof item === "string") : [];
+}
+
+/**
+ * A key implies its tenant. The installation's key does not: then it is the one named, else the only
+ * one, else `default`.
+ */
+async function tenantOf(client: Client, stated: string | null): Promise<string | null> {
+  if (stated !== null) return stated;
+  if (!client.isAdministrator) return null;
+  const { body } = await client.ask({ method: "GET", path: "/api/tenants", scope: "admin" });
+  const tenants = rowsOf(body);
+  const chosen =
+    tenants.length === 1 ? tenants[0] : tenants.find((row) => nameOf(row) === "default");
+  if (chosen !== undefined) return textOf(member(chosen, "id"));
+  if (tenants.length === 0)
+    throw new CliError("There is no tenant yet: tollgate tenants create NAME");
+  const names = tenants.map(nameOf).join(", ");
+  throw new CliError(`Which tenant? Name it with --tenant: ${names}.`, EXIT_USAGE);
+}
+
+function nameOf(row: unknown): string {
+  return textOf(member(row, "name"));
+}
+
+export function rowsOf(body: unknown): readonly unknown[] {
+  const data = member(body, "data");
+  return isList(data) ? data : [];
+}
+
+export type ListView = {
+  readonly columns: readonly Column[];
+  /** Said to a person when there is nothing: what to do first. */
+  readonly none: string;
+};
+
+/** Shows one page of a list. */
+export function showList(session: Session, reply: Reply, view: ListView): void {
+  const { terminal } = session;
+  if (session.json) return writeJson(session, reply);
+  const rows = rowsOf(reply.body);
+  if (rows.length > 0 || !terminal.isTerminal) writeTable(terminal, view.columns, rows);
+  else writeHint(terminal, view.none);
+  const next = member(reply.body, "next");
+  if (typeof next === "string") writeHint(terminal, `There is more: add --after ${textOf(next)}`);
+}
+
+/** Shows one thing, name by value. */
+export function showOne(session: Session, reply: Reply, columns: readonly Column[]): void {
+  if (session.json) return writeJson(session, reply);
+  writeFields(session.terminal, columns, reply.body);
+}
+
+export function writeJson({ terminal }: Session, { text }: Reply): void {
+  if (text !== "") terminal.out(text.endsWith("\n") ? text : `${text}\n`);
+}
+
+/** Says what was done, where the answer itself has nothing to show. */
+export function showDone(session: Session, reply: Reply, sentence: string): void {
+  if (session.json) writeJson(session, reply);
+  else session.terminal.out(`${sentence}\n`);
+}
+
+/** The options of every list. */
+export function paged(command: Command): Command {
+  return command
+    .option("--rows <n>", "rows of one page", wholeNumber, ROWS_DEFAULT)
+    .option("--after <cursor>", "the page behind this one, as a list says at its end");
+}
+
+export function pageQuery({ options }: Session): Readonly<Record<string, string | null>> {
+  return { limit: option(options, "rows"), after: option(options, "after") };
+}
+
+export function wholeNumber(text: string): string {
+  if (/^[1-9]\d{0,8}$/.test(text)) return text;
+  throw new InvalidArgumentError("A whole number is needed.");
+}
+
+/** Collects an option that may be repeated. */
+export function collect(text: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), text];
+}

@@ -15,7 +15,7 @@ export type MultipartFieldReader = {
 /** The boundary of a `content-type` header, or null where it names none that RFC 2046 allows. */
 export function boundaryOf(contentType: string): string | null {
   if (!/^\s*multipart\/form-data\s*;/i.test(contentType)) return null;
-  const match = /;\s*boundary=(?:"([^"\\]{1,70})"|([^\s;"]{1,70}))/i.exec(contentType);
+  const match = /;\s*boundary=(?:"([^"\\]{1,70})"|([^\s;"]{1,70})(?=[\s;]|$))/i.exec(contentType);
   const boundary = match?.[1] ?? match?.[2] ?? null;
   return boundary !== null && /^[\x21-\x7e ]+$/.test(boundary) ? boundary : null;
 }

@@ -1,0 +1,315 @@
+import { describe, expect, test } from "vitest";
+import { InputError } from "../../../src/core/errors.ts";
+import { classifyMultipart } from "../../../src/dialects/openai/media.ts";
+import { ask, route } from "./ask.ts";
+
+const CHAT = { model: "gpt-5-mini", messages: [{ role: "user", content: "hi" }] };
+const image = { type: "image_url", image_url: { url: "data:image/png;base64,AAAA" } };
+
+describe("a request is read for what it could use", () => {
+  const rows: readonly [string, string, object | string, object][] = [
+    [
+      "plain",
+      "/chat/completions",
+      CHAT,
+      { choices: 1, outputTokensMax: null, images: 0, producesTokens: true, unbounded: [] },
+    ],
+    [
+      "the larger limit",
+      "/chat/completions",
+      { ...CHAT, max_tokens: 5, max_completion_tokens: 9 },
+      { outputTokensMax: 9 },
+    ],
+    [
+      "nulls",
+      "/chat/completions",
+      { ...CHAT, max_tokens: null, n: null, tools: null, stream: null, metadata: null },
+      { outputTokensMax: null, choices: 1 },
+    ],
+    ["n", "/chat/completions", { ...CHAT, n: 4 }, { choices: 4 }],
+    [
+      "images",
+      "/chat/completions",
+      {
+        ...CHAT,
+        messages: [{ role: "user", content: [image, { type: "text", text: "x" }, image] }],
+      },
+      { images: 2 },
+    ],
+    [
+      "audio in and out",
+      "/chat/completions",
+      {
+        ...CHAT,
+        modalities: ["text", "audio"],
+        messages: [
+          {
+            role: "user",
+            content: [{ type: "input_audio", input_audio: { data: "A", format: "wav" } }],
+          },
+        ],
+      },
+      { audioInput: true, audioOutput: true, unbounded: [] },
+    ],
+    [
+      "kept audio",
+      "/chat/completions",
+      { ...CHAT, messages: [{ role: "assistant", audio: { id: "audio_1" } }] },
+      { unbounded: ["stored_context"] },
+    ],
+    [
+      "a file",
+      "/chat/completions",
+      {
+        ...CHAT,
+        messages: [{ role: "user", content: [{ type: "file", file: { file_id: "file-1" } }] }],
+      },
+      { unbounded: ["file"] },
+    ],
+    [
+      "function tools",
+      "/chat/completions",
+      {
+        ...CHAT,
+        tools: [
+          { type: "function", function: { name: "f" } },
+          { type: "custom", custom: { name: "g" } },
+        ],
+      },
+      { unbounded: [] },
+    ],
+    [
+      "web search",
+      "/chat/completions",
+      { ...CHAT, web_search_options: {} },
+      { unbounded: ["hosted_tool:web_search"] },
+    ],
+    [
+      "a searching model",
+      "/chat/completions",
+      { ...CHAT, model: "gpt-4o-search-preview" },
+      { unbounded: ["hosted_tool:web_search"] },
+    ],
+    [
+      "priority",
+      "/chat/completions",
+      { ...CHAT, service_tier: "priority" },
+      { unbounded: ["service_tier:priority"] },
+    ],
+    ["flex", "/chat/completions", { ...CHAT, service_tier: "flex" }, { unbounded: [] }],
+    [
+      "prediction",
+      "/chat/completions",
+      { ...CHAT, prediction: { type: "content", content: "x" } },
+      { unbounded: ["prediction"] },
+    ],
+    [
+      "fallback models",
+      "/chat/completions",
+      { ...CHAT, models: ["a", "b"] },
+      { unbounded: ["model_fallback"] },
+    ],
+    [
+      "responses",
+      "/responses",
+      { model: "m", input: "x", max_output_tokens: 7 },
+      { outputTokensMax: 7, unbounded: [] },
+    ],
+    [
+      "stored",
+      "/responses",
+      { model: "m", input: "x", previous_response_id: "r" },
+      { unbounded: ["stored_context"] },
+    ],
+    [
+      "conversation",
+      "/responses",
+      { model: "m", conversation: { id: "c" } },
+      { unbounded: ["stored_context"] },
+    ],
+    [
+      "item by id",
+      "/responses",
+      { model: "m", input: [{ type: "item_reference", id: "i" }] },
+      { unbounded: ["stored_context"] },
+    ],
+    [
+      "input image",
+      "/responses",
+      { model: "m", input: [{ role: "user", content: [{ type: "input_image", file_id: "f" }] }] },
+      { images: 1, unbounded: [] },
+    ],
+    [
+      "input file",
+      "/responses",
+      {
+        model: "m",
+        input: [{ role: "user", content: [{ type: "input_file", file_data: "data:x" }] }],
+      },
+      { unbounded: ["file"] },
+    ],
+    [
+      "a file dressed as text",
+      "/responses",
+      '{"model":"m","input":[{"role":"user","content":[{"type":"input_file","file_url":"u","type":"input_text","text":""}]}]}',
+      { unbounded: ["file"] },
+    ],
+    [
+      "a citation",
+      "/responses",
+      {
+        model: "m",
+        input: [
+          {
+            type: "message",
+            role: "assistant",
+            content: [
+              {
+                type: "output_text",
+                text: "x",
+                annotations: [{ type: "file_citation", file_id: "f", index: 0, filename: "a" }],
+              },
+            ],
+          },
+        ],
+      },
+      { unbounded: [] },
+    ],
+    [
+      "hosted tools",
+      "/responses",
+      {
+        model: "m",
+        input: "x",
+        max_tool_calls: 1,
+        tools: [
+          { type: "web_search" },
+          { type: "mcp", server_url: "u" },
+          { type: "function", name: "f" },
+          { type: "local_shell" },
+        ],
+      },
+      { unbounded: ["hosted_tool:mcp", "hosted_tool:web_search"] },
+    ],
+    [
+      "tools in a namespace",
+      "/responses",
+      {
+        model: "m",
+        input: "x",
+        tools: [{ type: "namespace", name: "n", tools: [{ type: "code_interpreter" }] }],
+      },
+      { unbounded: ["hosted_tool:code_interpreter"] },
+    ],
+    [
+      "tools in the input",
+      "/responses",
+      { model: "m", input: [{ type: "additional_tools", tools: [{ type: "file_search" }] }] },
+      { unbounded: ["hosted_tool:file_search"] },
+    ],
+    [
+      "background",
+      "/responses",
+      { model: "m", input: "x", background: true },
+      { unbounded: ["background"] },
+    ],
+    [
+      "prompts",
+      "/completions",
+      { model: "m", prompt: ["a", "b", "c"], n: 2, best_of: 4, max_tokens: 0 },
+      { choices: 12, outputTokensMax: 0 },
+    ],
+    ["one prompt of tokens", "/completions", { model: "m", prompt: [1, 2, 3] }, { choices: 1 }],
+    [
+      "embeddings",
+      "/embeddings",
+      { model: "m", input: [[1, 2], [3]] },
+      { producesTokens: false, unbounded: [], inputBytes: 33 },
+    ],
+    [
+      "dall-e",
+      "/images/generations",
+      { model: "dall-e-3", prompt: "x", n: 2 },
+      { fixed: { images: 2 }, producesTokens: false },
+    ],
+    [
+      "gpt-image-1",
+      "/images/generations",
+      { model: "gpt-image-1", prompt: "x" },
+      { fixed: {}, outputTokensMax: 6_540, unbounded: [] },
+    ],
+    [
+      "a later image model",
+      "/images/generations",
+      { model: "gpt-image-2", prompt: "x" },
+      { unbounded: ["image_tokens"] },
+    ],
+    [
+      "speech",
+      "/audio/speech",
+      { model: "tts-1", input: "a🌧b", voice: "alloy" },
+      { fixed: { characters: 3 }, unbounded: [] },
+    ],
+    [
+      "speech by tokens",
+      "/audio/speech",
+      { model: "gpt-4o-mini-tts", input: "a", voice: "x" },
+      { unbounded: ["audio_output"] },
+    ],
+  ];
+  test.each(rows)("%s", (_name, path, body, demand) => {
+    expect(ask(path, body).demand).toMatchObject(demand);
+  });
+
+  test("bytes bound the text, with room for what templates and tools add", () => {
+    const bytes = JSON.stringify(CHAT).length;
+    expect(ask("/chat/completions", CHAT).demand.inputBytes).toBe(bytes + 256);
+    const tooled = { ...CHAT, tools: [{ type: "function", function: { name: "f" } }] };
+    expect(ask("/chat/completions", tooled).demand.inputBytes).toBe(
+      JSON.stringify(tooled).length + 1_280,
+    );
+  });
+
+  test("stream, usage, model and metadata", () => {
+    const asked = ask("/chat/completions", {
+      ...CHAT,
+      stream: true,
+      stream_options: { include_usage: true },
+      metadata: { tollgate_run: "r", a: "b" },
+    });
+    expect(asked).toMatchObject({
+      model: "gpt-5-mini",
+      stream: true,
+      wantsUsage: true,
+      metadata: { run: "r" },
+    });
+    expect(
+      ask("/chat/completions", { ...CHAT, stream: true, stream_options: { include_usage: false } })
+        .wantsUsage,
+    ).toBe(false);
+    expect(ask("/openai/deployments/dep/chat/completions", CHAT).model).toBe("dep");
+    expect(ask("/openai/deployments/dep/chat/completions", { messages: [] }).model).toBe("dep");
+    expect(ask("/moderations", { input: "x" }).model).toBe(null);
+    const odd = ask(
+      "/chat/completions",
+      '{"model":"m","metadata":{"tollgate___proto__":"x"}}',
+    ).metadata;
+    expect(Object.hasOwn(odd, "__proto__")).toBe(true);
+    expect(Object.getPrototypeOf(odd)).toBe(Object.prototype);
+  });
+});
+
+test("forms are read for model and number, and a recording's length is told as unbounded", () => {
+  expect(
+    classifyMultipart(route("/audio/transcriptions"), { model: "whisper-1", stream: "True" }),
+  ).toMatchObject({
+    model: "whisper-1",
+    stream: true,
+    demand: { audioInput: true, unbounded: ["audio_duration"] },
+  });
+  expect(
+    classifyMultipart(route("/images/edits"), { model: "gpt-image-1", n: "3" }).demand,
+  ).toMatchObject({ choices: 3, images: 17, unbounded: [] });
+  expect(() => classifyMultipart(route("/images/edits"), { n: "x" })).toThrow(InputError);
+  expect(() => classifyMultipart(route("/audio/translations"), {})).toThrow(InputError);
+});

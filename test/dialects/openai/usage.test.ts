@@ -1,0 +1,192 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Operation } from "../../../src/core/intent.ts";
+import type { Usage } from "../../../src/core/usage.ts";
+import { picousdOfNumber, readUsage } from "../../../src/dialects/openai/usage.ts";
+
+describe("usage becomes disjoint classes", () => {
+  const rows: readonly [string, Operation, unknown, Usage | null][] = [
+    ["nothing", "chat", {}, null],
+    ["null", "chat", { usage: null }, null],
+    ["an empty object", "chat", { usage: {} }, null],
+    ["not an object", "chat", "x", null],
+    [
+      "explicit zero",
+      "chat",
+      { usage: { prompt_tokens: 0, completion_tokens: 0 } },
+      { input: 0, output: 0 },
+    ],
+    [
+      "audio both ways",
+      "chat",
+      {
+        usage: {
+          prompt_tokens: 100,
+          completion_tokens: 50,
+          total_tokens: 150,
+          prompt_tokens_details: { audio_tokens: 60, cached_tokens: 10 },
+          completion_tokens_details: { audio_tokens: 30, reasoning_tokens: 5 },
+        },
+      },
+      { input: 30, cache_read: 10, audio_input: 60, output: 15, audio_output: 30, reasoning: 5 },
+    ],
+    [
+      "cache writes of two lifetimes",
+      "responses",
+      {
+        usage: {
+          input_tokens: 100,
+          output_tokens: 1,
+          input_tokens_details: {
+            cached_tokens: 20,
+            cache_write_tokens: 50,
+            cache_write_tokens_details: { ttl_12h_tokens: 30, ttl_30m_tokens: 20 },
+          },
+        },
+      },
+      { input: 30, cache_read: 20, cache_write_5m: 20, cache_write_1h: 30, output: 1 },
+    ],
+    [
+      "details larger than the sum",
+      "chat",
+      {
+        usage: {
+          prompt_tokens: 10,
+          completion_tokens: 5,
+          prompt_tokens_details: { cached_tokens: 99, audio_tokens: 99 },
+          completion_tokens_details: { reasoning_tokens: 99 },
+        },
+      },
+      { input: 0, cache_read: 10, output: 0, reasoning: 5 },
+    ],
+    [
+      "hidden reasoning in the total",
+      "chat",
+      { usage: { prompt_tokens: 10, completion_tokens: 5, total_tokens: 40 } },
+      { input: 10, output: 30 },
+    ],
+    [
+      "a total below the parts",
+      "chat",
+      { usage: { prompt_tokens: 10, completion_tokens: 5, total_tokens: 3 } },
+      { input: 10, output: 5 },
+    ],
+    [
+      "negative, decimal, text",
+      "chat",
+      { usage: { prompt_tokens: -5, completion_tokens: 1.2, total_tokens: "9" } },
+      { input: 0, output: 2 },
+    ],
+    [
+      "absurd",
+      "chat",
+      { usage: { prompt_tokens: 1e300, completion_tokens: 1 } },
+      { input: 1e12, output: 1 },
+    ],
+    [
+      "hugging face",
+      "chat",
+      { usage: { prompt_tokens: 10, completion_tokens: 1, cached_tokens: 4 } },
+      { input: 6, cache_read: 4, output: 1 },
+    ],
+    [
+      "groq beside",
+      "chat",
+      { x_groq: { usage: { prompt_tokens: 3, completion_tokens: 4 } } },
+      { input: 3, output: 4 },
+    ],
+    [
+      "in a response",
+      "responses",
+      { response: { usage: { input_tokens: 3, output_tokens: 4 } } },
+      { input: 3, output: 4 },
+    ],
+    ["older whisper", "transcription", { duration: 8.47, text: "x" }, { seconds: 9 }],
+    ["moderation", "moderation", { results: [] }, null],
+  ];
+  test.each(rows)("%s", (_name, operation, json, usage) =>
+    expect(readUsage(json, operation).usage).toEqual(usage),
+  );
+
+  test("whatever a provider writes, units are whole, not negative, and add up to what it says at least", () => {
+    const number = fc.oneof(
+      fc.nat(10_000),
+      fc.double(),
+      fc.integer(),
+      fc.constant(null),
+      fc.string(),
+    );
+    const details = fc.dictionary(
+      fc.constantFrom(
+        "cached_tokens",
+        "audio_tokens",
+        "image_tokens",
+        "reasoning_tokens",
+        "cache_write_tokens",
+        "text_tokens",
+      ),
+      number,
+    );
+    const usage = fc.record(
+      {
+        prompt_tokens: number,
+        completion_tokens: number,
+        total_tokens: number,
+        prompt_tokens_details: details,
+        completion_tokens_details: details,
+        cost: number,
+        cost_in_usd_ticks: number,
+      },
+      { requiredKeys: [] },
+    );
+    const operation = fc.constantFrom<Operation>(
+      "chat",
+      "responses",
+      "embeddings",
+      "image_generation",
+      "speech",
+      "transcription",
+    );
+    fc.assert(
+      fc.property(usage, operation, (given, asked) => {
+        const read = readUsage({ usage: given }, asked);
+        let sum = 0;
+        for (const units of Object.values(read.usage ?? {})) {
+          expect(Number.isSafeInteger(units) && units >= 0 && !Object.is(units, -0)).toBe(true);
+          sum += units;
+        }
+        const { prompt_tokens: input, completion_tokens: output } = given;
+        if (
+          Number.isInteger(input) &&
+          Number.isInteger(output) &&
+          Number(input) >= 0 &&
+          Number(output) >= 0
+        ) {
+          // A figure that no call ever reached is cut to 10^12.
+          const least = Math.min(1e12, Number(input)) + Math.min(1e12, Number(output));
+          expect(sum).toBeGreaterThanOrEqual(least);
+        }
+        expect(read.providerCostPicousd === null || read.providerCostPicousd >= 0n).toBe(true);
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+});
+
+test.each<[number | null, bigint | null]>([
+  [0, 0n],
+  [0.1, 100_000_000_000n],
+  [0.1 + 0.2, 300_000_000_000n],
+  [4.8e-6, 4_800_000n],
+  [1e-7, 100_000n],
+  [4e-13, 0n],
+  [5e-13, 1n],
+  [5e-324, 0n],
+  [12.5, 12_500_000_000_000n],
+  [1e6, 10n ** 18n],
+  [1e21, null],
+  [-1, null],
+  [null, null],
+])("a cost of %d dollars is %d pico-dollars", (usd, amount) =>
+  expect(picousdOfNumber(usd)).toBe(amount),
+);

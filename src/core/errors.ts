@@ -14,7 +14,8 @@ export type InputCode =
   | "conflict"
   | "body_too_large"
   | "unsupported_encoding"
-  | "unsupported_media_type";
+  | "unsupported_media_type"
+  | "websocket_unsupported";
 
 /** The caller's mistake: what, where, and what instead. Thrown by parsers, answered by `http/app.ts`. */
 export class InputError extends Error {

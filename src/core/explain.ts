@@ -111,8 +111,7 @@ function meterSentence(meter: MeterFigures, reason: Reason | null): string {
   const verdict = fits
     ? `room for the ${show(unit, meter.asked)} asked`
     : `${show(unit, left > 0n ? left : 0n)} left where ${show(unit, meter.asked)} was asked`;
-  const shadow =
-    !fits && meter.mode === "shadow" ? "; it is a shadow limit and only watches" : "";
+  const shadow = !fits && meter.mode === "shadow" ? "; it is a shadow limit and only watches" : "";
   const unused = fits && reason !== null ? ", but was not drawn on" : "";
   return `${figures}: ${verdict}${shadow}${unused}.`;
 }
@@ -130,7 +129,10 @@ function became(decision: Explained): readonly string[] {
     case "succeeded":
       return [`It succeeded${endedAt(decision)} and ${cost(decision)}.`, ...overage(decision)];
     case "failed":
-      return [`The upstream failed${endedAt(decision)}; it ${cost(decision)}.`, ...overage(decision)];
+      return [
+        `The upstream failed${endedAt(decision)}; it ${cost(decision)}.`,
+        ...overage(decision),
+      ];
     case "aborted":
       return [`It was cut off${endedAt(decision)} and ${cost(decision)}.`, ...overage(decision)];
   }

@@ -101,3 +101,15 @@ export const FORM_FIELD_BYTES_MAX = 1_024;
 
 /** Parts of a form that are looked at: 16 images and a few fields. */
 export const FORM_PARTS_MAX = 128;
+
+/** A model name, or the method and path of a pass-through, in a decision. */
+export const RESOURCE_CHARS_MAX = 1_024;
+
+/** The name of a tenant or key: for people to tell them apart, in one line. */
+export const NAME_LENGTH_MAX = 128;
+
+/** Rows of a page whose size nobody asked for: a screen or two. */
+export const PAGE_ROWS_DEFAULT = 100;
+
+/** A report of use reads every attempt of its period: a leap year, so that years can be compared. */
+export const USAGE_DAYS_MAX = 366;

@@ -122,13 +122,14 @@ export function readConfig(env: Env, files: ConfigFiles): Config {
     return value === undefined || value.trim() === "" ? null : value;
   };
   const host = hostOf(text("HOST"), report);
+  const isPrivate = host === null || isLoopback(host);
   const port = portOf(text("PORT"), report);
   const databaseUrl = databaseUrlOf(text("DATABASE_URL"), report);
-  const adminKey = adminKeyOf(text("TOLLGATE_ADMIN_KEY"), host, report);
+  const adminKey = adminKeyOf(text("TOLLGATE_ADMIN_KEY"), isPrivate, report);
   const logLevel = logLevelOf(text("LOG_LEVEL"), report);
   const dataDirectory = text("TOLLGATE_DATA") ?? DATA_DEFAULT;
   const file = readFile(text("TOLLGATE_CONFIG"), { env, files, report });
-  if (problems.length > 0) throw new ConfigError(problems);
+  if (host === null || problems.length > 0) throw new ConfigError(problems);
   const { upstreams, aliases, prices, path: configFile } = file;
   const from = { host, port, databaseUrl, dataDirectory, adminKey, logLevel };
   return { ...from, upstreams, aliases, prices, configFile };
@@ -149,10 +150,12 @@ function unknownVariables(env: Env): readonly string[] {
     .toSorted();
 }
 
-function hostOf(text: string | null, report: Report): string {
+/** Null for what is no address, so that nothing else is said of it. */
+function hostOf(text: string | null, report: Report): string | null {
   const host = (text ?? "127.0.0.1").replace(/^\[(.*)\]$/, "$1");
   if (/[\s/@?#]|^\w+:\/\//.test(host) || /^[^:]+:\d+$/.test(host)) {
     report("HOST", "an address or name only, as 127.0.0.1: the port is set with PORT");
+    return null;
   }
   return host;
 }
@@ -178,13 +181,13 @@ function databaseUrlOf(text: string | null, report: Report): string | null {
   return text;
 }
 
-function adminKeyOf(text: string | null, host: string, report: Report): string | null {
+function adminKeyOf(text: string | null, isPrivate: boolean, report: Report): string | null {
   if (text === null) {
-    if (!isLoopback(host)) {
+    if (!isPrivate) {
       const advice = "generate one with: openssl rand -base64 36";
       report(
         "TOLLGATE_ADMIN_KEY",
-        `required because HOST ${host} is reachable from other machines: ${advice}`,
+        `required because HOST is reachable from other machines: ${advice}`,
       );
     }
     return null;

@@ -3,7 +3,7 @@ const NAME_LENGTH_MAX = 64;
 
 /**
  * The known name that a mistyped one most likely means, or null when none is near: at most a third of
- * its letters differ (Levenshtein distance), so that a guess is never a riddle of its own.
+ * its letters differ (two swapped neighbours count once), so that a guess is never a riddle of its own.
  */
 export function nearest(name: string, known: readonly string[]): string | null {
   if (name.length > NAME_LENGTH_MAX) return null;
@@ -26,14 +26,18 @@ export function didYouMean(name: string, known: readonly string[]): string {
 }
 
 function distanceOf(a: string, b: string): number {
+  let before: readonly number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, at) => at);
   for (let i = 1; i <= a.length; i += 1) {
     const next = [i];
     for (let j = 1; j <= b.length; j += 1) {
       const same = a[i - 1] === b[j - 1] ? 0 : 1;
       const replaced = (row[j - 1] ?? 0) + same;
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+      const isSwapped = a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      const swapped = isSwapped ? (before[j - 2] ?? 0) + 1 : replaced;
+      next.push(Math.min(replaced, swapped, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
     }
+    before = row;
     row = next;
   }
   return row[b.length] ?? 0;

@@ -55,7 +55,8 @@ const SYNTAX: Readonly<Record<ErrorCode, string>> = {
   BAD_DIRECTIVE: "unknown directive: remove the line that starts with %",
   BAD_DQ_ESCAPE:
     "unknown escape in a double-quoted string: write \\\\ for a backslash, or use single quotes",
-  BAD_INDENT: "wrong indentation: members of one object start in the same column",
+  BAD_INDENT:
+    "wrong indentation, or a bracket above it is open: members of one object start in one column",
   BAD_PROP_ORDER: "anchors and tags stand before the value: move them",
   BAD_SCALAR_START: "a plain value cannot start with this character: put it in quotes",
   BLOCK_AS_IMPLICIT_KEY:

@@ -77,7 +77,8 @@ export async function changeLimit(
   const notice = await changeRegister(ports.db, async (tx) => {
     const before = await activeLimit(tx, change);
     const after = {
-      amount: change.amount === null ? before.amount : amountOf(before.unit, change.amount, "limit"),
+      amount:
+        change.amount === null ? before.amount : amountOf(before.unit, change.amount, "limit"),
       mode: change.mode ?? before.mode,
       onExceed: change.onExceed ?? before.onExceed,
     };
@@ -184,7 +185,8 @@ function scopeIdOf(scope: NewLimitTerms["scope"]): string {
 
 function refuseClampOfCounts(unit: Unit, onExceed: "refuse" | "clamp"): void {
   if (onExceed === "refuse" || unit === "usd" || unit === "tokens") return;
-  const message = "Only money and tokens can be clamped: a request cannot be made shorter than one.";
+  const message =
+    "Only money and tokens can be clamped: a request cannot be made shorter than one.";
   throw new InputError("invalid_value", "on_exceed", message);
 }
 

@@ -2,13 +2,7 @@ import { InputError } from "../core/errors.ts";
 import { ID_PREFIXES, withPrefix } from "../core/ids.ts";
 import { changeRegister, insertEvent } from "../store/events.ts";
 import { findTenant, insertTenant, updateTenantMode, type Mode } from "../store/tenants.ts";
-import {
-  type Actor,
-  type AdministrationPorts,
-  nameOf,
-  notFound,
-  requireScope,
-} from "./acts.ts";
+import { type Actor, type AdministrationPorts, nameOf, notFound, requireScope } from "./acts.ts";
 
 export async function createTenant(
   ports: AdministrationPorts,

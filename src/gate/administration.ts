@@ -36,7 +36,10 @@ export type Administration = {
     actor: Actor,
     key: { readonly tenantId: string; readonly keyId: string; readonly expiresAt: Date | null },
   ) => Promise<IssuedKey>;
-  readonly createLimit: (actor: Actor, terms: NewLimitTerms) => Promise<{ readonly limitId: string }>;
+  readonly createLimit: (
+    actor: Actor,
+    terms: NewLimitTerms,
+  ) => Promise<{ readonly limitId: string }>;
   readonly changeLimit: (actor: Actor, change: LimitChange) => Promise<Changed>;
   readonly removeLimit: (actor: Actor, tenantId: string, limitId: string) => Promise<void>;
   readonly putRun: (

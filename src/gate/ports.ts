@@ -15,6 +15,8 @@ export type Ports = {
   /** Work that outlives the response; a failure is logged under `name`, never lost. */
   readonly runAfter: (name: string, work: () => Promise<void>) => void;
   readonly log: Log;
+  /** The process is ending: what can be tried again later is left to the next one. */
+  readonly isClosing: () => boolean;
 };
 
 export type CountTokens = (
@@ -67,3 +69,19 @@ export type UpstreamPort = {
 };
 
 export type { Reading };
+
+/** Where an answer goes: the client's connection. A stream's first bytes leave at once. */
+export type Reply = {
+  /** `flush`: the head leaves before any byte of a body, as a stream's must. */
+  readonly head: (status: number, headers: readonly string[], flush: boolean) => void;
+  /** One write. False: the client reads slowly; `onDrain` tells when it has caught up. */
+  readonly write: (chunk: Uint8Array) => boolean;
+  /** Ends politely, after everything written has left. */
+  readonly end: () => void;
+  /** Ends by breaking the connection: how a cut answer must look when its head promised more. */
+  readonly destroy: () => void;
+  readonly onDrain: (listener: () => void) => void;
+  /** Told once when the client is gone before the answer ended. */
+  readonly onGone: (listener: () => void) => void;
+  readonly isGone: () => boolean;
+};

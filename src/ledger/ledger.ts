@@ -1,6 +1,7 @@
 /** Looking back, and at what is set up. It reads only; every question but the list of tenants names a tenant. */
 import type { Database } from "../store/database.ts";
 import type { Page } from "../store/events.ts";
+import { countReservations } from "../store/settlement.ts";
 import { decisionOf, type AttemptView, type DecisionView } from "./explain.ts";
 import type { Paged } from "./paged.ts";
 import {
@@ -65,6 +66,8 @@ export type Ledger = {
     tenantId: string,
     period: { readonly from: Date; readonly to: Date },
   ) => Promise<UsageView>;
+  /** Of the whole installation: reservations by state. */
+  readonly openReservations: () => Promise<{ readonly open: number; readonly unknown: number }>;
 };
 
 export function createLedger(db: Database): Ledger {
@@ -82,5 +85,6 @@ export function createLedger(db: Database): Ledger {
     decisions: (tenantId, page) => decisionsOf(db, tenantId, page),
     decision: (tenantId, id) => decisionOf(db, tenantId, id),
     usage: (tenantId, period) => usageOf(db, tenantId, period),
+    openReservations: () => countReservations(db.admin),
   };
 }

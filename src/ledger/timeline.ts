@@ -98,7 +98,11 @@ export async function runOf(
   };
 }
 
-export async function runsOf(db: Database, tenantId: string, page: Page): Promise<Paged<RunSummary>> {
+export async function runsOf(
+  db: Database,
+  tenantId: string,
+  page: Page,
+): Promise<Paged<RunSummary>> {
   const rows = await listRuns(db.admin, tenantId, { after: page.after, rows: page.rows + 1 });
   return pageOf(
     rows.map((row) => runSummary(tenantId, row)),
@@ -131,11 +135,7 @@ export async function inFlightOf(
 }
 
 /** The limit of a run that its own `budget_usd` sets. */
-async function budgetOf(
-  db: Database,
-  tenantId: string,
-  runId: string,
-): Promise<BudgetView | null> {
+async function budgetOf(db: Database, tenantId: string, runId: string): Promise<BudgetView | null> {
   const limit = await findSameLimit(db.admin, tenantId, {
     scopeKind: "run",
     scopeId: runId,

@@ -133,11 +133,7 @@ export async function updateLimit(
 }
 
 /** The row stays, for meters and decisions name it. */
-export async function removeLimit(
-  tx: Queryable,
-  tenantId: string,
-  limitId: string,
-): Promise<void> {
+export async function removeLimit(tx: Queryable, tenantId: string, limitId: string): Promise<void> {
   await tx`
     update limits set removed_at = tollgate_now()
     where tenant_id = ${tenantId} and limit_id = ${limitId} and removed_at is null`;

@@ -6,7 +6,7 @@ import { drizzle } from "drizzle-orm/postgres-js";
 import { migrate as applyMigrations } from "drizzle-orm/postgres-js/migrator";
 
 import { Fault } from "../lib/assert.ts";
-import { type Address, open } from "./database.ts";
+import { type Address, open, type Sql } from "./database.ts";
 
 const FOLDER = fileURLToPath(new URL("../../drizzle", import.meta.url));
 
@@ -30,7 +30,7 @@ export async function migrate(address: Address): Promise<void> {
   const client = open(address, 1);
   try {
     await client`select pg_advisory_lock(${LOCK}::bigint)`;
-    const applied = await appliedMigrations(client);
+    const applied = await appliedVersion(client);
     const known = schemaVersion();
     if (applied > known) {
       throw new Fault(
@@ -45,8 +45,10 @@ export async function migrate(address: Address): Promise<void> {
   }
 }
 
-async function appliedMigrations(client: ReturnType<typeof open>): Promise<number> {
-  const [table] = await client`select to_regclass('drizzle.__drizzle_migrations') is not null as exists`;
+/** How many migrations the database has had: its schema version. */
+export async function appliedVersion(client: Sql): Promise<number> {
+  const [table] =
+    await client`select to_regclass('drizzle.__drizzle_migrations') is not null as exists`;
   if (table?.["exists"] !== true) return 0;
   const [row] = await client`select count(*)::int as count from drizzle.__drizzle_migrations`;
   return Number(row?.["count"]);

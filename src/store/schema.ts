@@ -33,7 +33,8 @@ const numerics = customType<{ data: string[] }>({ dataType: () => "numeric(38,0)
 
 /** Whole pico-dollars, or a count where the meter's unit is one. 38 digits: 10²⁶ dollars. */
 const amount = (name: string) => numeric(name, { precision: 38, scale: 0 });
-const moment = (name: string) => timestamp(name, { withTimezone: true, precision: 6, mode: "date" });
+const moment = (name: string) =>
+  timestamp(name, { withTimezone: true, precision: 6, mode: "date" });
 const now = sql`tollgate_now()`;
 
 /** One row. `revision` counts every change that a replica's snapshot must see; taking it orders those changes. */
@@ -41,7 +42,9 @@ export const installation = pgTable(
   "installation",
   {
     one: smallint("one").primaryKey().default(1),
-    revision: bigint("revision", { mode: "bigint" }).notNull().default(sql`1`),
+    revision: bigint("revision", { mode: "bigint" })
+      .notNull()
+      .default(sql`1`),
     /** Keys are stored as HMAC under this: made once, at random, by the first start. */
     pepper: text("pepper").notNull(),
     /** HMAC of the generated administration key; null while it comes from the environment. */
@@ -119,7 +122,9 @@ export const limits = pgTable(
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.limitId] }),
-    index("limits_of_a_run").on(t.tenantId, t.scopeId).where(sql`${t.scopeKind} = 'run'`),
+    index("limits_of_a_run")
+      .on(t.tenantId, t.scopeId)
+      .where(sql`${t.scopeKind} = 'run'`),
     check("limits_are_not_negative", sql`${t.amount} >= 0`),
     check(
       "limits_scope_is_known",
@@ -137,7 +142,10 @@ export const limits = pgTable(
     check("limits_mode_is_known", sql`${t.mode} in ('enforce', 'shadow')`),
     check("limits_on_exceed_is_known", sql`${t.onExceed} in ('refuse', 'clamp')`),
     /** What is in flight now has no period. */
-    check("limits_in_flight_has_no_window", sql`${t.unit} <> 'in_flight' or ${t.windowKind} = 'none'`),
+    check(
+      "limits_in_flight_has_no_window",
+      sql`${t.unit} <> 'in_flight' or ${t.windowKind} = 'none'`,
+    ),
   ],
 );
 
@@ -170,7 +178,9 @@ export const runs = pgTable(
     runId: id("run_id").notNull(),
     state: id("state").notNull().default("open"),
     /** The runs above it, outermost first: their budgets are drawn on too. */
-    ancestors: ids("ancestors").notNull().default(sql`'{}'`),
+    ancestors: ids("ancestors")
+      .notNull()
+      .default(sql`'{}'`),
     labels: json("labels").$type<Record<string, string>>().notNull().default({}),
     createdBy: id("created_by").notNull(),
     createdAt: moment("created_at").notNull().default(now),
@@ -213,7 +223,10 @@ export const decisions = pgTable(
     primaryKey({ columns: [t.tenantId, t.attemptId] }),
     index("decisions_of_a_run").on(t.tenantId, t.runId, t.stepId),
     check("decisions_verdict_is_known", sql`${t.verdict} in ('allow', 'block')`),
-    check("decisions_block_has_a_reason", sql`(${t.verdict} = 'block') = (${t.reason} is not null)`),
+    check(
+      "decisions_block_has_a_reason",
+      sql`(${t.verdict} = 'block') = (${t.reason} is not null)`,
+    ),
   ],
 );
 

@@ -1,0 +1,94 @@
+/**
+ * What an ended attempt is charged: a pure function of what was foreseen and what was seen.
+ *
+ * Measured usage times price where both are known. Where the upstream told no usage, both sides are
+ * estimated, never above what was reserved. Where no estimate would be sound (a reasoning model cut
+ * off: its hidden tokens are billed and were never delivered) the reservation is charged in full.
+ */
+import type { Estimate } from "./decide.ts";
+import { minPicousd, picousd, type Picousd } from "./money.ts";
+import { costOf, type Price } from "./price.ts";
+import { INPUT_CLASSES, OUTPUT_CLASSES } from "./price.ts";
+import type { Usage } from "./usage.ts";
+
+export type Charge = {
+  readonly basis: "computed" | "estimated" | "presumed" | "unpriced" | "none";
+  /** Null only when `unpriced`. */
+  readonly costPicousd: Picousd | null;
+  readonly tokens: number;
+  readonly usage: Usage;
+  readonly priceVersion: string | null;
+};
+
+export type Seen = {
+  readonly usage: Usage | null;
+  readonly serviceTier: string | null;
+  /** The price of the model that answered, or of the model asked when that one has none. */
+  readonly price: Price | null;
+  /** Counted by us when the upstream told no usage; null when nothing can be counted. */
+  readonly counted: Usage | null;
+};
+
+export const NOTHING: Charge = {
+  basis: "none",
+  costPicousd: picousd(0n),
+  tokens: 0,
+  usage: {},
+  priceVersion: null,
+};
+
+export function charge(estimate: Estimate, seen: Seen): Charge {
+  if (estimate.basis === "free") return NOTHING;
+  if (seen.usage !== null) return computed(estimate, seen, seen.usage);
+  if (seen.counted !== null) return estimated(estimate, seen, seen.counted);
+  return presumed(estimate, {}, seen.price);
+}
+
+function computed(estimate: Estimate, seen: Seen, usage: Usage): Charge {
+  const cost = seen.price === null ? null : costOf(seen.price, usage, seen.serviceTier);
+  // A class or a service tier without a price: what was reserved is the only figure that is no guess.
+  if (cost === null) return presumed(estimate, usage, seen.price);
+  return {
+    basis: "computed",
+    costPicousd: cost,
+    tokens: tokensOf(usage),
+    usage,
+    priceVersion: seen.price?.version ?? null,
+  };
+}
+
+function estimated(estimate: Estimate, seen: Seen, counted: Usage): Charge {
+  const cost = seen.price === null ? null : costOf(seen.price, counted, seen.serviceTier);
+  if (cost === null) return presumed(estimate, counted, seen.price);
+  const reserved = estimate.costPicousd;
+  return {
+    basis: "estimated",
+    costPicousd: reserved === null ? cost : minPicousd(cost, reserved),
+    tokens: tokensOf(counted),
+    usage: counted,
+    priceVersion: seen.price?.version ?? null,
+  };
+}
+
+/** Charges the whole reservation; without one the attempt is unpriced, which is not the same as free. */
+export function presumed(estimate: Estimate, usage: Usage, price: Price | null): Charge {
+  const tokens = Math.max(tokensOf(usage), estimate.tokens);
+  if (estimate.costPicousd === null) {
+    return { basis: "unpriced", costPicousd: null, tokens, usage, priceVersion: null };
+  }
+  return {
+    basis: "presumed",
+    costPicousd: estimate.costPicousd,
+    tokens,
+    usage,
+    priceVersion: price?.version ?? null,
+  };
+}
+
+/** Every token of every class. */
+export function tokensOf(usage: Usage): number {
+  let tokens = 0;
+  for (const kind of INPUT_CLASSES) tokens += usage[kind] ?? 0;
+  for (const kind of OUTPUT_CLASSES) tokens += usage[kind] ?? 0;
+  return tokens;
+}

@@ -1,0 +1,75 @@
+/** What a start says: where it listens, what is not enforced, and a first call that works as pasted. */
+import { join } from "node:path";
+
+import { ADMIN_KEY_FILE } from "./bootstrap.ts";
+import type { Config } from "./config.ts";
+import type { Running } from "./node.ts";
+
+export function printBanner(config: Config, { url, firstKeys, gateway }: Running): void {
+  const { tenantKey } = firstKeys;
+  const names = [...config.upstreams.map(({ name }) => name), "demo"].join(", ");
+  const lines = [
+    "",
+    `  Tollgate is listening on ${url}`,
+    `  upstreams: ${names}   ·   API: ${url}/docs   ·   database: ${databaseOf(config)}`,
+    "",
+    ...notEnforced(config, gateway),
+    ...adminKeyLines(config, tenantKey !== null),
+    ...(tenantKey === null ? [] : firstCall(url, tenantKey)),
+  ];
+  process.stdout.write(`${lines.join("\n")}\n`);
+}
+
+function databaseOf(config: Config): string {
+  return config.databaseUrl === null ? `embedded, in ${config.dataDirectory}` : "PostgreSQL";
+}
+
+function notEnforced(config: Config, gateway: Running["gateway"]): string[] {
+  const lines: string[] = [];
+  if (config.databaseUrl === null) {
+    lines.push(
+      "  NOT ENFORCED: the embedded database survives a killed process, not a power cut. For production set",
+      "  DATABASE_URL to PostgreSQL 15 or later.",
+    );
+  }
+  const hasLimits = [...gateway.authority.tenants().values()].some(
+    ({ limits }) => limits.length > 0,
+  );
+  if (!hasLimits) {
+    lines.push(
+      "  NOT ENFORCED: no budget is set, so spending has no limit. To set one:",
+      "    npx tollgate limits create --unit usd --window day --limit 5",
+    );
+  }
+  return lines.length === 0 ? [] : [...lines, ""];
+}
+
+function adminKeyLines(config: Config, isFirst: boolean): string[] {
+  if (config.adminKey !== null || !isFirst) return [];
+  const path = join(config.dataDirectory, ADMIN_KEY_FILE);
+  return [`  Administration key: in ${path} (the tollgate command finds it there)`, ""];
+}
+
+function firstCall(url: string, key: string): string[] {
+  return [
+    "  A key of tenant `default`, shown this once:",
+    "",
+    `    ${key}`,
+    "",
+    "  A first call, to the built-in demo upstream:",
+    "",
+    `    curl ${url}/v1/chat/completions \\`,
+    `      -H "Authorization: Bearer ${key}" -H "Content-Type: application/json" \\`,
+    `      -d '{"model": "demo/chat", "messages": [{"role": "user", "content": "Hello"}]}'`,
+    "",
+    "  The same with the OpenAI library (npm install openai):",
+    "",
+    `    import OpenAI from "openai";`,
+    `    const client = new OpenAI({ baseURL: "${url}/v1", apiKey: "${key}" });`,
+    `    const answer = await client.chat.completions.create({`,
+    `      model: "demo/chat", messages: [{ role: "user", content: "Hello" }],`,
+    `    });`,
+    `    console.log(answer.choices[0].message.content);`,
+    "",
+  ];
+}

@@ -1,0 +1,117 @@
+/** The hot path's `Exchange` on Node: the raw request and response of node:http. */
+import type { IncomingMessage, ServerResponse } from "node:http";
+
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
+
+import { InputError } from "../core/errors.ts";
+import type { Reply } from "../gate/ports.ts";
+import type { Exchange } from "../http/exchange.ts";
+
+export function createNodeExchange(incoming: IncomingMessage, outgoing: ServerResponse): Exchange {
+  return {
+    method: incoming.method ?? "GET",
+    url: incoming.url ?? "/",
+    rawHeaders: incoming.rawHeaders,
+    header: (name) => {
+      const value = incoming.headers[name];
+      if (value === undefined) return null;
+      return typeof value === "string" ? value : value.join(", ");
+    },
+    readBody: (bytesMax) => readBody(incoming, bytesMax),
+    streamBody: (bytesMax) => (hasBody(incoming) ? streamBody(incoming, bytesMax) : null),
+    isGone: () => isGone(outgoing),
+    reply: () => createReply(outgoing),
+    handled: RESPONSE_ALREADY_SENT,
+  };
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  if (headers["transfer-encoding"] !== undefined) return true;
+  return headers["content-length"] !== undefined && headers["content-length"] !== "0";
+}
+
+function tooLarge(bytesMax: number): InputError {
+  return new InputError(
+    "body_too_large",
+    null,
+    `The request body is larger than ${bytesMax} bytes, the most that is taken here.`,
+  );
+}
+
+/** Counts the bytes that come, whatever `content-length` claims. */
+function readBody(incoming: IncomingMessage, bytesMax: number): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    if (Number(incoming.headers["content-length"] ?? 0) > bytesMax) {
+      reject(tooLarge(bytesMax));
+      return;
+    }
+    const parts: Buffer[] = [];
+    let bytes = 0;
+    const onData = (part: Buffer) => {
+      bytes += part.length;
+      if (bytes <= bytesMax) {
+        parts.push(part);
+        return;
+      }
+      incoming.off("data", onData);
+      reject(tooLarge(bytesMax));
+    };
+    incoming.on("data", onData);
+    incoming.once("end", () => {
+      const [only] = parts;
+      resolve(parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, bytes));
+    });
+    incoming.once("error", () => reject(cutOff()));
+    incoming.once("close", () => {
+      if (!incoming.complete) reject(cutOff());
+    });
+  });
+}
+
+function cutOff(): InputError {
+  return new InputError("invalid_value", null, "The request body was cut off by its client.");
+}
+
+async function* streamBody(
+  incoming: IncomingMessage,
+  bytesMax: number,
+): AsyncGenerator<Uint8Array, void, void> {
+  let bytes = 0;
+  for await (const part of incoming) {
+    if (!(part instanceof Uint8Array)) continue;
+    bytes += part.byteLength;
+    if (bytes > bytesMax) throw tooLarge(bytesMax);
+    yield part;
+  }
+}
+
+function isGone(outgoing: ServerResponse): boolean {
+  return outgoing.destroyed || outgoing.socket?.destroyed === true;
+}
+
+function createReply(outgoing: ServerResponse): Reply {
+  return {
+    head: (status, headers, flush) => {
+      outgoing.writeHead(status, [...headers]);
+      if (flush) outgoing.flushHeaders();
+    },
+    write: (chunk) => outgoing.write(chunk),
+    end: () => {
+      outgoing.end();
+    },
+    destroy: () => {
+      outgoing.destroy();
+    },
+    onDrain: (listener) => {
+      outgoing.on("drain", listener);
+    },
+    onGone: (listener) => {
+      if (isGone(outgoing)) listener();
+      else
+        outgoing.once("close", () => {
+          if (!outgoing.writableFinished) listener();
+        });
+    },
+    isGone: () => isGone(outgoing),
+  };
+}

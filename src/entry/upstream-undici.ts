@@ -1,0 +1,142 @@
+/** The port `upstream` on Node: undici's `dispatch` on a pool per upstream, no web streams in between. */
+import { Readable } from "node:stream";
+
+import { Pool, type Dispatcher } from "undici";
+
+import { Fault } from "../lib/assert.ts";
+import type {
+  UpstreamExchange,
+  UpstreamFailure,
+  UpstreamListener,
+  UpstreamPort,
+  UpstreamRequest,
+} from "../gate/ports.ts";
+
+/** A connection to an upstream that takes longer is a host that is away. */
+const CONNECT_MS_MAX = 10_000;
+
+/** Head of an answer; OpenAI's are under 4 KB. */
+const ANSWER_HEADER_BYTES_MAX = 64 * 1024;
+
+export type UndiciOptions = {
+  /** Connections per upstream: as many calls as may be in flight to it from this process. */
+  readonly connections: number;
+};
+
+export function createUndiciUpstream({ connections }: UndiciOptions): UpstreamPort {
+  // Keyed by upstream as well as origin: two upstreams with two credentials share no connection.
+  const pools = new Map<string, Pool>();
+  const poolOf = (upstream: string, origin: string): Pool => {
+    const key = `${upstream} ${origin}`;
+    const known = pools.get(key);
+    if (known !== undefined) return known;
+    const pool = new Pool(origin, {
+      connections,
+      pipelining: 1,
+      allowH2: false,
+      // The gate has deadlines of its own, by upstream; undici's would end long silent reasoning.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      maxHeaderSize: ANSWER_HEADER_BYTES_MAX,
+      connect: { timeout: CONNECT_MS_MAX },
+    });
+    pools.set(key, pool);
+    return pool;
+  };
+  return {
+    dispatch: (request, listener) => {
+      const handler = createHandler(listener);
+      poolOf(request.upstream, request.origin).dispatch(optionsOf(request), handler.dispatcher);
+      return handler.exchange;
+    },
+    close: async () => {
+      await Promise.all([...pools.values()].map((pool) => pool.destroy()));
+      pools.clear();
+    },
+  };
+}
+
+function optionsOf(request: UpstreamRequest): Dispatcher.DispatchOptions {
+  const { method, path, headers, body } = request;
+  return {
+    method: isMethod(method) ? method : "POST",
+    path,
+    headers: [...headers],
+    body: body === null || body instanceof Uint8Array ? body : Readable.from(body),
+  };
+}
+
+const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"] as const;
+
+function isMethod(method: string): method is (typeof METHODS)[number] {
+  return METHODS.some((known) => known === method);
+}
+
+type Handler = {
+  readonly dispatcher: Dispatcher.DispatchHandler;
+  readonly exchange: UpstreamExchange;
+};
+
+function createHandler(listener: UpstreamListener): Handler {
+  let controller: Dispatcher.DispatchController | null = null;
+  let isAborted = false;
+  let isOver = false;
+  const abort = () => {
+    isAborted = true;
+    controller?.abort(new Fault("aborted by the gate"));
+  };
+  const fail = (error: Error) => {
+    if (isOver) return;
+    isOver = true;
+    listener.onFail(failureFrom(error, controller !== null, isAborted));
+  };
+  return {
+    dispatcher: {
+      onRequestStart: (started) => {
+        controller = started;
+        if (isAborted) started.abort(new Fault("aborted by the gate"));
+      },
+      onResponseStart: (_, status, headers) => {
+        // 1xx answers announce; the answer comes after them.
+        if (status >= 200) listener.onHead(status, headerPairs(headers));
+      },
+      onResponseData: (current, chunk) => {
+        if (!listener.onData(chunk)) current.pause();
+      },
+      onResponseEnd: () => {
+        if (isOver) return;
+        isOver = true;
+        listener.onEnd();
+      },
+      onResponseError: (_, error) => fail(error),
+    },
+    exchange: {
+      abort,
+      resume: () => {
+        if (controller?.paused === true) controller.resume();
+      },
+    },
+  };
+}
+
+function headerPairs(
+  headers: Readonly<Record<string, string | string[] | undefined>>,
+): [string, string][] {
+  const pairs: [string, string][] = [];
+  for (const name in headers) {
+    const value = headers[name];
+    if (typeof value === "string") pairs.push([name, value]);
+    else for (const each of value ?? []) pairs.push([name, each]);
+  }
+  return pairs;
+}
+
+/** `started`: undici had a connection and began to write, so the upstream may have seen the request. */
+function failureFrom(error: Error, started: boolean, isAborted: boolean): UpstreamFailure {
+  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  if (isAborted) return { kind: "aborted", sent: started, message: "aborted" };
+  if (!started) return { kind: "refused", sent: false, message: code || error.message };
+  if (code.includes("TIMEOUT")) return { kind: "timeout", sent: true, message: code };
+  const isParse = code.startsWith("HPE_") || code === "UND_ERR_HEADERS_OVERFLOW";
+  return { kind: isParse ? "protocol" : "reset", sent: true, message: code || error.message };
+}

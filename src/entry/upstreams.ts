@@ -1,0 +1,43 @@
+import { priceBook } from "../core/price.ts";
+import { demoPrices, priceSnapshot } from "../core/price-snapshot.ts";
+import type { Configuration, Upstream } from "../gate/authority.ts";
+import type { Config } from "./config.ts";
+
+/** Short names for the built-in upstream's models. */
+const DEMO_ALIASES = {
+  "demo/chat": "demo/demo-chat",
+  "demo/small": "demo/demo-small",
+  "demo/embedding": "demo/demo-embedding",
+};
+
+/** The configured upstreams, and last the built-in one. */
+export function configurationOf(
+  config: Config,
+  demoUrl: string,
+  secrets: { readonly pepper: string; readonly adminDigest: string },
+): Configuration {
+  const upstreams = config.upstreams.map((each): Upstream => {
+    const { origin, pathname } = new URL(each.baseUrl);
+    return { ...each, origin, basePath: pathname.replace(/\/+$/, "") };
+  });
+  const demo = new URL(demoUrl);
+  upstreams.push({
+    name: "demo",
+    origin: demo.origin,
+    basePath: demo.pathname,
+    apiKey: null,
+    headers: {},
+    timeoutMs: 60_000,
+    outputLimitField: "max_completion_tokens",
+    priceList: "demo",
+  });
+  return {
+    ...secrets,
+    catalogue: {
+      upstreams: [...config.upstreams, { name: "demo", models: ["demo-*"] }],
+      aliases: { ...DEMO_ALIASES, ...config.aliases },
+    },
+    upstreams: new Map(upstreams.map((upstream) => [upstream.name, upstream])),
+    prices: priceBook([...priceSnapshot(), ...demoPrices()], config.prices),
+  };
+}

@@ -1,0 +1,276 @@
+/**
+ * The one path of admission: look, judge, post.
+ *
+ * A permit exists only after the posting has committed the decision and the reservations of the whole
+ * path, all or none. Only this file can make one (the symbol below is not exported), and `dispatch`
+ * takes nothing else; so nothing reaches an upstream undecided.
+ *
+ * An ask that lacks room only because of reservations in flight waits, briefly, for one to settle. An
+ * ask at a clamping limit comes back with less output. Both look again at newer facts: an ask that was
+ * not admitted has left no trace, so looking again is free of consequences.
+ */
+import { outputTokensFor } from "../core/bound.ts";
+import type { Caller } from "../core/caller.ts";
+import { decide, type Estimate } from "../core/decide.ts";
+import { InputError } from "../core/errors.ts";
+import type { Facts } from "../core/facts.ts";
+import type { Intent } from "../core/intent.ts";
+import {
+  CLAMP_TOKENS_MIN,
+  CONTENTION_LOOK_MS,
+  CONTENTION_WAIT_MS_MAX,
+  RELOOKS_MAX,
+  RESERVATION_MARGIN_MS,
+} from "../core/limits.ts";
+import { picousd } from "../core/money.ts";
+import { findPrice, type Price } from "../core/price.ts";
+import { decisionRecord } from "../core/record.ts";
+import { meterAtFault, meterMessage } from "../core/refusal.ts";
+import type { ModelRoute } from "../core/route.ts";
+import type { MeterFigures, Refusal } from "../core/verdict.ts";
+import { assert } from "../lib/assert.ts";
+import type { Ask, Posted } from "../store/posting.ts";
+import type { Authority, Upstream } from "./authority.ts";
+import type { Contention } from "./contention.ts";
+
+const permitted: unique symbol = Symbol("permitted");
+
+/** The right to dispatch one attempt, once. */
+export type Permit = {
+  readonly [permitted]: true;
+  readonly attemptId: string;
+  readonly decisionId: string;
+  readonly tenantId: string;
+  readonly runId: string;
+  readonly stepId: string | null;
+  readonly attempt: number;
+  readonly intent: Intent;
+  readonly upstream: Upstream;
+  /** The model to name upstream, or null for a pass-through. */
+  readonly model: string | null;
+  readonly price: Price | null;
+  readonly estimate: Estimate;
+  /** Output tokens to which a limit lowered the request, or null. */
+  readonly clampedTo: number | null;
+  readonly meters: readonly MeterFigures[];
+  readonly postedAtMs: number;
+};
+
+export type Admission =
+  | { readonly kind: "admitted"; readonly permit: Permit }
+  | {
+      readonly kind: "refused";
+      readonly refusal: Refusal;
+      readonly runId: string;
+      readonly attempt: number;
+      readonly decidedAt: Date;
+    }
+  /** The client left before anything was decided. */
+  | { readonly kind: "gone" };
+
+export type AdmitParts = {
+  readonly authority: Authority;
+  readonly postings: { readonly submit: (ask: Ask) => Promise<Posted> };
+  readonly contention: Contention;
+  readonly now: () => Date;
+  readonly monotonicMs: () => number;
+  readonly newId: () => string;
+};
+
+/** Throws InputError for a model that nobody serves, and Unavailable when the gate cannot decide. */
+export async function admit(
+  parts: AdmitParts,
+  caller: Caller,
+  intent: Intent,
+  isGone: () => boolean,
+): Promise<Admission> {
+  const look = lookFor(parts, caller, intent);
+  const startedMs = parts.monotonicMs();
+  let clampedTo: number | null = null;
+  let isFinal = false;
+  // Ends: each turn either answers, waits within CONTENTION_WAIT_MS_MAX, or uses up a relook.
+  for (let relooks = 0; ;) {
+    if (isGone()) return { kind: "gone" };
+    const facts: Facts = { ...look.facts, now: parts.now(), clampedTo };
+    const verdict = decide(facts, intent);
+    const posted = await parts.postings.submit(askFor(look, facts, intent, verdict, isFinal));
+    if (posted.outcome === "allow") {
+      assert(verdict.kind === "ask", "only what was judged askable is allowed");
+      return {
+        kind: "admitted",
+        permit: permitFor(parts, look, intent, facts, verdict.estimate, posted),
+      };
+    }
+    if (posted.outcome === "block") {
+      const message = verdict.kind === "block" ? verdict.message : null;
+      const param = verdict.kind === "block" ? verdict.param : null;
+      return {
+        kind: "refused",
+        refusal: refusalFor(look, posted, message, param),
+        runId: look.runId,
+        attempt: posted.attempt,
+        decidedAt: posted.decidedAt,
+      };
+    }
+    const waitedMs = parts.monotonicMs() - startedMs;
+    const isContended =
+      posted.reason === "budget_contended" || posted.reason === "concurrency_exceeded";
+    if (isContended && waitedMs < CONTENTION_WAIT_MS_MAX) {
+      await parts.contention.wait(caller.tenantId, CONTENTION_LOOK_MS);
+      continue;
+    }
+    relooks += 1;
+    const lower = relooks > RELOOKS_MAX ? null : clamp(intent, facts, posted.meters);
+    if (lower === null) isFinal = true;
+    else clampedTo = lower;
+  }
+}
+
+/** What an ask is judged on and does not change while it waits. */
+type Look = {
+  readonly id: string;
+  readonly runId: string;
+  readonly caller: Caller;
+  readonly upstream: Upstream;
+  readonly facts: Omit<Facts, "now" | "clampedTo">;
+  readonly refs: Ask["refs"];
+};
+
+function lookFor(parts: AdmitParts, caller: Caller, intent: Intent): Look {
+  const { authority } = parts;
+  const id = parts.newId();
+  const runId = intent.context.run ?? `run_${id}`;
+  const route = intent.billing === "metered" ? authority.route(intent.resource) : null;
+  if (route === null && intent.billing === "metered") throw unknownModel(intent.resource);
+  const name = route?.upstream ?? authority.defaultUpstream();
+  const upstream = name === null ? undefined : authority.upstream(name);
+  if (upstream === undefined) throw unknownModel(intent.resource);
+  const price = route === null ? null : priceOf(authority, upstream, route, parts.now());
+  const models =
+    route === null
+      ? []
+      : [...new Set([intent.resource, route.model, `${route.upstream}/${route.model}`])];
+  return {
+    id,
+    runId,
+    caller,
+    upstream,
+    facts: { caller, route, price },
+    refs: authority.limitsFor(caller, runId, models, intent.context),
+  };
+}
+
+/** A price of the upstream's own, else the list price of its provider. */
+function priceOf(
+  authority: Authority,
+  upstream: Upstream,
+  route: ModelRoute,
+  at: Date,
+): Price | null {
+  const { prices } = authority.configuration;
+  return (
+    findPrice(prices, upstream.name, route.model, at) ??
+    findPrice(prices, upstream.priceList, route.model, at)
+  );
+}
+
+function unknownModel(model: string): InputError {
+  return new InputError(
+    "model_not_found",
+    "model",
+    `The model \`${model}\` is served by no upstream. GET /v1/models lists what is; upstreams are named in tollgate.yaml.`,
+  );
+}
+
+function askFor(
+  look: Look,
+  facts: Facts,
+  intent: Intent,
+  verdict: ReturnType<typeof decide>,
+  isFinal: boolean,
+): Ask {
+  const { caller, upstream } = look;
+  return {
+    attemptId: `att_${look.id}`,
+    tenantId: caller.tenantId,
+    keyId: caller.keyId,
+    runId: look.runId,
+    runNamed: intent.context.run !== null,
+    stepId: intent.context.step,
+    door: intent.door,
+    operation: intent.operation,
+    resource: intent.resource,
+    upstream: upstream.name,
+    model: look.facts.route?.model ?? null,
+    judgedReason: verdict.kind === "block" ? verdict.reason : null,
+    costPicousd: verdict.kind === "ask" ? verdict.estimate.costPicousd : null,
+    tokens: verdict.kind === "ask" ? verdict.estimate.tokens : 0,
+    priceVersion: look.facts.price?.version ?? null,
+    final: isFinal || verdict.kind === "block",
+    deadlineMs: upstream.timeoutMs + RESERVATION_MARGIN_MS,
+    record: decisionRecord(facts, intent, verdict),
+    refs: look.refs,
+  };
+}
+
+function permitFor(
+  parts: AdmitParts,
+  look: Look,
+  intent: Intent,
+  facts: Facts,
+  estimate: Estimate,
+  posted: Posted,
+): Permit {
+  return {
+    [permitted]: true,
+    attemptId: `att_${look.id}`,
+    decisionId: `dec_${look.id}`,
+    tenantId: look.caller.tenantId,
+    runId: look.runId,
+    stepId: intent.context.step,
+    attempt: posted.attempt,
+    intent,
+    upstream: look.upstream,
+    model: facts.route?.model ?? null,
+    price: facts.price,
+    estimate,
+    clampedTo: facts.clampedTo,
+    meters: posted.meters,
+    postedAtMs: parts.monotonicMs(),
+  };
+}
+
+function refusalFor(
+  look: Look,
+  posted: Posted,
+  judged: string | null,
+  param: string | null,
+): Refusal {
+  const { reason } = posted;
+  assert(reason !== null, "a block has a reason");
+  const meter = judged === null ? meterAtFault(reason, posted.meters) : null;
+  const message = judged ?? (meter === null ? runMessage(look.runId) : meterMessage(reason, meter));
+  return { reason, message, meter, param, decisionId: `dec_${look.id}` };
+}
+
+function runMessage(runId: string): string {
+  return `The run \`${runId}\`, or a run above it, was stopped: it admits no further calls. Use a new run.`;
+}
+
+/** The output tokens that every clamping limit on the path affords, or null when that is no answer. */
+function clamp(intent: Intent, facts: Facts, meters: readonly MeterFigures[]): number | null {
+  let lowest: number | null = null;
+  for (const meter of meters) {
+    if (meter.onExceed !== "clamp" || meter.mode !== "enforce") continue;
+    if (meter.unit !== "usd" && meter.unit !== "tokens") continue;
+    const left = meter.limit - meter.committed - meter.reserved;
+    if (left >= meter.asked) continue;
+    const room =
+      meter.unit === "usd"
+        ? { kind: "usd" as const, amount: picousd(left) }
+        : { kind: "tokens" as const, amount: left };
+    const affordable = outputTokensFor(intent.demand, facts.price, room);
+    lowest = lowest === null ? affordable : Math.min(lowest, affordable);
+  }
+  return lowest !== null && lowest >= CLAMP_TOKENS_MIN ? lowest : null;
+}

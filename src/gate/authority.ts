@@ -1,0 +1,161 @@
+/**
+ * Who may ask, and what holds: this replica's snapshot of keys, tenants and limits, with the
+ * configured upstreams and prices. It is read again as soon as its revision is behind, at most
+ * `REFRESH_MS` later, and never answers from a revision it has not read whole.
+ */
+import type { Administrator, Caller } from "../core/caller.ts";
+import { InputError } from "../core/errors.ts";
+import { looksLikeKey, parseKey } from "../core/key.ts";
+import type { PriceBook } from "../core/price.ts";
+import { routeModel, type Catalogue, type ModelRoute } from "../core/route.ts";
+import type { Context } from "../core/intent.ts";
+import { equalConstantTime, hmacSha256Hex } from "../lib/hash.ts";
+import type { Sql } from "../store/database.ts";
+import type { LimitRef } from "../store/posting.ts";
+import { readRevision, readSnapshot, type Snapshot } from "../store/snapshot.ts";
+
+/** One place where models are served, as configured. */
+export type Upstream = {
+  readonly name: string;
+  readonly origin: string;
+  /** The path of its base URL, without a trailing slash: `/v1`. */
+  readonly basePath: string;
+  readonly apiKey: string | null;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly timeoutMs: number;
+  readonly outputLimitField: "max_completion_tokens" | "max_tokens";
+  /** The provider whose list prices hold here: a name in the price book. */
+  readonly priceList: string;
+};
+
+export type Configuration = {
+  readonly catalogue: Catalogue;
+  readonly upstreams: ReadonlyMap<string, Upstream>;
+  readonly prices: PriceBook;
+  /** HMAC of the installation's administration key. */
+  readonly adminDigest: string;
+  readonly pepper: string;
+};
+
+/** How stale a replica's keys and limits may be: a second, so that a revocation holds everywhere within two. */
+export const REFRESH_MS = 1_000;
+
+export type Authority = {
+  readonly identify: (credential: string | null) => Caller | Administrator;
+  readonly route: (model: string) => ModelRoute | null;
+  /** Where a pass-through goes: the upstream named first in the configuration. */
+  readonly defaultUpstream: () => string | null;
+  readonly upstream: (name: string) => Upstream | undefined;
+  readonly configuration: Configuration;
+  /** The limits on an ask's path that this snapshot knows. */
+  readonly limitsFor: (
+    caller: Caller,
+    runId: string,
+    models: readonly string[],
+    context: Context,
+  ) => LimitRef[];
+  readonly tenants: () => Snapshot["tenants"];
+  /** Reads the snapshot again when its revision is behind. */
+  readonly refresh: () => Promise<void>;
+};
+
+export async function createAuthority(
+  sql: Sql,
+  configuration: Configuration,
+  now: () => Date,
+): Promise<Authority> {
+  let snapshot = await readSnapshot(sql);
+  let reading: Promise<void> | null = null;
+  const refresh = async () => {
+    if ((await readRevision(sql)) === snapshot.revision) return;
+    // Readers that come meanwhile may need a newer revision than the read under way will find.
+    if (reading !== null) await reading;
+    reading ??= readSnapshot(sql)
+      .then((newer) => {
+        if (newer.revision > snapshot.revision) snapshot = newer;
+      })
+      .finally(() => {
+        reading = null;
+      });
+    await reading;
+  };
+  return {
+    identify: (credential) => identify(credential, snapshot, configuration, now().getTime()),
+    route: (model) => routeModel(configuration.catalogue, model),
+    defaultUpstream: () => configuration.catalogue.upstreams[0]?.name ?? null,
+    upstream: (name) => configuration.upstreams.get(name),
+    configuration,
+    limitsFor: (caller, runId, models, context) =>
+      limitsFor(snapshot, caller, runId, models, context),
+    tenants: () => snapshot.tenants,
+    refresh,
+  };
+}
+
+function identify(
+  credential: string | null,
+  snapshot: Snapshot,
+  configuration: Configuration,
+  nowMs: number,
+): Caller | Administrator {
+  if (credential === null || credential === "") {
+    throw new InputError(
+      "invalid_api_key",
+      null,
+      "You didn't provide an API key. Send a Tollgate key as `Authorization: Bearer tg_…`.",
+    );
+  }
+  const parsed = parseKey(credential);
+  const key = parsed === null ? undefined : snapshot.keys.get(parsed.id);
+  if (parsed !== null && key !== undefined) {
+    const digest = hmacSha256Hex(configuration.pepper, parsed.secret);
+    const tenant = snapshot.tenants.get(key.tenantId);
+    const isCurrent = key.expiresAtMs === null || key.expiresAtMs > nowMs;
+    if (equalConstantTime(digest, key.digest) && isCurrent && tenant !== undefined) {
+      return { tenantId: key.tenantId, keyId: key.keyId, scopes: key.scopes, mode: tenant.mode };
+    }
+  }
+  const adminDigest = hmacSha256Hex(configuration.pepper, credential);
+  if (equalConstantTime(adminDigest, configuration.adminDigest)) return { installation: true };
+  throw new InputError("invalid_api_key", null, whyUnknown(credential, parsed !== null));
+}
+
+function whyUnknown(credential: string, isWellFormed: boolean): string {
+  if (isWellFormed) return "This API key is not valid here: it is unknown, revoked or expired.";
+  return looksLikeKey(credential)
+    ? "This API key is mistyped or cut off: its checksum does not match."
+    : "This is not a Tollgate key. Tollgate keys begin with `tg_`; an upstream's own key stays in Tollgate's configuration.";
+}
+
+function limitsFor(
+  snapshot: Snapshot,
+  caller: Caller,
+  runId: string,
+  models: readonly string[],
+  context: Context,
+): LimitRef[] {
+  const refs: LimitRef[] = [];
+  for (const limit of snapshot.tenants.get(caller.tenantId)?.limits ?? []) {
+    const { limitId } = limit;
+    switch (limit.scope) {
+      case "tenant":
+        refs.push({ limitId, subject: "" });
+        break;
+      case "key":
+        if (limit.scopeId === caller.keyId) refs.push({ limitId, subject: limit.scopeId });
+        break;
+      case "model":
+        if (models.includes(limit.scopeId)) refs.push({ limitId, subject: limit.scopeId });
+        break;
+      case "each_run":
+        refs.push({ limitId, subject: runId });
+        break;
+      case "each_customer":
+        if (context.customer !== null) refs.push({ limitId, subject: context.customer });
+        break;
+      case "run":
+        break;
+    }
+  }
+  return refs;
+}

@@ -1,0 +1,160 @@
+/**
+ * Group commit. While one batch is at the database the next one fills, so the batch size follows the
+ * load and an idle gate adds no wait: there is no timer to tune unless a `gatherMs` is wanted.
+ *
+ * Each item gets exactly one answer: its result, or the error of the batch that held it. An item that
+ * the database cannot accept does not sink its neighbours: a refused batch is split until it is alone.
+ */
+import { Overloaded } from "./unavailable.ts";
+
+export type Batcher<Item, Result> = {
+  /** Resolves when the item's batch has committed; rejects when it has not, or when the queue is full. */
+  readonly submit: (item: Item) => Promise<Result>;
+  readonly waiting: () => number;
+  /** Resolves when nothing waits and nothing flies. */
+  readonly drained: () => Promise<void>;
+};
+
+export type BatchOptions<Item, Result> = {
+  readonly commit: (items: readonly Item[]) => Promise<readonly Result[]>;
+  readonly itemsMax: number;
+  readonly inFlightMax: number;
+  readonly waitingMax: number;
+  /** How long an item may wait before its batch is made; then it is dropped, unposted. */
+  readonly waitMsMax: number;
+  /** Time for which the first item waits for others: for work that nobody waits for. */
+  readonly gatherMs: number;
+  readonly tenantOf: (item: Item) => string;
+  /** Whether an error is about the content of a batch, so that halves of it may fare better. */
+  readonly isContentError: (error: unknown) => boolean;
+  readonly monotonicMs: () => number;
+};
+
+type Waiting<Item, Result> = {
+  readonly item: Item;
+  readonly sinceMs: number;
+  readonly resolve: (result: Result) => void;
+  readonly reject: (error: unknown) => void;
+};
+
+export function createBatcher<Item, Result>(
+  options: BatchOptions<Item, Result>,
+): Batcher<Item, Result> {
+  let queue: Waiting<Item, Result>[] = [];
+  let inFlight = 0;
+  let gathering = false;
+  let idle: (() => void)[] = [];
+
+  const submit = (item: Item): Promise<Result> =>
+    new Promise((resolve, reject) => {
+      if (queue.length >= options.waitingMax) {
+        reject(new Overloaded(`${queue.length} asks wait already`));
+        return;
+      }
+      queue.push({ item, sinceMs: options.monotonicMs(), resolve, reject });
+      gather();
+    });
+
+  // Everything that arrives in this turn of the event loop goes into one batch.
+  const gather = () => {
+    if (gathering || inFlight >= options.inFlightMax || queue.length === 0) return;
+    gathering = true;
+    const flush = () => {
+      gathering = false;
+      fly();
+    };
+    if (options.gatherMs > 0) setTimeout(flush, options.gatherMs);
+    else setImmediate(flush);
+  };
+
+  const fly = () => {
+    const taken = take(queue, options);
+    queue = taken.rest;
+    for (const late of taken.late) {
+      late.reject(new Overloaded(`waited more than ${options.waitMsMax} ms to be posted`));
+    }
+    if (taken.batch.length === 0) return settleIdle();
+    inFlight += 1;
+    void commitOrSplit(taken.batch, options).finally(() => {
+      inFlight -= 1;
+      if (queue.length > 0) gather();
+      else settleIdle();
+    });
+    if (queue.length > 0) gather();
+  };
+
+  const settleIdle = () => {
+    if (inFlight > 0 || queue.length > 0) return;
+    const waiters = idle;
+    idle = [];
+    for (const wake of waiters) wake();
+  };
+
+  return {
+    submit,
+    waiting: () => queue.length,
+    drained: () =>
+      new Promise((done) => {
+        idle.push(done);
+        settleIdle();
+      }),
+  };
+}
+
+/** Takes the next batch in order of arrival; no tenant more than a quarter of it while others wait. */
+function take<Item, Result>(
+  queue: readonly Waiting<Item, Result>[],
+  options: BatchOptions<Item, Result>,
+) {
+  const batch: Waiting<Item, Result>[] = [];
+  const rest: Waiting<Item, Result>[] = [];
+  const late: Waiting<Item, Result>[] = [];
+  const oldest = options.monotonicMs() - options.waitMsMax;
+  const crowded = queue.length > options.itemsMax;
+  const share = Math.max(1, Math.floor(options.itemsMax / 4));
+  const taken = new Map<string, number>();
+  for (const waiting of queue) {
+    if (waiting.sinceMs < oldest) {
+      late.push(waiting);
+      continue;
+    }
+    if (batch.length >= options.itemsMax) {
+      rest.push(waiting);
+      continue;
+    }
+    const tenant = options.tenantOf(waiting.item);
+    const own = taken.get(tenant) ?? 0;
+    if (crowded && own >= share) {
+      rest.push(waiting);
+      continue;
+    }
+    taken.set(tenant, own + 1);
+    batch.push(waiting);
+  }
+  // Nobody else waits for the room that the shares left: it goes to whoever was first.
+  const room = options.itemsMax - batch.length;
+  return { batch: batch.concat(rest.slice(0, room)), rest: rest.slice(room), late };
+}
+
+async function commitOrSplit<Item, Result>(
+  batch: readonly Waiting<Item, Result>[],
+  options: BatchOptions<Item, Result>,
+): Promise<void> {
+  try {
+    const results = await options.commit(batch.map((waiting) => waiting.item));
+    for (const [i, waiting] of batch.entries()) {
+      const result = results[i];
+      if (result === undefined)
+        waiting.reject(new Error("a batch answered fewer items than it held"));
+      else waiting.resolve(result);
+    }
+  } catch (error) {
+    if (batch.length > 1 && options.isContentError(error)) {
+      const half = Math.ceil(batch.length / 2);
+      await commitOrSplit(batch.slice(0, half), options);
+      await commitOrSplit(batch.slice(half), options);
+      return;
+    }
+    for (const waiting of batch) waiting.reject(error);
+  }
+}

@@ -1,0 +1,345 @@
+/**
+ * Sends what a permit allows, hands the answer on, and says how it ended.
+ *
+ * Bytes pass through; the meter listens on them. The order of events is fixed: head, data, then one of
+ * end, fail or the client leaving; whichever comes first ends the attempt, and the others find it
+ * ended. What cannot happen: two endings, an answer without an ending, a polite end of a cut stream.
+ *
+ * A stream's head leaves at once. Any other answer is held until it is whole, so that its cost stands
+ * in its header and a cut one becomes a clean 502; a large one passes on from where it grew too large.
+ */
+import type { Meter, Route } from "../dialects/dialect.ts";
+import { createMeter } from "../dialects/openai/meter.ts";
+import { KEEP_ALIVE, phraseStreamError } from "../dialects/openai/phrase.ts";
+import {
+  ANSWER_HELD_BYTES_MAX,
+  KEEP_ALIVE_MS,
+  PERMIT_MS_MAX,
+  USAGE_WAIT_MS,
+} from "../core/limits.ts";
+import type { Permit } from "./admit.ts";
+import type { Ending } from "./ending.ts";
+import { clientHeaders } from "./headers.ts";
+import type { Ports, Reply, UpstreamExchange, UpstreamFailure } from "./ports.ts";
+import type { Watch, Watched } from "./watch.ts";
+
+export type Dispatch = {
+  readonly permit: Permit;
+  readonly route: Route;
+  readonly method: string;
+  readonly path: string;
+  readonly headers: readonly string[];
+  readonly body: Uint8Array | AsyncIterable<Uint8Array> | null;
+  /** We asked for usage, the client did not: it must not see it. */
+  readonly hideUsage: boolean;
+  /** Headers of ours: early on a stream, whose cost is not known yet, or with the ending of a whole answer. */
+  readonly ours: {
+    readonly early: () => readonly string[];
+    readonly whole: (ending: Ending) => Promise<readonly string[]>;
+  };
+  /** Ours, for an answer whose upstream gave it none. */
+  readonly requestId: string;
+};
+
+export type Dispatched =
+  /** The client has its answer, or has left. */
+  | { readonly kind: "answered"; readonly ending: Ending }
+  /** Nothing was sent to the client: the door phrases the failure. */
+  | { readonly kind: "unanswered"; readonly ending: Ending; readonly failure: UpstreamFailure }
+  /** The upstream does not know `stream_options`: nothing was sent to the client, ask again without. */
+  | { readonly kind: "usage_not_understood"; readonly ending: Ending };
+
+export function dispatch(
+  ports: Ports,
+  watch: Watch,
+  request: Dispatch,
+  reply: Reply,
+): Promise<Dispatched> {
+  return new Promise((resolve) => {
+    if (ports.monotonicMs() - request.permit.postedAtMs > PERMIT_MS_MAX) {
+      // The replica slept between its commit and here: others may have given it up by now.
+      const failure: UpstreamFailure = {
+        kind: "timeout",
+        sent: false,
+        message: "the permit lapsed",
+      };
+      resolve({ kind: "unanswered", ending: neverSent(failure.message), failure });
+      return;
+    }
+    if (reply.isGone()) {
+      resolve({ kind: "answered", ending: neverSent("the client left") });
+      return;
+    }
+    run(ports, watch, request, reply, resolve);
+  });
+}
+
+function run(
+  ports: Ports,
+  watch: Watch,
+  request: Dispatch,
+  reply: Reply,
+  resolve: (dispatched: Dispatched) => void,
+): void {
+  const startedMs = ports.monotonicMs();
+  const deadlineMs = startedMs + request.permit.upstream.timeoutMs;
+  let status: number | null = null;
+  let firstByteMs: number | null = null;
+  let upstreamHeaders: readonly (readonly [string, string])[] = [];
+  let meter: Meter | null = null;
+  let mode: "waiting" | "streaming" | "holding" | "passing" = "waiting";
+  let held: Uint8Array[] = [];
+  let heldBytes = 0;
+  let isPaused = false;
+  let isEnded = false;
+  let goneAtMs: number | null = null;
+  let lastWriteMs = startedMs;
+
+  const common = (error: string | null) => ({
+    durationMs: ports.monotonicMs() - startedMs,
+    firstByteMs,
+    status,
+    error,
+    upstreamRequestId: upstreamHeaders.find(([name]) => name === "x-request-id")?.[1] ?? null,
+  });
+  const finish = (dispatched: Dispatched) => {
+    isEnded = true;
+    watch.remove(watched);
+    resolve(dispatched);
+  };
+
+  const answeredEnding = (error: string | null): Ending => {
+    const reading = meter?.reading() ?? NOTHING_READ;
+    const failed =
+      error ?? reading.error?.message ?? ((status ?? 0) >= 400 ? `HTTP ${status}` : null);
+    const kind = failed === null ? "succeeded" : "failed";
+    return { ...common(failed), kind, reading, text: () => meter?.deliveredText() ?? "" };
+  };
+
+  const headWith = (ours: readonly string[], isStream: boolean) => {
+    const headers = clientHeaders(upstreamHeaders, isStream);
+    if (isStream) headers.push("x-accel-buffering", "no");
+    if (!headers.includes("x-request-id")) headers.push("x-request-id", request.requestId);
+    headers.push(...ours);
+    reply.head(status ?? 502, headers, isStream);
+  };
+
+  const onHead = (code: number, headers: readonly (readonly [string, string])[]) => {
+    status = code;
+    upstreamHeaders = headers;
+    firstByteMs = ports.monotonicMs() - startedMs;
+    const type = headers.find(([name]) => name === "content-type")?.[1] ?? "";
+    const isStream = type.startsWith("text/event-stream");
+    if (request.route.billing === "metered") {
+      meter = createMeter(request.route, {
+        stream: isStream,
+        hideUsage: request.hideUsage && isStream,
+      });
+    }
+    if (isStream || meter === null) {
+      mode = isStream ? "streaming" : "passing";
+      headWith(request.ours.early(), isStream && meter !== null);
+    } else mode = "holding";
+  };
+
+  const send = (bytes: Uint8Array): boolean => {
+    if (bytes.byteLength === 0 || reply.isGone()) return true;
+    lastWriteMs = ports.monotonicMs();
+    const flows = reply.write(bytes);
+    isPaused = !flows;
+    return flows;
+  };
+
+  const onData = (chunk: Uint8Array): boolean => {
+    if (isEnded) return true;
+    const passed = meter === null ? chunk : meter.push(chunk);
+    if (mode !== "holding") return send(passed);
+    held.push(passed);
+    heldBytes += passed.byteLength;
+    if (heldBytes <= ANSWER_HELD_BYTES_MAX) return true;
+    mode = "passing";
+    headWith(request.ours.early(), false);
+    const all = held;
+    held = [];
+    let flows = true;
+    for (const part of all) flows = send(part);
+    return flows;
+  };
+
+  const onEnd = () => {
+    if (isEnded) return;
+    const rest = meter?.flush() ?? EMPTY;
+    if (mode === "holding") {
+      if (rest.byteLength > 0) held.push(rest);
+      void answerWhole(answeredEnding(null));
+      return;
+    }
+    send(rest);
+    if (mode === "streaming" && isCut(request.route, status, meter)) {
+      cutStream("The upstream ended the stream before it was complete.");
+      return;
+    }
+    reply.end();
+    finish({ kind: "answered", ending: answeredEnding(null) });
+  };
+
+  const answerWhole = async (ending: Ending) => {
+    if (request.hideUsage && status === 400 && namesStreamOptions(held)) {
+      finish({ kind: "usage_not_understood", ending });
+      return;
+    }
+    isEnded = true;
+    watch.remove(watched);
+    const ours = await request.ours.whole(ending);
+    if (!reply.isGone()) {
+      headWith(ours, false);
+      for (const part of held) reply.write(part);
+      reply.end();
+    }
+    resolve({ kind: "answered", ending });
+  };
+
+  /** Told in the client's own dialect, then a polite end; never the marker of a complete stream. */
+  const cutStream = (message: string) => {
+    const reading = meter?.reading() ?? NOTHING_READ;
+    if (!reply.isGone()) {
+      reply.write(streamError(request.route, message, meter));
+      reply.end();
+    }
+    // Without usage nobody knows what the upstream bills for the part that it made.
+    const ending: Ending =
+      reading.usage === null
+        ? { ...common(message), kind: "unknown" }
+        : { ...common(message), kind: "failed", reading, text: () => "" };
+    finish({ kind: "answered", ending });
+  };
+
+  const onFail = (failure: UpstreamFailure) => {
+    if (isEnded) return;
+    if (goneAtMs !== null) {
+      finish({ kind: "answered", ending: abortedEnding() });
+      return;
+    }
+    if (mode === "streaming") {
+      cutStream(`The upstream broke off: ${failure.message}.`);
+      return;
+    }
+    const kind = failure.sent ? "unknown" : "released";
+    const ending: Ending = { ...common(failure.message), kind };
+    if (mode === "passing") {
+      reply.destroy();
+      finish({ kind: "answered", ending });
+      return;
+    }
+    finish({ kind: "unanswered", ending, failure });
+  };
+
+  const abortedEnding = (): Ending => {
+    const reading = meter?.reading() ?? NOTHING_READ;
+    if (reading.progress === "complete") return answeredEnding(null);
+    // A stream was cut by its client: what came was delivered. Without one nothing can be counted.
+    if (mode !== "streaming") return { ...common("the client left"), kind: "unknown" };
+    return {
+      ...common("the client left"),
+      kind: "aborted",
+      reading,
+      text: () => meter?.deliveredText() ?? "",
+    };
+  };
+
+  /**
+   * A stream whose client left is not worth finishing, but for the usage that follows a finish reason.
+   * An answer that was to come whole is: most upstreams finish and bill it anyway, and then say what.
+   */
+  const onGone = () => {
+    if (isEnded) return;
+    goneAtMs = ports.monotonicMs();
+    exchange.resume();
+    if (mode === "passing" || (mode === "streaming" && meter?.reading().progress !== "finishing")) {
+      exchange.abort();
+      if (!isEnded) finish({ kind: "answered", ending: abortedEnding() });
+    }
+  };
+
+  const watched: Watched = {
+    tick: (nowMs) => {
+      if (nowMs > deadlineMs) {
+        const failure: UpstreamFailure = {
+          kind: "timeout",
+          sent: true,
+          message: `no complete answer within ${request.permit.upstream.timeoutMs} ms`,
+        };
+        onFail(failure);
+        exchange.abort();
+      } else if (goneAtMs !== null && mode === "streaming" && nowMs - goneAtMs > USAGE_WAIT_MS) {
+        exchange.abort();
+        if (!isEnded) finish({ kind: "answered", ending: abortedEnding() });
+      } else if (mode === "streaming" && !isPaused && nowMs - lastWriteMs > KEEP_ALIVE_MS) {
+        if (goneAtMs === null && meter?.betweenEvents() === true) send(KEEP_ALIVE_BYTES);
+      }
+    },
+  };
+
+  const exchange: UpstreamExchange = ports.upstream.dispatch(
+    {
+      upstream: request.permit.upstream.name,
+      origin: request.permit.upstream.origin,
+      path: request.path,
+      method: request.method,
+      headers: request.headers,
+      body: request.body,
+    },
+    { onHead, onData, onEnd, onFail },
+  );
+  watch.add(watched);
+  reply.onDrain(() => {
+    isPaused = false;
+    exchange.resume();
+  });
+  reply.onGone(onGone);
+}
+
+function neverSent(error: string): Ending {
+  return {
+    kind: "released",
+    durationMs: 0,
+    firstByteMs: null,
+    status: null,
+    error,
+    upstreamRequestId: null,
+  };
+}
+
+const EMPTY = new Uint8Array(0);
+const KEEP_ALIVE_BYTES = new TextEncoder().encode(KEEP_ALIVE);
+const BREAK = new TextEncoder().encode("\n\n");
+
+/** One write. Where the upstream was cut inside an event, two line feeds close that one first. */
+function streamError(route: Route, message: string, meter: Meter | null): Uint8Array {
+  const error = { code: "upstream_error", message };
+  const event = phraseStreamError(route, error, meter?.nextSequence() ?? 0);
+  return meter === null || meter.betweenEvents() ? event : Buffer.concat([BREAK, event]);
+}
+
+const NOTHING_READ = {
+  usage: null,
+  model: null,
+  serviceTier: null,
+  responseId: null,
+  providerCostPicousd: null,
+  progress: "none",
+  error: null,
+} as const;
+
+/** A clean end of file without the terminal marker: official libraries would take it for success. */
+function isCut(route: Route, status: number | null, meter: Meter | null): boolean {
+  if (meter === null || status !== 200) return false;
+  if (!["chat", "text_completion", "responses"].includes(route.operation)) return false;
+  const { progress, error } = meter.reading();
+  return error === null && progress !== "complete" && progress !== "finishing";
+}
+
+/** A short 400 that names the option which we added. */
+function namesStreamOptions(parts: readonly Uint8Array[]): boolean {
+  return Buffer.concat(parts).includes("stream_options");
+}

@@ -1,0 +1,126 @@
+/** All that a door may call: one path from an intent to an ending. */
+import type { Administrator, Caller } from "../core/caller.ts";
+import type { Intent } from "../core/intent.ts";
+import {
+  ASK_WAIT_MS_MAX,
+  ASKS_WAITING_MAX,
+  BATCH_ASKS_MAX,
+  BATCHES_IN_FLIGHT_MAX,
+} from "../core/limits.ts";
+import type { Countable } from "../dialects/openai/tokens.ts";
+import { isContentError } from "../store/errors.ts";
+import { endLease, renewLease } from "../store/installation.ts";
+import { post, postDry, type Ask, type Posted } from "../store/posting.ts";
+import { admit, type Admission, type Permit } from "./admit.ts";
+import { createAuthority, type Authority, type Configuration } from "./authority.ts";
+import { createBatcher } from "./batch.ts";
+import { createContention } from "./contention.ts";
+import { dispatch, type Dispatch, type Dispatched } from "./dispatch.ts";
+import type { Charge } from "../core/charge.ts";
+import type { Ending } from "./ending.ts";
+import type { Ports, Reply } from "./ports.ts";
+import { chargeFor, createSettler } from "./settle.ts";
+import { sweep, type Swept } from "./sweep.ts";
+import { createTrust, type TrustFigures } from "./trust.ts";
+import { Unavailable } from "./unavailable.ts";
+import { createWatch } from "./watch.ts";
+
+export type Gateway = {
+  readonly replicaId: string;
+  readonly authority: Authority;
+  readonly identify: (credential: string | null) => Caller | Administrator;
+  readonly admit: (caller: Caller, intent: Intent, isGone: () => boolean) => Promise<Admission>;
+  /** What an admission would answer now, with nothing reserved and nothing recorded. */
+  readonly admitDry: (caller: Caller, intent: Intent) => Promise<Admission>;
+  readonly dispatch: (request: Dispatch, reply: Reply) => Promise<Dispatched>;
+  /** What an ending costs; both sides are counted when the upstream told no usage. */
+  readonly charge: (permit: Permit, ending: Ending, countable: () => Countable) => Promise<Charge>;
+  /** Ends a permit; the writing goes on after the answer. */
+  readonly settle: (permit: Permit, ending: Ending, charge: Charge) => void;
+  readonly sweep: () => Promise<Swept>;
+  readonly trust: () => TrustFigures & {
+    readonly exchanges: number;
+    readonly asksWaiting: number;
+    readonly settlementsWaiting: number;
+  };
+  /** Resolves when every ending so far is written. */
+  readonly settled: () => Promise<void>;
+  /** Ends the lease after the last settlement. */
+  readonly close: () => Promise<void>;
+};
+
+export async function createGateway(ports: Ports, configuration: Configuration): Promise<Gateway> {
+  const replicaId = `rep_${ports.newId()}`;
+  await renewLease(ports.db.admin, replicaId);
+  const authority = await createAuthority(ports.db.admin, configuration, ports.now);
+  const contention = createContention();
+  const trust = createTrust();
+  const watch = createWatch(ports.monotonicMs);
+  const settler = createSettler(ports, contention, trust);
+  const parts = {
+    authority,
+    contention,
+    now: ports.now,
+    monotonicMs: ports.monotonicMs,
+    newId: ports.newId,
+  };
+  const postings = createBatcher<Ask, Posted>({
+    commit: (asks) => post(ports.db.gate, replicaId, asks),
+    itemsMax: BATCH_ASKS_MAX,
+    inFlightMax: BATCHES_IN_FLIGHT_MAX,
+    waitingMax: ASKS_WAITING_MAX,
+    waitMsMax: ASK_WAIT_MS_MAX,
+    gatherMs: 0,
+    tenantOf: (ask) => ask.tenantId,
+    isContentError,
+    monotonicMs: ports.monotonicMs,
+  });
+  const submit = async (ask: Ask): Promise<Posted> => {
+    try {
+      return await postings.submit(ask);
+    } catch (error) {
+      trust.unavailable();
+      ports.log.error({ error, attemptId: ask.attemptId }, "an ask could not be posted");
+      throw new Unavailable("The gate cannot record its decision now.", { cause: error });
+    }
+  };
+
+  const gateway: Gateway = {
+    replicaId,
+    authority,
+    identify: authority.identify,
+    admit: async (caller, intent, isGone) => {
+      const admission = await admit({ ...parts, postings: { submit } }, caller, intent, isGone);
+      if (admission.kind === "admitted") trust.admitted();
+      if (admission.kind === "refused") trust.refused(admission.refusal.reason);
+      return admission;
+    },
+    admitDry: (caller, intent) => {
+      const once = {
+        submit: (ask: Ask) => postDry(ports.db.admin, replicaId, { ...ask, final: true }),
+      };
+      return admit({ ...parts, postings: once }, caller, intent, () => false);
+    },
+    dispatch: (request, reply) => dispatch(ports, watch, request, reply),
+    charge: (permit, ending, countable) => chargeFor(ports, authority, permit, ending, countable),
+    settle: (permit, ending, charged) => {
+      ports.runAfter("settle", () => settler.end(permit, ending, charged));
+    },
+    sweep: () => sweep(ports, settler, trust),
+    trust: () => ({
+      ...trust.read(),
+      exchanges: watch.size(),
+      asksWaiting: postings.waiting(),
+      settlementsWaiting: settler.waiting(),
+    }),
+    settled: async () => {
+      await postings.drained();
+      await settler.drained();
+    },
+    close: async () => {
+      await gateway.settled();
+      await endLease(ports.db.admin, replicaId);
+    },
+  };
+  return gateway;
+}

@@ -1,0 +1,54 @@
+/** Every route on one page, and the one place where what was thrown is answered. */
+import { Hono } from "hono";
+
+import { InputError } from "../core/errors.ts";
+import type { Log } from "../gate/ports.ts";
+import type { Env } from "./env.ts";
+import { isCallersMistake, phraseThrown } from "./errors.ts";
+import { metricsText } from "./metrics.ts";
+import { createModelDoor } from "./proxy.ts";
+
+export type AppParts = {
+  readonly log: Log;
+  readonly newId: () => string;
+  readonly monotonicMs: () => number;
+};
+
+export function createApp({ log, newId, monotonicMs }: AppParts): Hono<Env> {
+  const app = new Hono<Env>();
+  const modelDoor = createModelDoor(monotonicMs);
+
+  app.onError((error, c) => {
+    const requestId = c.get("requestId") ?? `req_${newId()}`;
+    if (!isCallersMistake(error))
+      log.error({ error, requestId, path: c.req.path }, "a request failed");
+    const { status, headers, body } = phraseThrown(error, requestId);
+    return new Response(body, { status, headers: { ...headers, "x-request-id": requestId } });
+  });
+
+  app.get("/healthz", (c) => c.json({ status: "ok" }));
+  app.get("/readyz", async (c) => {
+    const { health } = c.env;
+    if (!health.isReady()) return c.json({ status: "closing" }, 503);
+    const schemaVersion = await health.schemaVersion();
+    return c.json({ status: "ready", schema_version: schemaVersion });
+  });
+  app.get("/metrics", async (c) => {
+    const text = metricsText(c.env.gateway.trust(), await c.env.ledger.openReservations());
+    return c.text(text, 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
+  });
+  app.all("/api/*", (c) => {
+    throw new InputError(
+      "unknown_url",
+      null,
+      `Unknown request URL: ${c.req.method} ${c.req.path}.`,
+    );
+  });
+  // Everything else is the model door's: with and without /v1, under /run/{run}, in Azure's shape.
+  app.all("*", (c) => {
+    const requestId = `req_${newId()}`;
+    c.set("requestId", requestId);
+    return modelDoor(c.env.gateway, c.env.exchange, requestId);
+  });
+  return app;
+}

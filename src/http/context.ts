@@ -1,0 +1,126 @@
+/**
+ * The context of a call, from whatever its client is able to send. Per field the first found wins:
+ * header · W3C `baggage` member `tollgate.<field>` · path prefix · body `metadata.tollgate_*` ·
+ * Codex's own headers · `traceparent` (trace = run).
+ */
+import { InputError } from "../core/errors.ts";
+import type { ClientFacts, Context } from "../core/intent.ts";
+import { CONTEXT_FIELD_BYTES_MAX, LABELS_MAX } from "../core/limits.ts";
+import { picousdFromUsd } from "../core/money.ts";
+import { decodePercent } from "../lib/json.ts";
+import type { Exchange } from "./exchange.ts";
+
+export type Carried = {
+  readonly exchange: Pick<Exchange, "header">;
+  /** From `/run/{run}/step/{step}/…`. */
+  readonly pathRun: string | null;
+  readonly pathStep: string | null;
+  /** `metadata.tollgate_*` of the body, without the prefix. */
+  readonly metadata: Readonly<Record<string, string>>;
+};
+
+/** Throws InputError, naming the header, for a value that is empty, too long or not plain text. */
+export function readContext({ exchange, pathRun, pathStep, metadata }: Carried): Context {
+  const baggage = readBaggage(exchange.header("baggage"));
+  const field = (name: string, path: string | null = null): string | null => {
+    const header = exchange.header(`tollgate-${name}`);
+    if (header !== null) return plain(header, `Tollgate-${name}`);
+    const member = baggage.get(name);
+    if (member !== undefined) return plain(member, `baggage tollgate.${name}`);
+    if (path !== null) return path;
+    const key = name.replaceAll("-", "_");
+    const body = metadata[key];
+    return body === undefined ? null : plain(body, `metadata.tollgate_${key}`);
+  };
+  const traceId = readTraceId(exchange.header("traceparent"));
+  const codexRun = exchange.header("session_id") ?? exchange.header("conversation_id");
+  const codex = isCodex(exchange) && codexRun !== null ? plain(codexRun, "session_id") : null;
+  const maxCost = field("max-cost");
+  const dryRun = field("dry-run");
+  return {
+    run: field("run", pathRun) ?? codex ?? traceId,
+    step: field("step", pathStep),
+    parentStep: field("parent-step"),
+    operation: field("operation"),
+    tool: field("tool"),
+    customer: field("customer"),
+    labels: readLabels(field("labels")),
+    costPicousdMax: maxCost === null ? null : picousdFromUsd(maxCost, "Tollgate-Max-Cost"),
+    dryRun: dryRun !== null && readFlag(dryRun),
+    traceId,
+  };
+}
+
+export function readClient(exchange: Pick<Exchange, "header">): ClientFacts {
+  const retries = Number(exchange.header("x-stainless-retry-count") ?? "0");
+  const lang = exchange.header("x-stainless-lang");
+  const version = exchange.header("x-stainless-package-version");
+  return {
+    userAgent: (exchange.header("user-agent") ?? "").slice(0, CONTEXT_FIELD_BYTES_MAX),
+    sdk: lang === null ? null : `${lang}/${version ?? ""}`.slice(0, CONTEXT_FIELD_BYTES_MAX),
+    sdkRetryCount: Number.isSafeInteger(retries) && retries > 0 ? retries : 0,
+    isCodex: isCodex(exchange),
+  };
+}
+
+function isCodex(exchange: Pick<Exchange, "header">): boolean {
+  const name = exchange.header("originator") ?? exchange.header("user-agent") ?? "";
+  return name.toLowerCase().startsWith("codex");
+}
+
+function plain(value: string, where: string): string {
+  const isPlain = /^[\x20-\x7e]+$/.test(value) && value.trim() !== "";
+  if (isPlain && value.length <= CONTEXT_FIELD_BYTES_MAX) return value.trim();
+  throw new InputError(
+    "invalid_header",
+    where,
+    `${where} must be 1 to ${CONTEXT_FIELD_BYTES_MAX} visible ASCII characters.`,
+  );
+}
+
+function readBaggage(header: string | null): ReadonlyMap<string, string> {
+  const members = new Map<string, string>();
+  if (header === null || !header.includes("tollgate.")) return members;
+  for (const member of header.split(",", 64)) {
+    const [pair = ""] = member.split(";", 1);
+    const equals = pair.indexOf("=");
+    const name = pair.slice(0, equals).trim();
+    if (equals < 0 || !name.startsWith("tollgate.")) continue;
+    const value = decodePercent(pair.slice(equals + 1).trim());
+    members.set(name.slice("tollgate.".length).replaceAll("_", "-"), value ?? "");
+  }
+  return members;
+}
+
+/** W3C Trace Context: `version-trace-parent-flags`; the zero trace is invalid by that standard. */
+function readTraceId(header: string | null): string | null {
+  const match = header === null ? null : /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-/.exec(header);
+  const trace = match?.[1] ?? null;
+  return trace === null || /^0+$/.test(trace) ? null : trace;
+}
+
+/** `k=v, k=v`. */
+function readLabels(text: string | null): Readonly<Record<string, string>> {
+  if (text === null) return {};
+  const pairs = text.split(",").map((pair) => pair.trim());
+  if (pairs.length > LABELS_MAX) {
+    throw new InputError("invalid_header", "Tollgate-Labels", `At most ${LABELS_MAX} labels.`);
+  }
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const equals = pair.indexOf("=");
+      if (equals > 0) return [pair.slice(0, equals).trim(), pair.slice(equals + 1).trim()];
+      throw new InputError(
+        "invalid_header",
+        "Tollgate-Labels",
+        `Labels are written \`name=value, name=value\`; this is not: \`${pair}\`.`,
+      );
+    }),
+  );
+}
+
+function readFlag(text: string): boolean {
+  if (["1", "true", "yes"].includes(text.toLowerCase())) return true;
+  if (["0", "false", "no"].includes(text.toLowerCase())) return false;
+  throw new InputError("invalid_header", "Tollgate-Dry-Run", "Tollgate-Dry-Run is true or false.");
+}

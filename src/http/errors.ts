@@ -1,0 +1,90 @@
+/** One table: what went wrong → the status and the words of the answer, and what each party should do. */
+import type { InputCode } from "../core/errors.ts";
+import { InputError } from "../core/errors.ts";
+import { phraseError, retryAfter } from "../dialects/openai/phrase.ts";
+import type { Phrased } from "../dialects/dialect.ts";
+import type { UpstreamFailure } from "../gate/ports.ts";
+import { Unavailable } from "../gate/unavailable.ts";
+
+/** The caller mends the request; repeating it unchanged is answered the same. */
+const STATUS: Readonly<Record<InputCode, number>> = {
+  invalid_json: 400,
+  invalid_value: 400,
+  missing_required_parameter: 400,
+  unknown_parameter: 400,
+  invalid_header: 400,
+  invalid_api_key: 401,
+  forbidden: 403,
+  model_not_found: 404,
+  not_found: 404,
+  unknown_url: 404,
+  method_not_allowed: 405,
+  conflict: 409,
+  body_too_large: 413,
+  unsupported_encoding: 415,
+  unsupported_media_type: 415,
+  websocket_unsupported: 426,
+};
+
+const NO_RETRY = { "x-should-retry": "false" };
+
+/** When a gate that could not decide is worth asking again. */
+const UNAVAILABLE_RETRY_MS = 1_000;
+
+/** Phrases anything thrown. What is not the caller's mistake says nothing of the inside but an id to report. */
+export function phraseThrown(error: unknown, requestId: string): Phrased {
+  if (error instanceof InputError) {
+    const { code, param, message } = error;
+    return phraseError(STATUS[code], { code, param, message }, {}, NO_RETRY);
+  }
+  if (error instanceof Unavailable || isDatabaseAway(error)) {
+    const message =
+      "Tollgate cannot record its decision at the moment, so nothing passes. Try again shortly.";
+    const body = { code: "admission_unavailable", param: null, message };
+    return phraseError(503, body, {}, retryAfter(UNAVAILABLE_RETRY_MS));
+  }
+  const message = `Tollgate failed. Nothing was charged for this answer. Report request ${requestId}.`;
+  return phraseError(500, { code: "internal_error", param: null, message }, {}, NO_RETRY);
+}
+
+/** Whether an error is a mistake of the caller's, which no log needs. */
+export function isCallersMistake(error: unknown): boolean {
+  return error instanceof InputError;
+}
+
+/** Codes by which postgres.js and the system say that the database cannot be reached or is ending. */
+const AWAY = new Set([
+  "CONNECTION_CLOSED",
+  "CONNECTION_ENDED",
+  "CONNECTION_DESTROYED",
+  "CONNECT_TIMEOUT",
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "ENOENT",
+  "EPIPE",
+  "ETIMEDOUT",
+  "57P01",
+  "57P02",
+  "57P03",
+  "53300",
+]);
+
+function isDatabaseAway(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  if (typeof code === "string" && AWAY.has(code)) return true;
+  return error instanceof Error && error.cause !== undefined && isDatabaseAway(error.cause);
+}
+
+/**
+ * An upstream that gave no answer. 502 and 504 say whose failure it is. What never arrived may be sent
+ * again at once; of what did, nobody knows whether it ran, and official libraries retry both.
+ */
+export function phraseFailure(failure: UpstreamFailure, upstream: string): Phrased {
+  const status = failure.kind === "timeout" ? 504 : 502;
+  const code = failure.sent ? "upstream_outcome_unknown" : "upstream_unreachable";
+  const known = failure.sent
+    ? "It may have run: its cost stays reserved until the outcome is known."
+    : "It did not run and nothing was charged.";
+  const message = `The upstream \`${upstream}\` gave no answer (${failure.message}). ${known}`;
+  return phraseError(status, { code, param: null, message }, { upstream });
+}

@@ -1,0 +1,234 @@
+/**
+ * The model door. HTTP in, HTTP out: it reads what is asked, has the gate decide, has the gate
+ * dispatch, and phrases the answer. It decides nothing.
+ */
+import type { Caller } from "../core/caller.ts";
+import { InputError } from "../core/errors.ts";
+import type { Demand, Intent } from "../core/intent.ts";
+import { RESOURCE_CHARS_MAX } from "../core/limits.ts";
+import type { Asked, Edits, Phrased, Route } from "../dialects/dialect.ts";
+import { outputField } from "../dialects/openai/classify.ts";
+import { splitRunPrefix } from "../dialects/openai/path.ts";
+import { phrase } from "../dialects/openai/phrase.ts";
+import { findRoute } from "../dialects/openai/routes.ts";
+import type { Permit } from "../gate/admit.ts";
+import type { Gateway } from "../gate/gateway.ts";
+import { upstreamHeaders } from "../gate/headers.ts";
+import type { Charge } from "../core/charge.ts";
+import type { Ending } from "../gate/ending.ts";
+import { answerHeaders } from "./answer-headers.ts";
+import { readClient, readContext } from "./context.ts";
+import { phraseDryRun } from "./dry-run.ts";
+import { phraseFailure } from "./errors.ts";
+import type { Exchange } from "./exchange.ts";
+import { identifyCaller } from "./identify.ts";
+import { readRequestBody, type RequestBody } from "./request-body.ts";
+
+export type ModelDoor = (
+  gateway: Gateway,
+  exchange: Exchange,
+  requestId: string,
+) => Promise<Response>;
+
+/** Upstreams and models that were seen not to know `stream_options`; more than these are asked again. */
+const REMEMBERED_MAX = 1_000;
+
+export function createModelDoor(monotonicMs: () => number): ModelDoor {
+  const usageUnknown = new Set<string>();
+  return async (gateway, exchange, requestId) => {
+    const startedMs = monotonicMs();
+    const caller = identifyCaller(gateway, exchange.header);
+    const asking = await readAsking(exchange);
+    if (asking.intent.context.dryRun) {
+      return send(exchange, phraseDryRun(await gateway.admitDry(caller, asking.intent)), requestId);
+    }
+    // A second turn only without the usage injection that the first turn's upstream did not know.
+    for (;;) {
+      const turn = {
+        gateway,
+        exchange,
+        caller,
+        asking,
+        requestId,
+        startedMs,
+        monotonicMs,
+        usageUnknown,
+      };
+      const answered = await answer(turn);
+      if (answered !== "again") return answered;
+    }
+  };
+}
+
+type Asking = {
+  readonly intent: Intent;
+  readonly route: Route;
+  readonly query: string;
+  readonly asked: Asked | null;
+  readonly body: RequestBody;
+};
+
+type Turn = {
+  readonly gateway: Gateway;
+  readonly exchange: Exchange;
+  readonly caller: Caller;
+  readonly asking: Asking;
+  readonly requestId: string;
+  readonly startedMs: number;
+  readonly monotonicMs: () => number;
+  readonly usageUnknown: Set<string>;
+};
+
+/** What nothing is known of: a pass-through. */
+const NO_DEMAND: Demand = {
+  inputBytes: 0,
+  images: 0,
+  audioInput: false,
+  audioOutput: false,
+  outputTokensMax: null,
+  choices: 1,
+  fixed: {},
+  producesTokens: false,
+  unbounded: [],
+};
+
+async function readAsking(exchange: Exchange): Promise<Asking> {
+  const at = exchange.url.indexOf("?");
+  const whole = at < 0 ? exchange.url : exchange.url.slice(0, at);
+  const { path, run, step } = splitRunPrefix(whole);
+  const route = findRoute(exchange.method, path);
+  if (route === null) {
+    throw new InputError("unknown_url", null, `Unknown request URL: ${exchange.method} ${whole}.`);
+  }
+  refuseWebSocket(exchange);
+  const body = await readRequestBody(exchange, route);
+  const { asked } = body;
+  const context = readContext({
+    exchange,
+    pathRun: run,
+    pathStep: step,
+    metadata: asked?.metadata ?? {},
+  });
+  const resource = route.pathModel ?? asked?.model ?? `${exchange.method} ${route.path}`;
+  if (resource.length > RESOURCE_CHARS_MAX || /\p{Cc}/u.test(resource)) {
+    const message = `A model's name is at most ${RESOURCE_CHARS_MAX} characters, without control characters.`;
+    throw new InputError("invalid_value", "model", message);
+  }
+  const intent: Intent = {
+    door: "model",
+    operation: route.operation,
+    billing: route.billing,
+    resource,
+    demand: asked?.demand ?? NO_DEMAND,
+    stream: asked?.stream ?? false,
+    inputDigest: body.digest,
+    context,
+    client: readClient(exchange),
+  };
+  return { intent, route, query: at < 0 ? "" : exchange.url.slice(at), asked, body };
+}
+
+function refuseWebSocket(exchange: Exchange): void {
+  if (exchange.header("upgrade")?.toLowerCase() !== "websocket") return;
+  throw new InputError(
+    "websocket_unsupported",
+    "upgrade",
+    "Tollgate speaks HTTP here, not WebSocket: use the HTTP form of this request.",
+  );
+}
+
+async function answer(turn: Turn): Promise<Response | "again"> {
+  const { gateway, exchange, caller, asking, requestId } = turn;
+  const { intent, route } = asking;
+  const admission = await gateway.admit(caller, intent, exchange.isGone);
+  if (admission.kind === "gone") return exchange.handled;
+  if (admission.kind === "refused") {
+    const { refusal, runId, attempt } = admission;
+    const phrased = phrase(refusal, intent.client, admission.decidedAt);
+    const facts = {
+      "tollgate-verdict": "block",
+      "tollgate-run": runId,
+      "tollgate-attempt": String(attempt),
+    };
+    return send(exchange, { ...phrased, headers: { ...phrased.headers, ...facts } }, requestId);
+  }
+  const { permit } = admission;
+  const memory = `${permit.upstream.name}/${permit.model}`;
+  const injectUsage =
+    intent.stream && asking.asked?.wantsUsage === false && !turn.usageUnknown.has(memory);
+  const edits = editsFor(permit, asking, injectUsage);
+  const overheadMs = turn.monotonicMs() - turn.startedMs;
+  const countable = () => asking.body.countable(route);
+  let charged: Charge | null = null;
+  const chargeOnce = async (ending: Ending) =>
+    (charged ??= await gateway.charge(permit, ending, countable));
+  const reply = exchange.reply();
+  const dispatched = await gateway.dispatch(
+    {
+      permit,
+      route,
+      method: exchange.method,
+      path: permit.upstream.basePath + route.path + asking.query,
+      headers: upstreamHeaders(
+        exchange.rawHeaders,
+        permit.upstream.apiKey,
+        permit.upstream.headers,
+      ),
+      body: asking.body.forward(edits),
+      hideUsage: injectUsage,
+      ours: {
+        early: () => answerHeaders(permit, null, overheadMs),
+        whole: async (ending) => answerHeaders(permit, await chargeOnce(ending), overheadMs),
+      },
+      requestId,
+    },
+    reply,
+  );
+  gateway.settle(permit, dispatched.ending, await chargeOnce(dispatched.ending));
+  switch (dispatched.kind) {
+    case "answered":
+      return exchange.handled;
+    case "usage_not_understood":
+      if (turn.usageUnknown.size < REMEMBERED_MAX) turn.usageUnknown.add(memory);
+      return "again";
+    case "unanswered": {
+      const phrased = phraseFailure(dispatched.failure, permit.upstream.name);
+      const ours = answerHeaders(permit, null, overheadMs);
+      return send(exchange, phrased, requestId, ours);
+    }
+  }
+}
+
+function editsFor(permit: Permit, { intent, route, asked }: Asking, injectUsage: boolean): Edits {
+  const { outputTokensMax } = permit.estimate;
+  const field = outputField(route);
+  // Upstreams of the older wire know only `max_tokens` on a chat.
+  const own = route.operation === "chat" ? permit.upstream.outputLimitField : field;
+  return {
+    ...(permit.model !== null && permit.model !== intent.resource && route.pathModel === null
+      ? { model: permit.model }
+      : {}),
+    ...(outputTokensMax !== null && field !== null && own !== null
+      ? { outputTokensMax: { field: own, value: outputTokensMax } }
+      : {}),
+    ...(injectUsage ? { injectUsage: true } : {}),
+    ...(Object.keys(asked?.metadata ?? {}).length > 0 ? { stripMetadata: true } : {}),
+  };
+}
+
+/** Sends an answer of ours. */
+function send(
+  exchange: Exchange,
+  phrased: Phrased,
+  requestId: string,
+  ours: readonly string[] = [],
+): Response {
+  const bytes = new TextEncoder().encode(phrased.body);
+  const headers = [...ours, "x-request-id", requestId, "content-length", String(bytes.byteLength)];
+  for (const [name, value] of Object.entries(phrased.headers)) headers.push(name, value);
+  const reply = exchange.reply();
+  reply.head(phrased.status, headers, false);
+  reply.write(bytes);
+  reply.end();
+  return exchange.handled;
+}

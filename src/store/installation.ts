@@ -1,0 +1,66 @@
+/** What belongs to the installation and to no tenant: its secrets, its replicas, its price list. */
+import type { Price } from "../core/price.ts";
+import { ratesToJson } from "./price-json.ts";
+import type { Sql } from "./database.ts";
+
+export type Installation = {
+  readonly pepper: string;
+  /** HMAC of the generated administration key, or null when it comes from the environment. */
+  readonly adminDigest: string | null;
+};
+
+/** Makes the installation's row at the first start of the first replica; afterwards only reads it. */
+export async function findOrCreateInstallation(sql: Sql, pepper: string): Promise<Installation> {
+  await sql`insert into installation (pepper) values (${pepper}) on conflict do nothing`;
+  const [row] = await sql`select pepper, admin_digest from installation`;
+  return {
+    pepper: String(row?.["pepper"]),
+    adminDigest: row?.["admin_digest"] == null ? null : String(row["admin_digest"]),
+  };
+}
+
+export async function setAdminDigest(sql: Sql, digest: string): Promise<void> {
+  await sql`update installation set admin_digest = ${digest}, revision = revision + 1`;
+}
+
+/** Renews this replica's lease; one that stops doing so has lost its reservations. */
+export async function renewLease(sql: Sql, replicaId: string): Promise<void> {
+  await sql`
+    insert into replicas (replica_id) values (${replicaId})
+    on conflict (replica_id) do update set seen_at = tollgate_now()`;
+}
+
+/** Ends this replica's lease at once, after its last settlement. */
+export async function endLease(sql: Sql, replicaId: string): Promise<void> {
+  await sql`delete from replicas where replica_id = ${replicaId}`;
+}
+
+/** Ends every lease: of an embedded database nobody else can be the owner. */
+export async function endAllLeases(sql: Sql): Promise<void> {
+  await sql`delete from replicas`;
+}
+
+/** Records prices not yet recorded. `digest` names the list: one that was recorded is not sent again. */
+export async function recordPrices(
+  sql: Sql,
+  digest: string,
+  prices: readonly Price[],
+): Promise<void> {
+  const [row] = await sql`select prices_digest = ${digest} as known from installation`;
+  if (row?.["known"] === true) return;
+  const rows = prices.map((price) => ({
+    version: price.version,
+    upstream: price.upstream,
+    model: price.model,
+    valid_from: price.from.toISOString(),
+    content: ratesToJson(price),
+    source: price.source,
+  }));
+  await sql`
+    insert into prices (version, upstream, model, valid_from, content, source)
+    select version, upstream, model, valid_from, content, source
+    from json_to_recordset(${JSON.stringify(rows)}::text::json)
+      as p(version text, upstream text, model text, valid_from timestamptz, content json, source text)
+    on conflict do nothing`;
+  await sql`update installation set prices_digest = ${digest}`;
+}

@@ -1,0 +1,122 @@
+/**
+ * Settles a batch: reservations become settlements (`tollgate_settle` in `drizzle/0002_gate.sql`).
+ *
+ * Idempotent and order-independent: an attempt is settled by the first settlement that reaches the
+ * database, corrected once if that one was presumed, and every other repeat changes nothing.
+ */
+import { assert } from "../lib/assert.ts";
+import type { Sql } from "./database.ts";
+import { arrayLiteral } from "./literal.ts";
+
+export const ENDINGS = ["succeeded", "failed", "aborted", "released", "unknown"] as const;
+export type EndingKind = (typeof ENDINGS)[number];
+
+/** computed: usage × price · estimated: usage was not told · presumed: charged in full · unpriced · none: nothing ran. */
+export type Basis = "computed" | "estimated" | "presumed" | "unpriced" | "none";
+
+export type Settlement = {
+  readonly tenantId: string;
+  readonly attemptId: string;
+  readonly ending: EndingKind;
+  readonly basis: Basis;
+  /** Null only when `unpriced`. */
+  readonly costPicousd: bigint | null;
+  readonly tokens: number;
+  /** 1, or 0 when the request never reached the upstream. */
+  readonly requests: number;
+  readonly priceVersion: string | null;
+  /** Usage by class, one line of JSON. */
+  readonly usage: string;
+  /** All other facts of the ending, one line of JSON. */
+  readonly record: string;
+};
+
+export type Settled = {
+  readonly outcome: "settled" | "corrected" | "repeated" | "missing";
+  readonly overagePicousd: bigint;
+};
+
+const STATEMENT = `select * from tollgate_settle(${Array.from({ length: 10 }, (_, i) => `$${i + 1}`).join(", ")})`;
+
+export async function settle(sql: Sql, batch: readonly Settlement[]): Promise<Settled[]> {
+  const column = (read: (each: Settlement) => string | number | bigint | null) =>
+    arrayLiteral(batch.map(read));
+  const rows = await sql.unsafe(
+    STATEMENT,
+    [
+      column((each) => each.tenantId),
+      column((each) => each.attemptId),
+      column((each) => each.ending),
+      column((each) => each.basis),
+      column((each) => each.costPicousd),
+      column((each) => each.tokens),
+      column((each) => each.requests),
+      column((each) => each.priceVersion),
+      batch.map((each) => each.usage).join("\n"),
+      batch.map((each) => each.record).join("\n"),
+    ],
+    { prepare: true },
+  );
+  // Of two settlements of one attempt in one batch the first is taken; the other is a repeat.
+  const settled = batch.map((): Settled => ({ outcome: "repeated", overagePicousd: 0n }));
+  for (const row of rows) {
+    const { outcome } = row;
+    assert(
+      outcome === "settled" ||
+        outcome === "corrected" ||
+        outcome === "repeated" ||
+        outcome === "missing",
+      "a known outcome",
+    );
+    settled[Number(row["ask"]) - 1] = { outcome, overagePicousd: BigInt(String(row["overage"])) };
+  }
+  return settled;
+}
+
+/** Marks an attempt whose outcome its owner cannot tell: what it holds stays held. */
+export async function markUnknown(sql: Sql, tenantId: string, attemptId: string): Promise<void> {
+  await sql`
+    update reservations set state = 'unknown', unknown_at = tollgate_now()
+    where tenant_id = ${tenantId} and attempt_id = ${attemptId} and state = 'open'`;
+}
+
+/** Marks reservations that nobody will settle, of any tenant: the sweep's own query. Answers how many. */
+export async function expire(sql: Sql, leaseMs: number, most: number): Promise<number> {
+  const rows = await sql`
+    select tollgate_expire(${leaseMs} * interval '1 millisecond', ${most}) as expired`;
+  return Number(rows[0]?.["expired"]);
+}
+
+export type Presumable = {
+  readonly tenantId: string;
+  readonly attemptId: string;
+  readonly costPicousd: bigint | null;
+  readonly tokens: number;
+  readonly priceVersion: string | null;
+};
+
+/** Attempts, of any tenant, that have been unknown for longer than the grace: to be charged in full. */
+export async function presumable(sql: Sql, graceMs: number, most: number): Promise<Presumable[]> {
+  const rows = await sql`
+    select r.tenant_id, r.attempt_id, r.cost_picousd, r.tokens, d.price_version
+    from reservations r
+    join decisions d on d.tenant_id = r.tenant_id and d.attempt_id = r.attempt_id
+    where r.state = 'unknown' and r.unknown_at < tollgate_now() - ${graceMs} * interval '1 millisecond'
+    order by r.tenant_id, r.attempt_id limit ${most}`;
+  return rows.map((row) => ({
+    tenantId: String(row["tenant_id"]),
+    attemptId: String(row["attempt_id"]),
+    costPicousd: row["cost_picousd"] === null ? null : BigInt(String(row["cost_picousd"])),
+    tokens: Number(row["tokens"]),
+    priceVersion: row["price_version"] === null ? null : String(row["price_version"]),
+  }));
+}
+
+/** Reservations of all tenants by state, for the metrics of the installation. */
+export async function countReservations(sql: Sql): Promise<{ open: number; unknown: number }> {
+  const [row] = await sql`
+    select count(*) filter (where state = 'open')::int as open,
+           count(*) filter (where state = 'unknown')::int as unknown
+    from reservations`;
+  return { open: Number(row?.["open"]), unknown: Number(row?.["unknown"]) };
+}

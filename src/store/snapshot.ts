@@ -1,0 +1,102 @@
+/**
+ * What a replica keeps in memory to judge without asking: keys, tenants, limits. One query reads all
+ * of it at one revision, so no judgement mixes two. Runs are too many and are read by the posting.
+ */
+import type { Scope } from "../core/caller.ts";
+import { SCOPES } from "../core/caller.ts";
+import type { ScopeKind } from "../core/verdict.ts";
+import { assert } from "../lib/assert.ts";
+import { isList, isRecord } from "../lib/json.ts";
+import type { Sql } from "./database.ts";
+
+export type KeyRow = {
+  readonly tenantId: string;
+  readonly keyId: string;
+  readonly digest: string;
+  readonly scopes: readonly Scope[];
+  readonly expiresAtMs: number | null;
+};
+
+export type LimitRow = {
+  readonly limitId: string;
+  readonly scope: ScopeKind;
+  readonly scopeId: string;
+};
+
+export type TenantRow = {
+  readonly tenantId: string;
+  readonly name: string;
+  readonly mode: "strict" | "tolerant";
+  readonly limits: readonly LimitRow[];
+};
+
+export type Snapshot = {
+  readonly revision: bigint;
+  readonly keys: ReadonlyMap<string, KeyRow>;
+  readonly tenants: ReadonlyMap<string, TenantRow>;
+};
+
+export async function readRevision(sql: Sql): Promise<bigint> {
+  const [row] = await sql`select revision from installation`;
+  assert(row !== undefined, "an installation has its row");
+  return BigInt(String(row["revision"]));
+}
+
+/** Reads keys, tenants and limits of every tenant in one statement, hence at one moment. */
+export async function readSnapshot(sql: Sql): Promise<Snapshot> {
+  const [row] = await sql`
+    select revision::text,
+      (select coalesce(json_agg(json_build_object(
+         'tenant', tenant_id, 'id', key_id, 'digest', digest, 'scopes', scopes,
+         'expires_ms', floor(extract(epoch from expires_at) * 1000))), '[]')
+       from keys where revoked_at is null)::text as keys,
+      (select coalesce(json_agg(json_build_object('id', tenant_id, 'name', name, 'mode', mode)), '[]')
+       from tenants)::text as tenants,
+      (select coalesce(json_agg(json_build_object(
+         'tenant', tenant_id, 'id', limit_id, 'scope', scope_kind, 'subject', scope_id)
+         order by limit_id), '[]')
+       from limits where scope_kind <> 'run' and removed_at is null)::text as limits
+    from installation`;
+  assert(row !== undefined, "an installation has its row");
+  const limits = new Map<string, LimitRow[]>();
+  for (const limit of records(row["limits"])) {
+    const tenantId = String(limit["tenant"]);
+    const scope = SCOPE_KINDS.find((kind) => kind === limit["scope"]);
+    assert(scope !== undefined, "a limit's scope is known");
+    const own = limits.get(tenantId) ?? [];
+    own.push({ limitId: String(limit["id"]), scope, scopeId: String(limit["subject"]) });
+    limits.set(tenantId, own);
+  }
+  const tenants = records(row["tenants"]).map((tenant): TenantRow => ({
+    tenantId: String(tenant["id"]),
+    name: String(tenant["name"]),
+    mode: tenant["mode"] === "tolerant" ? "tolerant" : "strict",
+    limits: limits.get(String(tenant["id"])) ?? [],
+  }));
+  const keys = records(row["keys"]).map(keyFrom);
+  return {
+    revision: BigInt(String(row["revision"])),
+    keys: new Map(keys.map((key) => [key.keyId, key])),
+    tenants: new Map(tenants.map((tenant) => [tenant.tenantId, tenant])),
+  };
+}
+
+const SCOPE_KINDS = ["tenant", "key", "model", "each_run", "each_customer"] as const;
+
+function keyFrom(key: Readonly<Record<string, unknown>>): KeyRow {
+  const { scopes, expires_ms: expiresMs } = key;
+  assert(isList(scopes), "a key's scopes are a list");
+  return {
+    tenantId: String(key["tenant"]),
+    keyId: String(key["id"]),
+    digest: String(key["digest"]),
+    scopes: SCOPES.filter((scope) => scopes.includes(scope)),
+    expiresAtMs: expiresMs === null ? null : Number(expiresMs),
+  };
+}
+
+function records(text: unknown): readonly Readonly<Record<string, unknown>>[] {
+  const list: unknown = JSON.parse(String(text));
+  assert(isList(list) && list.every(isRecord), "a list of objects");
+  return list;
+}

@@ -2,19 +2,18 @@
 import { parentPort, workerData } from "node:worker_threads";
 
 import { PGlite } from "@electric-sql/pglite";
-import { PGLiteSocketServer } from "@electric-sql/pglite-socket";
+
+import { servePglite } from "./pglite-server.ts";
 
 type WorkerData = { readonly dataDir: string; readonly socket: string };
 
 const { dataDir, socket }: WorkerData = workerData;
 const database = await PGlite.create(dataDir);
-// The gate, the administration and drizzle each hold a connection; the rest is room for reconnecting.
-const server = new PGLiteSocketServer({ db: database, path: socket, maxConnections: 16 });
-await server.start();
+const server = await servePglite(database, socket);
 
 parentPort?.once("message", () => {
   void server
-    .stop()
+    .close()
     .then(() => database.close())
     .then(() => parentPort?.close());
 });

@@ -204,9 +204,10 @@ function refused({ origin, credential, ask, status, reply }: Refused): CliError 
 
 function messageOf(body: unknown): string | null {
   const error = isRecord(body) ? body["error"] : null;
-  if (!isRecord(error) || typeof error["message"] !== "string") return null;
-  const param = typeof error["param"] === "string" ? ` (${error["param"]})` : "";
-  return `${error["message"]}${param}`;
+  if (!isRecord(error)) return null;
+  const { message, param } = error;
+  if (typeof message !== "string") return null;
+  return typeof param === "string" && !message.includes(param) ? `${message} (${param})` : message;
 }
 
 function withoutNulls(body: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {

@@ -5,12 +5,12 @@ import { dirname, join, resolve } from "node:path";
 
 import type { Command } from "commander";
 
-import { isRecord } from "../../lib/json.ts";
+import { parseJson } from "../../lib/json.ts";
 import { inspectDatabase } from "../../store/inspect.ts";
 import { ConfigError, readConfig, type Config, type Env, type UpstreamConfig } from "../config.ts";
 import { diskFiles } from "../config-files.ts";
 import { ADMIN_KEY_FILE, originOf, reach, URL_DEFAULT } from "./client.ts";
-import { writeTable } from "./output.ts";
+import { member, writeTable } from "./output.ts";
 import { act, option } from "./session.ts";
 import { CliError, type Terminal } from "./terminal.ts";
 
@@ -148,15 +148,16 @@ async function listenerCheck(config: Config, origin: string, answering: boolean)
   return { check: "port", status: "fail", detail };
 }
 
-/** Asks without a key; whoever answers in our own shape is one of ours. */
+/** Asks what needs no key, and what no other program answers in these words. */
 async function isTollgate(origin: string): Promise<boolean> {
   try {
-    const answer = await reach(origin, new URL(`${origin}/openapi.json`), { redirect: "manual" });
-    const document: unknown = JSON.parse(answer.text);
-    const info = isRecord(document) ? document["info"] : null;
-    return isRecord(info) && String(info["title"]).toLowerCase().includes("tollgate");
+    const answer = await reach(origin, new URL(`${origin}/readyz`), { redirect: "manual" });
+    const body = parseJson(answer.text)?.value;
+    const status = member(body, "status");
+    if (status === "ready") return typeof member(body, "schema_version") === "number";
+    return status === "closing" || member(body, "error.code") === "admission_unavailable";
   } catch (error) {
-    if (error instanceof CliError || error instanceof SyntaxError) return false;
+    if (error instanceof CliError) return false;
     throw error;
   }
 }

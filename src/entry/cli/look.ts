@@ -2,7 +2,7 @@
 import { InvalidArgumentError, type Command } from "commander";
 
 import { isList } from "../../lib/json.ts";
-import { member, textOf, writeFields, writeHint, writeTable, type Column } from "./output.ts";
+import { member, textOf, writeFields, writeTable, type Column } from "./output.ts";
 import * as session from "./session.ts";
 import type { Session } from "./session.ts";
 import type { Reply } from "./client.ts";
@@ -182,7 +182,7 @@ export function addReports(program: Command, terminal: Terminal): void {
       { title: "upstream", value: "upstream" },
       { title: "model", value: "model" },
       { title: "from", value: "from" },
-      { title: "rates", value: "rates" },
+      { title: "USD per million", value: "usd_per_million" },
       { title: "source", value: "source" },
     ];
     session.showList(s, reply, { columns, none: "No price of that name." });
@@ -208,22 +208,16 @@ function showTimeline(s: Session, reply: Reply): void {
     s.terminal.out("\n");
     writeTable(s.terminal, ATTEMPT_COLUMNS, attempts);
   }
-  const next = member(reply.body, "next");
-  if (typeof next === "string") writeHint(s.terminal, `There is more: add --after ${textOf(next)}`);
+  session.hintNext(s, reply);
 }
 
 function showStopped(s: Session, reply: Reply): void {
   const inFlight = member(reply.body, "in_flight");
-  const ids = isList(inFlight) ? inFlight : [];
+  const ids = isList(inFlight) ? inFlight.map((attempt) => textOf(member(attempt, "id"))) : [];
+  const more = member(reply.body, "in_flight_more") === true ? " and more" : "";
   const rest =
-    ids.length === 0
-      ? "nothing is in flight"
-      : `still in flight: ${ids.map(flightText).join(", ")}`;
+    ids.length === 0 ? "nothing is in flight" : `still in flight: ${ids.join(", ")}${more}`;
   session.showDone(s, reply, `Stopped ${textOf(s.argument(0))}; ${rest}.`);
-}
-
-function flightText(attempt: unknown): string {
-  return textOf(member(attempt, "id") ?? attempt);
 }
 
 function showUsage(s: Session, reply: Reply): void {

@@ -155,13 +155,11 @@ export function addLimits(program: Command, terminal: Terminal): void {
   });
   const create = limits.command("create").description("create a limit");
   session.act(limitOptions(create), terminal, async (s) => {
-    const unit = session.option(s.options, "unit");
-    const limit = session.option(s.options, "limit");
     const body = {
       scope: scopeOf(s),
-      unit,
+      unit: session.option(s.options, "unit"),
       window: session.option(s.options, "window"),
-      limit: amountOf(unit, limit),
+      limit: session.option(s.options, "limit"),
       mode: session.option(s.options, "mode"),
       on_exceed: session.option(s.options, "onExceed"),
       time_zone: session.option(s.options, "timeZone"),
@@ -223,11 +221,6 @@ function scopeOf({ options }: Session): Readonly<Record<string, string>> {
   const kind = session.option(options, "scope") ?? "tenant";
   const id = session.option(options, "id");
   return id === null ? { kind } : { kind, id };
-}
-
-/** Dollars travel as text, for a JSON number is a float to most readers. */
-function amountOf(unit: string | null, text: string | null): string | number | null {
-  return unit === "usd" || text === null || !/^\d{1,15}$/.test(text) ? text : Number(text);
 }
 
 /** The only time that the key can be read. */

@@ -114,14 +114,20 @@ export function showList(session: Session, reply: Reply, view: ListView): void {
   const rows = rowsOf(reply.body);
   if (rows.length > 0 || !terminal.isTerminal) writeTable(terminal, view.columns, rows);
   else writeHint(terminal, view.none);
+  hintNext(session, reply);
+}
+
+export function hintNext({ terminal }: Session, reply: Reply): void {
   const next = member(reply.body, "next");
-  if (typeof next === "string") writeHint(terminal, `There is more: add --after ${textOf(next)}`);
+  if (typeof next === "string") writeHint(terminal, `There is more: add --cursor ${textOf(next)}`);
 }
 
 /** Shows one thing, name by value. */
 export function showOne(session: Session, reply: Reply, columns: readonly Column[]): void {
   if (session.json) return writeJson(session, reply);
   writeFields(session.terminal, columns, reply.body);
+  const notice = member(reply.body, "notice");
+  if (typeof notice === "string") writeHint(session.terminal, textOf(notice));
 }
 
 export function writeJson({ terminal }: Session, { text }: Reply): void {
@@ -138,11 +144,11 @@ export function showDone(session: Session, reply: Reply, sentence: string): void
 export function paged(command: Command): Command {
   return command
     .option("--rows <n>", "rows of one page", wholeNumber, ROWS_DEFAULT)
-    .option("--after <cursor>", "the page behind this one, as a list says at its end");
+    .option("--cursor <cursor>", "the page behind this one, as a list says at its end");
 }
 
 export function pageQuery({ options }: Session): Readonly<Record<string, string | null>> {
-  return { limit: option(options, "rows"), after: option(options, "after") };
+  return { limit: option(options, "rows"), cursor: option(options, "cursor") };
 }
 
 export function wholeNumber(text: string): string {

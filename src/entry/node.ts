@@ -79,13 +79,14 @@ export async function serve(config: Config): Promise<Running> {
   return running;
 }
 
-export async function start(config: Config): Promise<Running> {
+/** Starts everything on the configured database, or on one that was opened already. */
+export async function start(config: Config, database?: Opened): Promise<Running> {
   const log = pino(
     { level: config.logLevel, serializers: { error: pino.stdSerializers.err } },
     pino.destination(2),
   );
-  const opened = await openDatabase(config);
-  const { db, embedded } = opened;
+  const { db, embedded } = database ?? (await openDatabase(config));
+  await recordListPrices(db, config);
   const demo = await startDemoUpstream();
   const randomId = createRandomId();
   const newId = () => randomId(Date.now());
@@ -132,7 +133,7 @@ export async function start(config: Config): Promise<Running> {
   };
 }
 
-type Opened = { readonly db: Database; readonly embedded: Embedded | null };
+export type Opened = { readonly db: Database; readonly embedded: Embedded | null };
 
 async function openDatabase(config: Config): Promise<Opened> {
   const embedded = config.databaseUrl === null ? await openEmbedded(config.dataDirectory) : null;
@@ -145,10 +146,14 @@ async function openDatabase(config: Config): Promise<Opened> {
   const db = connect(address, options);
   // Nobody else can own an embedded database, so whoever held reservations in it is gone.
   if (embedded !== null) await endAllLeases(db.admin);
+  return { db, embedded };
+}
+
+/** A settlement names its price by version: every price that may be used is in the ledger before. */
+async function recordListPrices(db: Database, config: Config): Promise<void> {
   const prices = [...priceSnapshot(), ...demoPrices(), ...config.prices];
   const digest = sha256Hex(prices.map((price) => price.version).join());
   await recordPrices(db.admin, digest, prices);
-  return { db, embedded };
 }
 
 type NodePorts = Ports & {

@@ -14,45 +14,75 @@ const QUOTE = 0x22;
 /**
  * Looks once through the bytes for what decides about money or the end of a stream. A mark may be
  * wrong in one direction only (text that happens to hold `[DONE]`): the event is then parsed and says
- * nothing. 160 ns for a chunk of 280 bytes, where decoding and parsing it takes 900.
+ * nothing. 0.4 µs for a chunk of 280 bytes, where decoding and parsing it takes 0.9.
  */
 export function findMarks(bytes: Uint8Array, start: number, end: number): number {
   let marks = startsErrorEvent(bytes, start) ? ERROR : 0;
-  for (let index = start; index < end; index += 1) {
-    const byte = bytes[index];
-    if (byte === QUOTE) marks |= markOfName(bytes, index + 1);
-    else if (byte === 0x5b && bytes[index + 1] === 0x44) {
-      if (startsWith(bytes, index + 1, "DONE]")) marks |= DONE;
-    } else if ((byte === 0x0a || byte === 0x0d) && startsErrorEvent(bytes, index + 1)) {
-      marks |= ERROR;
+  // Every mark is longer than two bytes, so nothing is missed at the end, and no read leaves the array:
+  // one that does makes the engine give up its fast path for the whole loop.
+  const last = end - 2;
+  for (let index = start; index < last; index += 1) {
+    const byte = bytes[index] ?? 0;
+    if (byte > 0x5b) continue;
+    if (byte === QUOTE) {
+      if (mayMark(bytes[index + 1], bytes[index + 2])) marks |= markOfName(bytes, index + 1);
+    } else if (byte === 0x5b) {
+      if (bytes[index + 1] === 0x44 && startsWith(bytes, index + 1, "DONE]")) marks |= DONE;
+    } else if (byte === 0x0a || byte === 0x0d) {
+      if (startsErrorEvent(bytes, index + 1)) marks |= ERROR;
     }
   }
   return marks;
 }
 
+/** Most names are told apart by two letters, before anything larger is called. */
+function mayMark(first: number | undefined, second: number | undefined): boolean {
+  switch (first) {
+    case 0x75: // us
+      return second === 0x73;
+    case 0x65: // er
+    case 0x74: // tr
+      return second === 0x72;
+    case 0x66: // fi
+      return second === 0x69;
+    case 0x72: // re
+      return second === 0x65;
+    case 0x73: // sp
+      return second === 0x70;
+    case 0x69: // im
+      return second === 0x6d;
+    default:
+      return false;
+  }
+}
+
 function markOfName(bytes: Uint8Array, at: number): number {
   switch (bytes[at]) {
-    case 0x75: // u
+    case 0x75:
       if (!startsWith(bytes, at, 'usage"')) return 0;
-      return hasNullAt(bytes, at + 6) ? USAGE_NULL : USAGE;
-    case 0x65: // e
-      return startsWith(bytes, at, 'error"') && !hasNullAt(bytes, at + 6) ? ERROR : 0;
-    case 0x66: // f
-      return startsWith(bytes, at, 'finish_reason"') && !hasNullAt(bytes, at + 14) ? FINISH : 0;
-    case 0x72: // r
+      return nullEnd(bytes, at + 6) >= 0 ? USAGE_NULL : USAGE;
+    case 0x65:
+      return startsWith(bytes, at, 'error"') && nullEnd(bytes, at + 6) < 0 ? ERROR : 0;
+    case 0x66:
+      return startsWith(bytes, at, 'finish_reason"') && nullEnd(bytes, at + 14) < 0 ? FINISH : 0;
+    case 0x72:
       return startsWith(bytes, at, "response.") && endsResponse(bytes, at + 9) ? TERMINAL : 0;
-    case 0x74: // t
+    case 0x74:
       return startsWith(bytes, at, 'transcript.text.done"') ? TERMINAL : 0;
-    case 0x73: // s
+    case 0x73:
       return startsWith(bytes, at, 'speech.audio.done"') ? TERMINAL : 0;
-    case 0x69: // i
-      return startsWith(bytes, at, 'image_generation.completed"') ||
-        startsWith(bytes, at, 'image_edit.completed"')
-        ? TERMINAL
-        : 0;
+    case 0x69:
+      return endsImage(bytes, at) ? TERMINAL : 0;
     default:
       return 0;
   }
+}
+
+function endsImage(bytes: Uint8Array, at: number): boolean {
+  return (
+    startsWith(bytes, at, 'image_generation.completed"') ||
+    startsWith(bytes, at, 'image_edit.completed"')
+  );
 }
 
 function endsResponse(bytes: Uint8Array, at: number): boolean {
@@ -65,21 +95,22 @@ function endsResponse(bytes: Uint8Array, at: number): boolean {
 
 /** Groq names an error by the event's own field, `event: error`. */
 function startsErrorEvent(bytes: Uint8Array, at: number): boolean {
-  if (bytes[at] !== 0x65 || bytes[at + 1] !== 0x76) return false;
+  if (at + 1 >= bytes.length || bytes[at] !== 0x65 || bytes[at + 1] !== 0x76) return false;
   return startsWith(bytes, at, "event: error") || startsWith(bytes, at, "event:error");
 }
 
-/** Whether `: null` stands behind a name. */
-function hasNullAt(bytes: Uint8Array, from: number): boolean {
+/** Where `: null` ends that stands behind a name, or -1 where another value does. */
+export function nullEnd(bytes: Uint8Array, from: number): number {
   let at = from;
   while (bytes[at] === 0x20) at += 1;
-  if (bytes[at] !== 0x3a) return false;
+  if (bytes[at] !== 0x3a) return -1;
   at += 1;
   while (bytes[at] === 0x20) at += 1;
-  return startsWith(bytes, at, "null");
+  return startsWith(bytes, at, "null") ? at + 4 : -1;
 }
 
-function startsWith(bytes: Uint8Array, at: number, text: string): boolean {
+export function startsWith(bytes: Uint8Array, at: number, text: string): boolean {
+  if (at + text.length > bytes.length) return false;
   for (let index = 0; index < text.length; index += 1) {
     if (bytes[at + index] !== text.charCodeAt(index)) return false;
   }

@@ -4,6 +4,7 @@ import type { Meter, Route } from "../dialect.ts";
 import { createEventSplitter, endsEvent, joinBytes, joinData, readEvent } from "../sse.ts";
 import type { EventFields, EventSink, EventSplitter } from "../sse.ts";
 import { textOfStream } from "./delivered.ts";
+import { hideNulls } from "./hide-nulls.ts";
 import { hideUsage } from "./hide.ts";
 import { findMarks, MATTERS, USAGE, USAGE_NULL } from "./marks.ts";
 import { emptyNotes, errorOf, noteJson } from "./reading.ts";
@@ -77,10 +78,11 @@ export function createStreamMeter(route: Route, hides: boolean): Meter {
 function takeChunk(at: Metering, splitter: EventSplitter, chunk: Uint8Array): Uint8Array {
   if (splitter.isClean() && !isHead(at) && endsEvent(chunk)) {
     const marks = findMarks(chunk, 0, chunk.length);
-    if ((marks & (at.hides ? MATTERS | USAGE_NULL : MATTERS)) === 0) {
+    const plain = at.hides && marks === USAGE_NULL ? hideNulls(chunk) : chunk;
+    if ((marks & MATTERS) === 0 && plain !== null) {
       at.lastWhole = chunk;
       at.lastDropped = false;
-      return chunk;
+      return plain;
     }
   }
   at.isChanged = false;

@@ -33,6 +33,12 @@ function hear(meter: Meter, chunks: readonly Uint8Array[]): Heard {
   };
 }
 
+/** Each event in a chunk of its own, as an upstream sends them. */
+function byEvent(bytes: Uint8Array): Uint8Array[] {
+  const text = Buffer.from(bytes).toString("latin1");
+  return text.split(/(?<=\n\n|\r\n\r\n|\r\r)/).map((event) => Buffer.from(event, "latin1"));
+}
+
 /** The whole at once, cut in two at every byte, and byte by byte: all must be heard alike. */
 function hearEverySplit(make: () => Meter, bytes: Uint8Array): Heard {
   const whole = hear(make(), [bytes]);
@@ -48,6 +54,7 @@ function hearEverySplit(make: () => Meter, bytes: Uint8Array): Heard {
     ),
     "byte by byte",
   ).toEqual(whole);
+  expect(hear(make(), byEvent(bytes)), "event by event").toEqual(whole);
   return whole;
 }
 

@@ -1,9 +1,9 @@
 /** Looking back, and at what is set up. It reads only; every question but the list of tenants names a tenant. */
 import type { Database } from "../store/database.ts";
-import type { Page } from "../store/events.ts";
+import { readNow } from "../store/usage.ts";
 import { countReservations } from "../store/settlement.ts";
 import { decisionOf, type AttemptView, type DecisionView } from "./explain.ts";
-import type { Paged } from "./paged.ts";
+import type { Page, Paged } from "./paged.ts";
 import {
   eventsOf,
   keyOf,
@@ -61,6 +61,8 @@ export type Ledger = {
   ) => Promise<Paged<AttemptView>>;
   /** By the id of the decision or of its attempt. */
   readonly decision: (tenantId: string, id: string) => Promise<DecisionView | null>;
+  /** The database's clock, by which everything here was recorded. */
+  readonly now: () => Promise<Date>;
   /** From the first moment to before the second. */
   readonly usage: (
     tenantId: string,
@@ -84,6 +86,7 @@ export function createLedger(db: Database): Ledger {
     inFlight: (tenantId, run) => inFlightOf(db, tenantId, run),
     decisions: (tenantId, page) => decisionsOf(db, tenantId, page),
     decision: (tenantId, id) => decisionOf(db, tenantId, id),
+    now: () => readNow(db.admin),
     usage: (tenantId, period) => usageOf(db, tenantId, period),
     openReservations: () => countReservations(db.admin),
   };

@@ -1,3 +1,6 @@
+/** A part of a list: at most so many rows, behind the row with this id; null begins at the beginning. */
+export type Page = { readonly after: string | null; readonly rows: number };
+
 /** `next` is the id of the last row, to be given as the cursor of the page behind it; null at the end. */
 export type Paged<Row> = { readonly data: readonly Row[]; readonly next: string | null };
 

@@ -1,4 +1,5 @@
 /** What a tenant used in a period: exact sums over the ledger. */
+import { assert } from "../lib/assert.ts";
 import type { Queryable } from "./events.ts";
 
 /** `model` groups have upstream and model, `day` groups a day, the `total` neither. */
@@ -17,6 +18,13 @@ export type UsageRow = {
   readonly tokens: string;
   readonly classes: Readonly<Record<string, string>>;
 };
+
+/** The ledger's clock: what a period without an end ends at. */
+export async function readNow(sql: Queryable): Promise<Date> {
+  const [row] = await sql<{ readonly now: Date }[]>`select tollgate_now() as now`;
+  assert(row !== undefined, "a clock answers");
+  return row.now;
+}
 
 /**
  * An attempt counts on the day of its decision, where its reservation also was made: a late settlement

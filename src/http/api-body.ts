@@ -1,0 +1,74 @@
+/** The body of a management request: JSON, small, read once, checked against its schema. */
+import type { z } from "@hono/zod-openapi";
+
+import { InputError } from "../core/errors.ts";
+import { API_BODY_BYTES_MAX } from "../core/limits.ts";
+import { parseExactJson } from "../lib/exact-json.ts";
+import { decodeUtf8 } from "../lib/json.ts";
+
+/** An absent body is an empty object: what the schema requires is then named as missing. */
+export async function readJson(request: Request): Promise<unknown> {
+  const bytes = await readBytes(request);
+  if (bytes.length === 0) return {};
+  const encoding = request.headers.get("content-encoding");
+  if (encoding !== null && encoding !== "identity") {
+    const message = "The body of a management request is not compressed.";
+    throw new InputError("unsupported_encoding", "content-encoding", message);
+  }
+  const type = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
+  if (type !== "application/json") {
+    const message = "The body is JSON: send it with `Content-Type: application/json`.";
+    throw new InputError("unsupported_media_type", "content-type", message);
+  }
+  const text = decodeUtf8(bytes);
+  const parsed = text === null ? null : parseExactJson(text);
+  if (parsed === null) throw new InputError("invalid_json", null, "The body is not valid JSON.");
+  return parsed.value;
+}
+
+/** What the schema makes of a value; throws InputError for the first thing that is wrong with it. */
+export function check<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
+  const result = schema.safeParse(value, { reportInput: true });
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw issue === undefined
+    ? new InputError("invalid_value", null, "The request is not valid.")
+    : errorOf(issue);
+}
+
+function errorOf(issue: z.core.$ZodIssue): InputError {
+  const path = issue.path.map(String);
+  if (issue.code === "unrecognized_keys") {
+    const param = [...path, issue.keys[0] ?? ""].join(".");
+    return new InputError("unknown_parameter", param, `Unknown parameter: '${param}'.`);
+  }
+  const param = path.length === 0 ? null : path.join(".");
+  if (issue.input === undefined && param !== null) {
+    const message = `Missing required parameter: '${param}'.`;
+    return new InputError("missing_required_parameter", param, message);
+  }
+  const message = param === null ? issue.message : `Invalid '${param}': ${issue.message}`;
+  return new InputError("invalid_value", param, message);
+}
+
+/** Counts what arrives, not what was announced. */
+async function readBytes(request: Request): Promise<Uint8Array> {
+  if (request.body === null) return new Uint8Array();
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of request.body) {
+    length += chunk.byteLength;
+    if (length > API_BODY_BYTES_MAX) {
+      const message = `The body of a management request has at most ${API_BODY_BYTES_MAX} bytes.`;
+      throw new InputError("body_too_large", null, message);
+    }
+    chunks.push(chunk);
+  }
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return bytes;
+}

@@ -1,0 +1,175 @@
+/**
+ * How a management route is made: what it takes, who may, what it answers, in one place. The order is
+ * the same everywhere: who is it (401), may it (403), is the request well formed (400), of which
+ * tenant (400, 404). Handlers see values that were checked, and the OpenAPI document is made of the
+ * same schemas.
+ */
+import { type OpenAPIHono, z } from "@hono/zod-openapi";
+import type { Context } from "hono";
+
+import type { Administrator, Caller, Scope } from "../core/caller.ts";
+import { InputError } from "../core/errors.ts";
+import { PAGE_ROWS_DEFAULT } from "../core/limits.ts";
+import { notFound, scopeMissing } from "../gate/acts.ts";
+import type { Page } from "../ledger/paged.ts";
+import { isRecord } from "../lib/json.ts";
+
+import { check, readJson } from "./api-body.ts";
+import type { Env } from "./env.ts";
+import { credentialOf } from "./identify.ts";
+import { ErrorAnswer, TenantRef } from "./schemas.ts";
+
+export type Api = OpenAPIHono<Env>;
+
+type Params = z.ZodObject;
+
+export type Route<P extends Params, Q extends Params, B extends Params, A extends z.ZodType> = {
+  readonly method: "get" | "post" | "put" | "patch" | "delete";
+  /** `/keys/{key}`, below `/api`. */
+  readonly path: string;
+  readonly summary: string;
+  readonly description?: string;
+  /** Any of these lets a key in; an empty list lets every key in. The installation's key may always. */
+  readonly scopes: readonly Scope[];
+  /** `one`: of one tenant, which a key implies and the installation's key names. */
+  readonly tenancy: "one" | "installation";
+  readonly params: P;
+  readonly query: Q;
+  /** Not read where the method has none: see `NONE`. */
+  readonly body: B;
+  readonly status: 200 | 201;
+  readonly answer: A;
+};
+
+export type Asked<P, Q, B> = {
+  readonly bindings: Env["Bindings"];
+  readonly actor: Caller | Administrator;
+  /** Empty for a route of the installation. */
+  readonly tenantId: string;
+  readonly params: P;
+  readonly query: Q;
+  readonly body: B;
+};
+
+export function define<P extends Params, Q extends Params, B extends Params, A extends z.ZodType>(
+  api: Api,
+  route: Route<P, Q, B, A>,
+  act: (asked: Asked<z.output<P>, z.output<Q>, z.output<B>>) => Promise<z.input<A>>,
+): void {
+  describe(api, route);
+  api.on(route.method.toUpperCase(), route.path.replaceAll(/\{(\w+)\}/g, ":$1"), async (c) => {
+    const actor = c.env.gateway.identify(credentialOf((name) => c.req.header(name)));
+    c.set("caller", actor);
+    refuseScopes(actor, route.scopes);
+    const params = check(route.params, c.req.param());
+    const query = check(route.query, queryOf(c));
+    const body = check(route.body, hasBody(route) ? await readJson(c.req.raw) : {});
+    const tenantId = route.tenancy === "one" ? await tenantOf(c, actor, [params, query, body]) : "";
+    const answer = await act({ bindings: c.env, actor, tenantId, params, query, body });
+    return c.json(answer, route.status, { "cache-control": "no-store" });
+  });
+}
+
+/** Of a route that takes no parameters of the kind. */
+export const NONE = z.strictObject({});
+
+/** Where a page begins and how many rows it has. */
+export function pageOf(query: {
+  readonly cursor?: string | undefined;
+  readonly limit?: number | undefined;
+}): Page {
+  return { after: query.cursor ?? null, rows: query.limit ?? PAGE_ROWS_DEFAULT };
+}
+
+/** What was found, or 404. */
+export function found<Value>(value: Value | null, what: string): Value {
+  if (value === null) throw notFound(what, what);
+  return value;
+}
+
+function hasBody(route: { readonly method: string }): boolean {
+  return route.method !== "get" && route.method !== "delete";
+}
+
+function refuseScopes(actor: Caller | Administrator, scopes: readonly Scope[]): void {
+  if ("installation" in actor || scopes.length === 0) return;
+  if (!scopes.some((scope) => actor.scopes.includes(scope))) throw scopeMissing(scopes);
+}
+
+/** A parameter given twice is a mistake, for nobody can say which one was meant. */
+function queryOf(c: Context<Env>): Readonly<Record<string, string>> {
+  const query: Record<string, string> = {};
+  for (const [name, values] of Object.entries(c.req.queries())) {
+    const [value, ...more] = values;
+    if (more.length > 0) throw new InputError("invalid_value", name, `'${name}' is given twice.`);
+    query[name] = value ?? "";
+  }
+  return query;
+}
+
+/** A key's own tenant, whatever is named: another's does not exist for it. */
+async function tenantOf(
+  c: Context<Env>,
+  actor: Caller | Administrator,
+  carriers: readonly unknown[],
+): Promise<string> {
+  const named = new Set<string>();
+  for (const carrier of carriers) {
+    if (!isRecord(carrier) || carrier["tenant"] === undefined) continue;
+    named.add(check(TenantRef, carrier["tenant"]));
+  }
+  const [name, ...more] = named;
+  if (more.length > 0) {
+    const message = "The path, the query and the body name different tenants.";
+    throw new InputError("invalid_value", "tenant", message);
+  }
+  if (name === undefined) {
+    if (!("installation" in actor)) return actor.tenantId;
+    const message = "The installation's key belongs to no tenant: name one with `tenant`.";
+    throw new InputError("missing_required_parameter", "tenant", message);
+  }
+  if (!("installation" in actor) && name === actor.tenantId) return name;
+  const tenant = found(await c.env.ledger.tenant(name), "tenant");
+  if (!("installation" in actor) && tenant.id !== actor.tenantId)
+    throw notFound("tenant", "tenant");
+  return tenant.id;
+}
+
+function describe<P extends Params, Q extends Params, B extends Params, A extends z.ZodType>(
+  api: Api,
+  route: Route<P, Q, B, A>,
+): void {
+  const failure = (description: string) => ({
+    description,
+    content: { "application/json": { schema: ErrorAnswer } },
+  });
+  api.openAPIRegistry.registerPath({
+    method: route.method,
+    path: `/api${route.path}`,
+    summary: route.summary,
+    ...(route.description === undefined ? {} : { description: route.description }),
+    security: [{ key: [] }],
+    request: {
+      params: route.params,
+      query: route.query,
+      ...(hasBody(route)
+        ? { body: { content: { "application/json": { schema: route.body } } } }
+        : {}),
+    },
+    responses: {
+      [route.status]: {
+        description: route.summary,
+        content: { "application/json": { schema: route.answer } },
+      },
+      400: failure("The request is not valid; `param` names the member at fault."),
+      401: failure("No key, or one that is unknown, revoked or expired."),
+      403: failure(scopesSentence(route.scopes)),
+      404: failure("There is no such thing, or it is another tenant's."),
+    },
+  });
+}
+
+function scopesSentence(scopes: readonly Scope[]): string {
+  if (scopes.length === 0) return "The key may not do that.";
+  return `The key lacks the scope for that: ${scopes.join(" or ")}.`;
+}

@@ -1,0 +1,353 @@
+/** The shapes of the management API: what it takes and what it answers. Unknown members are refused. */
+import { z } from "@hono/zod-openapi";
+
+import { SCOPES } from "../core/caller.ts";
+import {
+  CONTEXT_FIELD_BYTES_MAX,
+  LABELS_MAX,
+  NAME_LENGTH_MAX,
+  PAGE_ROWS_DEFAULT,
+  PAGE_ROWS_MAX,
+} from "../core/limits.ts";
+import { WINDOWS } from "../core/verdict.ts";
+import { isExactNumber, sourceOf } from "../lib/exact-json.ts";
+
+/** One line without control characters: the store cannot hold NUL, and a terminal obeys the others. */
+const line = (charsMax: number) =>
+  z
+    .string()
+    .min(1)
+    .max(charsMax)
+    .regex(/^\P{C}+$/u, "one line without control characters");
+
+/** Ids, and the runs that callers name themselves. */
+export const Id = z
+  .string()
+  .regex(/^[\x21-\x7e]{1,256}$/, "1 to 256 visible ASCII characters without spaces")
+  .openapi({ example: "key_01jd5h2q7vexample0000000000" });
+
+/** What the context carriers of the model door take for a run: printable, no space at either end. */
+export const RunId = z
+  .string()
+  .max(CONTEXT_FIELD_BYTES_MAX)
+  .regex(/^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/, "visible ASCII characters")
+  .openapi({ example: "nightly-report-7" });
+
+export const TenantRef = line(NAME_LENGTH_MAX).openapi({
+  description:
+    "Id or name of a tenant. A key implies its own; the installation's key must name one.",
+});
+
+export const Name = line(NAME_LENGTH_MAX).refine((name) => name.trim() === name, {
+  error: "no space at either end",
+});
+
+const AMOUNT_ERROR = 'a decimal string such as "1.50", or a number';
+
+/** An amount as it was written, never as a float read it. */
+export const AmountText = z
+  .union([z.string().max(64), z.number(), z.custom(isExactNumber)], { error: AMOUNT_ERROR })
+  .transform((value) => (isExactNumber(value) ? sourceOf(value) : String(value)))
+  .openapi({ type: ["string", "number"], example: "1.50", description: `Exact: ${AMOUNT_ERROR}.` });
+
+/** The years that both this program and the database can write. */
+const isOrdinary = (at: Date) => at.getUTCFullYear() >= 1970 && at.getUTCFullYear() < 9999;
+
+export const Moment = z.iso
+  .datetime({ offset: true, error: "a time such as 2026-11-22T10:00:00Z" })
+  .refine((text) => isOrdinary(new Date(text)), { error: "a time between 1970 and 9998" });
+
+export const DayOrMoment = z
+  .union([z.iso.date(), Moment], { error: "a day such as 2026-11-22, or a time" })
+  .refine((text) => isOrdinary(new Date(text)), { error: "a time between 1970 and 9998" });
+
+export const Labels = z
+  .record(line(64), line(CONTEXT_FIELD_BYTES_MAX))
+  .refine((labels) => Object.keys(labels).length <= LABELS_MAX, {
+    error: `at most ${LABELS_MAX} labels`,
+  });
+
+export const Customer = line(CONTEXT_FIELD_BYTES_MAX);
+export const ModelName = line(CONTEXT_FIELD_BYTES_MAX);
+export const Mode = z.enum(["strict", "tolerant"]);
+export const Scopes = z
+  .array(z.enum(SCOPES))
+  .min(1)
+  .max(SCOPES.length)
+  .refine((scopes) => new Set(scopes).size === scopes.length, { error: "each scope once" });
+
+export const Tenanted = { tenant: TenantRef.optional() };
+
+export const Paging = {
+  cursor: RunId.optional().openapi({ description: "The `next` of the page before." }),
+  limit: z
+    .string()
+    .regex(/^\d{1,4}$/, "a whole number")
+    .transform(Number)
+    .refine((rows) => rows >= 1 && rows <= PAGE_ROWS_MAX, { error: `1 to ${PAGE_ROWS_MAX}` })
+    .optional()
+    .openapi({
+      type: "integer",
+      description: `Rows of a page: ${PAGE_ROWS_DEFAULT} if absent, ${PAGE_ROWS_MAX} at most.`,
+    }),
+};
+
+const time = z.string().openapi({ format: "date-time" });
+const usd = z.string().openapi({ example: "0.0004125", description: "Exact decimal, in USD." });
+const amount = z
+  .union([z.string(), z.number()])
+  .openapi({ description: "A decimal string for `usd`, a whole number otherwise." });
+
+export function pageOf<Row extends z.ZodType>(row: Row) {
+  return z.object({ data: z.array(row).readonly(), next: z.string().nullable() });
+}
+
+export const ErrorAnswer = z
+  .object({
+    error: z.object({
+      message: z.string(),
+      type: z.string(),
+      param: z.string().nullable(),
+      code: z.string().nullable(),
+    }),
+  })
+  .openapi("Error");
+
+export const Tenant = z
+  .object({ id: z.string(), name: z.string(), mode: Mode, created_at: time })
+  .openapi("Tenant");
+
+const keyMembers = {
+  id: z.string(),
+  tenant: z.string(),
+  name: z.string(),
+  scopes: z.array(z.enum(SCOPES)).readonly(),
+  active: z.boolean(),
+  created_by: z.string(),
+  created_at: time,
+  expires_at: time.nullable(),
+  revoked_at: time.nullable(),
+  rotated_from: z.string().nullable(),
+};
+
+export const Key = z.object(keyMembers).openapi("Key");
+export const IssuedKey = z
+  .object({ ...keyMembers, key: z.string().openapi({ description: "Shown once, here." }) })
+  .openapi("IssuedKey");
+
+export const ScopeKinds = z.enum(["tenant", "key", "run", "model", "each_run", "each_customer"]);
+export const Units = z.enum(["usd", "tokens", "requests", "in_flight"]);
+export const Windows = z.enum(WINDOWS);
+export const LimitModes = z.enum(["enforce", "shadow"]);
+export const OnExceed = z.enum(["refuse", "clamp"]);
+
+const limitMembers = {
+  id: z.string(),
+  tenant: z.string(),
+  scope: z.object({ kind: ScopeKinds, id: z.string().nullable() }),
+  unit: Units,
+  window: Windows,
+  limit: amount,
+  mode: LimitModes,
+  on_exceed: OnExceed,
+  time_zone: z.string(),
+  created_at: time,
+  removed_at: time.nullable(),
+  subject: z.string().nullable(),
+  committed: amount.nullable(),
+  reserved: amount.nullable(),
+  remaining: amount.nullable(),
+  resets_at: time.nullable(),
+};
+
+const notice = z
+  .string()
+  .nullable()
+  .openapi({ description: "What the change means, if unexpected." });
+
+export const Limit = z.object(limitMembers).openapi("Limit");
+export const ChangedLimit = z.object({ ...limitMembers, notice }).openapi("ChangedLimit");
+
+export const Event = z
+  .object({
+    id: z.string(),
+    kind: z.string(),
+    actor: z.string(),
+    subject: z.string(),
+    body: z.unknown(),
+    happened_at: time,
+  })
+  .openapi("Event");
+
+const attemptMembers = {
+  key: z.string(),
+  run: z.string(),
+  step: z.string().nullable(),
+  attempt: z.number().int(),
+  door: z.string(),
+  operation: z.string(),
+  resource: z.string(),
+  upstream: z.string().nullable(),
+  model: z.string().nullable(),
+  verdict: z.enum(["allow", "block"]),
+  reason: z.string().nullable(),
+  status: z.enum(["admitted", "unknown", "succeeded", "failed", "aborted", "released", "blocked"]),
+  usage: z.record(z.string(), z.number()).readonly(),
+  tokens: z.number().int(),
+  cost_usd: usd.nullable(),
+  reserved_usd: usd,
+  estimate_usd: usd.nullable(),
+  overage_usd: usd,
+  basis: z.string().nullable(),
+  corrected: z.boolean(),
+  price_version: z.string().nullable(),
+  decided_at: time,
+  deadline_at: time.nullable(),
+  unknown_at: time.nullable(),
+  ended_at: time.nullable(),
+};
+
+export const Attempt = z
+  .object({ id: z.string(), decision: z.string(), ...attemptMembers })
+  .openapi("Attempt");
+
+const Meter = z
+  .object({
+    limit_id: z.string(),
+    scope: z.string(),
+    subject: z.string().nullable(),
+    unit: z.string(),
+    window: z.string(),
+    mode: z.string(),
+    on_exceed: z.string(),
+    limit: amount,
+    committed: amount,
+    reserved: amount,
+    asked: amount,
+    resets_at: time.nullable(),
+  })
+  .openapi("Meter");
+
+export const Decision = z
+  .object({
+    id: z.string(),
+    attempt_id: z.string(),
+    tenant: z.string(),
+    ...attemptMembers,
+    meters: z.array(Meter).readonly(),
+    record: z.unknown(),
+    ending: z.unknown(),
+    explanation: z.array(z.string()).readonly(),
+  })
+  .openapi("Decision");
+
+const runMembers = {
+  id: z.string(),
+  tenant: z.string(),
+  state: z.enum(["open", "stopping", "closed", "implicit"]),
+  parent: z.string().nullable(),
+  labels: z.record(z.string(), z.string()).readonly(),
+  created_by: z.string().nullable(),
+  created_at: time.nullable(),
+  stopped_at: time.nullable(),
+};
+
+const figuresMembers = {
+  budget: z
+    .object({
+      limit_id: z.string(),
+      limit_usd: usd,
+      committed_usd: usd,
+      reserved_usd: usd,
+      remaining_usd: usd,
+    })
+    .nullable(),
+  totals: z.object({
+    attempts: z.number().int(),
+    blocked: z.number().int(),
+    in_flight: z.number().int(),
+    unknown: z.number().int(),
+    unpriced: z.number().int(),
+    cost_usd: usd,
+    reserved_usd: usd,
+    tokens: z.number().int(),
+  }),
+  first_at: time.nullable(),
+  last_at: time.nullable(),
+};
+
+export const RunSummary = z.object(runMembers).openapi("RunSummary");
+export const PutRunAnswer = z
+  .object({ ...runMembers, ...figuresMembers, created: z.boolean(), notice })
+  .openapi("PutRun");
+export const Run = z
+  .object({
+    ...runMembers,
+    ...figuresMembers,
+    attempts: z.array(Attempt).readonly(),
+    next: z.string().nullable(),
+  })
+  .openapi("Run");
+
+export const StoppedRun = z
+  .object({
+    ...runMembers,
+    in_flight: z
+      .array(
+        z.object({
+          id: z.string(),
+          decision: z.string(),
+          run: z.string(),
+          resource: z.string(),
+          status: z.enum(["admitted", "unknown"]),
+          reserved_usd: usd,
+          decided_at: time,
+          deadline_at: time,
+        }),
+      )
+      .readonly(),
+    in_flight_more: z.boolean(),
+  })
+  .openapi("StoppedRun");
+
+const sums = {
+  attempts: z.number().int(),
+  blocked: z.number().int(),
+  unpriced: z.number().int(),
+  cost_usd: usd,
+  reserved_usd: usd,
+  tokens: z.number().int(),
+  usage: z.record(z.string(), z.number()).readonly(),
+};
+
+export const Usage = z
+  .object({
+    tenant: z.string(),
+    from: time,
+    to: time,
+    totals: z.object(sums),
+    by_model: z
+      .array(z.object({ upstream: z.string().nullable(), model: z.string(), ...sums }))
+      .readonly(),
+    models_left_off: z.number().int(),
+    by_day: z.array(z.object({ day: z.string(), ...sums })).readonly(),
+  })
+  .openapi("Usage");
+
+const rates = z.record(z.string(), z.string()).readonly();
+
+export const Price = z
+  .object({
+    version: z.string(),
+    upstream: z.string(),
+    model: z.string(),
+    from: time,
+    source: z.string(),
+    usd_per_million: rates.openapi({ description: "USD per million units, by class of usage." }),
+    tiers: z
+      .array(z.object({ above_input_tokens: z.number().int(), usd_per_million: rates }))
+      .readonly(),
+    context_tokens_max: z.number().int().nullable(),
+    output_tokens_max: z.number().int().nullable(),
+  })
+  .openapi("Price");

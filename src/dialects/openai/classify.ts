@@ -59,11 +59,11 @@ const READ: Names = {
  * What a chat template adds to what the client wrote, in tokens. A byte-level tokenizer makes at most
  * one token of a byte, and the JSON around each message (`{"role":"user","content":""}`) is longer than
  * the four or five tokens that a template puts around it, so bytes bound the text. What bytes do not
- * bound are prompts of the provider's own: about 70 tokens for open models in the harmony format.
+ * bound are prompts of the provider's own: a system message of less than a hundred tokens for open models.
  */
 const TEMPLATE_TOKENS_MAX = 256;
 
-/** The prompt that explains tools: 83 tokens for gpt-5, 313 to 804 documented for Anthropic's models. */
+/** The prompt that explains tools: 83 tokens for gpt-5; others take some hundreds, so there is room. */
 const TOOL_PROMPT_TOKENS_MAX = 1_024;
 
 /** Service tiers that cost no more than the list price: `flex` costs less, so the list price bounds it. */

@@ -12,8 +12,8 @@ export type FormFields = Readonly<
 export const FORM_FIELDS: readonly string[] = ["model", "stream", "n", "response_format"];
 
 /**
- * Most output tokens of one image of the gpt-image-1 family: 6,240 for the largest size at high quality,
- * and 100 for each of at most three partial images.
+ * Most output tokens of one image of gpt-image-1 and its mini: 6,240 for the largest size at high quality
+ * (its price of 0.25 USD at 40 USD per million), and 100 for each of at most three partial images.
  */
 const IMAGE_OUTPUT_TOKENS_MAX = 6_540;
 
@@ -24,13 +24,13 @@ const EDIT_IMAGES_MAX = 17;
 const IMAGE_PROMPT_BYTES_MAX = 128_000;
 
 /**
- * What images could use. Models priced by the image are known exactly: `fixed`. The gpt-image-1 family is
+ * What images could use. Models priced by the image are known exactly: `fixed`. gpt-image-1 is
  * priced by tokens with a known maximum; of later token-priced families none is known, so they are unbounded.
  */
 export function imageDemand(model: string | null, n: number, inputBytes: number): Demand {
   const name = model ?? "";
   const byTokens = name.includes("gpt-image") || name.includes("chatgpt-image");
-  const isKnown = /(?:^|\/)gpt-image-1(?:-mini|\.5)?(?:-\d{4}-\d{2}-\d{2})?$/.test(name);
+  const isKnown = /(?:^|\/)gpt-image-1(?:-mini)?(?:-\d{4}-\d{2}-\d{2})?$/.test(name);
   return {
     inputBytes,
     images: 0,

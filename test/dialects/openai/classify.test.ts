@@ -241,7 +241,7 @@ describe("a request is read for what it could use", () => {
     [
       "a later image model",
       "/images/generations",
-      { model: "gpt-image-2", prompt: "x" },
+      { model: "gpt-image-1.5", prompt: "x" },
       { unbounded: ["image_tokens"] },
     ],
     [

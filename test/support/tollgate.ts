@@ -1,0 +1,358 @@
+import { spawn } from "node:child_process";
+import { randomBytes, randomUUID } from "node:crypto";
+import { once } from "node:events";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import OpenAI from "openai";
+import type { Scope } from "../../src/core/caller.ts";
+import type { Price } from "../../src/core/price.ts";
+import type { ScopeKind, Unit, Window } from "../../src/core/verdict.ts";
+import type { Config, UpstreamConfig } from "../../src/entry/config.ts";
+import { REFRESH_MS } from "../../src/gate/authority.ts";
+import type { Actor } from "../../src/gate/acts.ts";
+import { createAdministration, type Administration } from "../../src/gate/administration.ts";
+import { start } from "../../src/entry/node.ts";
+import type { Gateway } from "../../src/gate/gateway.ts";
+import { createRandomId } from "../../src/lib/random-id.ts";
+import { connect, type Address, type Database } from "../../src/store/database.ts";
+import { priceOf } from "./prices.ts";
+
+/** The name under which the scripted upstream is configured, and the models that it serves. */
+export const UPSTREAM = "up";
+/** What the gateway shows to the scripted upstream: no client has it. */
+export const UPSTREAM_KEY = "sk-upstream-canary-5f1c";
+/** Priced at 10 pico-dollars a token in and 100 out, with a maximum output of 1,000 tokens. */
+export const MODEL = "m";
+
+export type StartOptions = {
+  readonly database: { readonly address: Address };
+  /** The base URL of `UPSTREAM`, with `/v1`: a scripted upstream's `url`. */
+  readonly upstream?: string;
+  /** How long that upstream has for an answer. */
+  readonly timeoutMs?: number;
+  /** More of its configuration, or other upstreams after it. */
+  readonly upstreamConfig?: Partial<UpstreamConfig>;
+  readonly moreUpstreams?: readonly UpstreamConfig[];
+  readonly aliases?: Readonly<Record<string, string>>;
+  /** Instead of the one price of `MODEL`. */
+  readonly prices?: readonly Price[];
+};
+
+export type TenantTerms = { readonly mode?: "strict" | "tolerant" };
+
+export type KeyTerms = { readonly scopes?: readonly Scope[]; readonly expiresAt?: Date };
+
+export type LimitTerms = {
+  readonly scope: ScopeKind;
+  readonly id?: string;
+  readonly unit: Unit;
+  /** `none` when absent. */
+  readonly window?: Window;
+  /** Dollars as a decimal text, or a whole number. */
+  readonly limit: string | number;
+  readonly mode?: "enforce" | "shadow";
+  readonly onExceed?: "refuse" | "clamp";
+  readonly timeZone?: string;
+};
+
+export type RunTerms = {
+  readonly budgetUsd?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly parent?: string;
+};
+
+export type Key = { readonly id: string; readonly key: string };
+
+/** A tenant of a test's own, with a first key (`invoke`, `report`). */
+export type Tenant = {
+  readonly id: string;
+  readonly keyId: string;
+  readonly key: string;
+  /** The official library with the first key. */
+  readonly client: OpenAI;
+  readonly newKey: (terms?: KeyTerms) => Promise<Key>;
+  readonly revoke: (keyId: string) => Promise<void>;
+  /** Answers the limit's id. */
+  readonly limit: (terms: LimitTerms) => Promise<string>;
+  /** A new amount for a limit. */
+  readonly change: (limitId: string, limit: string | number) => Promise<void>;
+  readonly run: (run: string, terms?: RunTerms) => Promise<void>;
+  readonly stop: (run: string) => Promise<void>;
+};
+
+type Clients = {
+  /** Without `/v1`. */
+  readonly url: string;
+  readonly adminKey: string;
+  readonly tenant: (terms?: TenantTerms) => Promise<Tenant>;
+  /** The official library, unmodified; it retries nothing, so that a test sees each answer. */
+  readonly client: (key: string, options?: { readonly maxRetries?: number }) => OpenAI;
+};
+
+export type Tollgate = Clients & {
+  readonly gateway: Gateway;
+  /** Its own connections to the test's database. */
+  readonly db: Database;
+  /** Resolves when every ending so far is written. */
+  readonly settled: () => Promise<void>;
+  /** Rows of the ledger and its working tables, once every ending is written. */
+  readonly ledger: <Row extends object = Record<string, unknown>>(
+    statement: string,
+    values?: readonly (string | number)[],
+  ) => Promise<Row[]>;
+  readonly close: () => Promise<void>;
+};
+
+/** PGlite has one backend: more connections to it only queue there. */
+const connectionsTo = (address: Address) =>
+  address.kind === "socket"
+    ? { gateConnections: 1, adminConnections: 1 }
+    : { gateConnections: 3, adminConnections: 2 };
+
+/** The whole program in this process, over real HTTP, on a test's own database. */
+export async function startTollgate(options: StartOptions): Promise<Tollgate> {
+  const { address } = options.database;
+  const db = connect(address, connectionsTo(address));
+  const adminKey = randomBytes(24).toString("hex");
+  const running = await start(configFor(options, adminKey), { db, embedded: null });
+  const { gateway, url } = running;
+  const administration = administrationOn(db, gateway.authority.refresh);
+  return {
+    ...clientsOf(url, adminKey, administration),
+    gateway,
+    db,
+    settled: gateway.settled,
+    ledger: async (statement, values = []) => {
+      await gateway.settled();
+      return [...(await db.admin.unsafe(statement, [...values]))] as never[];
+    },
+    close: running.close,
+  };
+}
+
+export type ProcessOptions = {
+  /** PostgreSQL; absent: the embedded database in `dataDirectory`. */
+  readonly databaseUrl?: string;
+  /** Made and removed by `close` when absent. */
+  readonly dataDirectory?: string;
+  readonly upstream?: string;
+  readonly timeoutMs?: number;
+  /** One key for several processes on one database. */
+  readonly adminKey?: string;
+  /** More text of `tollgate.yaml`, after the upstream and its price. */
+  readonly yaml?: string;
+  readonly env?: Readonly<Record<string, string>>;
+};
+
+export type TollgateProcess = Clients & {
+  readonly pid: number;
+  /** All that it has written so far. */
+  readonly output: () => { readonly stdout: string; readonly stderr: string };
+  /** The tenant key that a first start prints, or null. */
+  readonly firstKey: string | null;
+  /** Sends the signal; resolves with the exit code (null when the signal ended it). */
+  readonly kill: (signal: NodeJS.Signals) => Promise<number | null>;
+  /** Sends the signal and does not wait: SIGSTOP, SIGCONT. */
+  readonly signal: (signal: NodeJS.Signals) => void;
+  readonly exited: Promise<number | null>;
+  /** Ends it if it runs, and removes what was made for it. */
+  readonly close: () => Promise<void>;
+};
+
+/** `node src/entry/node.ts` in a process of its own; resolves when it listens, throws when it ends first. */
+export async function startTollgateProcess(options: ProcessOptions): Promise<TollgateProcess> {
+  const directory = await mkdtemp(join(tmpdir(), "tollgate-process-"));
+  const adminKey = options.adminKey ?? randomBytes(24).toString("hex");
+  const config = join(directory, "tollgate.yaml");
+  await writeFile(config, yamlFor(options));
+  const child = spawn(process.execPath, ["src/entry/node.ts"], {
+    cwd: join(import.meta.dirname, "..", ".."),
+    stdio: ["ignore", "pipe", "pipe"],
+    env: {
+      PATH: process.env["PATH"],
+      PORT: "0",
+      LOG_LEVEL: "warn",
+      TOLLGATE_ADMIN_KEY: adminKey,
+      TOLLGATE_CONFIG: config,
+      TOLLGATE_DATA: options.dataDirectory ?? join(directory, "data"),
+      ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl }),
+      ...options.env,
+    },
+  });
+  const written = { stdout: "", stderr: "" };
+  const exited = once(child, "exit").then(([code]) => code as number | null);
+  const listening = Promise.withResolvers<string>();
+  child.stderr.on("data", (text: Buffer) => (written.stderr += text.toString()));
+  child.stdout.on("data", (text: Buffer) => {
+    written.stdout += text.toString();
+    const url = /listening on (http:\S+)\n[\s\S]*\n$/u.exec(written.stdout)?.[1];
+    if (url !== undefined) listening.resolve(url);
+  });
+  void exited.then((code) =>
+    listening.reject(new Error(`tollgate ended with ${code}:\n${written.stdout}${written.stderr}`)),
+  );
+  const remove = () => rm(directory, { recursive: true, force: true });
+  const url = await listening.promise.catch(async (error: unknown) => {
+    await remove();
+    throw error;
+  });
+  const kill = async (signal: NodeJS.Signals) => {
+    child.kill(signal);
+    return await exited;
+  };
+  const { databaseUrl } = options;
+  const db =
+    databaseUrl === undefined
+      ? null
+      : connect(
+          { kind: "url", url: databaseUrl },
+          {
+            gateConnections: 1,
+            adminConnections: 1,
+          },
+        );
+  const administration =
+    db === null
+      ? null
+      : administrationOn(db, () => new Promise((done) => setTimeout(done, 2 * REFRESH_MS)));
+  return {
+    ...clientsOf(url, adminKey, administration),
+    pid: child.pid ?? 0,
+    output: () => ({ ...written }),
+    firstKey: /^ +(tg_\S+)$/mu.exec(written.stdout)?.[1] ?? null,
+    kill,
+    signal: (signal) => void child.kill(signal),
+    exited,
+    close: async () => {
+      await db?.close();
+      if (child.exitCode === null && child.signalCode === null) await kill("SIGKILL");
+      await remove();
+    },
+  };
+}
+
+function configFor(options: StartOptions, adminKey: string): Config {
+  const { upstream, timeoutMs = 60_000 } = options;
+  const own: UpstreamConfig = {
+    name: UPSTREAM,
+    kind: "openai",
+    baseUrl: upstream ?? "",
+    apiKey: UPSTREAM_KEY,
+    models: ["*"],
+    headers: {},
+    timeoutMs,
+    outputLimitField: "max_completion_tokens",
+    priceList: UPSTREAM,
+    ...options.upstreamConfig,
+  };
+  return {
+    host: "127.0.0.1",
+    port: 0,
+    databaseUrl: null,
+    dataDirectory: join(tmpdir(), "tollgate-unused"),
+    adminKey,
+    logLevel: "silent",
+    upstreams: [...(upstream === undefined ? [] : [own]), ...(options.moreUpstreams ?? [])],
+    aliases: options.aliases ?? {},
+    prices: options.prices ?? [
+      priceOf({ upstream: UPSTREAM, model: MODEL, outputTokensMax: 1_000 }),
+    ],
+    configFile: null,
+  };
+}
+
+/** The same upstream and price for a process of its own. */
+function yamlFor({ upstream, timeoutMs = 60_000, yaml = "" }: ProcessOptions): string {
+  if (upstream === undefined) return yaml;
+  return `upstreams:
+  - name: ${UPSTREAM}
+    kind: openai
+    base_url: ${upstream}
+    api_key: ${UPSTREAM_KEY}
+    models: ["*"]
+    timeout_ms: ${timeoutMs}
+prices:
+  - { upstream: ${UPSTREAM}, model: ${MODEL}, input: 0.00001, output: 0.0001, output_tokens_max: 1000 }
+${yaml}`;
+}
+
+const INSTALLATION: Actor = { installation: true };
+
+function administrationOn(db: Database, refresh: () => Promise<void>): Administration {
+  const randomId = createRandomId();
+  return createAdministration({
+    db,
+    newId: () => randomId(Date.now()),
+    now: () => new Date(),
+    refresh,
+  });
+}
+
+function clientsOf(url: string, adminKey: string, administration: Administration | null): Clients {
+  const client: Clients["client"] = (key, { maxRetries = 0 } = {}) =>
+    new OpenAI({ baseURL: `${url}/v1`, apiKey: key, maxRetries });
+  return {
+    url,
+    adminKey,
+    client,
+    tenant: async ({ mode = "strict" } = {}) => {
+      if (administration === null) throw new Error("needs a database URL");
+      const name = `test ${randomUUID()}`;
+      const { tenantId } = await administration.createTenant(INSTALLATION, { name, mode });
+      const newKey = async ({
+        scopes = ["invoke", "report"],
+        expiresAt,
+      }: KeyTerms = {}): Promise<Key> => {
+        const { keyId, text } = await administration.createKey(INSTALLATION, {
+          tenantId,
+          name: "test",
+          scopes,
+          expiresAt: expiresAt ?? null,
+        });
+        return { id: keyId, key: text };
+      };
+      const first = await newKey();
+      return {
+        id: tenantId,
+        keyId: first.id,
+        key: first.key,
+        client: client(first.key),
+        newKey,
+        revoke: (keyId) => administration.revokeKey(INSTALLATION, tenantId, keyId),
+        limit: async (terms) => {
+          const { limitId } = await administration.createLimit(INSTALLATION, {
+            tenantId,
+            scope: { kind: terms.scope, id: terms.id ?? null },
+            unit: terms.unit,
+            window: terms.window ?? "none",
+            amount: String(terms.limit),
+            mode: terms.mode ?? "enforce",
+            onExceed: terms.onExceed ?? "refuse",
+            timeZone: terms.timeZone ?? "UTC",
+          });
+          return limitId;
+        },
+        change: async (limitId, limit) => {
+          await administration.changeLimit(INSTALLATION, {
+            tenantId,
+            limitId,
+            amount: String(limit),
+            mode: null,
+            onExceed: null,
+          });
+        },
+        run: async (runId, { budgetUsd, labels, parent } = {}) => {
+          await administration.putRun(INSTALLATION, {
+            tenantId,
+            runId,
+            budgetUsd: budgetUsd ?? null,
+            labels: labels ?? null,
+            parent: parent ?? null,
+          });
+        },
+        stop: (runId) => administration.stopRun(INSTALLATION, tenantId, runId),
+      };
+    },
+  };
+}

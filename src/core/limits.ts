@@ -22,7 +22,7 @@ export const STREAM_LINE_BYTES_MAX = 1024 * 1024;
 export const STREAM_TEXT_BYTES_MAX = 1024 * 1024;
 
 /** A non-streamed answer that the meter reads for its usage; beyond it bytes pass and usage is estimated. */
-export const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
+export const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 
 /** Asks in one posting: the knee of the measured curve, and what one commit may delay. */
 export const BATCH_ASKS_MAX = 256;
@@ -113,3 +113,6 @@ export const PAGE_ROWS_DEFAULT = 100;
 
 /** A report of use reads every attempt of its period: a leap year, so that years can be compared. */
 export const USAGE_DAYS_MAX = 366;
+
+/** Bodies beyond this are read in a worker: a megabyte of short JSON members takes 10 ms, 50 MB take 750. */
+export const BODY_ON_LOOP_BYTES_MAX = 1024 * 1024;

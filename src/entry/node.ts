@@ -13,6 +13,7 @@ import { REFRESH_MS } from "../gate/authority.ts";
 import { createGateway, type Gateway } from "../gate/gateway.ts";
 import type { Ports } from "../gate/ports.ts";
 import { createApp } from "../http/app.ts";
+import type { LargeBodies } from "../http/request-body.ts";
 import { createLedger } from "../ledger/ledger.ts";
 import { Fault } from "../lib/assert.ts";
 import { hmacSha256Hex, sha256Hex } from "../lib/hash.ts";
@@ -31,6 +32,7 @@ import { readConfig, ConfigError, type Config } from "./config.ts";
 import { diskFiles } from "./config-files.ts";
 import { createNodeExchange } from "./exchange-node.ts";
 import { every, type Repeated } from "./every.ts";
+import { createLargeBodies } from "./large-bodies.ts";
 import { openEmbedded, type Embedded } from "./pglite.ts";
 import { createTokenCounter } from "./tokens.ts";
 import { createUndiciUpstream } from "./upstream-undici.ts";
@@ -124,7 +126,7 @@ export async function start(config: Config, database?: Opened): Promise<Running>
       await drain(server, gateway);
       for (const chore of repeated) await chore.stop();
       await gateway.close();
-      await ports.countingClose();
+      await ports.workersClose();
       await ports.upstream.close();
       await demo.close();
       await db.close();
@@ -158,11 +160,14 @@ async function recordListPrices(db: Database, config: Config): Promise<void> {
 
 type NodePorts = Ports & {
   readonly close: () => void;
-  readonly countingClose: () => Promise<void>;
+  readonly largeBodies: LargeBodies;
+  /** Ends the worker threads. */
+  readonly workersClose: () => Promise<void>;
 };
 
 function portsOn(db: Database, log: Logger, newId: () => string): NodePorts {
   const counter = createTokenCounter();
+  const largeBodies = createLargeBodies();
   let isClosing = false;
   return {
     db,
@@ -181,7 +186,11 @@ function portsOn(db: Database, log: Logger, newId: () => string): NodePorts {
     close: () => {
       isClosing = true;
     },
-    countingClose: counter.close,
+    largeBodies,
+    workersClose: async () => {
+      await counter.close();
+      await largeBodies.close();
+    },
   };
 }
 
@@ -191,13 +200,18 @@ type Served = {
   readonly db: Database;
   readonly log: Logger;
   readonly newId: () => string;
-  readonly ports: Ports;
+  readonly ports: NodePorts;
   readonly isReady: () => boolean;
 };
 
 async function listen(config: Config, served: Served): Promise<Server> {
   const { gateway, administration, db, log, newId, ports } = served;
-  const app = createApp({ log, newId, monotonicMs: ports.monotonicMs });
+  const app = createApp({
+    log,
+    newId,
+    monotonicMs: ports.monotonicMs,
+    largeBodies: ports.largeBodies,
+  });
   const ledger = createLedger(db);
   const health = { schemaVersion: () => appliedVersion(db.admin), isReady: served.isReady };
   const server = createServer(

@@ -6,17 +6,16 @@ import type { Log } from "../gate/ports.ts";
 import type { Env } from "./env.ts";
 import { isCallersMistake, phraseThrown } from "./errors.ts";
 import { metricsText } from "./metrics.ts";
-import { createModelDoor } from "./proxy.ts";
+import { createModelDoor, type ModelDoorParts } from "./proxy.ts";
 
-export type AppParts = {
+export type AppParts = ModelDoorParts & {
   readonly log: Log;
   readonly newId: () => string;
-  readonly monotonicMs: () => number;
 };
 
-export function createApp({ log, newId, monotonicMs }: AppParts): Hono<Env> {
+export function createApp({ log, newId, ...door }: AppParts): Hono<Env> {
   const app = new Hono<Env>();
-  const modelDoor = createModelDoor(monotonicMs);
+  const modelDoor = createModelDoor(door);
 
   app.onError((error, c) => {
     const requestId = c.get("requestId") ?? `req_${newId()}`;

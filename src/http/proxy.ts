@@ -22,7 +22,7 @@ import { phraseDryRun } from "./dry-run.ts";
 import { phraseFailure } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import { identifyCaller } from "./identify.ts";
-import { readRequestBody, type RequestBody } from "./request-body.ts";
+import { readRequestBody, type LargeBodies, type RequestBody } from "./request-body.ts";
 
 export type ModelDoor = (
   gateway: Gateway,
@@ -33,12 +33,18 @@ export type ModelDoor = (
 /** Upstreams and models that were seen not to know `stream_options`; more than these are asked again. */
 const REMEMBERED_MAX = 1_000;
 
-export function createModelDoor(monotonicMs: () => number): ModelDoor {
+export type ModelDoorParts = {
+  readonly monotonicMs: () => number;
+  readonly largeBodies: LargeBodies;
+};
+
+export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): ModelDoor {
   const usageUnknown = new Set<string>();
   return async (gateway, exchange, requestId) => {
     const startedMs = monotonicMs();
     const caller = identifyCaller(gateway, exchange.header);
-    const asking = await readAsking(exchange);
+    const asking = await readAsking(exchange, largeBodies);
+    refuseRenamedForm(gateway, asking);
     if (asking.intent.context.dryRun) {
       return send(exchange, phraseDryRun(await gateway.admitDry(caller, asking.intent)), requestId);
     }
@@ -92,7 +98,7 @@ const NO_DEMAND: Demand = {
   unbounded: [],
 };
 
-async function readAsking(exchange: Exchange): Promise<Asking> {
+async function readAsking(exchange: Exchange, largeBodies: LargeBodies): Promise<Asking> {
   const at = exchange.url.indexOf("?");
   const whole = at < 0 ? exchange.url : exchange.url.slice(0, at);
   const { path, run, step } = splitRunPrefix(whole);
@@ -101,7 +107,7 @@ async function readAsking(exchange: Exchange): Promise<Asking> {
     throw new InputError("unknown_url", null, `Unknown request URL: ${exchange.method} ${whole}.`);
   }
   refuseWebSocket(exchange);
-  const body = await readRequestBody(exchange, route);
+  const body = await readRequestBody(exchange, route, largeBodies);
   const { asked } = body;
   const context = readContext({
     exchange,
@@ -126,6 +132,15 @@ async function readAsking(exchange: Exchange): Promise<Asking> {
     client: readClient(exchange),
   };
   return { intent, route, query: at < 0 ? "" : exchange.url.slice(at), asked, body };
+}
+
+/** A form is forwarded as the bytes that came, so the model in it must be the upstream's own name. */
+function refuseRenamedForm(gateway: Gateway, { intent, route }: Asking): void {
+  if (route.body !== "multipart" || intent.billing !== "metered") return;
+  const routed = gateway.authority.route(intent.resource);
+  if (routed === null || routed.model === intent.resource) return;
+  const message = `A form is not rewritten: name the model \`${routed.model}\`, as its upstream does.`;
+  throw new InputError("invalid_value", "model", message);
 }
 
 function refuseWebSocket(exchange: Exchange): void {
@@ -174,7 +189,7 @@ async function answer(turn: Turn): Promise<Response | "again"> {
         permit.upstream.apiKey,
         permit.upstream.headers,
       ),
-      body: asking.body.forward(edits),
+      body: await asking.body.forward(edits),
       hideUsage: injectUsage,
       ours: {
         early: () => answerHeaders(permit, null, overheadMs),
@@ -199,21 +214,27 @@ async function answer(turn: Turn): Promise<Response | "again"> {
   }
 }
 
-function editsFor(permit: Permit, { intent, route, asked }: Asking, injectUsage: boolean): Edits {
-  const { outputTokensMax } = permit.estimate;
-  const field = outputField(route);
-  // Upstreams of the older wire know only `max_tokens` on a chat.
-  const own = route.operation === "chat" ? permit.upstream.outputLimitField : field;
+function editsFor(permit: Permit, asking: Asking, injectUsage: boolean): Edits {
+  const { intent, route, asked } = asking;
+  const isRenamed = permit.model !== null && permit.model !== intent.resource;
+  const outputTokensMax = outputLimitFor(permit, asking);
   return {
-    ...(permit.model !== null && permit.model !== intent.resource && route.pathModel === null
-      ? { model: permit.model }
-      : {}),
-    ...(outputTokensMax !== null && field !== null && own !== null
-      ? { outputTokensMax: { field: own, value: outputTokensMax } }
-      : {}),
+    ...(isRenamed && route.pathModel === null ? { model: permit.model } : {}),
+    ...(outputTokensMax === null ? {} : { outputTokensMax }),
     ...(injectUsage ? { injectUsage: true } : {}),
     ...(Object.keys(asked?.metadata ?? {}).length > 0 ? { stripMetadata: true } : {}),
   };
+}
+
+/** The maximum to send: the one that the bound was built on, in the member that this upstream obeys. */
+function outputLimitFor(permit: Permit, { route, asked }: Asking): Edits["outputTokensMax"] | null {
+  const field = outputField(route);
+  if (field === null) return null;
+  const obeyed = route.operation === "chat" ? permit.upstream.outputLimitField : field;
+  // An upstream of the older wire would not see the limit that its client set by the newer name.
+  const restated = obeyed === field ? null : (asked?.demand.outputTokensMax ?? null);
+  const value = permit.estimate.outputTokensMax ?? restated;
+  return value === null ? null : { field: obeyed, value };
 }
 
 /** Sends an answer of ours. */

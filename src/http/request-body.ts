@@ -1,6 +1,6 @@
 /** A request's body, as far as its route needs it read. */
 import { InputError } from "../core/errors.ts";
-import { BODY_BYTES_MAX, UPLOAD_BYTES_MAX } from "../core/limits.ts";
+import { BODY_BYTES_MAX, BODY_ON_LOOP_BYTES_MAX, UPLOAD_BYTES_MAX } from "../core/limits.ts";
 import type { Asked, Edits, Route } from "../dialects/dialect.ts";
 import { classify } from "../dialects/openai/classify.ts";
 import { edit } from "../dialects/openai/edit.ts";
@@ -16,15 +16,34 @@ export type RequestBody = {
   readonly asked: Asked | null;
   /** SHA-256 of the body, hex; empty for a body that streams through. */
   readonly digest: string;
-  /** The caller's bytes, with the edits spliced in. */
-  readonly forward: (edits: Edits) => Uint8Array | AsyncIterable<Uint8Array> | null;
+  /** The caller's bytes, with the edits spliced in. To be called once. */
+  readonly forward: (edits: Edits) => Forwarded | Promise<Forwarded>;
   readonly countable: (route: Route) => Countable;
+};
+
+export type Forwarded = Uint8Array | AsyncIterable<Uint8Array> | null;
+
+/**
+ * Reads and edits large bodies away from the event loop. The bytes are handed over, not copied: after
+ * a call only what it answers may be used.
+ */
+export type LargeBodies = {
+  readonly read: (
+    route: Route,
+    contentType: string,
+    bytes: Uint8Array,
+  ) => Promise<{ readonly asked: Asked; readonly digest: string; readonly bytes: Uint8Array }>;
+  readonly edit: (bytes: Uint8Array, edits: Edits) => Promise<Uint8Array>;
 };
 
 const NOTHING_COUNTABLE: Countable = { texts: [], overhead: 0 };
 
 /** Throws InputError for a body that is too large, encoded, or not what its route takes. */
-export async function readRequestBody(exchange: Exchange, route: Route): Promise<RequestBody> {
+export async function readRequestBody(
+  exchange: Exchange,
+  route: Route,
+  largeBodies: LargeBodies,
+): Promise<RequestBody> {
   if (route.body === "none") {
     return {
       asked: null,
@@ -34,14 +53,38 @@ export async function readRequestBody(exchange: Exchange, route: Route): Promise
     };
   }
   refuseEncoded(exchange);
+  const contentType = exchange.header("content-type") ?? "";
   const bytes = await exchange.readBody(BODY_BYTES_MAX);
   const isForm = route.body === "multipart";
+  if (bytes.byteLength > BODY_ON_LOOP_BYTES_MAX) {
+    const read = await largeBodies.read(route, contentType, bytes);
+    const overhead = isForm ? 0 : read.bytes.byteLength;
+    return {
+      asked: read.asked,
+      digest: read.digest,
+      forward: (edits) =>
+        isForm || !hasEdits(edits) ? read.bytes : largeBodies.edit(read.bytes, edits),
+      // Their bytes bound their tokens; a closer count is not worth another walk through them.
+      countable: () => ({ texts: [], overhead }),
+    };
+  }
   return {
-    asked: isForm ? classifyForm(exchange, route, bytes) : classify(route, bytes),
+    asked: askedOf(route, contentType, bytes),
     digest: sha256Hex(bytes),
     forward: (edits) => (isForm ? bytes : edit(bytes, edits)),
     countable: (of) => (isForm ? NOTHING_COUNTABLE : countableOf(of, bytes)),
   };
+}
+
+/** What a body asks for, by the form that its route takes. A form is never re-encoded. */
+export function askedOf(route: Route, contentType: string, bytes: Uint8Array): Asked {
+  return route.body === "multipart"
+    ? classifyForm(route, contentType, bytes)
+    : classify(route, bytes);
+}
+
+function hasEdits(edits: Edits): boolean {
+  return Object.keys(edits).length > 0;
 }
 
 function countableOf(route: Route, bytes: Uint8Array): Countable {
@@ -57,9 +100,8 @@ function refuseEncoded(exchange: Exchange): void {
   throw new InputError("unsupported_encoding", "content-encoding", message);
 }
 
-/** A form is never re-encoded: it is forwarded as the bytes that came. */
-function classifyForm(exchange: Exchange, route: Route, bytes: Uint8Array): Asked {
-  const boundary = boundaryOf(exchange.header("content-type") ?? "");
+function classifyForm(route: Route, contentType: string, bytes: Uint8Array): Asked {
+  const boundary = boundaryOf(contentType);
   if (boundary === null) {
     const message = "This route takes `multipart/form-data` with a boundary.";
     throw new InputError("unsupported_media_type", "content-type", message);

@@ -1,6 +1,7 @@
 /** `serve` and `check`: what needs no running Tollgate. */
 import type { Command } from "commander";
 
+import { Fault } from "../../lib/assert.ts";
 import { CONFIG_DEFAULT, ConfigError, readConfig, type Config } from "../config.ts";
 import { diskFiles } from "../config-files.ts";
 import { paint } from "./output.ts";
@@ -15,13 +16,39 @@ export function addLocal(program: Command, terminal: Terminal): void {
     const config = readConfig(terminal.env, diskFiles);
     // Loaded only here: the gateway takes half a second to load, and no other command needs it.
     const node = await import("../node.ts");
-    await node.serve(config);
+    try {
+      await node.serve(config);
+    } catch (error) {
+      throw startFailure(error, config);
+    }
   });
   const check = program
     .command("check")
     .description("check tollgate.yaml and the environment without starting anything")
     .argument("[file]", "the file, if not TOLLGATE_CONFIG or ./tollgate.yaml");
   act(check, terminal, async (session) => checkConfig(session));
+}
+
+/** What an operator can mend is told in a sentence; anything else is thrown on as it is. */
+function startFailure(error: unknown, { host, port, databaseUrl }: Config): unknown {
+  if (error instanceof Fault) return new CliError(error.message);
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  switch (code) {
+    case "EADDRINUSE":
+      return new CliError(`${host}:${port} is taken by another program: stop it, or set PORT.`);
+    case "EACCES":
+    case "EADDRNOTAVAIL":
+      return new CliError(`Cannot listen on ${host}:${port} (${code}): set HOST and PORT.`);
+    case "ECONNREFUSED":
+    case "CONNECT_TIMEOUT":
+    case "ENOTFOUND":
+    case "28P01":
+    case "3D000":
+      if (databaseUrl === null) return error;
+      return new CliError(`The database cannot be used (${code}): check DATABASE_URL.`);
+    default:
+      return error;
+  }
 }
 
 async function checkConfig(session: Session): Promise<void> {

@@ -115,7 +115,7 @@ export function addRuns(program: Command, terminal: Terminal): void {
     .description("create a run, or set its budget and labels")
     .argument("<run>")
     .option("--budget <usd>", "dollars it may spend, as 1.50", usd)
-    .option("--label <name=value>", "a label; may be repeated", session.collect)
+    .option("--label <name=value>", "a label; may be repeated", collectLabel)
     .option("--parent <run>", "the run whose budget it draws on too; fixed once created");
   session.act(set, terminal, async (s) => {
     const body = {
@@ -169,15 +169,20 @@ export function addReports(program: Command, terminal: Terminal): void {
     .command("prices")
     .description("the prices that hold, in USD per million units")
     .option("--model <model>", "of one model")
-    .option("--upstream <name>", "of one upstream or provider");
+    .option("--upstream <name>", "of one upstream or provider")
+    .option("--history", "also those that do not hold any more, or not yet");
   session.act(session.paged(prices), terminal, async (s) => {
     const { options } = s;
     const chosen = {
       model: session.option(options, "model"),
       upstream: session.option(options, "upstream"),
     };
-    const query = { ...session.pageQuery(s), ...chosen };
-    const reply = await s.ask({ method: "GET", path: "/api/prices", query, scope: "report" });
+    const history = options["history"] === true ? "true" : null;
+    const query = { ...session.pageQuery(s), ...chosen, history };
+    // Prices are the installation's: a tenant has none of its own.
+    const reply = await s
+      .client()
+      .ask({ method: "GET", path: "/api/prices", query, scope: "report" });
     const columns: readonly Column[] = [
       { title: "upstream", value: "upstream" },
       { title: "model", value: "model" },
@@ -255,13 +260,18 @@ function runPath(s: Session): string {
   return `/api/runs/${encodeURIComponent(s.argument(0))}`;
 }
 
+/** Collects the labels as they are typed, so that a wrong one is told as a typing error. */
+function collectLabel(text: string, before: readonly string[] | undefined): readonly string[] {
+  if (text.indexOf("=") > 0) return [...(before ?? []), text];
+  throw new InvalidArgumentError("A label is name=value.");
+}
+
 /** Null leaves the labels as they are. */
 function labelsOf(pairs: readonly string[]): Readonly<Record<string, string>> | null {
   if (pairs.length === 0) return null;
   return Object.fromEntries(
     pairs.map((pair) => {
       const at = pair.indexOf("=");
-      if (at < 1) throw new InvalidArgumentError(`A label is name=value, not ${textOf(pair)}.`);
       return [pair.slice(0, at), pair.slice(at + 1)];
     }),
   );

@@ -35,4 +35,6 @@ process.stdout.on("error", (error) => {
   if ("code" in error && error.code === "EPIPE") process.exit(0);
   throw error;
 });
-process.exitCode = await runProgram(processTerminal(), version(), process.argv.slice(2));
+const code = await runProgram(processTerminal(), version(), process.argv.slice(2));
+// A start that failed half way leaves a database open, which would keep the process.
+if (code !== 0) process.exit(code);

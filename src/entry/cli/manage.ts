@@ -134,9 +134,11 @@ export function addKeys(program: Command, terminal: Terminal): void {
   const rotate = keys
     .command("rotate")
     .description("make its successor; the old one works until revoked");
-  session.act(rotate.argument("<id>", "key_…"), terminal, async (s) => {
+  rotate.argument("<id>", "key_…").option("--expires <when>", "when the successor ends", expiry);
+  session.act(rotate, terminal, async (s) => {
     const path = `/api/keys/${encodeURIComponent(s.argument(0))}/rotate`;
-    showKey(s, await s.ask({ method: "POST", path, body: {}, scope: "admin" }));
+    const body = { expires_at: session.option(s.options, "expires") };
+    showKey(s, await s.ask({ method: "POST", path, body, scope: "admin" }));
   });
 }
 
@@ -145,9 +147,14 @@ export function addLimits(program: Command, terminal: Terminal): void {
   const list = limits
     .command("list")
     .description("list the limits, with what they hold in the window that is now")
-    .option("--run <run>", "those of one run");
+    .option("--run <run>", "those of one run")
+    .option("--subject <name>", "the figures of one of many: a run, a customer");
   session.act(session.paged(list), terminal, async (s) => {
-    const query = { ...session.pageQuery(s), run: session.option(s.options, "run") };
+    const one = {
+      run: session.option(s.options, "run"),
+      subject: session.option(s.options, "subject"),
+    };
+    const query = { ...session.pageQuery(s), ...one };
     const reply = await s.ask({ method: "GET", path: "/api/limits", query, scope: "report" });
     const none =
       "No limit yet: nothing bounds what is spent. tollgate limits create --unit usd --limit 10";

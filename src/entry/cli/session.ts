@@ -155,8 +155,3 @@ export function wholeNumber(text: string): string {
   if (/^[1-9]\d{0,8}$/.test(text)) return text;
   throw new InvalidArgumentError("A whole number is needed.");
 }
-
-/** Collects an option that may be repeated. */
-export function collect(text: string, before: readonly string[] | undefined): readonly string[] {
-  return [...(before ?? []), text];
-}

@@ -227,7 +227,10 @@ function editsFor(permit: Permit, asking: Asking, injectUsage: boolean): Edits {
 }
 
 /** The maximum to send: the one that the bound was built on, in the member that this upstream obeys. */
-function outputLimitFor(permit: Permit, { route, asked }: Asking): Edits["outputTokensMax"] | null {
+function outputLimitFor(
+  permit: Permit,
+  { route, asked }: Asking,
+): { readonly field: string; readonly value: number } | null {
   const field = outputField(route);
   if (field === null) return null;
   const obeyed = route.operation === "chat" ? permit.upstream.outputLimitField : field;

@@ -1,0 +1,189 @@
+import { Hono } from "hono";
+import { priceSnapshot } from "../../src/core/price-snapshot.ts";
+import { priceBook } from "../../src/core/price.ts";
+import { createAdministration } from "../../src/gate/administration.ts";
+import { createGateway, type Gateway } from "../../src/gate/gateway.ts";
+import type { Ports } from "../../src/gate/ports.ts";
+import { createManagement, createDocs } from "../../src/http/docs.ts";
+import type { Env } from "../../src/http/env.ts";
+import { phraseThrown } from "../../src/http/errors.ts";
+import { createLedger } from "../../src/ledger/ledger.ts";
+import { createDocsAssets } from "../../src/entry/docs-assets.ts";
+import { hmacSha256Hex } from "../../src/lib/hash.ts";
+import { createRandomId } from "../../src/lib/random-id.ts";
+import type { Database } from "../../src/store/database.ts";
+import { findOrCreateInstallation } from "../../src/store/installation.ts";
+import { post, type Ask } from "../../src/store/posting.ts";
+import { settle, type Settlement } from "../../src/store/settlement.ts";
+
+export const ADMIN_KEY = "installation-key-of-the-tests-0123456789";
+
+export type Answer = { readonly status: number; readonly body: any; readonly headers: Headers };
+
+/** The management API on a database, without a socket: the product's own routes, gate and ledger. */
+export type Management = {
+  readonly gateway: Gateway;
+  readonly document: any;
+  readonly call: (
+    key: string | null,
+    method: string,
+    path: string,
+    body?: unknown,
+  ) => Promise<Answer>;
+  /** The same with the body's own bytes. */
+  readonly send: (path: string, init: RequestInit) => Promise<Answer>;
+  /** A tenant with a key of these scopes. */
+  readonly newTenant: (
+    scopes?: readonly string[],
+  ) => Promise<{
+    readonly id: string;
+    readonly name: string;
+    readonly key: string;
+    readonly keyId: string;
+  }>;
+  /** Posts an ask as the gate does; answers its attempt. */
+  readonly admit: (ask: Partial<Ask> & Pick<Ask, "tenantId" | "keyId">) => Promise<string>;
+  readonly settle: (
+    settlement: Partial<Settlement> & Pick<Settlement, "tenantId" | "attemptId">,
+  ) => Promise<void>;
+  readonly close: () => Promise<void>;
+};
+
+const randomId = createRandomId();
+const newId = () => randomId(Date.now());
+
+export async function createTestManagement(db: Database): Promise<Management> {
+  const { pepper } = await findOrCreateInstallation(db.admin, "pepper of the tests");
+  const gateway = await createGateway(portsOn(db), {
+    catalogue: { upstreams: [], aliases: {} },
+    upstreams: new Map(),
+    prices: priceBook(priceSnapshot()),
+    adminDigest: hmacSha256Hex(pepper, ADMIN_KEY),
+    pepper,
+  });
+  const administration = createAdministration({
+    db,
+    newId,
+    now: () => new Date(),
+    refresh: gateway.authority.refresh,
+  });
+  const { api, document } = createManagement();
+  const app = new Hono<Env>();
+  app.onError((error) => {
+    const { status, headers, body } = phraseThrown(error, "req_test");
+    if (status === 500) throw error;
+    return new Response(body, { status, headers });
+  });
+  app.route("/api", api);
+  app.route("/", createDocs(document, createDocsAssets()));
+  const bindings = { gateway, administration, ledger: createLedger(db) };
+  const send = async (path: string, init: RequestInit): Promise<Answer> => {
+    const response = await app.request(path, init, bindings as unknown as Env["Bindings"]);
+    const text = await response.text();
+    const isJson = response.headers.get("content-type")?.startsWith("application/json");
+    return {
+      status: response.status,
+      body: isJson === true ? JSON.parse(text) : text,
+      headers: response.headers,
+    };
+  };
+  const call: Management["call"] = (key, method, path, body) =>
+    send(path, {
+      method,
+      headers: {
+        ...(key === null ? {} : { authorization: `Bearer ${key}` }),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+  return {
+    gateway,
+    document: JSON.parse(document),
+    call,
+    send,
+    newTenant: async (scopes = ["invoke", "report", "admin"]) => {
+      const tenant = await call(ADMIN_KEY, "POST", "/api/tenants", { name: `tenant ${newId()}` });
+      if (tenant.status !== 201) throw new Error(JSON.stringify(tenant.body));
+      const { id, name } = tenant.body;
+      const key = await call(ADMIN_KEY, "POST", "/api/keys", { tenant: id, name: "first", scopes });
+      if (key.status !== 201) throw new Error(JSON.stringify(key.body));
+      return { id, name, key: key.body.key, keyId: key.body.id };
+    },
+    admit: async (given) => {
+      const ask: Ask = {
+        ...PLAIN_ASK,
+        attemptId: `att_${newId()}`,
+        runId: `run_${newId()}`,
+        ...given,
+      };
+      const [posted] = await post(db.gate, gateway.replicaId, [ask]);
+      if (posted === undefined || posted.outcome === "again") throw new Error("nothing was posted");
+      return ask.attemptId;
+    },
+    settle: async (given) => {
+      const [settled] = await settle(db.gate, [{ ...PLAIN_SETTLEMENT, ...given }]);
+      if (settled?.outcome !== "settled" && settled?.outcome !== "corrected") {
+        throw new Error(`not settled: ${settled?.outcome}`);
+      }
+    },
+    close: () => gateway.close(),
+  };
+}
+
+const PLAIN_ASK: Omit<Ask, "tenantId" | "keyId" | "attemptId" | "runId"> = {
+  runNamed: false,
+  stepId: null,
+  door: "model",
+  operation: "chat",
+  resource: "gpt-4o",
+  upstream: "openai",
+  model: "gpt-4o",
+  judgedReason: null,
+  costPicousd: 1_000_000_000n,
+  tokens: 1_000,
+  priceVersion: "0123456789abcdef0123456789abcdef",
+  final: true,
+  deadlineMs: 600_000,
+  record: JSON.stringify({ estimate: { basis: "bound", clamped_to: null } }),
+  refs: [],
+};
+
+const PLAIN_SETTLEMENT: Omit<Settlement, "tenantId" | "attemptId"> = {
+  ending: "succeeded",
+  basis: "computed",
+  costPicousd: 250_000_001n,
+  tokens: 120,
+  requests: 1,
+  priceVersion: "0123456789abcdef0123456789abcdef",
+  usage: JSON.stringify({ input: 100, output: 20 }),
+  record: "{}",
+};
+
+/** The ports that a test of administration meets: no upstream is ever called here. */
+function portsOn(db: Database): Ports {
+  return {
+    db,
+    upstream: {
+      dispatch: () => {
+        throw new Error("administration calls no upstream");
+      },
+      close: async () => undefined,
+    },
+    monotonicMs: () => performance.now(),
+    now: () => new Date(),
+    newId,
+    countTokens: () => Promise.reject(new Error("administration counts no tokens")),
+    runAfter: (name, work) => {
+      void work().catch((error: unknown) => {
+        throw new Error(`work ${name} failed`, { cause: error });
+      });
+    },
+    log: {
+      debug: () => undefined,
+      info: () => undefined,
+      warn: () => undefined,
+      error: () => undefined,
+    },
+    isClosing: () => false,
+  };
+}

@@ -4,12 +4,16 @@
 --                 inserts the decisions. One call, one commit, before the first upstream byte.
 -- tollgate_settle ends a batch: reservations become settlements, once each, in any order.
 --
--- Lock order, the same in both: runs, then meters by meter_id, then reservations. Two batches can
--- therefore wait for each other but never in a circle.
+-- Lock order, the same in both: runs by name, then meters by meter_id, then reservations. Two batches
+-- can therefore wait for each other but never in a circle.
 
 alter table meters set (fillfactor = 50);
 --> statement-breakpoint
-alter table reservations set (fillfactor = 70);
+-- Rows that live for one call: what is dead must not pile up in front of what is looked for.
+alter table reservations set (
+  fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000,
+  autovacuum_vacuum_cost_delay = 0
+);
 --> statement-breakpoint
 
 -- The ledger is insert-only, whoever asks.
@@ -85,6 +89,12 @@ create function tollgate_post(
   ask int, outcome text, reason text, attempt int, decided_at timestamptz, meters text
 )
 language plpgsql
+-- Planned once, for tables of any size: a plan made while they were small would scan them for ever after,
+-- and planning anew for each batch costs as much as running it.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_mergejoin = off
+set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -117,11 +127,25 @@ declare
 begin
   -- Runs seen for the first time; in order, so that two batches cannot wait in a circle.
   if true = any(a_named) then
+    -- Stopping a run waits for the postings that found it open, and the attempts of a step are numbered
+    -- by one posting at a time: both need the run and the runs above it to stand still until the commit.
     insert into runs (tenant_id, run_id, created_by, created_at)
       select distinct on (t, r) t, r, key, v_now
       from unnest(a_tenant, a_run, a_named, a_key) as u(t, r, named, key)
       where named order by t, r
       on conflict do nothing;
+
+    perform from (
+      select runs.run_id
+      from runs
+      where (runs.tenant_id, runs.run_id) in (
+        select u.t, unnest(own.ancestors || own.run_id) collate "C"
+        from unnest(a_tenant, a_run, a_named) as u(t, r, named)
+        join runs own on own.tenant_id = u.t and own.run_id = u.r
+        where u.named)
+      order by runs.tenant_id, runs.run_id
+      for no key update of runs
+    ) as locked;
 
     -- A run that was stopped admits nothing more, nor do the runs below it.
     for k, j in
@@ -136,7 +160,8 @@ begin
     end loop;
   end if;
 
-  -- Attempts of a named step are numbered by the gate.
+  -- Attempts of a named step are numbered by the gate: those of earlier batches here, and those of this
+  -- one below, once it is known which of them are attempts.
   if exists (select from unnest(a_step) as u(step) where step is not null) then
     for k, j in
       select u.ord, 1 + count(d.attempt_id)
@@ -276,6 +301,18 @@ begin
     end if;
   end loop;
 
+  if exists (select from unnest(a_step) as u(step) where step is not null) then
+    select array_agg(q.attempt order by q.ord) into a_attempt_no
+    from (
+      select u.ord, case when u.step is null then 1 else
+             u.before + count(*) filter (where u.outcome = 'allow') over (
+               partition by u.t, u.r, u.step order by u.ord
+               rows between unbounded preceding and 1 preceding) end as attempt
+      from unnest(a_tenant, a_run, a_step, a_attempt_no, a_outcome)
+        with ordinality as u(t, r, step, before, outcome, ord)
+    ) as q;
+  end if;
+
   if p_len > 0 then
     update meters m set reserved = l.reserved
     from unnest(m_tenant, m_id, m_reserved, m_before) as l(tenant_id, meter_id, reserved, was)
@@ -331,13 +368,20 @@ end $$;
 --> statement-breakpoint
 
 -- Arguments as above; `usages` and `records` are one JSON document per line.
--- An attempt whose reservation is gone and whose settlement was presumed is corrected, once, by the
--- difference; any other repeat changes nothing. 'settled' | 'corrected' | 'repeated' | 'missing'.
+-- An attempt whose reservation is gone and whose settlement was a presumption (also that of an attempt
+-- without a price, which presumes no cost) is corrected, once, by the difference; any other repeat
+-- changes nothing. 'settled' | 'corrected' | 'repeated' | 'missing'.
 create function tollgate_settle(
   tenant_ids text, attempt_ids text, endings text, bases text, costs text, tokens text, requests text,
   price_versions text, usages text, records text
 ) returns table (ask int, outcome text, overage numeric)
 language plpgsql
+-- Planned once, for tables of any size: a plan made while they were small would scan them for ever after,
+-- and planning anew for each batch costs as much as running it.
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_mergejoin = off
+set jit = off
 as $$
 #variable_conflict use_column
 declare
@@ -356,8 +400,19 @@ begin
       union
       select s.tenant_id, unnest(s.meter_ids)
       from unnest(a_tenant, a_attempt) as u(t, a)
-      join settlements s on s.tenant_id = u.t and s.attempt_id = u.a and s.basis = 'presumed')
+      join settlements s on s.tenant_id = u.t and s.attempt_id = u.a
+        and (s.basis = 'presumed' or s.ending = 'unknown'))
     order by m.meter_id
+    for update
+  ) as locked;
+
+  -- Then the reservations: without a meter nothing else would make two settlements of one attempt wait
+  -- for each other, and the later one must see what the earlier one wrote.
+  perform from (
+    select r.attempt_id
+    from reservations r
+    where (r.tenant_id, r.attempt_id) in (select * from unnest(a_tenant, a_attempt))
+    order by r.tenant_id, r.attempt_id
     for update
   ) as locked;
 
@@ -378,7 +433,8 @@ begin
     select s.*, asked.n
     from asked
     join settlements s on s.tenant_id = asked.t and s.attempt_id = asked.a and s.line = 0
-    where s.basis = 'presumed' and asked.basis <> 'presumed'
+    where (s.basis = 'presumed' or s.ending = 'unknown')
+      and asked.basis <> 'presumed' and asked.ending <> 'unknown'
       and not exists (select from taken where taken.tenant_id = asked.t and taken.attempt_id = asked.a)
       and not exists (select from settlements c
                       where c.tenant_id = asked.t and c.attempt_id = asked.a and c.line = 1)
@@ -392,7 +448,7 @@ begin
     from asked join taken on taken.tenant_id = asked.t and taken.attempt_id = asked.a
     union all
     select asked.t, asked.a, 1, asked.ending, asked.basis,
-           asked.cost - corrected.cost_picousd, corrected.reserved_picousd,
+           asked.cost - coalesce(corrected.cost_picousd, 0), corrected.reserved_picousd,
            greatest(0, coalesce(asked.cost - corrected.reserved_picousd, 0)),
            asked.tokens - corrected.tokens, asked.price, asked.usage::json, asked.record::json,
            corrected.meter_ids, corrected.meter_units, v_now
@@ -408,7 +464,7 @@ begin
     cross join unnest(taken.meter_ids, taken.meter_units, taken.amounts) as d(meter_id, unit, amount)
     union all
     select corrected.tenant_id, d.meter_id, 0,
-           case d.unit when 'usd' then coalesce(asked.cost - corrected.cost_picousd, 0)
+           case d.unit when 'usd' then coalesce(asked.cost - coalesce(corrected.cost_picousd, 0), 0)
                        when 'tokens' then asked.tokens - corrected.tokens
                        when 'requests' then asked.requests - 1 else 0 end
     from corrected

@@ -8,6 +8,7 @@ import { afterAll, describe, expect, test } from "vitest";
 
 import { createProgram, runProgram } from "../../src/entry/cli/program.ts";
 import { wantsColours, type Terminal } from "../../src/entry/cli/terminal.ts";
+import { openPostgres } from "../support/databases.ts";
 import { createPlace, type Ran } from "./command.ts";
 
 const place = createPlace();
@@ -330,6 +331,21 @@ describe("doctor", () => {
         check(ran, 1, /2 checks failed/);
       },
     );
+  });
+
+  test("a database is told by its version and by how far its schema is", async () => {
+    const opened = await openPostgres();
+    try {
+      if (opened.address.kind !== "url") throw new Error("PostgreSQL is reached by a URL");
+      const env = { PORT: "0", DATABASE_URL: opened.address.url };
+      check(
+        await place.run(["doctor"], env),
+        0,
+        /database +ok +PostgreSQL \d\d, schema (\d+) of \1\n/,
+      );
+    } finally {
+      await opened.close();
+    }
   });
 
   test("--online asks each upstream, and tells a refused key from one that is away", async () => {

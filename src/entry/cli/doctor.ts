@@ -6,7 +6,7 @@ import { dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
 
 import { parseJson } from "../../lib/json.ts";
-import { inspectDatabase } from "../../store/inspect.ts";
+import type { DatabaseFacts } from "../../store/inspect.ts";
 import { ConfigError, readConfig, type Config, type Env, type UpstreamConfig } from "../config.ts";
 import { diskFiles } from "../config-files.ts";
 import { ADMIN_KEY_FILE, originOf, reach, URL_DEFAULT } from "./client.ts";
@@ -90,6 +90,8 @@ function configOf(env: Env, checks: Check[]): Config | null {
 async function databaseCheck(config: Config, answering: boolean): Promise<Check> {
   const { databaseUrl, dataDirectory } = config;
   if (databaseUrl === null) return embeddedCheck(dataDirectory, answering);
+  // Loaded only here: the driver is most of what a command would otherwise wait for.
+  const { inspectDatabase } = await import("../../store/inspect.ts");
   try {
     const facts = await inspectDatabase(databaseUrl);
     const version = `PostgreSQL ${Math.floor(facts.serverVersion / 10_000)}`;
@@ -103,9 +105,7 @@ async function databaseCheck(config: Config, answering: boolean): Promise<Check>
   }
 }
 
-function databaseVerdict(
-  facts: Awaited<ReturnType<typeof inspectDatabase>>,
-): readonly [Check["status"], string] {
+function databaseVerdict(facts: DatabaseFacts): readonly [Check["status"], string] {
   if (facts.serverVersion < SERVER_VERSION_MIN)
     return ["fail", ": PostgreSQL 15 or later is needed"];
   if (facts.isReadOnly) return ["fail", ": it is read-only, name the primary"];

@@ -1,0 +1,223 @@
+import { once } from "node:events";
+
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+import { createPlace, start, type Ran } from "./command.ts";
+
+/** One Tollgate for the file, started as people start it, and managed as people manage it. */
+const place = createPlace();
+let server: ReturnType<typeof start>;
+let url = "";
+let firstKey = "";
+
+beforeAll(async () => {
+  server = start(place.directory, ["serve"], { PORT: "0", LOG_LEVEL: "warn" });
+  let said = "";
+  server.stderr.resume();
+  await new Promise<void>((done, fail) => {
+    server.once("exit", (code) => fail(new Error(`serve ended with ${code}: ${said}`)));
+    server.stdout.setEncoding("utf8").on("data", (text: string) => {
+      said += text;
+      if (said.includes("console.log")) done();
+    });
+  });
+  url = /listening on (\S+)/.exec(said)?.[1] ?? "";
+  firstKey = /tg_live_\S+/.exec(said)?.[0] ?? "";
+});
+
+afterAll(async () => {
+  const ended = once(server, "exit");
+  server.kill("SIGTERM");
+  await ended;
+  place.remove();
+});
+
+/** Runs a command beside the server: the administration key is found in its data directory. */
+function tollgate(...words: string[]): Promise<Ran> {
+  return place.run(words, { TOLLGATE_URL: url });
+}
+
+/** What the command answered as JSON; a failure shows what it said. */
+async function json(...words: string[]): Promise<Record<string, unknown>> {
+  const { code, out, err } = await tollgate(...words, "--json");
+  expect(code, err).toBe(0);
+  return JSON.parse(out) as Record<string, unknown>;
+}
+
+/** Runs a command and expects it to say this, in order and line by line. */
+async function check(words: readonly string[], ...says: readonly RegExp[]): Promise<string> {
+  const { code, out, err } = await tollgate(...words);
+  expect(code, err).toBe(0);
+  for (const pattern of says) expect(`${out}${err}`).toMatch(pattern);
+  return out;
+}
+
+/** A call through the model door, to the built-in upstream. */
+async function call(key: string, run: string): Promise<Response> {
+  return await fetch(`${url}/v1/chat/completions`, {
+    method: "POST",
+    headers: {
+      authorization: `Bearer ${key}`,
+      "content-type": "application/json",
+      "tollgate-run": run,
+    },
+    body: JSON.stringify({
+      model: "demo/chat",
+      max_completion_tokens: 50,
+      messages: [{ role: "user", content: "Hello" }],
+    }),
+  });
+}
+
+test("a tenant is created, shown by name and by id, and changed", async () => {
+  const { id } = await json("tenants", "create", "acme");
+  expect(id).toMatch(/^ten_/);
+  await check(["tenants", "show", "acme"], new RegExp(`id +${String(id)}`), /mode +strict/);
+  await check(["tenants", "set-mode", String(id), "tolerant"], /mode +tolerant/);
+  await check(["tenants", "list"], /^ID +NAME +MODE/, /default/, /acme/);
+});
+
+test("a key passes the door from its creation to its revocation, and is shown once", async () => {
+  const { out, err } = await tollgate("keys", "create", "robot", "--expires", "30d");
+  const key = out.trim();
+  expect(key).toMatch(/^tg_/);
+  expect(err).toMatch(/^key_\S+: keep the key now, it is not shown again\.\n$/);
+  const id = err.split(":")[0] ?? "";
+  expect((await call(key, "keyed")).status).toBe(200);
+  const listed = await check(["keys", "list"], new RegExp(`${id} +robot +invoke +active +20`));
+  expect(listed).not.toContain(key);
+  const rotated = await json("keys", "rotate", id);
+  expect((await call(String(rotated["key"]), "keyed")).status).toBe(200);
+  await check(["keys", "revoke", id], new RegExp(`^Revoked ${id}\\.\n`));
+  expect((await call(key, "keyed")).status).toBe(401);
+  await check(["keys", "list"], new RegExp(`${id} +robot +invoke +revoked`));
+});
+
+test("a limit is created, listed with its figures, changed and removed", async () => {
+  const words = [
+    "--unit",
+    "usd",
+    "--limit",
+    "0.000000000001",
+    "--window",
+    "day",
+    "--scope",
+    "model",
+  ];
+  const { id } = await json("limits", "create", ...words, "--id", "demo-small");
+  const lim = String(id);
+  expect(lim).toMatch(/^lim_/);
+  await check(
+    ["limits", "list"],
+    new RegExp(`${lim} +model demo-small +usd +day +0\\.000000000001 +0\\.00`),
+  );
+  await check(["limits", "change", lim, "--limit", "2.50"], /limit +2\.50/, /remaining +2\.50/);
+  await check(["limits", "remove", lim], new RegExp(`^Removed ${lim}\\.`));
+  expect(await check(["limits", "list"])).not.toContain(lim);
+});
+
+test.each(["tokens", "requests", "in_flight"])("a limit in %s is a whole number", async (unit) => {
+  const { id, limit } = await json(
+    "limits",
+    "create",
+    "--unit",
+    unit,
+    "--limit",
+    "1000",
+    "--tenant",
+    "acme",
+  );
+  expect(limit).toBe(1000);
+  await json("limits", "remove", String(id), "--tenant", "acme");
+});
+
+describe("a run", () => {
+  test("is set up, spends, is looked back at, explained and stopped", async () => {
+    const set = ["runs", "set", "nightly", "--budget", "1.50", "--label", "team=red"];
+    await check(set, /run +nightly/, /state +open/, /labels +team=red/, /budget +1\.50/);
+    expect((await call(firstKey, "nightly")).status).toBe(200);
+
+    const shown = await check(["runs", "show", "nightly"], /attempts +1/, /remaining +1\.4/);
+    expect(shown).toMatch(/demo-chat +- +succeeded/);
+    const decision = /dec_\w+/.exec(shown)?.[0] ?? "";
+    await check(
+      ["decisions", "explain", decision],
+      /in run nightly/,
+      /was admitted/,
+      /It succeeded on/,
+    );
+    await check(
+      ["decisions", "show", decision],
+      /verdict +allow/,
+      /LIMIT +SCOPE/,
+      /run +nightly +usd/,
+    );
+    await check(["decisions", "list", "--run", "nightly"], new RegExp(decision));
+    await check(["runs", "list"], /nightly/);
+
+    await check(["runs", "stop", "nightly"], /^Stopped nightly; nothing is in flight\.\n$/);
+    expect((await call(firstKey, "nightly")).status).toBe(403);
+    await check(["runs", "show", "nightly"], /blocked +1/, /run_stopped|run_closed/);
+  });
+
+  test("of the same name in another tenant is another run", async () => {
+    const ran = await tollgate("runs", "show", "keyed", "--tenant", "acme");
+    expect(ran.code).toBe(1);
+  });
+});
+
+test("usage and prices are told by model and by day", async () => {
+  await check(["usage"], /cost +\d+\.\d+/, /MODEL +ATTEMPTS/, /demo-chat/, /DAY +ATTEMPTS/);
+  await check(["prices", "--upstream", "demo"], /demo +demo-chat +.*input=2\.50/);
+});
+
+test("a page says how the next one is asked for, and it goes on there", async () => {
+  const { data, next } = await json("prices", "--rows", "2");
+  expect(data).toHaveLength(2);
+  const after = await json("prices", "--rows", "2", "--cursor", String(next));
+  expect(after["data"]).toHaveLength(2);
+  expect(JSON.stringify(after["data"])).not.toContain(String(next));
+});
+
+test("--json is the API's answer, byte for byte", async () => {
+  const { out } = await tollgate("tenants", "list", "--json", "--key", firstKey);
+  const answer = await fetch(`${url}/api/tenants?limit=100`, {
+    headers: { authorization: `Bearer ${firstKey}` },
+  });
+  expect(out).toBe(`${await answer.text()}\n`);
+});
+
+test("a key without the scope is told which one it lacks", async () => {
+  const ran = await tollgate("keys", "create", "x", "--key", firstKey);
+  expect(ran.code).toBe(1);
+  expect(ran.err).toMatch(/This needs a key with the scope "admin"; the key comes from --key/);
+});
+
+test("a wrong key is told where the right one comes from", async () => {
+  const ran = await tollgate("tenants", "list", "--key", "wrong-key");
+  expect(ran.code).toBe(1);
+  expect(ran.err).toMatch(/does not know this key\. It comes from --key\./);
+});
+
+test("doctor knows the Tollgate that is running", async () => {
+  const ran = await place.run(["doctor"], { PORT: new URL(url).port });
+  expect(ran.out).toMatch(/port +ok +Tollgate answers at/);
+  expect(ran.out).toMatch(/database +ok +embedded in .*, in use/);
+  expect(ran.code).toBe(0);
+});
+
+test("a second Tollgate on the same embedded database is refused in a sentence", async () => {
+  const ran = await place.run(["serve"], { PORT: "0" });
+  expect(ran.code).toBe(1);
+  expect(ran.err).toMatch(
+    /^error: another Tollgate \(process \d+\) has the embedded database open/,
+  );
+});
+
+test("a port that is taken is told in a sentence, and the process ends", async () => {
+  const ran = await place.run(["serve"], { PORT: new URL(url).port, TOLLGATE_DATA: "other" });
+  expect(ran.code).toBe(1);
+  expect(ran.err).toMatch(
+    /error: 127\.0\.0\.1:\d+ is taken by another program: stop it, or set PORT\./,
+  );
+});

@@ -125,10 +125,11 @@ export function noticeOf(limit: LimitRecord, amount: string): string | null {
   const committed = BigInt(limit.committed ?? "0");
   const reserved = BigInt(limit.reserved ?? "0");
   if (committed + reserved <= BigInt(amount)) return null;
+  const until = committed > BigInt(amount) ? "" : " until enough of what is reserved is released";
   return (
     `${show(limit.unit, committed)} is settled and ${show(limit.unit, reserved)} reserved, which is more ` +
     `than the new limit of ${show(limit.unit, BigInt(amount))}: what is in flight goes on, and nothing ` +
-    "more is admitted."
+    `more is admitted${until}.`
   );
 }
 

@@ -5,6 +5,7 @@ import { Hono } from "hono";
 import { InputError } from "../core/errors.ts";
 import type { Api } from "./api.ts";
 import type { Env } from "./env.ts";
+import { limitRoutes } from "./limits.ts";
 import { manageRoutes } from "./manage.ts";
 import { runRoutes } from "./runs.ts";
 
@@ -76,6 +77,7 @@ export function createManagement(): Management {
     description: "The installation's administration key, or a key with the scope.",
   });
   manageRoutes(api);
+  limitRoutes(api);
   runRoutes(api);
   const document = api.getOpenAPI31Document({
     openapi: "3.1.0",

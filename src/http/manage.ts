@@ -1,43 +1,30 @@
-/** Tenants, keys, limits and events: what is set up. */
+/** Tenants, keys and events. */
 import { z } from "@hono/zod-openapi";
 
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
 import {
-  AmountText,
-  ChangedLimit,
-  Customer,
   Event,
   Id,
   IssuedKey,
   Key,
-  Limit,
-  LimitModes,
   Mode,
-  ModelName,
   Moment,
   Name,
-  OnExceed,
   pageOf,
   Paging,
-  RunId,
-  ScopeKinds,
   Scopes,
   Tenant,
   Tenanted,
-  Units,
-  Windows,
 } from "./schemas.ts";
 
 const KeyId = z.strictObject({ key: Id });
-const LimitId = z.strictObject({ limit: Id });
 const TenantQuery = z.strictObject(Tenanted);
 
 export function manageRoutes(api: Api): void {
   tenantRoutes(api);
+  oneTenantRoutes(api);
   keyRoutes(api);
   keyChangeRoutes(api);
-  limitRoutes(api);
-  limitChangeRoutes(api);
   eventRoutes(api);
 }
 
@@ -82,6 +69,9 @@ function tenantRoutes(api: Api): void {
       return { data: [found(await ledger.tenant(actor.tenantId), "tenant")], next: null };
     },
   );
+}
+
+function oneTenantRoutes(api: Api): void {
   define(
     api,
     {
@@ -225,150 +215,6 @@ function keyChangeRoutes(api: Api): void {
       const key = { tenantId, keyId: params.key, expiresAt: momentOrNull(body.expires_at) };
       const issued = await administration.rotateKey(actor, key);
       return { ...found(await ledger.key(tenantId, issued.keyId), "key"), key: issued.text };
-    },
-  );
-}
-
-function limitRoutes(api: Api): void {
-  define(
-    api,
-    {
-      method: "post",
-      path: "/limits",
-      summary: "Create a limit",
-      scopes: ["admin"],
-      tenancy: "one",
-      params: NONE,
-      query: TenantQuery,
-      body: z.strictObject({
-        ...Tenanted,
-        scope: z.strictObject({ kind: ScopeKinds, id: ModelName.optional() }),
-        unit: Units,
-        window: Windows,
-        limit: AmountText,
-        mode: LimitModes.optional(),
-        on_exceed: OnExceed.optional(),
-        time_zone: Name.optional(),
-      }),
-      status: 201,
-      answer: Limit,
-    },
-    async ({ bindings: { administration, ledger }, actor, tenantId, body }) => {
-      const { scope, unit, window, limit, mode, on_exceed: onExceed, time_zone: timeZone } = body;
-      const { limitId } = await administration.createLimit(actor, {
-        tenantId,
-        scope: { kind: scope.kind, id: scope.id ?? null },
-        unit,
-        window,
-        amount: limit,
-        mode: mode ?? "enforce",
-        onExceed: onExceed ?? "refuse",
-        timeZone: timeZone ?? "UTC",
-      });
-      return found(await ledger.limit({ tenantId, limitId }, null), "limit");
-    },
-  );
-  define(
-    api,
-    {
-      method: "get",
-      path: "/limits",
-      summary: "List limits with what they hold in their current window",
-      description:
-        "Limits of runs are listed with `run`. A limit on each run or customer counts each apart: `subject` names one.",
-      scopes: ["report", "admin"],
-      tenancy: "one",
-      params: NONE,
-      query: z.strictObject({
-        ...Tenanted,
-        ...Paging,
-        run: RunId.optional(),
-        subject: Customer.optional(),
-      }),
-      body: NONE,
-      status: 200,
-      answer: pageOf(Limit),
-    },
-    ({ bindings: { ledger }, tenantId, query }) =>
-      ledger.limits(tenantId, {
-        ...pageFrom(query),
-        run: query.run ?? null,
-        subject: query.subject ?? null,
-      }),
-  );
-  define(
-    api,
-    {
-      method: "get",
-      path: "/limits/{limit}",
-      summary: "Get a limit with what it holds in its current window",
-      scopes: ["report", "admin"],
-      tenancy: "one",
-      params: LimitId,
-      query: z.strictObject({ ...Tenanted, subject: Customer.optional() }),
-      body: NONE,
-      status: 200,
-      answer: Limit,
-    },
-    async ({ bindings: { ledger }, tenantId, params, query }) =>
-      found(
-        await ledger.limit({ tenantId, limitId: params.limit }, query.subject ?? null),
-        "limit",
-      ),
-  );
-}
-
-function limitChangeRoutes(api: Api): void {
-  define(
-    api,
-    {
-      method: "patch",
-      path: "/limits/{limit}",
-      summary: "Change a limit",
-      description:
-        "It may be lowered below what is held: then nothing more is admitted, and `notice` says so.",
-      scopes: ["admin"],
-      tenancy: "one",
-      params: LimitId,
-      query: TenantQuery,
-      body: z.strictObject({
-        ...Tenanted,
-        limit: AmountText.optional(),
-        mode: LimitModes.optional(),
-        on_exceed: OnExceed.optional(),
-      }),
-      status: 200,
-      answer: ChangedLimit,
-    },
-    async ({ bindings: { administration, ledger }, actor, tenantId, params, body }) => {
-      const { notice } = await administration.changeLimit(actor, {
-        tenantId,
-        limitId: params.limit,
-        amount: body.limit ?? null,
-        mode: body.mode ?? null,
-        onExceed: body.on_exceed ?? null,
-      });
-      const limit = await ledger.limit({ tenantId, limitId: params.limit }, null);
-      return { ...found(limit, "limit"), notice };
-    },
-  );
-  define(
-    api,
-    {
-      method: "delete",
-      path: "/limits/{limit}",
-      summary: "Remove a limit",
-      scopes: ["admin"],
-      tenancy: "one",
-      params: LimitId,
-      query: TenantQuery,
-      body: NONE,
-      status: 200,
-      answer: Limit,
-    },
-    async ({ bindings: { administration, ledger }, actor, tenantId, params }) => {
-      await administration.removeLimit(actor, tenantId, params.limit);
-      return found(await ledger.limit({ tenantId, limitId: params.limit }, null), "limit");
     },
   );
 }

@@ -1,0 +1,177 @@
+/**
+ * No key reaches another tenant's objects: every route of the OpenAPI document × every id of a second
+ * tenant, asked by an administrator of the first. The document is the list, so a new route is in.
+ */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { describeEachDatabase } from "../support/databases.ts";
+import {
+  ADMIN_KEY,
+  createTestManagement,
+  type Json,
+  type Management,
+} from "../support/management.ts";
+
+type Operation = {
+  readonly method: string;
+  readonly path: string;
+  /** Whether it takes a tenant in its query, and so in its body. */
+  readonly takesTenant: boolean;
+};
+
+/** Bodies by which an operation would succeed for an owner. */
+const BODIES: Readonly<Record<string, unknown>> = {
+  "post /api/tenants": { name: "stolen" },
+  "patch /api/tenants/{tenant}": { mode: "tolerant" },
+  "post /api/keys": { name: "stolen", scopes: ["admin"] },
+  "post /api/keys/{key}/rotate": {},
+  "post /api/limits": { scope: { kind: "tenant" }, unit: "usd", window: "none", limit: 1 },
+  "patch /api/limits/{limit}": { limit: 1_000_000 },
+  "put /api/runs/{run}": { budget_usd: 1_000_000 },
+  "post /api/runs/{run}/stop": {},
+};
+
+/** A run's name is the caller's own: by the same name a tenant makes a run of its own. */
+const MAKES_ITS_OWN = new Set(["put /api/runs/{run}"]);
+
+describeEachDatabase("isolation", (database) => {
+  let api: Management;
+  let owner: Awaited<ReturnType<Management["newTenant"]>>;
+  let thief: Awaited<ReturnType<Management["newTenant"]>>;
+  let ids: Readonly<Record<string, string>>;
+
+  beforeAll(async () => {
+    api = await createTestManagement(database.db);
+    owner = await api.newTenant();
+    thief = await api.newTenant();
+    const limit = await api.call(owner.key, "POST", "/api/limits", BODIES["post /api/limits"]);
+    await api.call(owner.key, "PUT", "/api/runs/owned", { budget_usd: "3" });
+    const attempt = await api.admit({
+      tenantId: owner.id,
+      keyId: owner.keyId,
+      runId: "owned",
+      runNamed: true,
+    });
+    ids = {
+      tenant: owner.id,
+      key: owner.keyId,
+      limit: limit.body.id,
+      run: "owned",
+      decision: `dec_${attempt.slice(4)}`,
+    };
+  });
+  afterAll(() => api.close());
+
+  test("every id of another tenant answers 404, on every route that takes one", async () => {
+    const withIds = operations(api).filter(({ path }) => path.includes("{"));
+    expect(withIds.length).toBeGreaterThan(10);
+    for (const { method, path } of withIds) {
+      const name = `${method} ${path}`;
+      if (MAKES_ITS_OWN.has(name)) continue;
+      const answer = await api.call(thief.key, method.toUpperCase(), filled(path), BODIES[name]);
+      expect([name, answer.status]).toEqual([name, 404]);
+      expect(JSON.stringify(answer.body)).not.toContain(owner.name);
+      // The same request by its owner is no 404: it was the tenant that made the difference.
+      if (method === "get") {
+        const own = await api.call(owner.key, "GET", filled(path));
+        expect([name, own.status]).toEqual([name, 200]);
+      }
+    }
+  });
+
+  test("another tenant named in query or body answers 404, on every route of one tenant", async () => {
+    const before = await api.call(owner.key, "GET", "/api/events");
+    for (const { method, path, takesTenant } of operations(api)) {
+      const name = `${method} ${path}`;
+      const body = BODIES[name] as object | undefined;
+      const statuses = takesTenant ? [404] : [400, 403];
+      for (const named of [owner.id, owner.name]) {
+        const query = `${filled(path)}?tenant=${encodeURIComponent(named)}`;
+        const byQuery = await api.call(thief.key, method.toUpperCase(), query, body);
+        expect([name, statuses.includes(byQuery.status)]).toEqual([name, true]);
+        if (method === "get") continue;
+        const inBody = { ...body, tenant: named };
+        const byBody = await api.call(thief.key, method.toUpperCase(), filled(path), inBody);
+        expect([name, statuses.includes(byBody.status)]).toEqual([name, true]);
+      }
+    }
+    const after = await api.call(owner.key, "GET", "/api/events");
+    expect(after.body).toEqual(before.body);
+  });
+
+  test("a list holds nothing of another tenant", async () => {
+    await api.call(thief.key, "PUT", "/api/runs/owned", { budget_usd: "9" });
+    for (const { method, path } of operations(api)) {
+      if (method !== "get" || path.includes("{") || path === "/api/prices") continue;
+      for (const query of ["", "?run=owned"]) {
+        if (query !== "" && !["/api/limits", "/api/decisions"].includes(path)) continue;
+        const answer = await api.call(thief.key, "GET", `${path}${query}`);
+        expect([path, answer.status]).toEqual([path, 200]);
+        const text = JSON.stringify(answer.body);
+        for (const id of [owner.id, owner.name, owner.keyId, ids["limit"], ids["decision"]]) {
+          expect([path, text.includes(String(id))]).toEqual([path, false]);
+        }
+      }
+    }
+    const own = await api.call(owner.key, "GET", "/api/runs/owned");
+    expect(own.body).toMatchObject({ tenant: owner.id, budget: { limit_usd: "3.00" } });
+    const run = await api.call(thief.key, "GET", "/api/runs/owned");
+    expect(run.body).toMatchObject({
+      tenant: thief.id,
+      budget: { limit_usd: "9.00" },
+      attempts: [],
+    });
+  });
+
+  test("no route answers without a key, to a wrong key, or to a key's digest", async () => {
+    const [row] = await database.db.admin`select digest from keys where key_id = ${owner.keyId}`;
+    const digest = String(row?.["digest"]);
+    for (const { method, path } of operations(api)) {
+      for (const key of [null, "sk-proj-0123456789", digest, `${owner.key.slice(0, -1)}!`]) {
+        const answer = await api.call(
+          key,
+          method.toUpperCase(),
+          filled(path),
+          BODIES[`${method} ${path}`],
+        );
+        expect([method, path, answer.status]).toEqual([method, path, 401]);
+      }
+    }
+  });
+
+  test("a key of the owner's without a scope changes nothing of its own tenant", async () => {
+    const made = await api.call(ADMIN_KEY, "POST", "/api/keys", {
+      tenant: owner.id,
+      name: "answers approvals",
+      scopes: ["approve"],
+    });
+    for (const { method, path } of operations(api)) {
+      if (path === "/api/prices") continue;
+      const body = BODIES[`${method} ${path}`];
+      const answer = await api.call(made.body.key, method.toUpperCase(), filled(path), body);
+      expect([method, path, answer.status]).toEqual([method, path, 403]);
+    }
+  });
+
+  function filled(path: string): string {
+    return path.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
+      const id = ids[name];
+      if (id === undefined) throw new Error(`no id of kind ${name}: add one to this test`);
+      return id;
+    });
+  }
+});
+
+function operations(api: Management): readonly Operation[] {
+  const paths = Object.entries<Record<string, Json>>(api.document.paths);
+  const all = paths.flatMap(([path, item]) =>
+    Object.entries(item).map(([method, operation]) => ({
+      method,
+      path,
+      takesTenant: (operation.parameters ?? []).some(
+        (each: Json) => each.in === "query" && each.name === "tenant",
+      ),
+    })),
+  );
+  if (all.length < 20) throw new Error("the document lists too few operations to be whole");
+  return all;
+}

@@ -18,7 +18,10 @@ describeEachDatabase("the management API", (database) => {
 
   test("a body that is no JSON, no UTF-8, too long, compressed or a form is refused", async () => {
     const { key } = await api.newTenant();
-    const send = async (body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}) => {
+    const send = async (
+      body: string | Uint8Array<ArrayBuffer>,
+      headers: Record<string, string> = {},
+    ) => {
       const all = {
         authorization: `Bearer ${key}`,
         "content-type": "application/json",

@@ -1,5 +1,6 @@
 /** The codes of bad input, each with its HTTP status in `http/errors.ts`. */
 export type InputCode =
+  | "malformed_request"
   | "invalid_json"
   | "invalid_value"
   | "missing_required_parameter"
@@ -12,10 +13,13 @@ export type InputCode =
   | "unknown_url"
   | "method_not_allowed"
   | "conflict"
+  | "request_timeout"
   | "body_too_large"
   | "unsupported_encoding"
   | "unsupported_media_type"
-  | "websocket_unsupported";
+  | "unmet_expectation"
+  | "websocket_unsupported"
+  | "headers_too_large";
 
 /** The caller's mistake: what, where, and what instead. Thrown by parsers, answered by `http/app.ts`. */
 export class InputError extends Error {

@@ -33,6 +33,7 @@ import { diskFiles } from "./config-files.ts";
 import { createNodeExchange } from "./exchange-node.ts";
 import { every, type Repeated } from "./every.ts";
 import { createLargeBodies } from "./large-bodies.ts";
+import { answerMalformed, answerUnread, refuseTransferCoding } from "./malformed.ts";
 import { openEmbedded, type Embedded } from "./pglite.ts";
 import { createTokenCounter } from "./tokens.ts";
 import { createUndiciUpstream } from "./upstream-undici.ts";
@@ -47,6 +48,8 @@ const DRAIN_MS_MAX = 30_000;
 /** Proxies in front keep connections for 60 s; ours must outlive theirs (WIRE E). */
 const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 const HEADER_BYTES_MAX = 64 * 1024;
+/** Node's own limit, stated: a client has a few dozen. Beyond it the request is refused, not cut. */
+const HEADERS_MAX = 1_000;
 /** A client that takes longer to send its head is none. */
 const HEADERS_TIMEOUT_MS = 20_000;
 
@@ -215,26 +218,26 @@ async function listen(config: Config, served: Served): Promise<Server> {
   const ledger = createLedger(db);
   const health = { schemaVersion: () => appliedVersion(db.admin), isReady: served.isReady };
   const server = createServer(
-    { maxHeaderSize: HEADER_BYTES_MAX },
+    // Without a Host the adapter refuses, in words; Node would in none.
+    { maxHeaderSize: HEADER_BYTES_MAX, requireHostHeader: false },
     getRequestListener(
       (request, env) => {
         const { incoming, outgoing } = env;
         if (!(incoming instanceof IncomingMessage) || !(outgoing instanceof ServerResponse)) {
           throw new Fault("HTTP/1.1 is served here");
         }
+        refuseTransferCoding(incoming);
         const exchange = createNodeExchange(incoming, outgoing);
         return app.fetch(request, { gateway, administration, ledger, health, exchange });
       },
-      { overrideGlobalObjects: false },
+      { overrideGlobalObjects: false, errorHandler: answerUnread(newId) },
     ),
   );
   server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
+  server.maxHeadersCount = HEADERS_MAX;
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = 0;
-  server.on("clientError", (_, socket) => {
-    if (!socket.writable) return;
-    socket.end("HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n");
-  });
+  answerMalformed(server, newId);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(config.port, config.host, resolve);

@@ -8,6 +8,7 @@ import { Unavailable } from "../gate/unavailable.ts";
 
 /** The caller mends the request; repeating it unchanged is answered the same. */
 const STATUS: Readonly<Record<InputCode, number>> = {
+  malformed_request: 400,
   invalid_json: 400,
   invalid_value: 400,
   missing_required_parameter: 400,
@@ -19,11 +20,14 @@ const STATUS: Readonly<Record<InputCode, number>> = {
   not_found: 404,
   unknown_url: 404,
   method_not_allowed: 405,
+  request_timeout: 408,
   conflict: 409,
   body_too_large: 413,
   unsupported_encoding: 415,
   unsupported_media_type: 415,
+  unmet_expectation: 417,
   websocket_unsupported: 426,
+  headers_too_large: 431,
 };
 
 const NO_RETRY = { "x-should-retry": "false" };
@@ -35,7 +39,9 @@ const UNAVAILABLE_RETRY_MS = 1_000;
 export function phraseThrown(error: unknown, requestId: string): Phrased {
   if (error instanceof InputError) {
     const { code, param, message } = error;
-    return phraseError(STATUS[code], { code, param, message }, {}, NO_RETRY);
+    // The rest of a body that nobody reads cannot be told from a next request.
+    const end = code === "body_too_large" ? { connection: "close" } : {};
+    return phraseError(STATUS[code], { code, param, message }, {}, { ...NO_RETRY, ...end });
   }
   if (error instanceof Unavailable || isDatabaseAway(error)) {
     const message =

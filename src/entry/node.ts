@@ -35,6 +35,7 @@ import { every, type Repeated } from "./every.ts";
 import { createLargeBodies } from "./large-bodies.ts";
 import { answerMalformed, answerUnread, refuseTransferCoding } from "./malformed.ts";
 import { openEmbedded, type Embedded } from "./pglite.ts";
+import { readAsset } from "./assets.ts";
 import { createTokenCounter } from "./tokens.ts";
 import { createUndiciUpstream } from "./upstream-undici.ts";
 import { configurationOf } from "./upstreams.ts";

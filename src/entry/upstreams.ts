@@ -4,7 +4,7 @@ import type { Configuration, Upstream } from "../gate/authority.ts";
 import type { Config } from "./config.ts";
 
 /** Short names for the built-in upstream's models. */
-const DEMO_ALIASES = {
+const DEMO_ALIASES: Readonly<Record<string, string>> = {
   "demo/chat": "demo/demo-chat",
   "demo/small": "demo/demo-small",
   "demo/embedding": "demo/demo-embedding",
@@ -35,9 +35,15 @@ export function configurationOf(
     ...secrets,
     catalogue: {
       upstreams: [...config.upstreams, { name: "demo", models: ["demo-*"] }],
-      aliases: { ...DEMO_ALIASES, ...config.aliases },
+      aliases: { ...DEMO_ALIASES, ...resolved(config.aliases) },
     },
     upstreams: new Map(upstreams.map((upstream) => [upstream.name, upstream])),
     prices: priceBook([...priceSnapshot(), ...demoPrices()], config.prices),
   };
+}
+
+/** An alias leads to a model and not to another alias: one to a short demo name means what that one means. */
+function resolved(aliases: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const entries = Object.entries(aliases);
+  return Object.fromEntries(entries.map(([name, to]) => [name, DEMO_ALIASES[to] ?? to]));
 }

@@ -3,6 +3,7 @@ import { Hono } from "hono";
 
 import { InputError } from "../core/errors.ts";
 import type { Log } from "../gate/ports.ts";
+import { createDocs, createManagement, type ReadAsset } from "./docs.ts";
 import type { Env } from "./env.ts";
 import { isCallersMistake, phraseThrown } from "./errors.ts";
 import { metricsText } from "./metrics.ts";
@@ -11,9 +12,11 @@ import { createModelDoor, type ModelDoorParts } from "./proxy.ts";
 export type AppParts = ModelDoorParts & {
   readonly log: Log;
   readonly newId: () => string;
+  /** A file of the API page, which is served from this machine and not from somebody's network. */
+  readonly readAsset: ReadAsset;
 };
 
-export function createApp({ log, newId, ...door }: AppParts): Hono<Env> {
+export function createApp({ log, newId, readAsset, ...door }: AppParts): Hono<Env> {
   const app = new Hono<Env>();
   const modelDoor = createModelDoor(door);
 
@@ -36,6 +39,9 @@ export function createApp({ log, newId, ...door }: AppParts): Hono<Env> {
     const text = metricsText(c.env.gateway.trust(), await c.env.ledger.openReservations());
     return c.text(text, 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
   });
+  const management = createManagement();
+  app.route("/", createDocs(management.document, readAsset));
+  app.route("/api", management.api);
   app.all("/api/*", (c) => {
     throw new InputError(
       "unknown_url",

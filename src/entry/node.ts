@@ -213,6 +213,7 @@ async function listen(config: Config, served: Served): Promise<Server> {
   const app = createApp({
     log,
     newId,
+    readAsset,
     monotonicMs: ports.monotonicMs,
     largeBodies: ports.largeBodies,
   });

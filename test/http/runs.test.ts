@@ -152,12 +152,26 @@ describeOnPostgres("runs in a race", (database) => {
   test("twenty that put a budget on one run make one run with one budget", async () => {
     const api = await createTestManagement(database.db);
     const tenant = await api.newTenant();
-    const puts = Array.from({ length: 20 }, (_, i) =>
-      api.call(tenant.key, "PUT", "/api/runs/raced", { budget_usd: `${i + 1}` }),
-    );
-    const answers = await Promise.all(puts);
+    const race = () =>
+      Promise.all(
+        Array.from({ length: 20 }, (_, i) =>
+          api.call(tenant.key, "PUT", "/api/runs/raced", i < 10 ? {} : { budget_usd: i }),
+        ),
+      );
+    const answers = await race();
     expect(answers.map((answer) => answer.status)).toEqual(answers.map(() => 200));
     expect(answers.filter((answer) => answer.body.created)).toHaveLength(1);
+    // A run that has its row already gives the budgets nothing else to wait for than our lock.
+    for (let round = 0; round < 10; round += 1) {
+      await api.call(tenant.key, "PUT", `/api/runs/round ${round}`, {});
+      await Promise.all(
+        [1, 2, 3, 4].map((usd) =>
+          api.call(tenant.key, "PUT", `/api/runs/round ${round}`, { budget_usd: usd }),
+        ),
+      );
+      const own = await api.call(tenant.key, "GET", `/api/limits?run=round%20${round}`);
+      expect(own.body.data).toHaveLength(1);
+    }
     const limits = await api.call(tenant.key, "GET", "/api/limits?run=raced");
     expect(limits.body.data).toHaveLength(1);
     await api.close();

@@ -114,16 +114,15 @@ declare
   n constant int := cardinality(attempt_ids::text[]);
 
   -- The path: one element per (ask, meter), ordered by ask, then by the precedence of its refusal.
-  p_ask int[]; p_limit text[]; p_subject text[]; p_start timestamptz[]; p_end timestamptz[];
-  p_tenant text[]; p_scope text[]; p_unit text[]; p_window text[]; p_mode text[]; p_exceed text[];
-  p_amount numeric[]; p_meter bigint[]; p_slot int[];
-  p_committed numeric[]; p_reserved numeric[]; p_asked numeric[];
+  p_ask int[]; p_slot int[]; p_committed numeric[]; p_reserved numeric[]; p_asked numeric[];
   p_len int;
 
-  -- The locked meters: one element per meter, ordered by id.
-  m_id bigint[]; m_tenant text[]; m_committed numeric[]; m_reserved numeric[]; m_before numeric[];
+  -- The meters on any path, by slot. What a refusal is called depends on the rank, see below.
+  m_tenant text[]; m_limit text[]; m_subject text[]; m_start timestamptz[];
+  m_unit text[]; m_rank int[]; m_enforced boolean[]; m_clamps boolean[]; m_amount numeric[]; m_head text[];
+  m_id bigint[]; m_committed numeric[]; m_reserved numeric[]; m_before numeric[];
 
-  k int; i int; j int; first int; s int; x int; asked numeric; exhausted int; contended int;
+  k int; i int; j int; first int; s int; asked numeric; exhausted int; contended int;
 begin
   -- Runs seen for the first time; in order, so that two batches cannot wait in a circle.
   if true = any(a_named) then
@@ -175,82 +174,102 @@ begin
     end loop;
   end if;
 
-  select array_agg(q.n order by q.n, q.rank, q.limit_id, q.subject),
-         array_agg(q.tenant_id order by q.n, q.rank, q.limit_id, q.subject),
-         array_agg(q.limit_id order by q.n, q.rank, q.limit_id, q.subject),
-         array_agg(q.subject order by q.n, q.rank, q.limit_id, q.subject),
-         array_agg(q.scope_kind order by q.n, q.rank, q.limit_id, q.subject),
-         array_agg(q.unit order by q.n, q.rank, q.limit_id, q.subject),
-         array_agg(q.window_kind order by q.n, q.rank, q.limit_id, q.subject),
-         array_agg(q.mode order by q.n, q.rank, q.limit_id, q.subject),
-         array_agg(q.on_exceed order by q.n, q.rank, q.limit_id, q.subject),
-         array_agg(q.amount order by q.n, q.rank, q.limit_id, q.subject),
-         array_agg(q.window_start order by q.n, q.rank, q.limit_id, q.subject),
-         array_agg(q.window_end order by q.n, q.rank, q.limit_id, q.subject)
-    into p_ask, p_tenant, p_limit, p_subject, p_scope, p_unit, p_window, p_mode, p_exceed, p_amount,
-         p_start, p_end
-  from (
-    select path.n, l.tenant_id, l.limit_id, path.subject, l.scope_kind, l.unit, l.window_kind, l.mode,
-           l.on_exceed, l.amount,
+  -- One statement finds the path; it is told apart into what each ask meets (p_*) and what each meter
+  -- is (m_*), which it says once however many asks meet it.
+  with wanted as materialized (
+    select r.n, a_tenant[r.n] as tenant_id, r.limit_id, r.subject
+    from unnest(refs_ask::int[], refs_limit::text[], refs_subject::text[]) as r(n, limit_id, subject)
+    union all
+    select u.n, named.tenant_id, named.limit_id, named.scope_id
+    from (
+      select runs.tenant_id, runs.run_id, l.limit_id, l.scope_id
+      from (select distinct t, r from unnest(a_tenant, a_run, a_named) as d(t, r, named) where named) as d
+      join runs on runs.tenant_id = d.t and runs.run_id = d.r
+      join limits l on l.tenant_id = d.t and l.scope_kind = 'run'
+        and l.scope_id = any ((runs.ancestors || runs.run_id) collate "C")
+      where l.removed_at is null
+    ) as named
+    join (
+      select t, r, ord::int as n
+      from unnest(a_tenant, a_run, a_named) with ordinality as d(t, r, named, ord) where named
+    ) as u on u.t = named.tenant_id and u.r = named.run_id
+  ), met as materialized (
+    select d.tenant_id, d.limit_id, d.subject, l.scope_kind, l.unit, l.window_kind, l.mode, l.on_exceed,
+           l.amount,
            tollgate_window_start(l.window_kind, v_now, l.time_zone) as window_start,
            tollgate_window_end(l.window_kind, v_now, l.time_zone) as window_end,
            case when l.unit = 'usd' and l.scope_kind in ('run', 'each_run') then 1
                 when l.unit = 'usd' then 2
                 when l.unit = 'in_flight' then 4
-                else 3 end as rank
-    from (
-      select r.n, a_tenant[r.n] as tenant_id, r.limit_id, r.subject
-      from unnest(refs_ask::int[], refs_limit::text[], refs_subject::text[]) as r(n, limit_id, subject)
-      union all
-      select u.ord::int, u.t, l.limit_id, l.scope_id
-      from unnest(a_tenant, a_run, a_named) with ordinality as u(t, r, named, ord)
-      join runs on runs.tenant_id = u.t and runs.run_id = u.r
-      join limits l on l.tenant_id = u.t and l.scope_kind = 'run'
-        and l.scope_id = any ((runs.ancestors || runs.run_id) collate "C")
-      where u.named
-    ) as path
-    join limits l on l.tenant_id = path.tenant_id and l.limit_id = path.limit_id
+                else 3 end as rank,
+           row_number() over (order by d.tenant_id, d.limit_id, d.subject)::int as slot
+    from (select distinct tenant_id, limit_id, subject from wanted) as d
+    join limits l on l.tenant_id = d.tenant_id and l.limit_id = d.limit_id
     where l.removed_at is null
-  ) as q;
+  ), path as (
+    select array_agg(n) as ask, array_agg(slot) as slot
+    from (
+      select wanted.n, met.slot
+      from wanted
+      join met on met.tenant_id = wanted.tenant_id and met.limit_id = wanted.limit_id
+        and met.subject = wanted.subject
+      order by wanted.n, met.rank, met.slot
+    ) as ordered
+  ), meter as (
+    select array_agg(tenant_id) as tenant, array_agg(limit_id) as limit_id, array_agg(subject) as subject,
+           array_agg(window_start) as start, array_agg(unit) as unit, array_agg(rank) as rank,
+           array_agg(mode = 'enforce') as enforced, array_agg(on_exceed = 'clamp') as clamps,
+           array_agg(amount) as amount,
+           array_agg('{"limit_id":"' || limit_id || '","scope":"' || scope_kind || '","subject":'
+             || to_json(subject)::text || ',"unit":"' || unit || '","window":"' || window_kind
+             || '","mode":"' || mode || '","on_exceed":"' || on_exceed || '","limit":"' || amount
+             || '","resets_at":' || coalesce(to_json(window_end)::text, 'null')) as head
+    from (select * from met order by slot) as ordered
+  )
+  select path.ask, path.slot, meter.tenant, meter.limit_id, meter.subject, meter.start, meter.unit,
+         meter.rank, meter.enforced, meter.clamps, meter.amount, meter.head
+    into p_ask, p_slot, m_tenant, m_limit, m_subject, m_start, m_unit, m_rank, m_enforced, m_clamps,
+         m_amount, m_head
+  from path, meter;
   p_len := coalesce(cardinality(p_ask), 0);
 
   if p_len > 0 then
     insert into meters (tenant_id, limit_id, subject, window_start)
-      select distinct p.tenant_id, p.limit_id, p.subject, p.window_start
-      from unnest(p_tenant, p_limit, p_subject, p_start) as p(tenant_id, limit_id, subject, window_start)
+      select m.tenant_id, m.limit_id, m.subject, m.window_start
+      from unnest(m_tenant, m_limit, m_subject, m_start) as m(tenant_id, limit_id, subject, window_start)
       where not exists (
-        select from meters m
-        where m.tenant_id = p.tenant_id and m.limit_id = p.limit_id
-          and m.subject = p.subject and m.window_start = p.window_start)
+        select from meters o
+        where o.tenant_id = m.tenant_id and o.limit_id = m.limit_id
+          and o.subject = m.subject and o.window_start = m.window_start)
       order by 1, 2, 3, 4
       on conflict do nothing;
 
-    select array_agg(m.meter_id order by p.ord) into p_meter
-    from unnest(p_tenant, p_limit, p_subject, p_start)
-      with ordinality as p(tenant_id, limit_id, subject, window_start, ord)
-    join meters m on m.tenant_id = p.tenant_id and m.limit_id = p.limit_id
-      and m.subject = p.subject and m.window_start = p.window_start;
-
-    select array_agg(l.meter_id), array_agg(l.tenant_id), array_agg(l.committed), array_agg(l.reserved)
-      into m_id, m_tenant, m_committed, m_reserved
+    select array_agg(l.meter_id order by l.slot), array_agg(l.committed order by l.slot),
+           array_agg(l.reserved order by l.slot)
+      into m_id, m_committed, m_reserved
     from (
-      select m.meter_id, m.tenant_id, m.committed, m.reserved
-      from meters m
-      join (select distinct t, id from unnest(p_tenant, p_meter) as d(t, id)) as d
-        on m.tenant_id = d.t and m.meter_id = d.id
+      select m.meter_id, m.committed, m.reserved, d.slot
+      from unnest(m_tenant, m_limit, m_subject, m_start)
+        with ordinality as d(tenant_id, limit_id, subject, window_start, slot)
+      join meters m on m.tenant_id = d.tenant_id and m.limit_id = d.limit_id
+        and m.subject = d.subject and m.window_start = d.window_start
       order by m.meter_id
       for update of m
     ) as l;
     m_before := m_reserved;
 
-    select array_agg(l.slot order by p.ord) into p_slot
-    from unnest(p_meter) with ordinality as p(id, ord)
-    join unnest(m_id) with ordinality as l(id, slot) on l.id = p.id;
-
     p_committed := array_fill(0::numeric, array[p_len]);
     p_reserved := p_committed;
     p_asked := p_committed;
+    -- An array of texts or numerics is read by walking it, unless something was assigned to it: then it
+    -- is held unpacked. Without this the loop below is quadratic in the batch.
+    m_unit[1] := m_unit[1];
+    m_amount[1] := m_amount[1];
+    m_committed[1] := m_committed[1];
+    m_reserved[1] := m_reserved[1];
   end if;
+  a_cost[1] := a_cost[1];
+  a_reason[1] := a_reason[1];
 
   -- In the order of arrival. After the locks above nothing here can change under our hands.
   i := 1;
@@ -260,16 +279,16 @@ begin
     contended := null;
     while i <= p_len and p_ask[i] = k loop
       s := p_slot[i];
-      asked := case p_unit[i] when 'usd' then coalesce(a_cost[k], 0)
+      asked := case m_unit[s] when 'usd' then coalesce(a_cost[k], 0)
                               when 'tokens' then a_tokens[k] else 1 end;
       p_committed[i] := m_committed[s];
       p_reserved[i] := m_reserved[s];
       p_asked[i] := asked;
-      if p_mode[i] = 'enforce' and m_committed[s] + m_reserved[s] + asked > p_amount[i] then
-        if m_committed[s] + asked > p_amount[i] then
-          exhausted := coalesce(exhausted, i);
+      if m_enforced[s] and m_committed[s] + m_reserved[s] + asked > m_amount[s] then
+        if m_committed[s] + asked > m_amount[s] then
+          exhausted := coalesce(exhausted, s);
         else
-          contended := coalesce(contended, i);
+          contended := coalesce(contended, s);
         end if;
       end if;
       i := i + 1;
@@ -278,21 +297,17 @@ begin
     if a_reason[k] is not null then
       a_outcome[k] := 'block';
     elsif exhausted is not null then
-      if not a_final[k] and p_exceed[exhausted] = 'clamp' then
+      if not a_final[k] and m_clamps[exhausted] then
         a_outcome[k] := 'again';
       else
         a_outcome[k] := 'block';
       end if;
-      a_reason[k] := case
-        when p_unit[exhausted] = 'usd' and p_scope[exhausted] in ('run', 'each_run')
-          then 'run_budget_exceeded'
-        when p_unit[exhausted] = 'usd' then 'budget_exceeded'
-        when p_unit[exhausted] = 'in_flight' then 'concurrency_exceeded'
-        else 'quota_exceeded' end;
+      a_reason[k] := case m_rank[exhausted] when 1 then 'run_budget_exceeded' when 2 then 'budget_exceeded'
+                       when 3 then 'quota_exceeded' else 'concurrency_exceeded' end;
     elsif contended is not null then
       a_outcome[k] := case when a_final[k] then 'block' else 'again' end;
-      a_reason[k] := case when p_unit[contended] = 'in_flight' then 'concurrency_exceeded'
-                          else 'budget_contended' end;
+      a_reason[k] := case m_rank[contended] when 4 then 'concurrency_exceeded'
+                       else 'budget_contended' end;
     else
       for j in first..i - 1 loop
         s := p_slot[j];
@@ -327,8 +342,9 @@ begin
   from unnest(a_tenant, a_attempt, a_cost, a_tokens, deadlines_ms::bigint[], a_outcome)
     with ordinality as u(t, attempt, cost, tokens, deadline, outcome, ord)
   left join (
-    select d.n, array_agg(d.id) as ids, array_agg(d.unit) as units, array_agg(d.asked) as amounts
-    from unnest(p_ask, p_meter, p_unit, p_asked) as d(n, id, unit, asked)
+    select d.n, array_agg(m.id) as ids, array_agg(m.unit) as units, array_agg(d.asked) as amounts
+    from unnest(p_ask, p_slot, p_asked) as d(n, slot, asked)
+    join unnest(m_id, m_unit) with ordinality as m(id, unit, slot) on m.slot = d.slot
     group by d.n
   ) as p on p.n = u.ord
   where u.outcome = 'allow';
@@ -343,16 +359,11 @@ begin
                            upstream, model, outcome, reason, cost, price, record, ord)
     left join (
       select d.n, '[' || string_agg(
-        '{"limit_id":"' || d.limit_id || '","scope":"' || d.scope || '","subject":'
-        || to_json(d.subject)::text || ',"unit":"' || d.unit || '","window":"' || d.win
-        || '","mode":"' || d.mode || '","on_exceed":"' || d.exceed || '","limit":"' || d.amount
-        || '","committed":"' || d.committed || '","reserved":"' || d.reserved || '","asked":"' || d.asked
-        || '","resets_at":' || coalesce(to_json(d.ends)::text, 'null') || '}', ',' order by d.ord)
-        || ']' as meters
-      from unnest(p_ask, p_limit, p_scope, p_subject, p_unit, p_window, p_mode, p_exceed, p_amount,
-                  p_committed, p_reserved, p_asked, p_end)
-        with ordinality as d(n, limit_id, scope, subject, unit, win, mode, exceed, amount, committed,
-                             reserved, asked, ends, ord)
+        m.head || ',"committed":"' || d.committed || '","reserved":"' || d.reserved
+        || '","asked":"' || d.asked || '"}', ',' order by d.ord) || ']' as meters
+      from unnest(p_ask, p_slot, p_committed, p_reserved, p_asked)
+        with ordinality as d(n, slot, committed, reserved, asked, ord)
+      join unnest(m_head) with ordinality as m(head, slot) on m.slot = d.slot
       group by d.n
     ) as p on p.n = u.ord
   ), recorded as (

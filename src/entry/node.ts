@@ -35,7 +35,7 @@ import { every, type Repeated } from "./every.ts";
 import { createLargeBodies } from "./large-bodies.ts";
 import { answerMalformed, answerUnread, refuseTransferCoding } from "./malformed.ts";
 import { openEmbedded, type Embedded } from "./pglite.ts";
-import { readAsset } from "./assets.ts";
+import { createDocsAssets } from "./docs-assets.ts";
 import { createTokenCounter } from "./tokens.ts";
 import { createUndiciUpstream } from "./upstream-undici.ts";
 import { configurationOf } from "./upstreams.ts";
@@ -213,7 +213,7 @@ async function listen(config: Config, served: Served): Promise<Server> {
   const app = createApp({
     log,
     newId,
-    readAsset,
+    readAsset: createDocsAssets(),
     monotonicMs: ports.monotonicMs,
     largeBodies: ports.largeBodies,
   });

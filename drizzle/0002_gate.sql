@@ -46,6 +46,9 @@ create trigger settlements_never_truncated before truncate on settlements
 create trigger events_never_truncated before truncate on events
   for each statement execute function tollgate_insert_only();
 --> statement-breakpoint
+create trigger prices_never_truncated before truncate on prices
+  for each statement execute function tollgate_insert_only();
+--> statement-breakpoint
 
 -- When the window that holds `at` began. 'none' is one window for ever.
 create function tollgate_window_start(window_kind text, at timestamptz, time_zone text) returns timestamptz
@@ -287,8 +290,9 @@ begin
       if m_enforced[s] and m_committed[s] + m_reserved[s] + asked > m_amount[s] then
         if m_committed[s] + asked > m_amount[s] then
           exhausted := coalesce(exhausted, s);
-        else
-          contended := coalesce(contended, s);
+        elsif contended is null or (m_rank[s] = 4 and m_rank[contended] < 4) then
+          -- What is in flight is told before the money that it holds, as in the list of reasons.
+          contended := s;
         end if;
       end if;
       i := i + 1;

@@ -181,7 +181,7 @@ function judge(
     const mayClamp = limit.onExceed === "clamp" && !ask.final;
     return { outcome: mayClamp ? "again" : "block", reason: exhaustion(limit) };
   }
-  const contended = short[0];
+  const contended = short.find(({ limit }) => limit.unit === "in_flight") ?? short[0];
   if (contended === undefined) return { outcome: "allow", reason: null };
   const isFlight = contended.limit.unit === "in_flight";
   return {

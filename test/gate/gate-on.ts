@@ -1,0 +1,210 @@
+import type { Caller } from "../../src/core/caller.ts";
+import { NOTHING, type Charge } from "../../src/core/charge.ts";
+import type { Demand, Intent } from "../../src/core/intent.ts";
+import { picousd } from "../../src/core/money.ts";
+import { priceBook } from "../../src/core/price.ts";
+import type { Admission, Permit } from "../../src/gate/admit.ts";
+import type { Ending } from "../../src/gate/ending.ts";
+import { createGateway, type Gateway } from "../../src/gate/gateway.ts";
+import type { Ports } from "../../src/gate/ports.ts";
+import { createRandomId } from "../../src/lib/random-id.ts";
+import type { Database } from "../../src/store/database.ts";
+import { findOrCreateInstallation } from "../../src/store/installation.ts";
+import { priceOf } from "../support/prices.ts";
+
+const randomId = createRandomId();
+export const newId = () => randomId(Date.now());
+
+/** A gateway without doors, and what a test of the gate looks at. */
+export type Gate = {
+  readonly gateway: Gateway;
+  readonly ports: Ports;
+  /** Errors of work after an answer, and warnings, in order. */
+  readonly told: string[];
+  /** Ends a permit and resolves when its ending is written. */
+  readonly end: (permit: Permit, ending: Ending, charge?: Charge) => Promise<void>;
+  readonly admit: (caller: Caller, intent?: Intent) => Promise<Admission>;
+};
+
+export type GateOptions = {
+  /** Instead of the database's own connections for the gate. */
+  readonly db?: Database;
+  readonly upstream?: Ports["upstream"];
+  readonly isClosing?: () => boolean;
+};
+
+/** `m` at upstream `up` costs 10 pico-dollars a token in and 100 out, at most 1,000 tokens out. */
+export async function gateOn(db: Database, options: GateOptions = {}): Promise<Gate> {
+  const { pepper } = await findOrCreateInstallation(db.admin, "pepper of the tests");
+  const told: string[] = [];
+  const tell = (fields: object, message: string) => void told.push(message);
+  const running = new Set<Promise<void>>();
+  const ports: Ports = {
+    db: options.db ?? db,
+    upstream: options.upstream ?? {
+      dispatch: () => {
+        throw new Error("this gate dispatches nothing");
+      },
+      close: async () => undefined,
+    },
+    monotonicMs: () => performance.now(),
+    now: () => new Date(),
+    newId,
+    countTokens: async (texts) => ({ tokens: texts.join("").length, exact: true }),
+    runAfter: (name, work) => {
+      const done = work()
+        .catch((error: unknown) => void told.push(`${name} failed: ${String(error)}`))
+        .finally(() => void running.delete(done));
+      running.add(done);
+    },
+    log: { debug: () => undefined, info: () => undefined, warn: tell, error: tell },
+    isClosing: options.isClosing ?? (() => false),
+  };
+  const upstream = {
+    name: "up",
+    origin: "http://127.0.0.1:9",
+    basePath: "/v1",
+    apiKey: null,
+    headers: {},
+    timeoutMs: 60_000,
+    outputLimitField: "max_completion_tokens" as const,
+    priceList: "up",
+  };
+  const gateway = await createGateway(ports, {
+    catalogue: { upstreams: [{ name: "up", models: ["*"] }], aliases: {} },
+    upstreams: new Map([["up", upstream]]),
+    prices: priceBook([priceOf({ upstream: "up", model: "m", outputTokensMax: 1_000 })]),
+    adminDigest: "",
+    pepper,
+  });
+  return {
+    gateway,
+    ports,
+    told,
+    end: async (permit, ending, charge = NOTHING) => {
+      gateway.settle(permit, ending, charge);
+      await Promise.all(running);
+    },
+    admit: (caller, intent = intentOf()) => gateway.admit(caller, intent, () => false),
+  };
+}
+
+const DEMAND: Demand = {
+  inputBytes: 10,
+  images: 0,
+  audioInput: false,
+  audioOutput: false,
+  outputTokensMax: 9,
+  choices: 1,
+  fixed: {},
+  producesTokens: true,
+  unbounded: [],
+};
+
+/** What `intentOf()` could cost at most: 10 × 10 in and 9 × 100 out. */
+export const ASK_PICOUSD = 1_000n;
+export const ASK_TOKENS = 19;
+
+type IntentTerms = Partial<Pick<Intent, "billing" | "resource">> & {
+  readonly demand?: Partial<Demand>;
+  readonly context?: Partial<Intent["context"]>;
+};
+
+export function intentOf(terms: IntentTerms = {}): Intent {
+  return {
+    door: "model",
+    operation: "chat",
+    billing: terms.billing ?? "metered",
+    resource: terms.resource ?? "m",
+    demand: { ...DEMAND, ...terms.demand },
+    stream: false,
+    inputDigest: "0".repeat(64),
+    context: {
+      run: null,
+      step: null,
+      parentStep: null,
+      operation: null,
+      tool: null,
+      customer: null,
+      labels: {},
+      costPicousdMax: null,
+      dryRun: false,
+      traceId: null,
+      ...terms.context,
+    },
+    client: { userAgent: "test", sdk: null, sdkRetryCount: 0, isCodex: false },
+  };
+}
+
+export type Limits = readonly {
+  readonly id: string;
+  readonly scope: string;
+  readonly scopeId?: string;
+  readonly unit: string;
+  readonly amount: bigint;
+  readonly onExceed?: "refuse" | "clamp";
+}[];
+
+/** A tenant of a test's own, by rows: what the gate meets is not how it came about. */
+export async function newTenant(gate: Gate, limits: Limits = []): Promise<Caller> {
+  const { admin } = gate.ports.db;
+  const tenantId = `ten_${newId()}`;
+  await admin`insert into tenants (tenant_id, name) values (${tenantId}, ${tenantId})`;
+  await addLimits(gate, tenantId, limits);
+  return { tenantId, keyId: `key_${newId()}`, scopes: ["invoke"], mode: "strict" };
+}
+
+export async function addLimits(gate: Gate, tenantId: string, limits: Limits): Promise<void> {
+  const { admin } = gate.ports.db;
+  for (const { id, scope, scopeId = "", unit, amount, onExceed = "refuse" } of limits) {
+    await admin`
+      insert into limits (tenant_id, limit_id, scope_kind, scope_id, unit, window_kind, amount, on_exceed)
+      values (${tenantId}, ${id}, ${scope}, ${scopeId}, ${unit}, 'none',
+              ${amount.toString()}::text::numeric, ${onExceed})`;
+  }
+  await admin`update installation set revision = revision + 1`;
+  await gate.gateway.authority.refresh();
+}
+
+export function permitOf(admission: Admission): Permit {
+  if (admission.kind !== "admitted") throw new Error(`not admitted: ${JSON.stringify(admission)}`);
+  return admission.permit;
+}
+
+export function reasonOf(admission: Admission): string {
+  return admission.kind === "refused" ? admission.refusal.reason : admission.kind;
+}
+
+/** An ending as the dispatcher tells it. */
+export function endingOf(
+  kind: "succeeded" | "failed" | "aborted" | "released" | "unknown",
+): Ending {
+  const common = {
+    durationMs: 1,
+    firstByteMs: 1,
+    status: 200,
+    error: null,
+    upstreamRequestId: null,
+  };
+  if (kind === "released" || kind === "unknown") return { ...common, kind };
+  const reading = {
+    usage: null,
+    model: null,
+    serviceTier: null,
+    responseId: null,
+    providerCostPicousd: null,
+    progress: "complete",
+    error: null,
+  } as const;
+  return { ...common, kind, reading, text: () => "" };
+}
+
+export function chargeOf(cost: bigint): Charge {
+  return {
+    basis: "computed",
+    costPicousd: picousd(cost),
+    tokens: 7,
+    usage: { input: 7 },
+    priceVersion: "v",
+  };
+}

@@ -314,11 +314,14 @@ const EMPTY = new Uint8Array(0);
 const KEEP_ALIVE_BYTES = new TextEncoder().encode(KEEP_ALIVE);
 const BREAK = new TextEncoder().encode("\n\n");
 
-/** One write. Where the upstream was cut inside an event, two line feeds close that one first. */
+/**
+ * One write. Where the upstream was cut inside an event, two line feeds close that one first; where
+ * nobody listened it may have been, and between events they mean nothing.
+ */
 function streamError(route: Route, message: string, meter: Meter | null): Uint8Array {
   const error = { code: "upstream_error", message };
   const event = phraseStreamError(route, error, meter?.nextSequence() ?? 0);
-  return meter === null || meter.betweenEvents() ? event : Buffer.concat([BREAK, event]);
+  return meter?.betweenEvents() === true ? event : Buffer.concat([BREAK, event]);
 }
 
 const NOTHING_READ = {

@@ -125,6 +125,7 @@ declare
   m_unit text[]; m_rank int[]; m_enforced boolean[]; m_clamps boolean[]; m_amount numeric[]; m_head text[];
   m_id bigint[]; m_committed numeric[]; m_reserved numeric[]; m_before numeric[];
 
+  any_stopped boolean;
   k int; i int; j int; first int; s int; asked numeric; exhausted int; contended int;
 begin
   -- Runs seen for the first time; in order, so that two batches cannot wait in a circle.
@@ -137,8 +138,8 @@ begin
       where named order by t, r
       on conflict do nothing;
 
-    perform from (
-      select runs.run_id
+    select bool_or(locked.state <> 'open') into any_stopped from (
+      select runs.state
       from runs
       where (runs.tenant_id, runs.run_id) in (
         select u.t, unnest(own.ancestors || own.run_id) collate "C"
@@ -150,7 +151,7 @@ begin
     ) as locked;
 
     -- A run that was stopped admits nothing more, nor do the runs below it.
-    for k, j in
+    if any_stopped then for k, j in
       select u.ord, max(case above.state when 'closed' then 2 when 'stopping' then 1 end)
       from unnest(a_tenant, a_run, a_named) with ordinality as u(t, r, named, ord)
       join runs on runs.tenant_id = u.t and runs.run_id = u.r
@@ -159,7 +160,7 @@ begin
       group by u.ord
     loop
       a_reason[k] := case j when 2 then 'run_closed' else 'run_stopped' end;
-    end loop;
+    end loop; end if;
   end if;
 
   -- Attempts of a named step are numbered by the gate: those of earlier batches here, and those of this

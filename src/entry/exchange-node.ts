@@ -121,21 +121,52 @@ function isGone(outgoing: ServerResponse): boolean {
   return outgoing.destroyed || outgoing.socket?.destroyed === true;
 }
 
+/**
+ * Everything that is written in one turn leaves as one write: an upstream's packet holds many events, and
+ * each write of its own would cost a frame of chunked encoding and its part of a system call. Nothing
+ * waits for it, for the turn ends before the next packet can be read.
+ */
 function createReply(outgoing: ServerResponse): Reply {
+  let pending: Uint8Array[] = [];
+  let pendingBytes = 0;
+  let isHeldUp = false;
+  let onDrain = () => {};
+  const drained = () => {
+    if (!isHeldUp) return;
+    isHeldUp = false;
+    onDrain();
+  };
+  const flush = () => {
+    const [first] = pending;
+    if (first === undefined) return;
+    const bytes = pending.length === 1 ? first : Buffer.concat(pending, pendingBytes);
+    pending = [];
+    pendingBytes = 0;
+    // Node tells of a drain only after a write that it called full itself.
+    if (outgoing.write(bytes)) drained();
+  };
+  outgoing.on("drain", drained);
   return {
-    head: (status, headers, flush) => {
+    head: (status, headers, isStream) => {
       outgoing.writeHead(status, [...headers]);
-      if (flush) outgoing.flushHeaders();
+      if (isStream) outgoing.flushHeaders();
     },
-    write: (chunk) => outgoing.write(chunk),
+    write: (chunk) => {
+      if (pending.length === 0) process.nextTick(flush);
+      pending.push(chunk);
+      pendingBytes += chunk.byteLength;
+      isHeldUp = outgoing.writableLength + pendingBytes >= outgoing.writableHighWaterMark;
+      return !isHeldUp;
+    },
     end: () => {
+      flush();
       outgoing.end();
     },
     destroy: () => {
       outgoing.destroy();
     },
     onDrain: (listener) => {
-      outgoing.on("drain", listener);
+      onDrain = listener;
     },
     onGone: (listener) => {
       if (isGone(outgoing)) listener();

@@ -37,7 +37,15 @@ export function call(url: string, given: Call = {}): Promise<Called> {
       const known = head ?? { status: 0, headers: {}, rawHeaders: [] };
       resolve({ ...known, bytes, text: bytes.toString(), end });
     };
-    const sent = request(url, { method, agent: false, headers: { ...headers } as never });
+    const at = /^(http:\/\/[^/]+)(.*)$/u.exec(url);
+    const length = body === null ? {} : { "content-length": Buffer.byteLength(body) };
+    const sent = request(at?.[1] ?? url, {
+      // As it stands: `URL` would resolve dots and escapes.
+      path: at?.[2] === "" ? "/" : at?.[2],
+      method,
+      agent: false,
+      headers: { ...length, ...headers } as never,
+    });
     const hangUp = () => {
       finish("left");
       sent.destroy();

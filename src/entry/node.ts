@@ -46,6 +46,9 @@ const UPSTREAM_CONNECTIONS = 1_024;
 /** How long answers under way may take once the process was told to end. */
 const DRAIN_MS_MAX = 30_000;
 
+/** How often the connections that have become idle are closed meanwhile. */
+const DRAIN_LOOK_MS = 50;
+
 /** Proxies in front keep connections for 60 s; ours must outlive theirs (WIRE E). */
 const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 const HEADER_BYTES_MAX = 64 * 1024;
@@ -111,6 +114,7 @@ export async function start(config: Config, database?: Opened): Promise<Running>
     refresh: gateway.authority.refresh,
   });
   const firstKeys = { adminKey, ...(await establishFirstTenant(gateway, administration)) };
+  let isDraining = false;
   const server = await listen(config, {
     gateway,
     administration,
@@ -118,7 +122,7 @@ export async function start(config: Config, database?: Opened): Promise<Running>
     log,
     newId,
     ports,
-    isReady: () => !ports.isClosing(),
+    isReady: () => !isDraining,
   });
   const repeated = chores(gateway, db, log);
   return {
@@ -126,8 +130,10 @@ export async function start(config: Config, database?: Opened): Promise<Running>
     firstKeys,
     gateway,
     close: async () => {
+      isDraining = true;
+      // Settlements are tried again for as long as the answers are waited for, and no longer.
+      await drain(server, gateway, ports.close);
       ports.close();
-      await drain(server, gateway);
       for (const chore of repeated) await chore.stop();
       await gateway.close();
       await ports.workersClose();
@@ -264,13 +270,19 @@ function chores(gateway: Gateway, db: Database, log: Logger): readonly Repeated[
 }
 
 /** Takes no new request, and waits for those under way. */
-async function drain(server: Server, gateway: Gateway): Promise<void> {
+async function drain(server: Server, gateway: Gateway, giveUp: () => void): Promise<void> {
   const closed = new Promise<void>((done) => server.close(() => done()));
+  // A kept-alive connection turns idle when its answer ends, and nothing else would close it then.
+  const idle = setInterval(() => server.closeIdleConnections(), DRAIN_LOOK_MS);
   server.closeIdleConnections();
-  const late = setTimeout(() => server.closeAllConnections(), DRAIN_MS_MAX);
+  const late = setTimeout(() => {
+    server.closeAllConnections();
+    giveUp();
+  }, DRAIN_MS_MAX);
   await closed;
-  clearTimeout(late);
+  clearInterval(idle);
   await gateway.settled();
+  clearTimeout(late);
 }
 
 function urlOf(server: Server, config: Config): string {

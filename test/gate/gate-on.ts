@@ -37,7 +37,7 @@ export type GateOptions = {
 export async function gateOn(db: Database, options: GateOptions = {}): Promise<Gate> {
   const { pepper } = await findOrCreateInstallation(db.admin, "pepper of the tests");
   const told: string[] = [];
-  const tell = (fields: object, message: string) => void told.push(message);
+  const tell = (_fields: object, message: string) => void told.push(message);
   const running = new Set<Promise<void>>();
   const ports: Ports = {
     db: options.db ?? db,

@@ -1,6 +1,7 @@
 /** Starts Tollgate on Node: database, gateway, demo upstream, server; and ends them in the other order. */
 import { randomBytes } from "node:crypto";
 import { createServer, IncomingMessage, ServerResponse, type Server } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { getRequestListener } from "@hono/node-server";
 import { pino, type Logger } from "pino";
@@ -26,6 +27,7 @@ import {
   renewLease,
 } from "../store/installation.ts";
 import { appliedVersion, migrate } from "../store/migrate.ts";
+import { ownsOpen } from "../store/settlement.ts";
 import { establishAdminKey, establishFirstTenant, type FirstKeys } from "./bootstrap.ts";
 import { printBanner } from "./banner.ts";
 import { readConfig, ConfigError, type Config } from "./config.ts";
@@ -132,7 +134,7 @@ export async function start(config: Config, database?: Opened): Promise<Running>
     close: async () => {
       isDraining = true;
       // Settlements are tried again for as long as the answers are waited for, and no longer.
-      await drain(server, gateway, ports.close);
+      await drain({ server, gateway, db }, ports.close);
       ports.close();
       for (const chore of repeated) await chore.stop();
       await gateway.close();
@@ -270,17 +272,24 @@ function chores(gateway: Gateway, db: Database, log: Logger): readonly Repeated[
 }
 
 /** Takes no new request, and waits for those under way. */
-async function drain(server: Server, gateway: Gateway, giveUp: () => void): Promise<void> {
+async function drain(
+  { server, gateway, db }: { server: Server; gateway: Gateway; db: Database },
+  giveUp: () => void,
+): Promise<void> {
+  let isLate = false;
   const closed = new Promise<void>((done) => server.close(() => done()));
   // A kept-alive connection turns idle when its answer ends, and nothing else would close it then.
   const idle = setInterval(() => server.closeIdleConnections(), DRAIN_LOOK_MS);
   server.closeIdleConnections();
   const late = setTimeout(() => {
+    isLate = true;
     server.closeAllConnections();
     giveUp();
   }, DRAIN_MS_MAX);
   await closed;
   clearInterval(idle);
+  // An answer that told no usage is counted after it has ended, and only then settled.
+  while (!isLate && (await ownsOpen(db.admin, gateway.replicaId))) await sleep(DRAIN_LOOK_MS);
   await gateway.settled();
   clearTimeout(late);
 }

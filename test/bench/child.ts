@@ -1,8 +1,7 @@
 /** Processes of the bench: how each is started, known to be ready, and ended by its own id. */
 import { fork, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer, type AddressInfo, type Server } from "node:net";
 import { fileURLToPath } from "node:url";
 
 const READY_MS_MAX = 60_000;

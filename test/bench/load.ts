@@ -1,7 +1,8 @@
 /**
  * The load generator, a process of its own: so many keep-alive connections, each with one call at a
- * time, for so long. Every answer is checked for status, length and end; nothing is allocated per call
- * but what the HTTP client needs.
+ * time, for so long. Every answer is checked for status, framing, length and end. It shares the cores
+ * with what it measures, so it speaks HTTP on bare sockets (`connection.ts`): a request leaves in one
+ * write of a buffer made beforehand, and of an answer nothing is kept.
  *
  * Closed loop (`ratePerSecond` null): each connection asks again when it was answered. Open loop: calls
  * fall due at an even rate whatever the answers do, and latency counts from when a call fell due, so
@@ -10,7 +11,7 @@
  * Started by fork; takes one `Job` message at a time and answers with one `LoadResult`.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { Client, type Dispatcher } from "undici";
+import { newConnection, requestBytes, type Connection, type Exchange } from "./connection.ts";
 import { cpuTicks } from "./cpu.ts";
 import { count, newHistogram, quantile, type Histogram } from "./histogram.ts";
 import { scenarioNamed, type ScenarioName } from "./scenario.ts";
@@ -43,6 +44,8 @@ export type LoadResult = {
   /** Clock ticks per root of `pids`, or null where `/proc` is not available. */
   readonly ticks: readonly number[] | null;
   readonly generatorCpuMicros: number;
+  /** Connections that the server closed after or between answers, and that were opened once more. */
+  readonly reopened: number;
 };
 
 /** A target that fails this often is broken; going on would only measure how fast it fails. */
@@ -50,11 +53,13 @@ const FAILURES_MAX = 100;
 /** How long calls in flight at the end may take to finish before they count as failed. */
 const DRAIN_MS_MAX = 15_000;
 const TICK_MS = 1;
+/** Longer than any call that is not stuck; beyond it the call fails and its connection is closed. */
+const CALL_MS_MAX = 30_000;
+const CALLS_CHECKED_EVERY_MS = 1_000;
 
 type Load = {
   readonly job: Job;
-  readonly request: Dispatcher.DispatchOptions;
-  readonly tail: Buffer;
+  readonly exchange: Exchange;
   readonly latency: Histogram;
   readonly firstChunk: Histogram;
   measuring: boolean;
@@ -63,36 +68,33 @@ type Load = {
   completed: number;
   failed: number;
   firstFailure: string | null;
-  /** Slots without a call, for the open loop. */
+  /** Slots without a call, for the open loop; the one that waits longest goes first. */
   readonly idle: Slot[];
   onIdle: () => void;
 };
 
-type Slot = { readonly start: (dueAt: number) => void };
-
-const isWhole = (load: Load, bytes: number, last: Buffer | null): boolean => {
-  if (bytes !== load.job.expectedBytes || last === null) return false;
-  const length = Math.min(last.length, load.tail.length);
-  return (
-    last.compare(load.tail, load.tail.length - length, load.tail.length, last.length - length) === 0
-  );
+type Slot = {
+  readonly connection: Connection;
+  readonly start: (dueAt: number) => void;
+  readonly expire: (now: number) => void;
 };
 
-const newSlot = (load: Load, client: Client): Slot => {
+const fail = (load: Load, failure: string): void => {
+  load.failed += 1;
+  load.firstFailure ??= failure;
+  if (load.failed >= FAILURES_MAX) load.stopping = true;
+};
+
+const newSlot = (load: Load): Slot => {
   let dueAt = 0;
+  let sentAt = 0;
   let firstAt = 0;
-  let status = 0;
-  let bytes = 0;
-  let last: Buffer | null = null;
 
   const finish = (failure: string | null): void => {
     const now = performance.now();
     load.inFlight -= 1;
-    if (failure !== null) {
-      load.failed += 1;
-      load.firstFailure ??= failure;
-      if (load.failed >= FAILURES_MAX) load.stopping = true;
-    } else if (load.measuring) {
+    if (failure !== null) fail(load, failure);
+    else if (load.measuring) {
       load.completed += 1;
       count(load.latency, (now - dueAt) * 1_000);
       count(load.firstChunk, (firstAt - dueAt) * 1_000);
@@ -102,48 +104,46 @@ const newSlot = (load: Load, client: Client): Slot => {
     if (load.inFlight === 0) load.onIdle();
   };
 
-  const handler: Dispatcher.DispatchHandler = {
-    onRequestStart() {},
-    onResponseStart(_controller, code) {
-      status = code;
+  const connection = newConnection(load.exchange, {
+    onFirstByte: () => {
+      firstAt = performance.now();
     },
-    onResponseData(_controller, chunk) {
-      if (bytes === 0) firstAt = performance.now();
-      bytes += chunk.length;
-      last = chunk;
-    },
-    onResponseEnd() {
-      if (status === 200 && isWhole(load, bytes, last)) finish(null);
-      else
-        finish(`status ${status}, ${bytes} bytes, ending in ${last?.toString("utf8").slice(-200)}`);
-    },
-    onResponseError(_controller, error) {
-      finish(`${error.name}: ${error.message}`);
-    },
-  };
+    onEnd: finish,
+    onUnasked: () => fail(load, "bytes that nobody asked for"),
+  });
 
   const slot: Slot = {
+    connection,
     start: (at) => {
       dueAt = at;
-      status = 0;
-      bytes = 0;
-      last = null;
+      // Calls of the open loop may start late; what they wait for here is not the server's answer.
+      sentAt = load.job.ratePerSecond === null ? at : performance.now();
       load.inFlight += 1;
-      client.dispatch(load.request, handler);
+      connection.send();
+    },
+    expire: (now) => {
+      if (connection.isBusy() && now - sentAt > CALL_MS_MAX) {
+        connection.abandon(`no whole answer within ${CALL_MS_MAX} ms`);
+      }
     },
   };
   return slot;
 };
 
+const exchangeOf = (job: Job): Exchange => {
+  const { hostname, port } = new URL(job.origin);
+  return {
+    host: hostname,
+    port: Number(port),
+    request: requestBytes(job.origin, job.path, job.headers, scenarioNamed(job.scenario).body),
+    expectedBytes: job.expectedBytes,
+    expectedTail: Buffer.from(job.expectedTail, "latin1"),
+  };
+};
+
 const newLoad = (job: Job): Load => ({
   job,
-  request: {
-    path: job.path,
-    method: "POST",
-    headers: [...job.headers, "content-type", "application/json"],
-    body: scenarioNamed(job.scenario).body,
-  },
-  tail: Buffer.from(job.expectedTail),
+  exchange: exchangeOf(job),
   latency: newHistogram(),
   firstChunk: newHistogram(),
   measuring: false,
@@ -163,7 +163,7 @@ const startPacing = (load: Load, ratePerSecond: number): NodeJS.Timeout => {
   return setInterval(() => {
     const now = performance.now();
     while (!load.stopping && dueAt <= now) {
-      const slot = load.idle.pop();
+      const slot = load.idle.shift();
       if (slot === undefined) return;
       slot.start(dueAt);
       dueAt += stepMs;
@@ -171,8 +171,8 @@ const startPacing = (load: Load, ratePerSecond: number): NodeJS.Timeout => {
   }, TICK_MS);
 };
 
-/** Waits for the calls in flight; those that never end fail when their connection is destroyed. */
-const drain = async (load: Load, clients: readonly Client[]): Promise<void> => {
+/** Waits for the calls in flight; those that do not end in time fail with their connection. */
+const drain = async (load: Load, slots: readonly Slot[]): Promise<void> => {
   load.stopping = true;
   if (load.inFlight > 0) {
     const idle = new Promise<void>((resolve) => {
@@ -183,7 +183,8 @@ const drain = async (load: Load, clients: readonly Client[]): Promise<void> => {
     await Promise.race([idle, late]);
     timeout.abort();
   }
-  await Promise.all(clients.map((client) => client.destroy()));
+  for (const { connection } of slots)
+    connection.abandon(`not over ${DRAIN_MS_MAX} ms after the end`);
 };
 
 const measured = async (
@@ -207,12 +208,12 @@ const measured = async (
 
 const run = async (job: Job): Promise<LoadResult> => {
   const load = newLoad(job);
-  const clients = Array.from(
-    { length: job.connections },
-    () => new Client(job.origin, { headersTimeout: 30_000, bodyTimeout: 30_000, pipelining: 1 }),
-  );
-  const slots = clients.map((client) => newSlot(load, client));
+  const slots = Array.from({ length: job.connections }, () => newSlot(load));
   load.idle.push(...slots);
+  const expiring = setInterval(() => {
+    const now = performance.now();
+    for (const slot of slots) slot.expire(now);
+  }, CALLS_CHECKED_EVERY_MS);
   let pacing: NodeJS.Timeout | null = null;
   if (job.ratePerSecond === null)
     for (const slot of load.idle.splice(0)) slot.start(performance.now());
@@ -220,7 +221,8 @@ const run = async (job: Job): Promise<LoadResult> => {
   await sleep(job.warmupMs);
   const window = await measured(load);
   if (pacing !== null) clearInterval(pacing);
-  await drain(load, clients);
+  await drain(load, slots);
+  clearInterval(expiring);
   const of = (histogram: Histogram): { p50: number | null; p99: number | null } => ({
     p50: quantile(histogram, 0.5),
     p99: quantile(histogram, 0.99),
@@ -232,6 +234,7 @@ const run = async (job: Job): Promise<LoadResult> => {
     firstFailure: load.firstFailure,
     latencyMicros: of(load.latency),
     firstChunkMicros: of(load.firstChunk),
+    reopened: slots.reduce((sum, { connection }) => sum + connection.reopened(), 0),
   };
 };
 

@@ -1,7 +1,8 @@
+import { connect } from "node:net";
 import OpenAI from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { LOOPBACK } from "./child.ts";
-import { faultOf, MODEL, SCENARIOS, sseEvents } from "./scenario.ts";
+import { faultOf, jsonAnswer, MODEL, SCENARIOS, sseEvents } from "./scenario.ts";
 import { servedBy, startTarget, startUpstream, type Target } from "./targets.ts";
 
 const ends: (() => Promise<void>)[] = [];
@@ -64,6 +65,41 @@ test("the raw proxy hands on the upstream's bytes, and the upstream counts the c
     expect(faultOf(name, 200, through)).toBeNull();
     expect(await servedBy(port)).toBe(before + 2);
   }
+});
+
+/** All that the mock writes until it closes the connection, to requests sent in these parts. */
+const exchanged = (parts: readonly string[]): Promise<string> =>
+  new Promise((resolve, reject) => {
+    const socket = connect({ host: LOOPBACK, port, noDelay: true });
+    let text = "";
+    socket.on("data", (bytes: Buffer) => (text += bytes.toString("latin1")));
+    socket.on("error", reject);
+    socket.on("close", () => resolve(text));
+    const next = (at: number): void => {
+      const part = parts[at];
+      if (part !== undefined) socket.write(part, () => setImmediate(() => next(at + 1)));
+    };
+    next(0);
+  });
+
+const post = (body: string, headers: string): string =>
+  `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n${headers}\r\n${body}`;
+
+test("requests in one packet, in chunks or byte by byte are answered in their order", async () => {
+  const stream = '{"stream":true}';
+  const requests = [
+    post(stream, `content-length: ${stream.length}\r\n`),
+    post("2\r\n{}\r\n0\r\n\r\n", "transfer-encoding: chunked\r\n"),
+    post("{}", "content-length: 2\r\nconnection: close\r\n"),
+  ].join("");
+  const whole = await exchanged([requests]);
+  const answers = whole.split("HTTP/1.1 200 OK").slice(1);
+  expect(answers).toHaveLength(3);
+  expect(answers[0]).toContain("[DONE]\n\n\r\n0\r\n\r\n");
+  const json = jsonAnswer().toString("latin1");
+  expect(answers.slice(1).every((answer) => answer.endsWith(json))).toBe(true);
+  expect(await exchanged(requests.split(""))).toBe(whole);
+  expect(await exchanged(["hello\r\n\r\n"])).toContain("HTTP/1.1 400 ");
 });
 
 test("an answer that is cut, garbled, empty or refused is not taken for a whole one", () => {

@@ -1,118 +1,166 @@
 /**
- * An OpenAI upstream whose own cost is negligible: every answer is a buffer made at start.
+ * An OpenAI upstream whose own cost is negligible: it speaks HTTP on bare sockets, and every answer is
+ * a buffer made at start.
  *
  * A stream leaves in a few writes, each on its own turn of the event loop, and each holding several
  * HTTP chunks framed beforehand, one per event. So a gateway still sees one chunk per event, while the
  * upstream pays a handful of system calls: on a machine that all processes share, an upstream which
  * wrote sixty times would itself be what is measured.
  *
- * Started by fork; says its port over IPC. `GET /served` tells how many calls it answered.
+ * Started by fork; says its port over IPC. `GET /served` tells how many calls it answered. With `hold`
+ * as its argument a stream stops after its first event until `POST /release`: open streams, to be
+ * weighed.
  */
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer, type Socket } from "node:net";
 import { tellPort } from "./child.ts";
+import { holdsTrue, memberNamed, readRequest, REQUEST_BYTES_MAX } from "./request-reader.ts";
 import { jsonAnswer, MODEL, sseEvents } from "./scenario.ts";
 
 const EVENTS_PER_WRITE = 10;
-/** More than any request of the bench; a longer body is a mistake of the bench itself. */
-const BODY_BYTES_MAX = 1024 * 1024;
+/** Beside the request under way, as much as one more may wait on a connection. */
+const WAITING_BYTES_MAX = 2 * REQUEST_BYTES_MAX;
+
+/** What OpenAI's answers hold beside their content; clients keep idle connections for the time told. */
+const COMMON = [
+  `date: ${new Date().toUTCString()}`,
+  "connection: keep-alive",
+  "keep-alive: timeout=120",
+  "x-request-id: req_bench",
+  "openai-processing-ms: 1",
+];
+
+const answerOf = (status: string, body: string | Buffer): Buffer => {
+  const bytes = Buffer.from(body);
+  const head = [
+    `HTTP/1.1 ${status}`,
+    "content-type: application/json",
+    `content-length: ${bytes.length}`,
+    ...COMMON,
+  ];
+  return Buffer.concat([Buffer.from(`${head.join("\r\n")}\r\n\r\n`), bytes]);
+};
+
+const STREAM_HEAD = Buffer.from(
+  `${[
+    "HTTP/1.1 200 OK",
+    "content-type: text/event-stream; charset=utf-8",
+    "transfer-encoding: chunked",
+    ...COMMON,
+  ].join("\r\n")}\r\n\r\n`,
+);
 
 const framed = (event: Buffer): Buffer =>
   Buffer.concat([Buffer.from(`${event.length.toString(16)}\r\n`), event, Buffer.from("\r\n")]);
 
-/** The first event alone, so that the time to the first chunk is that of one event; then groups. */
+/** The head with the first event, so that the time to the first chunk is that of one event; then groups. */
 const writesOf = (events: readonly Buffer[]): readonly Buffer[] => {
   const frames = [...events.map(framed), Buffer.from("0\r\n\r\n")];
-  const writes = [Buffer.concat(frames.slice(0, 1))];
+  const writes = [Buffer.concat([STREAM_HEAD, ...frames.slice(0, 1)])];
   for (let at = 1; at < frames.length; at += EVENTS_PER_WRITE) {
     writes.push(Buffer.concat(frames.slice(at, at + EVENTS_PER_WRITE)));
   }
   return writes;
 };
 
-const json = jsonAnswer();
-const jsonHeaders = [
-  ["content-type", "application/json"],
-  ["content-length", String(json.length)],
-  ["x-request-id", "req_bench"],
-  ["openai-processing-ms", "1"],
-].flat();
-const sseHeaders = [
-  "content-type",
-  "text/event-stream; charset=utf-8",
-  "x-request-id",
-  "req_bench",
-];
-const withoutUsage = writesOf(sseEvents(false));
-const withUsage = writesOf(sseEvents(true));
-const models = JSON.stringify({
-  object: "list",
-  data: [{ id: MODEL, object: "model", created: 0, owned_by: "openai" }],
-});
+const JSON_ANSWER = answerOf("200 OK", jsonAnswer());
+const WITHOUT_USAGE = writesOf(sseEvents(false));
+const WITH_USAGE = writesOf(sseEvents(true));
+const MODELS = answerOf(
+  "200 OK",
+  JSON.stringify({
+    object: "list",
+    data: [{ id: MODEL, object: "model", created: 0, owned_by: "openai" }],
+  }),
+);
+const UNKNOWN = answerOf(
+  "404 Not Found",
+  '{"error":{"message":"unknown path","type":"invalid_request"}}',
+);
+const STREAM = memberNamed("stream");
+const INCLUDE_USAGE = memberNamed("include_usage");
+
+const holds = process.argv[2] === "hold";
+/** Streams that stand after their first event. */
+let held: (() => void)[] = [];
 let served = 0;
 
-const sendStream = (response: ServerResponse, writes: readonly Buffer[]): void => {
-  response.writeHead(200, sseHeaders);
-  response.flushHeaders();
-  // The writes carry their own chunk framing, terminator included: node must add none.
-  response.chunkedEncoding = false;
-  let next = 0;
+/** `next` is called when the last byte was written. */
+const sendStream = (socket: Socket, writes: readonly Buffer[], next: () => void): void => {
+  let at = 0;
   const step = (): void => {
-    const bytes = writes[next];
-    next += 1;
-    if (response.destroyed) return;
-    if (bytes === undefined) {
-      response.end();
-      return;
-    }
-    response.write(bytes);
-    setImmediate(step);
+    const bytes = writes[at];
+    if (socket.destroyed || bytes === undefined) return;
+    at += 1;
+    socket.write(bytes);
+    if (at === writes.length) next();
+    else if (at === 1 && holds) held.push(step);
+    else setImmediate(step);
   };
   step();
 };
 
-const answerCall = (body: Buffer, response: ServerResponse): void => {
-  served += 1;
-  if (!body.includes('"stream"')) {
-    response.writeHead(200, jsonHeaders);
-    response.end(json);
-    return;
-  }
-  const asked = JSON.parse(body.toString("utf8")) as {
-    stream?: boolean;
-    stream_options?: { include_usage?: boolean };
+const release = (): Buffer => {
+  const streams = held;
+  held = [];
+  for (const step of streams) step();
+  return answerOf("200 OK", JSON.stringify({ released: streams.length }));
+};
+
+const answerTo = (method: string, path: string): Buffer => {
+  if (method === "GET" && path === "/served") return answerOf("200 OK", JSON.stringify({ served }));
+  if (method === "GET" && path === "/v1/models") return MODELS;
+  if (method === "POST" && path === "/release") return release();
+  return UNKNOWN;
+};
+
+/** Answers the requests of one connection in their order, one at a time. */
+const serve = (socket: Socket): void => {
+  /** What has come and is not answered; null when there is nothing. */
+  let waiting: Buffer | null = null;
+  let isAnswering = false;
+
+  const answerAll = (): void => {
+    while (waiting !== null && !isAnswering) {
+      const read = readRequest(waiting, 0);
+      if (read.kind === "more") return;
+      if (read.kind === "bad") {
+        socket.end(answerOf("400 Bad Request", JSON.stringify({ error: { message: read.why } })));
+        waiting = null;
+        return;
+      }
+      waiting = read.end === waiting.length ? null : waiting.subarray(read.end);
+      const { keepsAlive } = read;
+      isAnswering = true;
+      answer(read.method, read.path, read.body, () => {
+        isAnswering = false;
+        if (!keepsAlive) socket.end();
+      });
+    }
   };
-  if (asked.stream !== true) {
-    response.writeHead(200, jsonHeaders);
-    response.end(json);
-    return;
-  }
-  sendStream(response, asked.stream_options?.include_usage === true ? withUsage : withoutUsage);
-};
 
-const sendJson = (response: ServerResponse, status: number, text: string): void => {
-  response.writeHead(status, { "content-type": "application/json" });
-  response.end(text);
-};
+  const answer = (method: string, path: string, body: Buffer, done: () => void): void => {
+    if (method !== "POST" || !path.startsWith("/v1/chat/completions")) {
+      socket.write(answerTo(method, path));
+      return done();
+    }
+    served += 1;
+    if (!holdsTrue(body, STREAM)) {
+      socket.write(JSON_ANSWER);
+      return done();
+    }
+    sendStream(socket, holdsTrue(body, INCLUDE_USAGE) ? WITH_USAGE : WITHOUT_USAGE, () => {
+      done();
+      answerAll();
+    });
+  };
 
-const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  request.on("data", (chunk: Buffer) => {
-    bytes += chunk.length;
-    if (bytes > BODY_BYTES_MAX) request.destroy();
-    else chunks.push(chunk);
+  socket.on("data", (bytes: Buffer) => {
+    waiting = waiting === null ? bytes : Buffer.concat([waiting, bytes]);
+    if (waiting.length > WAITING_BYTES_MAX) socket.destroy();
+    else answerAll();
   });
-  request.on("end", () => {
-    const path = request.url ?? "";
-    const first = chunks[0];
-    const body = chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks);
-    if (request.method === "POST" && path.startsWith("/v1/chat/completions")) {
-      answerCall(body, response);
-    } else if (path === "/served") sendJson(response, 200, JSON.stringify({ served }));
-    else if (path === "/v1/models") sendJson(response, 200, models);
-    else sendJson(response, 404, '{"error":{"message":"unknown path","type":"invalid_request"}}');
-  });
+  // A client that is gone took its answer along or not: either way there is nobody to tell.
+  socket.on("error", () => socket.destroy());
 };
 
-const server = createServer({ keepAliveTimeout: 120_000, requestTimeout: 0 }, onRequest);
-tellPort(server);
+tellPort(createServer({ noDelay: true }, serve));

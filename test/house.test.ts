@@ -77,8 +77,8 @@ const LEDGER = ["decisions", "settlements", "events"];
  */
 const RELEASED: Record<string, string> = {};
 
-/** The most lines of one file; about 300 is the aim. */
-const LINES_MAX = 400;
+/** The most lines of one file; about 300 is the aim. Tests are tables of data, which may run longer. */
+const LINES_MAX = { src: 400, test: 600 };
 
 /** A function fits a screen. */
 const FUNCTION_LINES_MAX = 60;
@@ -160,7 +160,7 @@ const RULES: readonly Rule[] = [
     ...MUTANTS.limits,
   },
   {
-    name: `no file is longer than ${LINES_MAX} lines`,
+    name: `no file is longer than ${LINES_MAX.src} lines, in test ${LINES_MAX.test}`,
     broken: (sources) => inspector.longFiles(sources, LINES_MAX),
     ...MUTANTS.length,
   },

@@ -24,7 +24,7 @@ export function meterMessage(reason: Reason, meter: MeterFigures): string {
   const figures =
     `${show(meter.unit, meter.committed)} is settled, ${show(meter.unit, meter.reserved)} is reserved by ` +
     `calls in flight, ${show(meter.unit, remaining)} is left, and this call could take ` +
-    `${show(meter.unit, meter.asked)}`;
+    show(meter.unit, meter.asked);
   const reset =
     meter.resetsAt === null
       ? "It does not reset."

@@ -63,7 +63,7 @@ function ready(worker: Worker): Promise<void> {
     });
     worker.once("error", (error) => {
       clearTimeout(late);
-      fail(error);
+      fail(new Fault("the embedded database did not start", { cause: error }));
     });
   });
 }
@@ -91,6 +91,7 @@ function lock(path: string): () => void {
   throw new Fault(`cannot take the lock ${path}: other processes keep taking it`);
 }
 
+/** In a container every start may have the same number: a lock with ours is a former life's. */
 function isAlive(pid: number): boolean {
   if (pid === process.pid) return false;
   try {

@@ -11,7 +11,7 @@
  */
 import { outputTokensFor } from "../core/bound.ts";
 import type { Caller } from "../core/caller.ts";
-import { decide, type Estimate } from "../core/decide.ts";
+import { decide, type Estimate, type Verdict } from "../core/decide.ts";
 import { InputError } from "../core/errors.ts";
 import type { Facts } from "../core/facts.ts";
 import type { Intent } from "../core/intent.ts";
@@ -92,25 +92,15 @@ export async function admit(
   for (let relooks = 0; ;) {
     if (isGone()) return { kind: "gone" };
     const facts: Facts = { ...look.facts, now: parts.now(), clampedTo };
-    const verdict = decide(facts, intent);
-    const posted = await parts.postings.submit(askFor(look, facts, intent, verdict, isFinal));
+    const turn: Turn = { look, intent, facts, verdict: decide(facts, intent) };
+    const posted = await parts.postings.submit(askFor(turn, isFinal));
     if (posted.outcome === "allow") {
-      assert(verdict.kind === "ask", "only what was judged askable is allowed");
-      return {
-        kind: "admitted",
-        permit: permitFor(parts, look, intent, facts, verdict.estimate, posted),
-      };
+      return { kind: "admitted", permit: permitFor(turn, posted, parts.monotonicMs()) };
     }
     if (posted.outcome === "block") {
-      const message = verdict.kind === "block" ? verdict.message : null;
-      const param = verdict.kind === "block" ? verdict.param : null;
-      return {
-        kind: "refused",
-        refusal: refusalFor(look, posted, message, param),
-        runId: look.runId,
-        attempt: posted.attempt,
-        decidedAt: posted.decidedAt,
-      };
+      const { attempt, decidedAt } = posted;
+      const refusal = refusalFor(turn, posted);
+      return { kind: "refused", refusal, runId: look.runId, attempt, decidedAt };
     }
     const waitedMs = parts.monotonicMs() - startedMs;
     const isContended =
@@ -156,7 +146,7 @@ function lookFor(parts: AdmitParts, caller: Caller, intent: Intent): Look {
     caller,
     upstream,
     facts: { caller, route, price },
-    refs: authority.limitsFor(caller, runId, models, intent.context),
+    refs: authority.limitsFor({ caller, runId, models, customer: intent.context.customer }),
   };
 }
 
@@ -182,13 +172,15 @@ function unknownModel(model: string): InputError {
   );
 }
 
-function askFor(
-  look: Look,
-  facts: Facts,
-  intent: Intent,
-  verdict: ReturnType<typeof decide>,
-  isFinal: boolean,
-): Ask {
+/** One look at the facts, and what was judged of it. */
+type Turn = {
+  readonly look: Look;
+  readonly intent: Intent;
+  readonly facts: Facts;
+  readonly verdict: Verdict;
+};
+
+function askFor({ look, intent, facts, verdict }: Turn, isFinal: boolean): Ask {
   const { caller, upstream } = look;
   return {
     attemptId: `att_${look.id}`,
@@ -213,14 +205,9 @@ function askFor(
   };
 }
 
-function permitFor(
-  parts: AdmitParts,
-  look: Look,
-  intent: Intent,
-  facts: Facts,
-  estimate: Estimate,
-  posted: Posted,
-): Permit {
+function permitFor({ look, intent, facts, verdict }: Turn, posted: Posted, nowMs: number): Permit {
+  assert(verdict.kind === "ask", "only what was judged askable is allowed");
+  const { estimate } = verdict;
   return {
     [permitted]: true,
     attemptId: `att_${look.id}`,
@@ -236,21 +223,24 @@ function permitFor(
     estimate,
     clampedTo: facts.clampedTo,
     meters: posted.meters,
-    postedAtMs: parts.monotonicMs(),
+    postedAtMs: nowMs,
   };
 }
 
-function refusalFor(
-  look: Look,
-  posted: Posted,
-  judged: string | null,
-  param: string | null,
-): Refusal {
-  const { reason } = posted;
+function refusalFor({ look, verdict }: Turn, { reason, meters }: Posted): Refusal {
   assert(reason !== null, "a block has a reason");
-  const meter = judged === null ? meterAtFault(reason, posted.meters) : null;
-  const message = judged ?? (meter === null ? runMessage(look.runId) : meterMessage(reason, meter));
-  return { reason, message, meter, param, decisionId: `dec_${look.id}` };
+  const decisionId = `dec_${look.id}`;
+  // A stopped run comes before what was judged, and has a sentence of its own.
+  if (reason === "run_stopped" || reason === "run_closed") {
+    return { reason, message: runMessage(look.runId), meter: null, param: null, decisionId };
+  }
+  if (verdict.kind === "block") {
+    const { message, param } = verdict;
+    return { reason, message, meter: null, param, decisionId };
+  }
+  const meter = meterAtFault(reason, meters);
+  assert(meter !== null, "a limit that refuses is on the path");
+  return { reason, message: meterMessage(reason, meter), meter, param: null, decisionId };
 }
 
 function runMessage(runId: string): string {

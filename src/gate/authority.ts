@@ -8,7 +8,6 @@ import { InputError } from "../core/errors.ts";
 import { looksLikeKey, parseKey } from "../core/key.ts";
 import type { PriceBook } from "../core/price.ts";
 import { routeModel, type Catalogue, type ModelRoute } from "../core/route.ts";
-import type { Context } from "../core/intent.ts";
 import { equalConstantTime, hmacSha256Hex } from "../lib/hash.ts";
 import type { Sql } from "../store/database.ts";
 import type { LimitRef } from "../store/posting.ts";
@@ -48,12 +47,7 @@ export type Authority = {
   readonly upstream: (name: string) => Upstream | undefined;
   readonly configuration: Configuration;
   /** The limits on an ask's path that this snapshot knows. */
-  readonly limitsFor: (
-    caller: Caller,
-    runId: string,
-    models: readonly string[],
-    context: Context,
-  ) => LimitRef[];
+  readonly limitsFor: (counted: Counted) => LimitRef[];
   readonly tenants: () => Snapshot["tenants"];
   /** Reads the snapshot again when its revision is behind. */
   readonly refresh: () => Promise<void>;
@@ -85,8 +79,7 @@ export async function createAuthority(
     defaultUpstream: () => configuration.catalogue.upstreams[0]?.name ?? null,
     upstream: (name) => configuration.upstreams.get(name),
     configuration,
-    limitsFor: (caller, runId, models, context) =>
-      limitsFor(snapshot, caller, runId, models, context),
+    limitsFor: (counted) => limitsFor(snapshot, counted),
     tenants: () => snapshot.tenants,
     refresh,
   };
@@ -127,13 +120,16 @@ function whyUnknown(credential: string, isWellFormed: boolean): string {
     : "This is not a Tollgate key. Tollgate keys begin with `tg_`; an upstream's own key stays in Tollgate's configuration.";
 }
 
-function limitsFor(
-  snapshot: Snapshot,
-  caller: Caller,
-  runId: string,
-  models: readonly string[],
-  context: Context,
-): LimitRef[] {
+/** What an ask is counted under. */
+export type Counted = {
+  readonly caller: Caller;
+  readonly runId: string;
+  /** Every name of the model: as asked, as routed, and with its upstream. */
+  readonly models: readonly string[];
+  readonly customer: string | null;
+};
+
+function limitsFor(snapshot: Snapshot, { caller, runId, models, customer }: Counted): LimitRef[] {
   const refs: LimitRef[] = [];
   for (const limit of snapshot.tenants.get(caller.tenantId)?.limits ?? []) {
     const { limitId } = limit;
@@ -151,7 +147,7 @@ function limitsFor(
         refs.push({ limitId, subject: runId });
         break;
       case "each_customer":
-        if (context.customer !== null) refs.push({ limitId, subject: context.customer });
+        if (customer !== null) refs.push({ limitId, subject: customer });
         break;
       case "run":
         break;

@@ -70,17 +70,17 @@ export function dispatch(
       resolve({ kind: "answered", ending: neverSent("the client left") });
       return;
     }
-    run(ports, watch, request, reply, resolve);
+    run(ports, watch, { request, reply, resolve });
   });
 }
 
-function run(
-  ports: Ports,
-  watch: Watch,
-  request: Dispatch,
-  reply: Reply,
-  resolve: (dispatched: Dispatched) => void,
-): void {
+type Running = {
+  readonly request: Dispatch;
+  readonly reply: Reply;
+  readonly resolve: (dispatched: Dispatched) => void;
+};
+
+function run(ports: Ports, watch: Watch, { request, reply, resolve }: Running): void {
   const startedMs = ports.monotonicMs();
   const deadlineMs = startedMs + request.permit.upstream.timeoutMs;
   let status: number | null = null;

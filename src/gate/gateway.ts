@@ -102,7 +102,8 @@ export async function createGateway(ports: Ports, configuration: Configuration):
       return admit({ ...parts, postings: once }, caller, intent, () => false);
     },
     dispatch: (request, reply) => dispatch(ports, watch, request, reply),
-    charge: (permit, ending, countable) => chargeFor(ports, authority, permit, ending, countable),
+    charge: (permit, ending, countable) =>
+      chargeFor({ ports, authority }, permit, ending, countable),
     settle: (permit, ending, charged) => {
       ports.runAfter("settle", () => settler.end(permit, ending, charged));
     },

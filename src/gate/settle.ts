@@ -98,8 +98,7 @@ async function commitWhenPossible(
 
 /** What the ending costs. Counting tokens may take a worker, hence the promise. */
 export async function chargeFor(
-  ports: Ports,
-  authority: Authority,
+  { ports, authority }: { readonly ports: Ports; readonly authority: Authority },
   permit: Permit,
   ending: Ending,
   countable: () => Countable,

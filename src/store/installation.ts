@@ -15,7 +15,7 @@ export async function findOrCreateInstallation(sql: Sql, pepper: string): Promis
   const [row] = await sql`select pepper, admin_digest from installation`;
   return {
     pepper: String(row?.["pepper"]),
-    adminDigest: row?.["admin_digest"] == null ? null : String(row["admin_digest"]),
+    adminDigest: typeof row?.["admin_digest"] === "string" ? row["admin_digest"] : null,
   };
 }
 

@@ -92,7 +92,7 @@ export async function post(sql: Sql, replicaId: string, asks: readonly Ask[]): P
     { prepare: true },
   );
   assert(rows.length === asks.length, "the posting answers every ask once");
-  const posted = new Array<Posted>(asks.length);
+  const posted: Posted[] = [];
   for (const row of rows) posted[Number(row["ask"]) - 1] = postedFrom(row);
   return posted;
 }

@@ -253,11 +253,14 @@ export function unusedLimits(sources: readonly Source[]): Violation[] {
     .filter((name) => !new RegExp(`\\b${name}\\b`, "u").test(others));
 }
 
-export function longFiles(sources: readonly Source[], linesMax: number): Violation[] {
+export function longFiles(
+  sources: readonly Source[],
+  linesMax: { readonly src: number; readonly test: number },
+): Violation[] {
   return sources
     .filter(isCode)
     .map(({ path, text }) => ({ path, lines: text.trimEnd().split("\n").length }))
-    .filter(({ lines }) => lines > linesMax)
+    .filter(({ path, lines }) => lines > (path.startsWith("test/") ? linesMax.test : linesMax.src))
     .map(({ path, lines }) => `${path}: ${lines} lines`);
 }
 

@@ -6,99 +6,97 @@ type Figures = ReturnType<Gateway["trust"]>;
 /** Reservations by state, as the database has them: of every replica. */
 export type OpenReservations = { readonly open: number; readonly unknown: number };
 
+type Sample = {
+  readonly kind: "counter" | "gauge";
+  readonly name: string;
+  readonly help: string;
+  readonly read: (figures: Figures, reservations: OpenReservations) => number;
+};
+
+const SAMPLES: readonly Sample[] = [
+  {
+    kind: "gauge",
+    name: "tollgate_reservations_open",
+    help: "Reservations of attempts in flight, all replicas.",
+    read: (_, reservations) => reservations.open,
+  },
+  {
+    kind: "gauge",
+    name: "tollgate_reservations_unknown",
+    help: "Reservations with an unknown outcome, money held, all replicas.",
+    read: (_, reservations) => reservations.unknown,
+  },
+  {
+    kind: "counter",
+    name: "tollgate_attempts_admitted_total",
+    help: "Attempts admitted by this process.",
+    read: (figures) => figures.admitted,
+  },
+  {
+    kind: "counter",
+    name: "tollgate_admission_unavailable_total",
+    help: "Asks answered 503: no decision could be recorded.",
+    read: (figures) => figures.unavailable,
+  },
+  {
+    kind: "counter",
+    name: "tollgate_attempts_unknown_total",
+    help: "Attempts whose outcome turned unknown.",
+    read: (figures) => figures.unknown,
+  },
+  {
+    kind: "counter",
+    name: "tollgate_usage_estimated_total",
+    help: "Settlements whose usage the upstream did not tell.",
+    read: (figures) => figures.settledByBasis["estimated"] ?? 0,
+  },
+  {
+    kind: "counter",
+    name: "tollgate_price_unknown_total",
+    help: "Settlements without a known price: no cost, not a cost of 0.",
+    read: (figures) => figures.settledByBasis["unpriced"] ?? 0,
+  },
+  {
+    kind: "counter",
+    name: "tollgate_overage_total",
+    help: "Attempts that cost more than they had reserved: a bug.",
+    read: (figures) => figures.overages,
+  },
+  {
+    kind: "gauge",
+    name: "tollgate_exchanges",
+    help: "Answers under way in this process.",
+    read: (figures) => figures.exchanges,
+  },
+  {
+    kind: "gauge",
+    name: "tollgate_asks_waiting",
+    help: "Asks waiting to be posted in this process.",
+    read: (figures) => figures.asksWaiting,
+  },
+  {
+    kind: "gauge",
+    name: "tollgate_settlements_waiting",
+    help: "Settlements waiting to be written in this process.",
+    read: (figures) => figures.settlementsWaiting,
+  },
+];
+
 export function metricsText(figures: Figures, reservations: OpenReservations): string {
-  const { settledByBasis } = figures;
-  const lines = [...single(figures, reservations).map(sample)];
-  lines.push(
+  return [
+    ...SAMPLES.map(
+      ({ kind, name, help, read }) =>
+        `# HELP ${name} ${help}\n# TYPE ${name} ${kind}\n${name} ${read(figures, reservations)}`,
+    ),
     family(
       "tollgate_asks_refused_total",
       "Asks refused by this process.",
       "reason",
       figures.refused,
     ),
-    family(
-      "tollgate_settlements_total",
-      "Settlements by basis of the cost.",
-      "basis",
-      settledByBasis,
-    ),
+    family("tollgate_settlements_total", "Settlements by basis.", "basis", figures.settledByBasis),
     "",
-  );
-  return lines.join("\n");
-}
-
-type Sample = readonly ["counter" | "gauge", string, string, number];
-
-/** Kind, name, help, value. */
-function single(figures: Figures, { open, unknown }: OpenReservations): readonly Sample[] {
-  const { estimated = 0, unpriced = 0 } = figures.settledByBasis;
-  return [
-    [
-      "gauge",
-      "tollgate_reservations_open",
-      "Reservations of attempts in flight, all replicas.",
-      open,
-    ],
-    [
-      "gauge",
-      "tollgate_reservations_unknown",
-      "Reservations with an unknown outcome, money held, all replicas.",
-      unknown,
-    ],
-    [
-      "counter",
-      "tollgate_attempts_admitted_total",
-      "Attempts admitted by this process.",
-      figures.admitted,
-    ],
-    [
-      "counter",
-      "tollgate_admission_unavailable_total",
-      "Asks answered 503: no decision could be recorded.",
-      figures.unavailable,
-    ],
-    [
-      "counter",
-      "tollgate_attempts_unknown_total",
-      "Attempts whose outcome turned unknown.",
-      figures.unknown,
-    ],
-    [
-      "counter",
-      "tollgate_usage_estimated_total",
-      "Settlements whose usage the upstream did not tell.",
-      estimated,
-    ],
-    [
-      "counter",
-      "tollgate_price_unknown_total",
-      "Settlements without a known price: no cost, not a cost of 0.",
-      unpriced,
-    ],
-    [
-      "counter",
-      "tollgate_overage_total",
-      "Attempts that cost more than they had reserved: a bug.",
-      figures.overages,
-    ],
-    ["gauge", "tollgate_exchanges", "Answers under way in this process.", figures.exchanges],
-    [
-      "gauge",
-      "tollgate_asks_waiting",
-      "Asks waiting to be posted in this process.",
-      figures.asksWaiting,
-    ],
-    [
-      "gauge",
-      "tollgate_settlements_waiting",
-      "Settlements waiting to be written in this process.",
-      figures.settlementsWaiting,
-    ],
-  ];
-}
-
-function sample([kind, name, help, value]: Sample): string {
-  return `# HELP ${name} ${help}\n# TYPE ${name} ${kind}\n${name} ${value}`;
+  ].join("\n");
 }
 
 function family(

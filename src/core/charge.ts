@@ -47,7 +47,8 @@ export function charge(estimate: Estimate, seen: Seen): Charge {
 function computed(estimate: Estimate, seen: Seen, usage: Usage): Charge {
   const cost = seen.price === null ? null : costOf(seen.price, usage, seen.serviceTier);
   // A class or a service tier without a price: what was reserved is the only figure that is no guess.
-  if (cost === null) return presumed(estimate, usage, seen.price);
+  // Its tokens were told all the same, and a quota of tokens counts those.
+  if (cost === null) return { ...presumed(estimate, usage, seen.price), tokens: tokensOf(usage) };
   return {
     basis: "computed",
     costPicousd: cost,

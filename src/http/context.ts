@@ -24,7 +24,7 @@ export function readContext({ exchange, pathRun, pathStep, metadata }: Carried):
   const baggage = readBaggage(exchange.header("baggage"));
   const field = (name: string, path: string | null = null): string | null => {
     const header = exchange.header(`tollgate-${name}`);
-    if (header !== null) return plain(header, `Tollgate-${name}`);
+    if (header !== null) return plain(header, headerName(name));
     const member = baggage.get(name);
     if (member !== undefined) return plain(member, `baggage tollgate.${name}`);
     if (path !== null) return path;
@@ -76,6 +76,11 @@ function plain(value: string, where: string): string {
     where,
     `${where} must be 1 to ${CONTEXT_FIELD_BYTES_MAX} visible ASCII characters.`,
   );
+}
+
+/** As the documents write it: `Tollgate-Parent-Step`. */
+function headerName(field: string): string {
+  return `Tollgate-${field.replaceAll(/(?:^|-)[a-z]/g, (start) => start.toUpperCase())}`;
 }
 
 function readBaggage(header: string | null): ReadonlyMap<string, string> {

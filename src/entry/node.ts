@@ -1,7 +1,6 @@
 /** Starts Tollgate on Node: database, gateway, demo upstream, server; and ends them in the other order. */
 import { randomBytes } from "node:crypto";
 import { createServer, IncomingMessage, ServerResponse, type Server } from "node:http";
-import { setTimeout as sleep } from "node:timers/promises";
 
 import { getRequestListener } from "@hono/node-server";
 import { pino, type Logger } from "pino";
@@ -27,7 +26,6 @@ import {
   renewLease,
 } from "../store/installation.ts";
 import { appliedVersion, migrate } from "../store/migrate.ts";
-import { ownsOpen } from "../store/settlement.ts";
 import { establishAdminKey, establishFirstTenant, type FirstKeys } from "./bootstrap.ts";
 import { printBanner } from "./banner.ts";
 import { readConfig, ConfigError, type Config } from "./config.ts";
@@ -134,7 +132,7 @@ export async function start(config: Config, database?: Opened): Promise<Running>
     close: async () => {
       isDraining = true;
       // Settlements are tried again for as long as the answers are waited for, and no longer.
-      await drain({ server, gateway, db }, ports.close);
+      await drain(server, gateway, ports.close);
       ports.close();
       for (const chore of repeated) await chore.stop();
       await gateway.close();
@@ -227,21 +225,22 @@ async function listen(config: Config, served: Served): Promise<Server> {
   });
   const ledger = createLedger(db);
   const health = { schemaVersion: () => appliedVersion(db.admin), isReady: served.isReady };
+  const listener = getRequestListener(
+    (request, env) => {
+      const { incoming, outgoing } = env;
+      if (!(incoming instanceof IncomingMessage) || !(outgoing instanceof ServerResponse)) {
+        throw new Fault("HTTP/1.1 is served here");
+      }
+      refuseTransferCoding(incoming);
+      const exchange = createNodeExchange(incoming, outgoing);
+      return app.fetch(request, { gateway, administration, ledger, health, exchange });
+    },
+    { overrideGlobalObjects: false, errorHandler: answerUnread(newId) },
+  );
   const server = createServer(
     // Without a Host the adapter refuses, in words; Node would in none.
     { maxHeaderSize: HEADER_BYTES_MAX, requireHostHeader: false },
-    getRequestListener(
-      (request, env) => {
-        const { incoming, outgoing } = env;
-        if (!(incoming instanceof IncomingMessage) || !(outgoing instanceof ServerResponse)) {
-          throw new Fault("HTTP/1.1 is served here");
-        }
-        refuseTransferCoding(incoming);
-        const exchange = createNodeExchange(incoming, outgoing);
-        return app.fetch(request, { gateway, administration, ledger, health, exchange });
-      },
-      { overrideGlobalObjects: false, errorHandler: answerUnread(newId) },
-    ),
+    (incoming, outgoing) => void listener(incoming, outgoing),
   );
   server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
   server.maxHeadersCount = HEADERS_MAX;
@@ -272,25 +271,22 @@ function chores(gateway: Gateway, db: Database, log: Logger): readonly Repeated[
 }
 
 /** Takes no new request, and waits for those under way. */
-async function drain(
-  { server, gateway, db }: { server: Server; gateway: Gateway; db: Database },
-  giveUp: () => void,
-): Promise<void> {
-  let isLate = false;
+async function drain(server: Server, gateway: Gateway, giveUp: () => void): Promise<void> {
   const closed = new Promise<void>((done) => server.close(() => done()));
   // A kept-alive connection turns idle when its answer ends, and nothing else would close it then.
   const idle = setInterval(() => server.closeIdleConnections(), DRAIN_LOOK_MS);
   server.closeIdleConnections();
-  const late = setTimeout(() => {
-    isLate = true;
-    server.closeAllConnections();
-    giveUp();
-  }, DRAIN_MS_MAX);
-  await closed;
+  const settled = closed.then(() => gateway.settled());
+  let late: ReturnType<typeof setTimeout> | undefined;
+  const patience = new Promise<void>((done) => {
+    late = setTimeout(() => {
+      server.closeAllConnections();
+      giveUp();
+      done();
+    }, DRAIN_MS_MAX);
+  });
+  await Promise.race([settled, patience]);
   clearInterval(idle);
-  // An answer that told no usage is counted after it has ended, and only then settled.
-  while (!isLate && (await ownsOpen(db.admin, gateway.replicaId))) await sleep(DRAIN_LOOK_MS);
-  await gateway.settled();
   clearTimeout(late);
 }
 

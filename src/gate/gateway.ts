@@ -45,7 +45,7 @@ export type Gateway = {
   };
   /** Resolves when every ending so far is written. */
   readonly settled: () => Promise<void>;
-  /** Ends the lease after the last settlement. */
+  /** Ends the lease after what waits to be written. */
   readonly close: () => Promise<void>;
 };
 
@@ -85,7 +85,11 @@ export async function createGateway(ports: Ports, configuration: Configuration):
     }
   };
 
-  const gateway: Gateway = {
+  // Attempts from their dispatch to the end of their settlement, the counting of tokens in between included.
+  const dispatched = new Set<string>();
+  const waiters: (() => void)[] = [];
+
+  return {
     replicaId,
     authority,
     identify: authority.identify,
@@ -101,11 +105,20 @@ export async function createGateway(ports: Ports, configuration: Configuration):
       };
       return admit({ ...parts, postings: once }, caller, intent, () => false);
     },
-    dispatch: (request, reply) => dispatch(ports, watch, request, reply),
+    dispatch: (request, reply) => {
+      dispatched.add(request.permit.attemptId);
+      return dispatch(ports, watch, request, reply);
+    },
     charge: (permit, ending, countable) =>
       chargeFor({ ports, authority }, permit, ending, countable),
     settle: (permit, ending, charged) => {
-      ports.runAfter("settle", () => settler.end(permit, ending, charged));
+      ports.runAfter("settle", () =>
+        settler.end(permit, ending, charged).finally(() => {
+          dispatched.delete(permit.attemptId);
+          if (dispatched.size > 0) return;
+          for (const wake of waiters.splice(0)) wake();
+        }),
+      );
     },
     sweep: () => sweep(ports, settler, trust),
     trust: () => ({
@@ -115,13 +128,13 @@ export async function createGateway(ports: Ports, configuration: Configuration):
       settlementsWaiting: settler.waiting(),
     }),
     settled: async () => {
-      await postings.drained();
+      if (dispatched.size > 0) await new Promise<void>((wake) => waiters.push(wake));
       await settler.drained();
     },
     close: async () => {
-      await gateway.settled();
+      await postings.drained();
+      await settler.drained();
       await endLease(ports.db.admin, replicaId);
     },
   };
-  return gateway;
 }

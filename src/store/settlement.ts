@@ -112,13 +112,6 @@ export async function presumable(sql: Sql, graceMs: number, most: number): Promi
   }));
 }
 
-/** Whether a replica still owns attempts without an ending, of any tenant: what its own end waits for. */
-export async function ownsOpen(sql: Sql, replicaId: string): Promise<boolean> {
-  const rows = await sql`
-    select 1 from reservations where state = 'open' and replica_id = ${replicaId} limit 1`;
-  return rows.length > 0;
-}
-
 /** Reservations by state, across tenants: a metric of the installation. */
 export async function countReservations(sql: Sql): Promise<{ open: number; unknown: number }> {
   const [row] = await sql`

@@ -16,7 +16,8 @@ import type { Gateway } from "../gate/gateway.ts";
 import { upstreamHeaders } from "../gate/headers.ts";
 import type { Charge } from "../core/charge.ts";
 import type { Ending } from "../gate/ending.ts";
-import { answerHeaders } from "./answer-headers.ts";
+import { assert } from "../lib/assert.ts";
+import { answerHeaders, headerText } from "./answer-headers.ts";
 import { readClient, readContext } from "./context.ts";
 import { phraseDryRun } from "./dry-run.ts";
 import { phraseFailure } from "./errors.ts";
@@ -48,21 +49,22 @@ export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): M
     if (asking.intent.context.dryRun) {
       return send(exchange, phraseDryRun(await gateway.admitDry(caller, asking.intent)), requestId);
     }
-    // A second turn only without the usage injection that the first turn's upstream did not know.
-    for (;;) {
-      const turn = {
-        gateway,
-        exchange,
-        caller,
-        asking,
-        requestId,
-        startedMs,
-        monotonicMs,
-        usageUnknown,
-      };
-      const answered = await answer(turn);
-      if (answered !== "again") return answered;
-    }
+    const turn = {
+      gateway,
+      exchange,
+      caller,
+      asking,
+      requestId,
+      startedMs,
+      monotonicMs,
+      usageUnknown,
+      isSecond: false,
+    };
+    const first = await answer(turn);
+    if (first !== "again") return first;
+    const second = await answer({ ...turn, isSecond: true });
+    assert(second !== "again", "a turn without the injection is not asked to do without it");
+    return second;
   };
 }
 
@@ -83,6 +85,8 @@ type Turn = {
   readonly startedMs: number;
   readonly monotonicMs: () => number;
   readonly usageUnknown: Set<string>;
+  /** Without the usage injection, which the first turn's upstream did not understand. */
+  readonly isSecond: boolean;
 };
 
 /** What nothing is known of: a pass-through. */
@@ -162,15 +166,15 @@ async function answer(turn: Turn): Promise<Response | "again"> {
     const phrased = phrase(refusal, intent.client, admission.decidedAt);
     const facts = {
       "tollgate-verdict": "block",
-      "tollgate-run": runId,
+      "tollgate-run": headerText(runId),
       "tollgate-attempt": String(attempt),
     };
     return send(exchange, { ...phrased, headers: { ...phrased.headers, ...facts } }, requestId);
   }
   const { permit } = admission;
   const memory = `${permit.upstream.name}/${permit.model}`;
-  const injectUsage =
-    intent.stream && asking.asked?.wantsUsage === false && !turn.usageUnknown.has(memory);
+  const isUnasked = intent.stream && asking.asked?.wantsUsage === false;
+  const injectUsage = isUnasked && !turn.isSecond && !turn.usageUnknown.has(memory);
   const edits = editsFor(permit, asking, injectUsage);
   const overheadMs = turn.monotonicMs() - turn.startedMs;
   const countable = () => asking.body.countable(route);
@@ -199,12 +203,17 @@ async function answer(turn: Turn): Promise<Response | "again"> {
     },
     reply,
   );
+  // Only now is it known that the option was at fault, and not the caller's own text: one bad request
+  // must not end the measuring of everybody's usage.
+  const status = dispatched.ending.status ?? 500;
+  if (turn.isSecond && status < 400 && turn.usageUnknown.size < REMEMBERED_MAX) {
+    turn.usageUnknown.add(memory);
+  }
   gateway.settle(permit, dispatched.ending, await chargeOnce(dispatched.ending));
   switch (dispatched.kind) {
     case "answered":
       return exchange.handled;
     case "usage_not_understood":
-      if (turn.usageUnknown.size < REMEMBERED_MAX) turn.usageUnknown.add(memory);
       return "again";
     case "unanswered": {
       const phrased = phraseFailure(dispatched.failure, permit.upstream.name);

@@ -16,7 +16,7 @@ export type RequestBody = {
   readonly asked: Asked | null;
   /** SHA-256 of the body, hex; empty for a body that streams through. */
   readonly digest: string;
-  /** The caller's bytes, with the edits spliced in. To be called once. */
+  /** The caller's bytes, with the edits spliced in. Only an edit that injects usage may be followed by another. */
   readonly forward: (edits: Edits) => Forwarded | Promise<Forwarded>;
   readonly countable: (route: Route) => Countable;
 };
@@ -62,8 +62,12 @@ export async function readRequestBody(
     return {
       asked: read.asked,
       digest: read.digest,
-      forward: (edits) =>
-        isForm || !hasEdits(edits) ? read.bytes : largeBodies.edit(read.bytes, edits),
+      forward: (edits) => {
+        if (isForm || !hasEdits(edits)) return read.bytes;
+        // An upstream that does not know what is injected is asked again without it, so the body stays.
+        const given = edits.injectUsage === true ? Uint8Array.from(read.bytes) : read.bytes;
+        return largeBodies.edit(given, edits);
+      },
       // Their bytes bound their tokens; a closer count is not worth another walk through them.
       countable: () => ({ texts: [], overhead }),
     };

@@ -20,7 +20,8 @@ const JSON_BODY = JSON.stringify({
 });
 
 const FORM_BODY = [
-  ...[`name="model"\r\n\r\n${MODEL}`, 'name="prompt"\r\n\r\nA cat'],
+  `name="model"\r\n\r\n${MODEL}`,
+  'name="prompt"\r\n\r\nA cat',
   'name="file"; filename="a.wav"\r\ncontent-type: audio/wav\r\n\r\nRIFF',
 ]
   .map((part) => `--${BOUNDARY}\r\ncontent-disposition: form-data; ${part}\r\n`)

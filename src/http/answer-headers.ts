@@ -48,7 +48,7 @@ function tightest(meters: readonly MeterFigures[]): string | null {
   return least === null ? null : `${usdFromPicousd(picousd(least.left))}; scope=${least.scope}`;
 }
 
-/** A header carries visible ASCII; anything else stands percent-encoded. */
+/** A header carries visible ASCII; anything else stands percent-encoded, and half a character as U+FFFD. */
 export function headerText(text: string): string {
-  return /^[\x20-\x7e]*$/.test(text) ? text : encodeURIComponent(text);
+  return /^[\x20-\x7e]*$/.test(text) ? text : encodeURIComponent(text.toWellFormed());
 }

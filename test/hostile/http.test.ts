@@ -202,6 +202,23 @@ describeOnPostgres("hostile HTTP", (database) => {
     expect(sent).toBeLessThan(1_000);
   });
 
+  test.each(["é", "日本", "👋", "a b", "%25", '"'])(
+    "a run named %j in the path is told in ASCII, admitted or not",
+    async (name) => {
+      const poor = await tollgate.tenant();
+      await poor.limit({ scope: "tenant", unit: "requests", limit: 1 });
+      const path = `/run/${encodeURIComponent(name)}/v1/models`;
+      const headers = { authorization: `Bearer ${poor.key}` };
+      for (const status of [200, 402]) {
+        const answer = await fetch(tollgate.url + path, { headers });
+        expect(answer.status).toBe(status);
+        expect(decodeURIComponent(answer.headers.get("tollgate-run") ?? "")).toBe(
+          /^[ -~]+$/u.test(name) ? decodeURIComponent(name) : name,
+        );
+      }
+    },
+  );
+
   test("900 headers and bytes beyond ASCII cross to the upstream as they came", async () => {
     const headers = { ...many(900), "x-latin": "caf\xe9" };
     const [answer] = await exchange(tollgate.url, [chat({ ...auth(), ...headers }, "x")]);

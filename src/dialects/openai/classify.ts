@@ -151,7 +151,9 @@ function readBody(bytes: Uint8Array): Body {
 
 function readModel(route: Route, body: Body): string | null {
   const model = readText(body, "model");
-  if (model !== null && (model === "" || model.length > CONTEXT_FIELD_BYTES_MAX)) {
+  const length = model?.length ?? 1;
+  // Half of a surrogate pair is no character: it could be told in no header and found in no price list.
+  if (length === 0 || length > CONTEXT_FIELD_BYTES_MAX || model?.isWellFormed() === false) {
     const message = `Invalid value for 'model': expected the name of a model, of 1 to ${CONTEXT_FIELD_BYTES_MAX} characters.`;
     throw new InputError("invalid_value", "model", message);
   }

@@ -3,33 +3,29 @@
  * side in one run. Each round measures every target once, in rotating order, so that a noisy spell of
  * the machine falls on all of them; ratios are taken within a round.
  *
- *   npm run bench -- [--quick] [--targets direct,raw,tollgate,portkey] [--scenarios json,sse]
- *     [--connections 1,64,256] [--seconds 5] [--rounds 3] [--name short-name] [--out folder]
+ *   npm run bench -- [--quick] [--only calls,admissions,memory] [--targets direct,raw,tollgate,portkey]
+ *     [--scenarios json,sse] [--connections 1,64,256] [--seconds 5] [--rounds 3] [--name short-name]
+ *     [--out folder]
  *
- * `--quick` is a smoke run of less than a minute; it writes files only when `--out` is given.
+ * `--quick` is a smoke run of less than a minute, of calls only unless `--only` says otherwise; it
+ * writes files only when `--out` is given.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { request } from "undici";
+import { measureAdmissions } from "./admissions.ts";
 import { messageOf, startModule, type Child } from "./child.ts";
 import { ticksPerSecond } from "./cpu.ts";
 import type { Job, LoadResult } from "./load.ts";
-import { machineHere, markdownOf, type Report } from "./report.ts";
-import {
-  faultOf,
-  jsonAnswer,
-  scenarioNamed,
-  SCENARIOS,
-  sseEvents,
-  type ScenarioName,
-} from "./scenario.ts";
+import { planOf, type Part, type Plan } from "./plan.ts";
+import { machineHere, markdownOf, type Calls, type Report } from "./report.ts";
+import { faultOf, jsonAnswer, scenarioNamed, sseEvents, type ScenarioName } from "./scenario.ts";
+import { measureStreamMemory } from "./stream-memory.ts";
 import { median, perSecondOf, summarise, type Measurement } from "./summary.ts";
 import {
   servedBy,
   startTarget,
   startUpstream,
-  TARGET_NAMES,
   type Defer,
   type Target,
   type TargetName,
@@ -37,76 +33,8 @@ import {
 
 /** Beyond the window: warm-up, calls that drain, and a machine that stalls. */
 const GRACE_MS = 60_000;
-const CONNECTIONS_MAX = 4_096;
-const SECONDS_MAX = 600;
-const ROUNDS_MAX = 100;
 /** Half load is measured on this many connections, as SPEED's targets are. */
 const HALF_LOAD_CONNECTIONS = 64;
-
-type Plan = {
-  readonly targets: readonly TargetName[];
-  readonly scenarios: readonly ScenarioName[];
-  readonly connections: readonly number[];
-  readonly seconds: number;
-  readonly warmupSeconds: number;
-  readonly rounds: number;
-  readonly halfLoad: boolean;
-  readonly name: string | null;
-  readonly out: string | null;
-};
-
-const oneOf = <Name extends string>(names: readonly Name[], text: string, option: string): Name => {
-  const found = names.find((name) => name === text);
-  if (found === undefined) throw new Error(`${option}: ${text} is none of ${names.join(", ")}`);
-  return found;
-};
-
-const numberIn = (text: string, option: string, max: number): number => {
-  const value = Number(text);
-  if (!(value > 0 && value <= max)) throw new Error(`${option}: ${text} is not in (0, ${max}]`);
-  return value;
-};
-
-const wholeIn = (text: string, option: string, max: number): number => {
-  const value = numberIn(text, option, max);
-  if (!Number.isInteger(value)) throw new Error(`${option}: ${text} is no whole number`);
-  return value;
-};
-
-const planOf = (args: readonly string[]): Plan => {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      quick: { type: "boolean", default: false },
-      targets: { type: "string", default: TARGET_NAMES.join(",") },
-      scenarios: { type: "string", default: "json,sse" },
-      connections: { type: "string" },
-      seconds: { type: "string" },
-      rounds: { type: "string" },
-      name: { type: "string" },
-      out: { type: "string" },
-    },
-  });
-  const { quick } = values;
-  const scenarios = SCENARIOS.map((scenario) => scenario.name);
-  const seconds = numberIn(values.seconds ?? (quick ? "1" : "5"), "--seconds", SECONDS_MAX);
-  const name = values.name ?? null;
-  if (name !== null && !/^[a-z0-9-]{1,40}$/u.test(name)) throw new Error("--name: a-z, 0-9 and -");
-  const folder = join(import.meta.dirname, "results");
-  return {
-    targets: values.targets.split(",").map((text) => oneOf(TARGET_NAMES, text, "--targets")),
-    scenarios: values.scenarios.split(",").map((text) => oneOf(scenarios, text, "--scenarios")),
-    connections: (values.connections ?? (quick ? "1,64" : "1,64,256"))
-      .split(",")
-      .map((text) => wholeIn(text, "--connections", CONNECTIONS_MAX)),
-    seconds,
-    warmupSeconds: quick ? 0.5 : Math.max(1, seconds / 5),
-    rounds: wholeIn(values.rounds ?? (quick ? "1" : "3"), "--rounds", ROUNDS_MAX),
-    halfLoad: !quick,
-    name,
-    out: values.out ?? (quick ? null : folder),
-  };
-};
 
 const progress = (text: string): void => void process.stderr.write(`${text}\n`);
 
@@ -196,11 +124,12 @@ const tell = (each: Measurement): void => {
   const ms = (micros: number | null): string =>
     micros === null ? "–" : (micros / 1_000).toFixed(2);
   const load = each.halfLoad === null ? "" : ` at ${each.halfLoad.ratePerSecond.toFixed(0)}/s`;
-  const cpu = each.cpuMicros.gateway?.toFixed(0) ?? "–";
+  const { gateway, database } = each.cpuMicros;
+  const cpu = `${gateway?.toFixed(0) ?? "–"} + ${database?.toFixed(0) ?? "–"}`;
   progress(
     `round ${each.round} ${each.scenario} ${each.connections}${load} ${each.target}: ` +
       `${perSecondOf(each).toFixed(0)}/s p50 ${ms(latencyMicros.p50)} ms p99 ${ms(latencyMicros.p99)} ms ` +
-      `cpu ${cpu} µs${failed === 0 ? "" : `, ${failed} FAILED: ${firstFailure}`}`,
+      `cpu ${cpu} µs (gateway + database)${failed === 0 ? "" : `, ${failed} FAILED: ${firstFailure}`}`,
   );
 };
 
@@ -284,7 +213,7 @@ const startBench = async (plan: Plan, defer: Defer): Promise<Bench> => {
   return { plan, generator, upstream, targets, expected, ticksPerSecond: ticks, measurements: [] };
 };
 
-const reportOf = async (bench: Bench, startedAt: string): Promise<Report> => {
+const callsOf = async (bench: Bench): Promise<Calls> => {
   const { plan, targets } = bench;
   const evidence = await Promise.all(
     targets.map(async (target) => [target.name, await target.evidence()] as const),
@@ -294,9 +223,6 @@ const reportOf = async (bench: Bench, startedAt: string): Promise<Report> => {
     return [name, told.every((each) => each?.identical === true)] as const;
   });
   return {
-    startedAt,
-    machine: machineHere(),
-    plan,
     versions: Object.fromEntries(
       targets.flatMap(({ name, version }) => (version === null ? [] : [[name, version]])),
     ),
@@ -328,9 +254,35 @@ const endAll = async (ends: (() => Promise<void>)[]): Promise<void> => {
   }
 };
 
+const measureCalls = async (plan: Plan, defer: Defer): Promise<Calls> => {
+  const bench = await startBench(plan, defer);
+  await warmUp(bench);
+  await measureFullLoad(bench);
+  if (plan.halfLoad) await measureHalfLoad(bench);
+  return callsOf(bench);
+};
+
+/** One part after the other; what one has started is ended before the next begins. */
+const measureParts = async (plan: Plan, ends: (() => Promise<void>)[]): Promise<Report> => {
+  const startedAt = new Date().toISOString();
+  const defer: Defer = (end) => ends.push(end);
+  const part = async <Result>(name: Part, work: () => Promise<Result>): Promise<Result | null> => {
+    if (!plan.only.includes(name)) return null;
+    const result = await work();
+    await endAll(ends);
+    return result;
+  };
+  // The short parts first: should one of them fail, the hours of the calls are not lost with it.
+  const memory = await part("memory", () =>
+    measureStreamMemory(plan.targets, plan.rounds, { defer, progress }),
+  );
+  const admissions = await part("admissions", () => measureAdmissions(plan, { defer, progress }));
+  const calls = await part("calls", () => measureCalls(plan, defer));
+  return { startedAt, machine: machineHere(), plan, calls, admissions, memory };
+};
+
 const main = async (): Promise<void> => {
   const plan = planOf(process.argv.slice(2));
-  const startedAt = new Date().toISOString();
   const ends: (() => Promise<void>)[] = [];
   let interrupted = false;
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -340,14 +292,10 @@ const main = async (): Promise<void> => {
     });
   }
   try {
-    const bench = await startBench(plan, (end) => ends.push(end));
-    await warmUp(bench);
-    await measureFullLoad(bench);
-    if (plan.halfLoad) await measureHalfLoad(bench);
-    const report = await reportOf(bench, startedAt);
+    const report = await measureParts(plan, ends);
     await write(report, plan);
     // A figure from calls that failed is no figure; the report says which, and so does the exit code.
-    if (report.rows.some((row) => row.failed > 0)) process.exitCode = 1;
+    if (report.calls?.rows.some((row) => row.failed > 0)) process.exitCode = 1;
   } catch (error) {
     // What is measured fails because its process was ended just now: that is no news.
     if (!interrupted) throw error;

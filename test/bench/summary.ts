@@ -28,6 +28,8 @@ export type Row = {
   readonly rounds: number;
   readonly failed: number;
   readonly firstFailure: string | null;
+  /** Connections closed by the target although they were to be kept, in all rounds. */
+  readonly reopened: number;
   readonly perSecond: number | null;
   readonly perSecondLowest: number | null;
   readonly perSecondHighest: number | null;
@@ -103,6 +105,7 @@ const rowOf = (rounds: readonly Measurement[], point: readonly Measurement[]): R
     halfLoad: first.halfLoad,
     rounds: rounds.length,
     failed: rounds.reduce((sum, each) => sum + each.result.failed, 0),
+    reopened: rounds.reduce((sum, each) => sum + each.result.reopened, 0),
     firstFailure:
       rounds.find((each) => each.result.firstFailure !== null)?.result.firstFailure ?? null,
     perSecond: median(speeds),

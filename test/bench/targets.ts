@@ -187,7 +187,7 @@ const configOf = (upstreamPort: number): string =>
   ].join("\n");
 
 /** The postmaster's process id (each backend is a child of it), and what a report must say of it. */
-const aboutPostgres = async (
+export const aboutPostgres = async (
   url: string,
 ): Promise<{ pid: number; version: string; durability: string }> => {
   const sql = postgres(url, { max: 1 });
@@ -256,10 +256,22 @@ const tollgateEvidence = async (origin: string, tenant: string): Promise<Evidenc
   return { limits };
 };
 
-export const startUpstream = async (defer: Defer): Promise<{ port: number; pid: number }> => {
-  const child = startModule("./mock-upstream.ts", []);
+/** `hold`: its streams stand after their first event until `releaseStreams`. */
+export const startUpstream = async (
+  defer: Defer,
+  mode?: "hold",
+): Promise<{ port: number; pid: number }> => {
+  const child = startModule("./mock-upstream.ts", mode === undefined ? [] : [mode]);
   defer(child.stop);
   return { port: await portOf(child), pid: child.pid };
+};
+
+/** Lets the streams of an upstream that holds them go on to their end; answers how many they were. */
+export const releaseStreams = async (upstreamPort: number): Promise<number> => {
+  const response = await fetch(`http://${LOOPBACK}:${upstreamPort}/release`, { method: "POST" });
+  const told = (await response.json()) as { released?: unknown };
+  if (typeof told.released !== "number") throw new Error("the upstream did not say what it let go");
+  return told.released;
 };
 
 /** Calls that the mock upstream answered so far. */

@@ -1,0 +1,272 @@
+/**
+ * The durable decision alone: admissions a second through the posting function, all of them on one hot
+ * meter, beside bare rows of the same size in the same batches on the same PostgreSQL. The rows are the
+ * floor: the ratio is what the locks, the meter, the reservation and the judgement leave of it.
+ *
+ * Both go through the gate's own group commit with its own limits, from one process and 64 callers, each
+ * asking again when it was answered. Nothing settles, so the reservations pile up: the harder case.
+ */
+import {
+  ASK_WAIT_MS_MAX,
+  ASKS_WAITING_MAX,
+  BATCH_ASKS_MAX,
+  BATCHES_IN_FLIGHT_MAX,
+} from "../../src/core/limits.ts";
+import { createBatcher, type Batcher } from "../../src/gate/batch.ts";
+import { createRandomId } from "../../src/lib/random-id.ts";
+import { connect, type Database } from "../../src/store/database.ts";
+import { insertLimit } from "../../src/store/limits.ts";
+import { arrayLiteral } from "../../src/store/literal.ts";
+import { migrate } from "../../src/store/migrate.ts";
+import { post, type Ask } from "../../src/store/posting.ts";
+import { insertTenant } from "../../src/store/tenants.ts";
+import { startPostgres } from "../support/postgres.ts";
+import { cpuTicks, ticksPerSecond } from "./cpu.ts";
+import { count, newHistogram, quantile } from "./histogram.ts";
+import { MODEL } from "./scenario.ts";
+import { median } from "./summary.ts";
+import { aboutPostgres, type Defer } from "./targets.ts";
+
+const CALLERS = 64;
+const TENANT = "ten_bench";
+const LIMIT = "lim_bench";
+/** Pico-dollars; and a limit that no run of the bench reaches. */
+const COST = 1_000_000n;
+const LIMIT_PICOUSD = "1000000000000000000000000";
+const DEADLINE_MS = 600_000;
+/** With the columns beside it a decision is about a kilobyte, as those of real calls are. */
+const RECORD = JSON.stringify({ disposition: "execute", policies: [], context: "x".repeat(700) });
+const GATE_CONNECTIONS = 4;
+const STRATEGIES = ["posting", "rows"] as const;
+
+export type Strategy = (typeof STRATEGIES)[number];
+
+export type AdmissionRound = {
+  readonly strategy: Strategy;
+  readonly round: number;
+  readonly perSecond: number;
+  readonly p50Ms: number | null;
+  readonly p99Ms: number | null;
+  /** Microseconds per admission (or row). */
+  readonly nodeCpuMicros: number;
+  readonly databaseCpuMicros: number | null;
+};
+
+export type Admissions = {
+  readonly callers: number;
+  readonly database: string;
+  readonly rounds: readonly AdmissionRound[];
+  /** Posting over bare rows, within a round, then the median. */
+  readonly perRows: number | null;
+};
+
+export type AdmissionPlan = {
+  readonly seconds: number;
+  readonly warmupSeconds: number;
+  readonly rounds: number;
+};
+
+export const measureAdmissions = async (
+  plan: AdmissionPlan,
+  { defer, progress }: { readonly defer: Defer; readonly progress: (text: string) => void },
+): Promise<Admissions> => {
+  const cluster = await startPostgres();
+  defer(cluster.stop);
+  const { host, port, user } = cluster.address;
+  const url = `postgres://${user}@${host}:${port}/postgres`;
+  const about = await aboutPostgres(url);
+  await migrate({ kind: "url", url });
+  const db = connect(
+    { kind: "url", url },
+    { gateConnections: GATE_CONNECTIONS, adminConnections: 1 },
+  );
+  defer(db.close);
+  await provision(db);
+  const batchers = {
+    posting: batcherOf((asks) => postAll(db, asks)),
+    rows: batcherOf((asks) => insertAll(db, asks)),
+  };
+  const rounds: AdmissionRound[] = [];
+  let posted = 0;
+  for (let round = 0; round <= plan.rounds; round += 1) {
+    // The zeroth only warms up, and the order changes from round to round.
+    const seconds = round === 0 ? plan.warmupSeconds : plan.seconds;
+    for (const strategy of round % 2 === 0 ? STRATEGIES : STRATEGIES.toReversed()) {
+      const measured = await measure(batchers[strategy], seconds, about.pid);
+      if (strategy === "posting") posted += measured.done;
+      if (round === 0) continue;
+      rounds.push({ strategy, round, ...measured.figures });
+      progress(`round ${round} admissions ${strategy}: ${measured.figures.perSecond.toFixed(0)}/s`);
+    }
+  }
+  await verify(db, posted);
+  const of = (strategy: Strategy): readonly number[] =>
+    rounds.filter((each) => each.strategy === strategy).map((each) => each.perSecond);
+  const rows = of("rows");
+  return {
+    callers: CALLERS,
+    database: `PostgreSQL ${about.version}, ${about.durability}`,
+    rounds,
+    perRows: median(of("posting").map((perSecond, at) => perSecond / (rows[at] ?? Number.NaN))),
+  };
+};
+
+const provision = async (db: Database): Promise<void> => {
+  await insertTenant(db.admin, { tenantId: TENANT, name: "bench", mode: "strict" });
+  await insertLimit(db.admin, {
+    tenantId: TENANT,
+    limitId: LIMIT,
+    scopeKind: "tenant",
+    scopeId: "",
+    unit: "usd",
+    window: "none",
+    amount: LIMIT_PICOUSD,
+    mode: "enforce",
+    onExceed: "refuse",
+    timeZone: "UTC",
+  });
+  await db.admin`create table bench_rows (like decisions including indexes)`;
+};
+
+const batcherOf = (
+  commit: (asks: readonly Ask[]) => Promise<readonly boolean[]>,
+): Batcher<Ask, boolean> =>
+  createBatcher<Ask, boolean>({
+    commit,
+    itemsMax: BATCH_ASKS_MAX,
+    inFlightMax: BATCHES_IN_FLIGHT_MAX,
+    waitingMax: ASKS_WAITING_MAX,
+    waitMsMax: ASK_WAIT_MS_MAX,
+    gatherMs: 0,
+    tenantOf: (ask) => ask.tenantId,
+    isContentError: () => false,
+    monotonicMs: () => performance.now(),
+  });
+
+const postAll = async (db: Database, asks: readonly Ask[]): Promise<readonly boolean[]> => {
+  const posted = await post(db.gate, "rep_bench", asks);
+  return posted.map(({ outcome }) => outcome === "allow");
+};
+
+const INSERT = `
+  insert into bench_rows (tenant_id, attempt_id, key_id, run_id, attempt, door, operation, resource,
+                          upstream, model, verdict, decided_at, estimate_picousd, price_version, meters, record)
+  select tenant, attempt_id, key, run, 1, door, operation, resource, upstream, model, 'allow', now(),
+         cost, price, '[]', record::json
+  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+              $8::text[], $9::text[], $10::numeric[], $11::text[], string_to_array($12, E'\\n'))
+    as u(tenant, attempt_id, key, run, door, operation, resource, upstream, model, cost, price, record)`;
+
+/** The decisions' own columns and indexes, encoded as the posting's arguments are. */
+const insertAll = async (db: Database, asks: readonly Ask[]): Promise<readonly boolean[]> => {
+  const column = (read: (ask: Ask) => string | bigint | null): string =>
+    arrayLiteral(asks.map(read));
+  const result = await db.gate.unsafe(
+    INSERT,
+    [
+      column((ask) => ask.tenantId),
+      column((ask) => ask.attemptId),
+      column((ask) => ask.keyId),
+      column((ask) => ask.runId),
+      column((ask) => ask.door),
+      column((ask) => ask.operation),
+      column((ask) => ask.resource),
+      column((ask) => ask.upstream),
+      column((ask) => ask.model),
+      column((ask) => ask.costPicousd),
+      column((ask) => ask.priceVersion),
+      asks.map((ask) => ask.record).join("\n"),
+    ],
+    { prepare: true },
+  );
+  return asks.map((_, at) => at < result.count);
+};
+
+const newAsks = (): (() => Ask) => {
+  const newId = createRandomId();
+  const refs = [{ limitId: LIMIT, subject: "" }];
+  return () => {
+    const id = newId(Date.now());
+    return {
+      attemptId: `att_${id}`,
+      tenantId: TENANT,
+      keyId: "key_bench",
+      runId: `run_${id}`,
+      runNamed: false,
+      stepId: null,
+      door: "model",
+      operation: "chat",
+      resource: MODEL,
+      upstream: "openai",
+      model: MODEL,
+      judgedReason: null,
+      costPicousd: COST,
+      tokens: 1_000,
+      priceVersion: "prc_bench",
+      final: true,
+      deadlineMs: DEADLINE_MS,
+      record: RECORD,
+      refs,
+    };
+  };
+};
+
+type Measured = {
+  readonly done: number;
+  readonly figures: Omit<AdmissionRound, "strategy" | "round">;
+};
+
+/** Each caller asks, waits and asks again; the last answers are waited for and count. */
+const measure = async (
+  batcher: Batcher<Ask, boolean>,
+  seconds: number,
+  pid: number,
+): Promise<Measured> => {
+  const latency = newHistogram();
+  const newAsk = newAsks();
+  let done = 0;
+  const ticksBefore = cpuTicks([pid])?.[0];
+  const ownBefore = process.cpuUsage();
+  const from = performance.now();
+  const until = from + seconds * 1_000;
+  const caller = async (): Promise<void> => {
+    for (let now = performance.now(); now < until;) {
+      if (!(await batcher.submit(newAsk())))
+        throw new Error("an ask of the bench was not admitted");
+      const answeredAt = performance.now();
+      count(latency, (answeredAt - now) * 1_000);
+      done += 1;
+      now = answeredAt;
+    }
+  };
+  await Promise.all(Array.from({ length: CALLERS }, caller));
+  const elapsedMs = performance.now() - from;
+  const own = process.cpuUsage(ownBefore);
+  const ticksAfter = cpuTicks([pid])?.[0];
+  const ms = (micros: number | null): number | null => (micros === null ? null : micros / 1_000);
+  const ticks =
+    ticksBefore === undefined || ticksAfter === undefined ? null : ticksAfter - ticksBefore;
+  return {
+    done,
+    figures: {
+      perSecond: (done * 1_000) / elapsedMs,
+      p50Ms: ms(quantile(latency, 0.5)),
+      p99Ms: ms(quantile(latency, 0.99)),
+      nodeCpuMicros: (own.user + own.system) / done,
+      databaseCpuMicros: ticks === null ? null : (ticks * 1e6) / ticksPerSecond() / done,
+    },
+  };
+};
+
+/** Every admission must be a decision, and the meter must hold the sum, or nothing was measured. */
+const verify = async (db: Database, posted: number): Promise<void> => {
+  const [told] = await db.admin`
+    select (select count(*) from decisions where tenant_id = ${TENANT})::text as decisions,
+           (select reserved from meters where tenant_id = ${TENANT})::text as reserved`;
+  if (
+    told?.["decisions"] !== String(posted) ||
+    told["reserved"] !== String(BigInt(posted) * COST)
+  ) {
+    throw new Error(`${posted} admissions, but the database holds ${JSON.stringify(told)}`);
+  }
+};

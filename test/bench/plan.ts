@@ -1,0 +1,83 @@
+/** What a run of the bench measures, from its command line. */
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { SCENARIOS, type ScenarioName } from "./scenario.ts";
+import { TARGET_NAMES, type TargetName } from "./targets.ts";
+
+/** Calls through each target; the posting function alone; memory of open streams. */
+const PARTS = ["calls", "admissions", "memory"] as const;
+export type Part = (typeof PARTS)[number];
+
+const CONNECTIONS_MAX = 4_096;
+const SECONDS_MAX = 600;
+const ROUNDS_MAX = 100;
+
+export type Plan = {
+  readonly only: readonly Part[];
+  readonly targets: readonly TargetName[];
+  readonly scenarios: readonly ScenarioName[];
+  readonly connections: readonly number[];
+  readonly seconds: number;
+  readonly warmupSeconds: number;
+  readonly rounds: number;
+  readonly halfLoad: boolean;
+  readonly name: string | null;
+  readonly out: string | null;
+};
+
+const oneOf = <Name extends string>(names: readonly Name[], text: string, option: string): Name => {
+  const found = names.find((name) => name === text);
+  if (found === undefined) throw new Error(`${option}: ${text} is none of ${names.join(", ")}`);
+  return found;
+};
+
+const numberIn = (text: string, option: string, max: number): number => {
+  const value = Number(text);
+  if (!(value > 0 && value <= max)) throw new Error(`${option}: ${text} is not in (0, ${max}]`);
+  return value;
+};
+
+const wholeIn = (text: string, option: string, max: number): number => {
+  const value = numberIn(text, option, max);
+  if (!Number.isInteger(value)) throw new Error(`${option}: ${text} is no whole number`);
+  return value;
+};
+
+/** Throws when an option is unknown or out of bounds. */
+export const planOf = (args: readonly string[]): Plan => {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      quick: { type: "boolean", default: false },
+      only: { type: "string" },
+      targets: { type: "string", default: TARGET_NAMES.join(",") },
+      scenarios: { type: "string", default: "json,sse" },
+      connections: { type: "string" },
+      seconds: { type: "string" },
+      rounds: { type: "string" },
+      name: { type: "string" },
+      out: { type: "string" },
+    },
+  });
+  const { quick } = values;
+  const scenarios = SCENARIOS.map((scenario) => scenario.name);
+  const seconds = numberIn(values.seconds ?? (quick ? "1" : "5"), "--seconds", SECONDS_MAX);
+  const name = values.name ?? null;
+  if (name !== null && !/^[a-z0-9-]{1,40}$/u.test(name)) throw new Error("--name: a-z, 0-9 and -");
+  const folder = join(import.meta.dirname, "results");
+  const only = values.only ?? (quick ? "calls" : PARTS.join(","));
+  return {
+    only: only.split(",").map((text) => oneOf(PARTS, text, "--only")),
+    targets: values.targets.split(",").map((text) => oneOf(TARGET_NAMES, text, "--targets")),
+    scenarios: values.scenarios.split(",").map((text) => oneOf(scenarios, text, "--scenarios")),
+    connections: (values.connections ?? (quick ? "1,64" : "1,64,256"))
+      .split(",")
+      .map((text) => wholeIn(text, "--connections", CONNECTIONS_MAX)),
+    seconds,
+    warmupSeconds: quick ? 0.5 : Math.max(1, seconds / 5),
+    rounds: wholeIn(values.rounds ?? (quick ? "1" : "3"), "--rounds", ROUNDS_MAX),
+    halfLoad: !quick,
+    name,
+    out: values.out ?? (quick ? null : folder),
+  };
+};

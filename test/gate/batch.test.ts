@@ -50,7 +50,8 @@ const answerOf = ({ id }: Item) => `answer ${id}`;
 const tenantsOf = (flight: Flight) => flight.items.map(({ tenant }) => tenant).join("");
 
 /** Items of tenants named by one letter each, in this order. */
-const itemsOf = (tenants: string): Item[] => [...tenants].map((tenant, id) => ({ id, tenant }));
+const itemsOf = (tenants: string): Item[] =>
+  tenants.split("").map((tenant, id) => ({ id, tenant }));
 
 describe("a batch", () => {
   const rows: [name: string, queued: string, first: string, second: string][] = [

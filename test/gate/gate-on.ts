@@ -21,6 +21,8 @@ export type Gate = {
   readonly ports: Ports;
   /** Errors of work after an answer, and warnings, in order. */
   readonly told: string[];
+  /** Resolves when the work after every answer so far is done, or has failed. */
+  readonly idle: () => Promise<void>;
   /** Ends a permit and resolves when its ending is written. */
   readonly end: (permit: Permit, ending: Ending, charge?: Charge) => Promise<void>;
   readonly admit: (caller: Caller, intent?: Intent) => Promise<Admission>;
@@ -31,6 +33,7 @@ export type GateOptions = {
   readonly db?: Database;
   readonly upstream?: Ports["upstream"];
   readonly isClosing?: () => boolean;
+  readonly monotonicMs?: () => number;
 };
 
 /** `m` at upstream `up` costs 10 pico-dollars a token in and 100 out, at most 1,000 tokens out. */
@@ -47,7 +50,7 @@ export async function gateOn(db: Database, options: GateOptions = {}): Promise<G
       },
       close: async () => undefined,
     },
-    monotonicMs: () => performance.now(),
+    monotonicMs: options.monotonicMs ?? (() => performance.now()),
     now: () => new Date(),
     newId,
     countTokens: async (texts) => ({ tokens: texts.join("").length, exact: true }),
@@ -81,6 +84,9 @@ export async function gateOn(db: Database, options: GateOptions = {}): Promise<G
     gateway,
     ports,
     told,
+    idle: async () => {
+      await Promise.all(running);
+    },
     end: async (permit, ending, charge = NOTHING) => {
       gateway.settle(permit, ending, charge);
       await Promise.all(running);

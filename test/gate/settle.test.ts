@@ -188,7 +188,7 @@ describeEachDatabase("a settlement", (database) => {
         get: (target, name) => {
           if (name !== "unsafe") return Reflect.get(target, name) as unknown;
           return (...values: Parameters<typeof target.unsafe>) => {
-            if (!String(values[0]).includes("tollgate_settle")) return target.unsafe(...values);
+            if (!values[0].includes("tollgate_settle")) return target.unsafe(...values);
             tries += 1;
             if (!isAway) return target.unsafe(...values);
             if (tries >= 3) isAway = false;

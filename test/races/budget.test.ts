@@ -170,9 +170,9 @@ describeOnPostgres("10,000 asks on one budget of $1", (database) => {
         await gate.end(admission.permit, endingOf("succeeded"), chargeOf(cost));
       }
     };
-    let isOver = false;
+    const working = { isOver: false };
     const look = async (): Promise<void> => {
-      while (!isOver) {
+      while (!working.isOver) {
         expect(await ledgerViolations(second.admin, caller.tenantId, true)).toEqual([]);
         await new Promise((done) => setTimeout(done, 200));
       }
@@ -180,7 +180,7 @@ describeOnPostgres("10,000 asks on one budget of $1", (database) => {
     const looking = look();
     const workers = gates.flatMap((gate) => Array.from({ length: 128 }, () => worker(gate)));
     await Promise.all(workers);
-    isOver = true;
+    working.isOver = true;
     await looking;
     expect(await ledgerViolations(second.admin, caller.tenantId, true)).toEqual([]);
     const [meter] = await second.admin`

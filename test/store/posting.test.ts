@@ -1,7 +1,6 @@
 /** Posting and settling against their model: any batches, in any order, repeated, presumed, corrected. */
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
-import type { Reason } from "../../src/core/verdict.ts";
 import type { Database } from "../../src/store/database.ts";
 import { post, type Ask } from "../../src/store/posting.ts";
 import { markUnknown, settle, type Settlement } from "../../src/store/settlement.ts";
@@ -150,12 +149,12 @@ function limitFrom(spec: Spec, i: number): ModelLimit {
   const clampable = spec.unit === "usd" || spec.unit === "tokens";
   return {
     limitId: `lim_${i}`,
-    scope: spec.scope as ModelLimit["scope"],
-    scopeId: scopes[spec.scope as ModelLimit["scope"]],
-    unit: spec.unit as ModelLimit["unit"],
-    window: spec.unit === "in_flight" ? "none" : (spec.window as ModelLimit["window"]),
+    scope: spec.scope,
+    scopeId: scopes[spec.scope],
+    unit: spec.unit,
+    window: spec.unit === "in_flight" ? "none" : spec.window,
     amount: spec.unit === "in_flight" ? spec.amount / 8n : spec.amount,
-    mode: spec.mode as ModelLimit["mode"],
+    mode: spec.mode,
     onExceed: clampable && spec.clamps ? "clamp" : "refuse",
   };
 }
@@ -288,7 +287,7 @@ function askFrom({ tenantId, model, attempts }: Play, spec: AskSpec): Ask {
     resource: `${modelName} "quoted", {braced} \\ NULL`,
     upstream: "up",
     model: modelName,
-    judgedReason: spec.judged as Reason | null,
+    judgedReason: spec.judged,
     costPicousd: spec.cost,
     tokens: spec.tokens,
     priceVersion: "v1",
@@ -316,7 +315,7 @@ function settlementFrom({ tenantId, attempts }: Play, spec: EndSpec): Settlement
     default:
       return {
         ...common,
-        ending: kind as Settlement["ending"],
+        ending: kind,
         basis,
         costPicousd,
         tokens,

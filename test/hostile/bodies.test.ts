@@ -100,6 +100,7 @@ const BROKEN: readonly (readonly [name: string, body: string | Uint8Array, code?
   ["a member twice, escaped", `{"model":"a","\\u006dodel":"${MODEL}","messages":[]}`],
   ["a member in capitals", `{"Model":"${MODEL}","messages":[]}`, "unknown_parameter"],
   ["129 levels", `{"model":"${MODEL}","x":${"[".repeat(129)}${"]".repeat(129)}}`],
+  ["10,001 members in one object", `{"model":"${MODEL}","messages":[{"x":{${members(10_001)}}}]}`],
   ["a million levels", `{"model":"${MODEL}","x":${"[".repeat(1e6)}${"]".repeat(1e6)}}`],
   ["a million levels, left open", `{"a":`.repeat(1e6)],
 ];
@@ -118,6 +119,7 @@ const HUGE: readonly (readonly [name: string, body: () => string, status: number
     200,
   ],
   ["brackets", () => `{"model":"${MODEL}","x":${"[".repeat(25 * MB)}${"]".repeat(25 * MB)}}`, 400],
+  ["members", () => `{"model":"${MODEL}","messages":[],"x":{${members((50 * MB) / 14)}}}`, 400],
   ["no JSON", () => "{".repeat(50 * MB), 400],
   ["66 MB of spaces", () => " ".repeat(66 * MB), 413],
 ];
@@ -226,6 +228,12 @@ describeOnPostgres("hostile bodies", (database) => {
     await tollgate.settled();
   });
 
+  test("10,000 members in each of several objects pass", async () => {
+    const wide = `{${members(10_000)}}`;
+    const body = `{"model":"${MODEL}","messages":[{"role":"user","content":"hi"}],"x":[${wide},${wide}]}`;
+    expect((await check("/chat/completions", body)).status).toBe(200);
+  });
+
   test("an embedding of a million numbers is bounded and passes", async () => {
     upstream.next({ kind: "json", body: embeddingsAnswer(MODEL, [[1]], 1_000_000) });
     const input = Array.from({ length: 1_000_000 }, () => 7);
@@ -247,6 +255,10 @@ type Seen = {
   readonly param: string | null;
   readonly message: string;
 };
+
+function members(count: number): string {
+  return Array.from({ length: count }, (_, at) => `"m${String(at).padStart(8, "0")}":1`).join();
+}
 
 function chat(content: string, more: object = {}): string {
   return JSON.stringify({ model: MODEL, messages: [{ role: "user", content }], ...more });

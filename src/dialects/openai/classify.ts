@@ -1,6 +1,11 @@
 import { InputError } from "../../core/errors.ts";
 import type { Demand } from "../../core/intent.ts";
-import { CHOICES_MAX, CONTEXT_FIELD_BYTES_MAX, JSON_DEPTH_MAX } from "../../core/limits.ts";
+import {
+  CHOICES_MAX,
+  CONTEXT_FIELD_BYTES_MAX,
+  JSON_DEPTH_MAX,
+  JSON_MEMBERS_MAX,
+} from "../../core/limits.ts";
 import { unreachable } from "../../lib/assert.ts";
 import { decodeUtf8, isList, isRecord, parseJson } from "../../lib/json.ts";
 import type { Asked, Route } from "../dialect.ts";
@@ -15,7 +20,7 @@ import {
   wrongType,
 } from "./fields.ts";
 import { readMetadata } from "./metadata.ts";
-import { scanMembers } from "./members.ts";
+import { scanMembers, widestObject } from "./members.ts";
 import type { Names } from "./members.ts";
 import { noteTools, plainName, walkParts } from "./parts.ts";
 import type { Parts } from "./parts.ts";
@@ -117,6 +122,13 @@ function readBody(bytes: Uint8Array): Body {
   const scan = scanMembers(bytes, 0, READ);
   if (scan.depth > JSON_DEPTH_MAX) {
     const message = `The JSON body is nested deeper than ${JSON_DEPTH_MAX} levels.`;
+    throw new InputError("invalid_json", null, message);
+  }
+  if (
+    bytes.byteLength > 4 * JSON_MEMBERS_MAX &&
+    widestObject(bytes, JSON_DEPTH_MAX) > JSON_MEMBERS_MAX
+  ) {
+    const message = `An object in the JSON body has more than ${JSON_MEMBERS_MAX} members: send lists as arrays.`;
     throw new InputError("invalid_json", null, message);
   }
   const text = decodeUtf8(bytes);

@@ -118,6 +118,35 @@ export function scanMembers(bytes: Uint8Array, from: number, names: Names | null
   return { found: at.found, count: at.count, end: at.end, depth: at.deepest, closed };
 }
 
+/**
+ * The most members of any one object in the text, at depths up to `depthMax`; doubled ones count twice.
+ * Like `scanMembers` it builds nothing and ends on any input.
+ */
+export function widestObject(bytes: Uint8Array, depthMax: number): number {
+  // Outside strings a colon stands only behind the name of a member.
+  const colons = new Uint32Array(depthMax + 1);
+  let depth = 0;
+  let widest = 0;
+  let index = 0;
+  while (index < bytes.length) {
+    const byte = bytes[index];
+    index += 1;
+    if (byte === QUOTE) {
+      index = stringEnd(bytes, index);
+    } else if (byte === 0x3a) {
+      const count = (colons[depth] ?? 0) + 1;
+      if (depth <= depthMax) colons[depth] = count;
+      if (count > widest) widest = count;
+    } else if (byte === 0x7b || byte === 0x5b) {
+      depth += 1;
+      if (depth <= depthMax) colons[depth] = 0;
+    } else if (byte === 0x7d || byte === 0x5d) {
+      if (depth > 0) depth -= 1;
+    }
+  }
+  return widest;
+}
+
 function closeMember(bytes: Uint8Array, at: Cursor, valueEnd: number, names: Names | null): void {
   if (at.keyStart < 0 || at.colon < 0) return;
   at.count += 1;

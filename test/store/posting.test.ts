@@ -6,7 +6,7 @@ import { post, type Ask } from "../../src/store/posting.ts";
 import { markUnknown, settle, type Settlement } from "../../src/store/settlement.ts";
 import { setClock } from "../support/clock.ts";
 import { describeEachDatabase } from "../support/databases.ts";
-import { createModel, postModel, settleModel, type Model, type ModelLimit } from "./model.ts";
+import { createModel, postModel, settleModel, type Model, type ModelLimit } from "./expected.ts";
 import { seedOf } from "./seed.ts";
 import { ledgerViolations } from "./violations.ts";
 

@@ -232,7 +232,7 @@ describeEachDatabase("a refusal", (database) => {
     });
   const decisionOf = async ({ headers }: Called): Promise<Record<string, unknown> | undefined> => {
     const id = String(headers["tollgate-decision"]).replace(/^dec_/u, "att_");
-    const [row] = await tollgate.ledger(
+    const [row] = await tollgate.rows(
       "select verdict, reason, meters, record from decisions where attempt_id = $1",
       [id],
     );

@@ -487,7 +487,7 @@ type State = {
 };
 
 async function stateOf(tollgate: Tollgate, tenant: Tenant): Promise<State> {
-  const [counts] = await tollgate.ledger<{ running: number; unknown: number }>(
+  const [counts] = await tollgate.rows<{ running: number; unknown: number }>(
     `select (select count(*)::int from decisions d where d.tenant_id = $1 and verdict = 'allow'
                and not exists (select from settlements s
                                where s.tenant_id = $1 and s.attempt_id = d.attempt_id)
@@ -497,7 +497,7 @@ async function stateOf(tollgate: Tollgate, tenant: Tenant): Promise<State> {
              where tenant_id = $1 and state = 'unknown') as unknown`,
     [tenant.id],
   );
-  const rows = await tollgate.ledger<{ unit: string; reserved: number }>(
+  const rows = await tollgate.rows<{ unit: string; reserved: number }>(
     `select l.unit, sum(m.reserved)::float8 as reserved
      from meters m join limits l using (tenant_id, limit_id) where m.tenant_id = $1 group by l.unit`,
     [tenant.id],

@@ -10,11 +10,8 @@ import type { Price } from "../../src/core/price.ts";
 import type { ScopeKind, Unit, Window } from "../../src/core/verdict.ts";
 import type { Config, UpstreamConfig } from "../../src/entry/config.ts";
 import { REFRESH_MS } from "../../src/gate/authority.ts";
-import type { Actor } from "../../src/gate/acts.ts";
-import { createAdministration, type Administration } from "../../src/gate/administration.ts";
 import { start } from "../../src/entry/node.ts";
 import type { Gateway } from "../../src/gate/gateway.ts";
-import { createRandomId } from "../../src/lib/random-id.ts";
 import { connect, type Address, type Database } from "../../src/store/database.ts";
 import { priceOf } from "./prices.ts";
 
@@ -90,17 +87,21 @@ type Clients = {
   readonly client: (key: string, options?: { readonly maxRetries?: number }) => OpenAI;
 };
 
+type Query = <Row extends object = Record<string, unknown>>(
+  statement: string,
+  values?: readonly (string | number)[],
+) => Promise<Row[]>;
+
 export type Tollgate = Clients & {
   readonly gateway: Gateway;
   /** Its own connections to the test's database. */
   readonly db: Database;
-  /** Resolves when every ending so far is written. */
+  /** Resolves when nothing is in flight and every ending is written. */
   readonly settled: () => Promise<void>;
-  /** Rows of the ledger and its working tables, once every ending is written. */
-  readonly ledger: <Row extends object = Record<string, unknown>>(
-    statement: string,
-    values?: readonly (string | number)[],
-  ) => Promise<Row[]>;
+  /** Rows of the ledger and its working tables, once nothing is in flight and every ending is written. */
+  readonly ledger: Query;
+  /** The same rows as they are now, calls in flight or not. */
+  readonly rows: Query;
   readonly close: () => Promise<void>;
 };
 
@@ -117,15 +118,17 @@ export async function startTollgate(options: StartOptions): Promise<Tollgate> {
   const adminKey = randomBytes(24).toString("hex");
   const running = await start(configFor(options, adminKey), { db, embedded: null });
   const { gateway, url } = running;
-  const administration = administrationOn(db, gateway.authority.refresh);
+  const rows: Query = async (statement, values = []) =>
+    [...(await db.admin.unsafe(statement, [...values]))] as never[];
   return {
-    ...clientsOf(url, adminKey, administration),
+    ...clientsOf(url, adminKey, () => Promise.resolve()),
     gateway,
     db,
     settled: gateway.settled,
-    ledger: async (statement, values = []) => {
+    rows,
+    ledger: async (statement, values) => {
       await gateway.settled();
-      return [...(await db.admin.unsafe(statement, [...values]))] as never[];
+      return rows(statement, values);
     },
     close: running.close,
   };
@@ -201,23 +204,10 @@ export async function startTollgateProcess(options: ProcessOptions): Promise<Tol
     child.kill(signal);
     return await exited;
   };
-  const { databaseUrl } = options;
-  const db =
-    databaseUrl === undefined
-      ? null
-      : connect(
-          { kind: "url", url: databaseUrl },
-          {
-            gateConnections: 1,
-            adminConnections: 1,
-          },
-        );
-  const administration =
-    db === null
-      ? null
-      : administrationOn(db, () => new Promise((done) => setTimeout(done, 2 * REFRESH_MS)));
+  // Processes on one database read what another changed at most a refresh later.
+  const known = () => new Promise((done) => setTimeout(done, 2 * REFRESH_MS));
   return {
-    ...clientsOf(url, adminKey, administration),
+    ...clientsOf(url, adminKey, known),
     pid: child.pid ?? 0,
     output: () => ({ ...written }),
     firstKey: /^ +(tg_\S+)$/mu.exec(written.stdout)?.[1] ?? null,
@@ -225,7 +215,6 @@ export async function startTollgateProcess(options: ProcessOptions): Promise<Tol
     signal: (signal) => void child.kill(signal),
     exited,
     close: async () => {
-      await db?.close();
       if (child.exitCode === null && child.signalCode === null) await kill("SIGKILL");
       await remove();
     },
@@ -277,81 +266,79 @@ prices:
 ${yaml}`;
 }
 
-const INSTALLATION: Actor = { installation: true };
+type Management = (method: string, path: string, body?: object) => Promise<Record<string, string>>;
 
-function administrationOn(db: Database, refresh: () => Promise<void>): Administration {
-  const randomId = createRandomId();
-  return createAdministration({
-    db,
-    newId: () => randomId(Date.now()),
-    now: () => new Date(),
-    refresh,
-  });
+/** The management API with the installation's key. Throws what it says when it does not do it. */
+function managementOf(url: string, adminKey: string): Management {
+  return async (method, path, body) => {
+    const answer = await fetch(`${url}/api${path}`, {
+      method,
+      headers: { authorization: `Bearer ${adminKey}`, "content-type": "application/json" },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await answer.text();
+    if (!answer.ok) throw new Error(`${method} ${path}: ${answer.status} ${text}`);
+    return JSON.parse(text) as Record<string, string>;
+  };
 }
 
-function clientsOf(url: string, adminKey: string, administration: Administration | null): Clients {
+/** `known` resolves when every replica on the database has seen what was changed. */
+function clientsOf(url: string, adminKey: string, known: () => Promise<unknown>): Clients {
+  const manage = managementOf(url, adminKey);
   const client: Clients["client"] = (key, { maxRetries = 0 } = {}) =>
     new OpenAI({ baseURL: `${url}/v1`, apiKey: key, maxRetries });
+  const act = async (...given: Parameters<Management>): ReturnType<Management> => {
+    const answer = await manage(...given);
+    await known();
+    return answer;
+  };
   return {
     url,
     adminKey,
     client,
     tenant: async ({ mode = "strict" } = {}) => {
-      if (administration === null) throw new Error("needs a database URL");
-      const name = `test ${randomUUID()}`;
-      const { tenantId } = await administration.createTenant(INSTALLATION, { name, mode });
-      const newKey = async ({
-        scopes = ["invoke", "report"],
-        expiresAt,
-      }: KeyTerms = {}): Promise<Key> => {
-        const { keyId, text } = await administration.createKey(INSTALLATION, {
-          tenantId,
-          name: "test",
-          scopes,
-          expiresAt: expiresAt ?? null,
-        });
-        return { id: keyId, key: text };
+      const made = await manage("POST", "/tenants", { name: `test ${randomUUID()}`, mode });
+      const tenant = made["id"] ?? "";
+      const newKey = async (terms: KeyTerms = {}): Promise<Key> => {
+        const { scopes = ["invoke", "report"], expiresAt } = terms;
+        const expires = expiresAt === undefined ? {} : { expires_at: expiresAt.toISOString() };
+        const body = { tenant, name: "test", scopes, ...expires };
+        const { id = "", key = "" } = await act("POST", "/keys", body);
+        return { id, key };
       };
       const first = await newKey();
       return {
-        id: tenantId,
+        id: tenant,
         keyId: first.id,
         key: first.key,
         client: client(first.key),
         newKey,
-        revoke: (keyId) => administration.revokeKey(INSTALLATION, tenantId, keyId),
-        limit: async (terms) => {
-          const { limitId } = await administration.createLimit(INSTALLATION, {
-            tenantId,
-            scope: { kind: terms.scope, id: terms.id ?? null },
-            unit: terms.unit,
-            window: terms.window ?? "none",
-            amount: String(terms.limit),
-            mode: terms.mode ?? "enforce",
-            onExceed: terms.onExceed ?? "refuse",
-            timeZone: terms.timeZone ?? "UTC",
+        revoke: async (keyId) => void (await act("DELETE", `/keys/${keyId}?tenant=${tenant}`)),
+        limit: async ({ scope, id, unit, window = "none", limit, ...rest }) => {
+          const { mode: enforced, onExceed, timeZone } = rest;
+          const { id: limitId = "" } = await act("POST", "/limits", {
+            tenant,
+            scope: { kind: scope, id },
+            unit,
+            window,
+            limit,
+            mode: enforced,
+            on_exceed: onExceed,
+            time_zone: timeZone,
           });
           return limitId;
         },
-        change: async (limitId, limit) => {
-          await administration.changeLimit(INSTALLATION, {
-            tenantId,
-            limitId,
-            amount: String(limit),
-            mode: null,
-            onExceed: null,
-          });
-        },
-        run: async (runId, { budgetUsd, labels, parent } = {}) => {
-          await administration.putRun(INSTALLATION, {
-            tenantId,
-            runId,
-            budgetUsd: budgetUsd ?? null,
-            labels: labels ?? null,
-            parent: parent ?? null,
-          });
-        },
-        stop: (runId) => administration.stopRun(INSTALLATION, tenantId, runId),
+        change: async (limitId, limit) =>
+          void (await act("PATCH", `/limits/${limitId}`, { tenant, limit })),
+        run: async (run, { budgetUsd, labels, parent } = {}) =>
+          void (await act("PUT", `/runs/${encodeURIComponent(run)}`, {
+            tenant,
+            budget_usd: budgetUsd,
+            labels,
+            parent,
+          })),
+        stop: async (run) =>
+          void (await act("POST", `/runs/${encodeURIComponent(run)}/stop`, { tenant })),
       };
     },
   };

@@ -45,6 +45,7 @@ export async function readRequestBody(
   largeBodies: LargeBodies,
 ): Promise<RequestBody> {
   if (route.body === "none") {
+    refuseTooLong(exchange);
     return {
       asked: null,
       digest: "",
@@ -94,6 +95,13 @@ function hasEdits(edits: Edits): boolean {
 function countableOf(route: Route, bytes: Uint8Array): Countable {
   const text = decodeUtf8(bytes);
   return text === null ? NOTHING_COUNTABLE : countable(route, parseJson(text)?.value ?? null);
+}
+
+/** Before admission: an upload that is found too long on its way could only be broken off. */
+function refuseTooLong(exchange: Exchange): void {
+  if (Number(exchange.header("content-length") ?? 0) <= UPLOAD_BYTES_MAX) return;
+  const message = `The request body is larger than ${UPLOAD_BYTES_MAX} bytes, the most that is passed on here.`;
+  throw new InputError("body_too_large", null, message);
 }
 
 /** A body that we cannot look into cannot be bounded. */

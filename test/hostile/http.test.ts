@@ -113,6 +113,15 @@ const MALFORMED: readonly Malformed[] = [
     code: "body_too_large",
   },
   {
+    name: "an upload longer than is passed on, by its own word",
+    send: (auth) => [
+      head("POST /v1/files HTTP/1.1", { ...auth, "content-length": String(512 * 1024 * 1024 + 1) }),
+      "x",
+    ],
+    status: 413,
+    code: "body_too_large",
+  },
+  {
     name: "a compressed body",
     send: (auth) => [post({ ...auth, "content-encoding": "gzip", "content-length": "2" }), "{}"],
     status: 415,

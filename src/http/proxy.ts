@@ -203,12 +203,7 @@ async function answer(turn: Turn): Promise<Response | "again"> {
     },
     reply,
   );
-  // Only now is it known that the option was at fault, and not the caller's own text: one bad request
-  // must not end the measuring of everybody's usage.
-  const status = dispatched.ending.status ?? 500;
-  if (turn.isSecond && status < 400 && turn.usageUnknown.size < REMEMBERED_MAX) {
-    turn.usageUnknown.add(memory);
-  }
+  remember(turn, memory, dispatched.ending);
   gateway.settle(permit, dispatched.ending, await chargeOnce(dispatched.ending));
   switch (dispatched.kind) {
     case "answered":
@@ -221,6 +216,15 @@ async function answer(turn: Turn): Promise<Response | "again"> {
       return send(exchange, phrased, requestId, ours);
     }
   }
+}
+
+/**
+ * Only after the second turn is it known that the option was at fault, and not the caller's own text:
+ * one bad request must not end the measuring of everybody's usage.
+ */
+function remember({ isSecond, usageUnknown }: Turn, memory: string, { status }: Ending): void {
+  if (!isSecond || status === null || status >= 400) return;
+  if (usageUnknown.size < REMEMBERED_MAX) usageUnknown.add(memory);
 }
 
 function editsFor(permit: Permit, asking: Asking, injectUsage: boolean): Edits {

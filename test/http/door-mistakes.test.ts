@@ -1,0 +1,167 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describeEachDatabase } from "../support/databases.ts";
+import { MODEL } from "../support/tollgate.ts";
+import { errorOf, startDoor, type Door } from "./door.ts";
+import { call, until } from "./http-call.ts";
+
+/** What never comes to a decision: who asks is not known, or what is asked is not clear. */
+
+describeEachDatabase("a refusal", (database) => {
+  let door: Door;
+  let upstream: Door["upstream"];
+  let tollgate: Door["tollgate"];
+  let chat: Door["chat"];
+  beforeAll(async () => {
+    door = await startDoor(database);
+    ({ upstream, tollgate, chat } = door);
+  });
+  afterAll(() => door.close());
+
+  describe("of what is not a call", () => {
+    type Mistake = {
+      readonly name: string;
+      readonly path?: string;
+      readonly method?: string;
+      readonly headers?: Readonly<Record<string, string>>;
+      readonly body?: string;
+      readonly status: number;
+      readonly code: string;
+      readonly param?: string | null;
+    };
+    const MISTAKES: readonly Mistake[] = [
+      { name: "no key", headers: { authorization: "" }, status: 401, code: "invalid_api_key" },
+      {
+        name: "a made-up key",
+        headers: { authorization: "Bearer tg_live_nope" },
+        status: 401,
+        code: "invalid_api_key",
+      },
+      {
+        name: "another scheme",
+        headers: { authorization: "Basic dTpw" },
+        status: 401,
+        code: "invalid_api_key",
+      },
+      {
+        name: "a model nobody serves",
+        body: '{"model":"zzz"}',
+        status: 404,
+        code: "model_not_found",
+        param: "model",
+      },
+      {
+        name: "no model",
+        body: '{"messages":[]}',
+        status: 400,
+        code: "missing_required_parameter",
+        param: "model",
+      },
+      { name: "broken JSON", body: '{"model":', status: 400, code: "invalid_json" },
+      { name: "no body", body: "", status: 400, code: "invalid_json" },
+      { name: "no path", path: "/v1", status: 404, code: "unknown_url" },
+      { name: "the root", path: "/", method: "GET", status: 404, code: "unknown_url" },
+      {
+        name: "administration",
+        path: "/v1/organization/usage",
+        method: "GET",
+        status: 403,
+        code: "forbidden",
+      },
+      {
+        name: "an encoded body",
+        headers: { "content-encoding": "gzip" },
+        status: 415,
+        code: "unsupported_encoding",
+      },
+      {
+        name: "a form without a boundary",
+        path: "/v1/audio/transcriptions",
+        headers: { "content-type": "multipart/form-data" },
+        status: 415,
+        code: "unsupported_media_type",
+      },
+      {
+        name: "a body that says it is too large",
+        headers: { "content-length": String(70 * 1024 * 1024) },
+        body: "",
+        status: 413,
+        code: "body_too_large",
+      },
+      {
+        name: "a WebSocket",
+        path: "/v1/responses",
+        method: "GET",
+        headers: { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13" },
+        status: 426,
+        code: "websocket_unsupported",
+      },
+      {
+        name: "a maximum that is no amount",
+        headers: { "tollgate-max-cost": "cheap" },
+        status: 400,
+        code: "invalid_value",
+        param: "Tollgate-Max-Cost",
+      },
+      {
+        name: "a dry run that is neither",
+        headers: { "tollgate-dry-run": "maybe" },
+        status: 400,
+        code: "invalid_header",
+        param: "Tollgate-Dry-Run",
+      },
+      {
+        name: "a run that is too long",
+        headers: { "tollgate-run": "r".repeat(257) },
+        status: 400,
+        code: "invalid_header",
+        param: "Tollgate-Run",
+      },
+      {
+        name: "labels without values",
+        headers: { "tollgate-labels": "a=b, c" },
+        status: 400,
+        code: "invalid_header",
+        param: "Tollgate-Labels",
+      },
+    ];
+
+    test.each(MISTAKES)("says what is wrong: $name", async (mistake) => {
+      const tenant = await tollgate.tenant();
+      const before = upstream.journal.length;
+      const { path = "/v1/chat/completions", method = "POST" } = mistake;
+      const told = await call(`${tollgate.url}${path}`, {
+        method,
+        headers: {
+          authorization: `Bearer ${tenant.key}`,
+          "content-type": "application/json",
+          ...mistake.headers,
+        },
+        body: method === "GET" ? null : (mistake.body ?? `{"model":"${MODEL}","messages":[]}`),
+      });
+      const error = errorOf(told);
+      expect([told.status, error.code]).toEqual([mistake.status, mistake.code]);
+      if (mistake.param !== undefined) expect(error.param).toBe(mistake.param);
+      expect(error.message.length).toBeGreaterThan(10);
+      expect(told.headers["x-should-retry"]).toBe("false");
+      expect(told.headers["x-request-id"]).toMatch(/^req_/);
+      expect(upstream.journal.length).toBe(before);
+    });
+
+    test("of a key that was revoked, has expired, may not call, or is the installation's", async () => {
+      const tenant = await tollgate.tenant();
+      const revoked = await tenant.newKey();
+      await tenant.revoke(revoked.id);
+      const expired = await tenant.newKey({ expiresAt: new Date(Date.now() + 200) });
+      const reporter = await tenant.newKey({ scopes: ["report"] });
+      const codes = async (key: string) => {
+        const refused = await chat(key);
+        return [refused.status, errorOf(refused).code];
+      };
+      expect(await codes(revoked.key)).toEqual([401, "invalid_api_key"]);
+      await until(async () => (await chat(expired.key)).status === 401);
+      expect(await codes(expired.key)).toEqual([401, "invalid_api_key"]);
+      expect(await codes(reporter.key)).toEqual([403, "scope_missing"]);
+      expect(await codes(tollgate.adminKey)).toEqual([403, "forbidden"]);
+    });
+  });
+});

@@ -230,7 +230,11 @@ export const decisions = pgTable(
   ],
 );
 
-/** What an admitted attempt holds. Deleted by its settlement, and by nothing else: time never frees money. */
+/**
+ * What an admitted attempt holds. Deleted by its settlement, and by nothing else: time never frees money.
+ * The sweep reads the whole table: it holds what is in flight, and an index by deadline would cost every
+ * call more than it saves the sweep.
+ */
 export const reservations = pgTable(
   "reservations",
   {
@@ -248,7 +252,6 @@ export const reservations = pgTable(
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.attemptId] }),
-    index("reservations_by_deadline").on(t.state, t.deadlineAt),
     check("reservations_state_is_known", sql`${t.state} in ('open', 'unknown')`),
     check(
       "reservations_unknown_says_since_when",

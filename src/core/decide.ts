@@ -42,6 +42,17 @@ export function decide(facts: Facts, intent: Intent): Verdict {
   if (!facts.caller.scopes.includes("invoke")) {
     return block("scope_missing", "This key may not call models: it lacks the scope `invoke`.");
   }
+  const verdict = decideByBilling(facts, intent);
+  const isBounded = verdict.kind === "block" || verdict.estimate.costPicousd !== null;
+  if (intent.context.costPicousdMax === null || isBounded) return verdict;
+  // Whatever the tenant tolerates, this call named the most that it may cost.
+  const message = `The cost of this call has no upper bound, and it names one itself: ${MAX_COST}.`;
+  return block("cost_unbounded", message, MAX_COST);
+}
+
+const MAX_COST = "Tollgate-Max-Cost";
+
+function decideByBilling(facts: Facts, intent: Intent): Verdict {
   switch (intent.billing) {
     case "free":
       return { kind: "ask", estimate: FREE };
@@ -88,7 +99,7 @@ function decideMetered(facts: Facts, intent: Intent): Verdict {
     case "bounded": {
       const costMax = intent.context.costPicousdMax;
       if (costMax !== null && bound.usd > costMax) {
-        return block("max_cost_exceeded", overMaxCost(bound.usd), "Tollgate-Max-Cost");
+        return block("max_cost_exceeded", overMaxCost(bound.usd), MAX_COST);
       }
       return {
         kind: "ask",

@@ -119,3 +119,6 @@ export const USAGE_DAYS_MAX = 366;
 
 /** Bodies beyond this are read in a worker: a megabyte of short JSON members takes 10 ms, 50 MB take 750. */
 export const BODY_ON_LOOP_BYTES_MAX = 1024 * 1024;
+
+/** A posting that takes longer is a database that hangs: its asks are answered 503 and released. */
+export const POST_MS_MAX = 5_000;

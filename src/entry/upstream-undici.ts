@@ -111,6 +111,7 @@ function createHandler(listener: UpstreamListener): Handler {
       onResponseError: (_, error) => fail(error),
     },
     exchange: {
+      isSent: () => controller !== null,
       abort,
       resume: () => {
         if (controller?.paused === true) controller.resume();

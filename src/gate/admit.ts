@@ -7,7 +7,7 @@
  *
  * An ask that lacks room only because of reservations in flight waits, briefly, for one to settle. An
  * ask at a clamping limit comes back with less output. Both look again at newer facts: an ask that was
- * not admitted has left no trace, so looking again is free of consequences.
+ * not admitted has reserved and recorded nothing, so looking again is free of consequences.
  */
 import { outputTokensFor } from "../core/bound.ts";
 import type { Caller } from "../core/caller.ts";
@@ -53,7 +53,8 @@ export type Permit = {
   /** Output tokens to which a limit lowered the request, or null. */
   readonly clampedTo: number | null;
   readonly meters: readonly MeterFigures[];
-  readonly postedAtMs: number;
+  /** When its posting was asked for, by the monotonic clock. */
+  readonly askedAtMs: number;
 };
 
 export type Admission =
@@ -93,9 +94,10 @@ export async function admit(
     if (isGone()) return { kind: "gone" };
     const facts: Facts = { ...look.facts, now: parts.now(), clampedTo };
     const turn: Turn = { look, intent, facts, verdict: decide(facts, intent) };
+    const askedAtMs = parts.monotonicMs();
     const posted = await parts.postings.submit(askFor(turn, isFinal));
     if (posted.outcome === "allow") {
-      return { kind: "admitted", permit: permitFor(turn, posted, parts.monotonicMs()) };
+      return { kind: "admitted", permit: permitFor(turn, posted, askedAtMs) };
     }
     if (posted.outcome === "block") {
       const { attempt, decidedAt } = posted;
@@ -168,7 +170,7 @@ function unknownModel(model: string): InputError {
   return new InputError(
     "model_not_found",
     "model",
-    `The model \`${model}\` is served by no upstream. GET /v1/models lists what is; upstreams are named in tollgate.yaml.`,
+    `The model \`${model}\` is served by no upstream: neither an alias, nor \`upstream/model\`, nor a pattern of tollgate.yaml names it.`,
   );
 }
 
@@ -205,7 +207,11 @@ function askFor({ look, intent, facts, verdict }: Turn, isFinal: boolean): Ask {
   };
 }
 
-function permitFor({ look, intent, facts, verdict }: Turn, posted: Posted, nowMs: number): Permit {
+function permitFor(
+  { look, intent, facts, verdict }: Turn,
+  posted: Posted,
+  askedAtMs: number,
+): Permit {
   assert(verdict.kind === "ask", "only what was judged askable is allowed");
   const { estimate } = verdict;
   return {
@@ -223,7 +229,7 @@ function permitFor({ look, intent, facts, verdict }: Turn, posted: Posted, nowMs
     estimate,
     clampedTo: facts.clampedTo,
     meters: posted.meters,
-    postedAtMs: nowMs,
+    askedAtMs,
   };
 }
 

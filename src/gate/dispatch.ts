@@ -29,7 +29,8 @@ export type Dispatch = {
   readonly method: string;
   readonly path: string;
   readonly headers: readonly string[];
-  readonly body: Uint8Array | AsyncIterable<Uint8Array> | null;
+  /** Made after the decision, for it depends on it. One that cannot be made releases the permit. */
+  readonly body: () => Body | Promise<Body>;
   /** We asked for usage, the client did not: it must not see it. */
   readonly hideUsage: boolean;
   /** Headers of ours: early on a stream, whose cost is not known yet, or with the ending of a whole answer. */
@@ -49,40 +50,53 @@ export type Dispatched =
   /** The upstream does not know `stream_options`: nothing was sent to the client, ask again without. */
   | { readonly kind: "usage_not_understood"; readonly ending: Ending };
 
+export type Body = Uint8Array | AsyncIterable<Uint8Array> | null;
+
 export function dispatch(
   ports: Ports,
   watch: Watch,
   request: Dispatch,
   reply: Reply,
 ): Promise<Dispatched> {
-  return new Promise((resolve) => {
-    if (ports.monotonicMs() - request.permit.postedAtMs > PERMIT_MS_MAX) {
-      // The replica slept between its commit and here: others may have given it up by now.
-      const failure: UpstreamFailure = {
-        kind: "timeout",
-        sent: false,
-        message: "the permit lapsed",
-      };
-      resolve({ kind: "unanswered", ending: neverSent(failure.message), failure });
-      return;
+  const unmade = (error: unknown): Dispatched => {
+    ports.log.error({ error, attemptId: request.permit.attemptId }, "a body could not be made");
+    return released("its body could not be made ready");
+  };
+  const send = (body: Body): Promise<Dispatched> => {
+    if (ports.monotonicMs() - request.permit.askedAtMs > PERMIT_MS_MAX) {
+      // The replica slept since it asked: others may have given it up by now.
+      return Promise.resolve(released("the permit lapsed"));
     }
     if (reply.isGone()) {
-      resolve({ kind: "answered", ending: neverSent("the client left") });
-      return;
+      return Promise.resolve({ kind: "answered", ending: neverSent("the client left") });
     }
-    run(ports, watch, { request, reply, resolve });
-  });
+    return new Promise((resolve) => run(ports, watch, { request, body, reply, resolve }));
+  };
+  try {
+    const body = request.body();
+    return body instanceof Promise ? body.then(send, unmade) : send(body);
+  } catch (error) {
+    return Promise.resolve(unmade(error));
+  }
+}
+
+/** Nothing was sent anywhere. */
+function released(message: string): Dispatched {
+  const failure: UpstreamFailure = { kind: "refused", sent: false, message };
+  return { kind: "unanswered", ending: neverSent(message), failure };
 }
 
 type Running = {
   readonly request: Dispatch;
+  readonly body: Body;
   readonly reply: Reply;
   readonly resolve: (dispatched: Dispatched) => void;
 };
 
-function run(ports: Ports, watch: Watch, { request, reply, resolve }: Running): void {
+function run(ports: Ports, watch: Watch, { request, body, reply, resolve }: Running): void {
   const startedMs = ports.monotonicMs();
   const deadlineMs = startedMs + request.permit.upstream.timeoutMs;
+  const isFree = request.permit.estimate.basis === "free";
   let status: number | null = null;
   let firstByteMs: number | null = null;
   let upstreamHeaders: readonly (readonly [string, string])[] = [];
@@ -138,7 +152,7 @@ function run(ports: Ports, watch: Watch, { request, reply, resolve }: Running): 
     }
     if (isStream || meter === null) {
       mode = isStream ? "streaming" : "passing";
-      headWith(request.ours.early(), isStream && meter !== null);
+      headWith(request.ours.early(), isStream);
     } else mode = "holding";
   };
 
@@ -171,7 +185,7 @@ function run(ports: Ports, watch: Watch, { request, reply, resolve }: Running): 
     const rest = meter?.flush() ?? EMPTY;
     if (mode === "holding") {
       if (rest.byteLength > 0) held.push(rest);
-      void answerWhole(answeredEnding(null));
+      answerWhole(answeredEnding(null));
       return;
     }
     send(rest);
@@ -183,20 +197,28 @@ function run(ports: Ports, watch: Watch, { request, reply, resolve }: Running): 
     finish({ kind: "answered", ending: answeredEnding(null) });
   };
 
-  const answerWhole = async (ending: Ending) => {
+  const answerWhole = (ending: Ending) => {
     if (request.hideUsage && status === 400 && namesStreamOptions(held)) {
       finish({ kind: "usage_not_understood", ending });
       return;
     }
     isEnded = true;
     watch.remove(watched);
-    const ours = await request.ours.whole(ending);
-    if (!reply.isGone()) {
+    const sent = request.ours.whole(ending).then((ours) => {
+      if (reply.isGone()) return;
       headWith(ours, false);
       for (const part of held) reply.write(part);
       reply.end();
-    }
-    resolve({ kind: "answered", ending });
+    });
+    // What fails here is ours: the client sees a broken answer, the attempt still has its ending.
+    const failed = (error: unknown) => {
+      ports.log.error(
+        { error, attemptId: request.permit.attemptId },
+        "an answer could not be given",
+      );
+      reply.destroy();
+    };
+    void sent.catch(failed).then(() => resolve({ kind: "answered", ending }));
   };
 
   /** Told in the client's own dialect, then a polite end; never the marker of a complete stream. */
@@ -217,7 +239,10 @@ function run(ports: Ports, watch: Watch, { request, reply, resolve }: Running): 
   const onFail = (failure: UpstreamFailure) => {
     if (isEnded) return;
     if (goneAtMs !== null) {
-      finish({ kind: "answered", ending: abortedEnding() });
+      const ending = failure.sent
+        ? abortedEnding()
+        : { ...common(failure.message), kind: "released" as const };
+      finish({ kind: "answered", ending });
       return;
     }
     if (mode === "streaming") {
@@ -237,8 +262,9 @@ function run(ports: Ports, watch: Watch, { request, reply, resolve }: Running): 
   const abortedEnding = (): Ending => {
     const reading = meter?.reading() ?? NOTHING_READ;
     if (reading.progress === "complete") return answeredEnding(null);
-    // A stream was cut by its client: what came was delivered. Without one nothing can be counted.
-    if (mode !== "streaming") return { ...common("the client left"), kind: "unknown" };
+    // A stream was cut by its client: what came of it was delivered. Of an answer that was to come whole
+    // nothing can be counted.
+    if (!isCuttable()) return { ...common("the client left"), kind: "unknown" };
     return {
       ...common("the client left"),
       kind: "aborted",
@@ -246,6 +272,9 @@ function run(ports: Ports, watch: Watch, { request, reply, resolve }: Running): 
       text: () => meter?.deliveredText() ?? "",
     };
   };
+
+  const isCuttable = () =>
+    mode === "streaming" || (mode === "waiting" && request.permit.intent.stream) || isFree;
 
   /**
    * A stream whose client left is not worth finishing, but for the usage that follows a finish reason.
@@ -255,7 +284,8 @@ function run(ports: Ports, watch: Watch, { request, reply, resolve }: Running): 
     if (isEnded) return;
     goneAtMs = ports.monotonicMs();
     exchange.resume();
-    if (mode === "passing" || (mode === "streaming" && meter?.reading().progress !== "finishing")) {
+    const awaitsUsage = mode === "streaming" && meter?.reading().progress === "finishing";
+    if (mode === "passing" || (isCuttable() && !awaitsUsage)) {
       exchange.abort();
       if (!isEnded) finish({ kind: "answered", ending: abortedEnding() });
     }
@@ -266,7 +296,7 @@ function run(ports: Ports, watch: Watch, { request, reply, resolve }: Running): 
       if (nowMs > deadlineMs) {
         const failure: UpstreamFailure = {
           kind: "timeout",
-          sent: true,
+          sent: exchange.isSent(),
           message: `no complete answer within ${request.permit.upstream.timeoutMs} ms`,
         };
         onFail(failure);
@@ -280,6 +310,7 @@ function run(ports: Ports, watch: Watch, { request, reply, resolve }: Running): 
     },
   };
 
+  watch.add(watched);
   const exchange: UpstreamExchange = ports.upstream.dispatch(
     {
       upstream: request.permit.upstream.name,
@@ -287,11 +318,10 @@ function run(ports: Ports, watch: Watch, { request, reply, resolve }: Running): 
       path: request.path,
       method: request.method,
       headers: request.headers,
-      body: request.body,
+      body,
     },
     { onHead, onData, onEnd, onFail },
   );
-  watch.add(watched);
   reply.onDrain(() => {
     isPaused = false;
     exchange.resume();

@@ -6,6 +6,7 @@ import {
   ASKS_WAITING_MAX,
   BATCH_ASKS_MAX,
   BATCHES_IN_FLIGHT_MAX,
+  POST_MS_MAX,
 } from "../core/limits.ts";
 import type { Countable } from "../dialects/openai/tokens.ts";
 import { isContentError } from "../store/errors.ts";
@@ -15,6 +16,7 @@ import { admit, type Admission, type Permit } from "./admit.ts";
 import { createAuthority, type Authority, type Configuration } from "./authority.ts";
 import { createBatcher } from "./batch.ts";
 import { createContention } from "./contention.ts";
+import { withDeadline } from "./deadline.ts";
 import { dispatch, type Dispatch, type Dispatched } from "./dispatch.ts";
 import type { Charge } from "../core/charge.ts";
 import type { Ending } from "./ending.ts";
@@ -22,7 +24,7 @@ import type { Ports, Reply } from "./ports.ts";
 import { chargeFor, createSettler } from "./settle.ts";
 import { sweep, type Swept } from "./sweep.ts";
 import { createTrust, type TrustFigures } from "./trust.ts";
-import { Unavailable } from "./unavailable.ts";
+import { Overloaded, Unavailable } from "./unavailable.ts";
 import { createWatch } from "./watch.ts";
 
 export type Gateway = {
@@ -36,7 +38,7 @@ export type Gateway = {
   /** What an ending costs; both sides are counted when the upstream told no usage. */
   readonly charge: (permit: Permit, ending: Ending, countable: () => Countable) => Promise<Charge>;
   /** Ends a permit; the writing goes on after the answer. */
-  readonly settle: (permit: Permit, ending: Ending, charge: Charge) => void;
+  readonly settle: (permit: Permit, ending: Ending, charge: Charge | Promise<Charge>) => void;
   readonly sweep: () => Promise<Swept>;
   readonly trust: () => TrustFigures & {
     readonly exchanges: number;
@@ -65,7 +67,7 @@ export async function createGateway(ports: Ports, configuration: Configuration):
     newId: ports.newId,
   };
   const postings = createBatcher<Ask, Posted>({
-    commit: (asks) => post(ports.db.gate, replicaId, asks),
+    commit: (asks) => withDeadline(post(ports.db.gate, replicaId, asks), POST_MS_MAX),
     itemsMax: BATCH_ASKS_MAX,
     inFlightMax: BATCHES_IN_FLIGHT_MAX,
     waitingMax: ASKS_WAITING_MAX,
@@ -80,6 +82,10 @@ export async function createGateway(ports: Ports, configuration: Configuration):
       return await postings.submit(ask);
     } catch (error) {
       trust.unavailable();
+      // Lost on the way, it may have committed: nothing was dispatched, and its owner says so.
+      if (!(error instanceof Overloaded) && !isContentError(error)) {
+        ports.runAfter("release", () => settler.release(ask.tenantId, [ask.attemptId]));
+      }
       ports.log.error({ error, attemptId: ask.attemptId }, "an ask could not be posted");
       throw new Unavailable("The gate cannot record its decision now.", { cause: error });
     }
@@ -112,13 +118,14 @@ export async function createGateway(ports: Ports, configuration: Configuration):
     charge: (permit, ending, countable) =>
       chargeFor({ ports, authority }, permit, ending, countable),
     settle: (permit, ending, charged) => {
-      ports.runAfter("settle", () =>
-        settler.end(permit, ending, charged).finally(() => {
+      ports.runAfter("settle", async () => {
+        try {
+          await settler.end(permit, ending, await charged);
+        } finally {
           dispatched.delete(permit.attemptId);
-          if (dispatched.size > 0) return;
-          for (const wake of waiters.splice(0)) wake();
-        }),
-      );
+          if (dispatched.size === 0) for (const wake of waiters.splice(0)) wake();
+        }
+      });
     },
     sweep: () => sweep(ports, settler, trust),
     trust: () => ({

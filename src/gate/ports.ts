@@ -59,6 +59,8 @@ export type UpstreamFailure = {
 };
 
 export type UpstreamExchange = {
+  /** Whether a byte of the request may have reached the upstream. */
+  readonly isSent: () => boolean;
   readonly resume: () => void;
   readonly abort: () => void;
 };

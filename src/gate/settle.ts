@@ -10,6 +10,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { charge, NOTHING, presumed, type Charge } from "../core/charge.ts";
 import { SETTLE_GATHER_MS, SETTLEMENTS_WAITING_MAX } from "../core/limits.ts";
 import { findPrice, type Price } from "../core/price.ts";
+import { mayReason } from "../core/reasoning.ts";
 import type { Usage } from "../core/usage.ts";
 import { encodingFor, type Countable } from "../dialects/openai/tokens.ts";
 import { unreachable } from "../lib/assert.ts";
@@ -149,7 +150,7 @@ async function countBoth(
 
 /** Reasoning that was cut off is billed and was never delivered: counting what came would be too little. */
 function hidesTokens(permit: Permit, ending: Ending): boolean {
-  return ending.kind === "aborted" && /^(o\d|gpt-5|deepseek-r|.*reason)/.test(permit.model ?? "");
+  return ending.kind === "aborted" && mayReason(permit.model ?? "");
 }
 
 /** The dated model that answered chooses the price; one without a price falls back to the model asked. */

@@ -6,8 +6,7 @@ import type { Caller } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
 import type { Demand, Intent } from "../core/intent.ts";
 import { RESOURCE_CHARS_MAX } from "../core/limits.ts";
-import type { Asked, Edits, Phrased, Route } from "../dialects/dialect.ts";
-import { outputField } from "../dialects/openai/classify.ts";
+import type { Asked, Phrased, Route } from "../dialects/dialect.ts";
 import { splitRunPrefix } from "../dialects/openai/path.ts";
 import { phrase } from "../dialects/openai/phrase.ts";
 import { findRoute } from "../dialects/openai/routes.ts";
@@ -20,6 +19,7 @@ import { assert } from "../lib/assert.ts";
 import { answerHeaders, headerText } from "./answer-headers.ts";
 import { readClient, readContext } from "./context.ts";
 import { phraseDryRun } from "./dry-run.ts";
+import { editsFor } from "./edits.ts";
 import { phraseFailure } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import { identifyCaller } from "./identify.ts";
@@ -158,7 +158,7 @@ function refuseWebSocket(exchange: Exchange): void {
 
 async function answer(turn: Turn): Promise<Response | "again"> {
   const { gateway, exchange, caller, asking, requestId } = turn;
-  const { intent, route } = asking;
+  const { intent } = asking;
   const admission = await gateway.admit(caller, intent, exchange.isGone);
   if (admission.kind === "gone") return exchange.handled;
   if (admission.kind === "refused") {
@@ -171,40 +171,40 @@ async function answer(turn: Turn): Promise<Response | "again"> {
     };
     return send(exchange, { ...phrased, headers: { ...phrased.headers, ...facts } }, requestId);
   }
-  const { permit } = admission;
+  return forward(turn, admission.permit);
+}
+
+/** From here on the permit has an owner: whatever happens, it ends in `settle`. */
+async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> {
+  const { gateway, exchange, asking, requestId } = turn;
+  const { route, body } = asking;
   const memory = `${permit.upstream.name}/${permit.model}`;
-  const isUnasked = intent.stream && asking.asked?.wantsUsage === false;
-  const injectUsage = isUnasked && !turn.isSecond && !turn.usageUnknown.has(memory);
-  const edits = editsFor(permit, asking, injectUsage);
+  const mayInject = !turn.isSecond && !turn.usageUnknown.has(memory);
+  const edits = editsFor(permit, asking, mayInject);
   const overheadMs = turn.monotonicMs() - turn.startedMs;
-  const countable = () => asking.body.countable(route);
   let charged: Charge | null = null;
   const chargeOnce = async (ending: Ending) =>
-    (charged ??= await gateway.charge(permit, ending, countable));
-  const reply = exchange.reply();
+    (charged ??= await gateway.charge(permit, ending, () => body.countable(route)));
+  const { apiKey, headers, basePath } = permit.upstream;
   const dispatched = await gateway.dispatch(
     {
       permit,
       route,
       method: exchange.method,
-      path: permit.upstream.basePath + route.path + asking.query,
-      headers: upstreamHeaders(
-        exchange.rawHeaders,
-        permit.upstream.apiKey,
-        permit.upstream.headers,
-      ),
-      body: await asking.body.forward(edits),
-      hideUsage: injectUsage,
+      path: basePath + route.path + asking.query,
+      headers: upstreamHeaders(exchange.rawHeaders, apiKey, headers),
+      body: () => body.forward(edits),
+      hideUsage: edits.injectUsage === true,
       ours: {
         early: () => answerHeaders(permit, null, overheadMs),
         whole: async (ending) => answerHeaders(permit, await chargeOnce(ending), overheadMs),
       },
       requestId,
     },
-    reply,
+    exchange.reply(),
   );
   remember(turn, memory, dispatched.ending);
-  gateway.settle(permit, dispatched.ending, await chargeOnce(dispatched.ending));
+  gateway.settle(permit, dispatched.ending, chargeOnce(dispatched.ending));
   switch (dispatched.kind) {
     case "answered":
       return exchange.handled;
@@ -225,32 +225,6 @@ async function answer(turn: Turn): Promise<Response | "again"> {
 function remember({ isSecond, usageUnknown }: Turn, memory: string, { status }: Ending): void {
   if (!isSecond || status === null || status >= 400) return;
   if (usageUnknown.size < REMEMBERED_MAX) usageUnknown.add(memory);
-}
-
-function editsFor(permit: Permit, asking: Asking, injectUsage: boolean): Edits {
-  const { intent, route, asked } = asking;
-  const isRenamed = permit.model !== null && permit.model !== intent.resource;
-  const outputTokensMax = outputLimitFor(permit, asking);
-  return {
-    ...(isRenamed && route.pathModel === null ? { model: permit.model } : {}),
-    ...(outputTokensMax === null ? {} : { outputTokensMax }),
-    ...(injectUsage ? { injectUsage: true } : {}),
-    ...(Object.keys(asked?.metadata ?? {}).length > 0 ? { stripMetadata: true } : {}),
-  };
-}
-
-/** The maximum to send: the one that the bound was built on, in the member that this upstream obeys. */
-function outputLimitFor(
-  permit: Permit,
-  { route, asked }: Asking,
-): { readonly field: string; readonly value: number } | null {
-  const field = outputField(route);
-  if (field === null) return null;
-  const obeyed = route.operation === "chat" ? permit.upstream.outputLimitField : field;
-  // An upstream of the older wire would not see the limit that its client set by the newer name.
-  const restated = obeyed === field ? null : (asked?.demand.outputTokensMax ?? null);
-  const value = permit.estimate.outputTokensMax ?? restated;
-  return value === null ? null : { field: obeyed, value };
 }
 
 /** Sends an answer of ours. */

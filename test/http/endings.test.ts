@@ -169,10 +169,10 @@ const ROWS: readonly Row[] = [
     name: "client leaves before the head",
     plays: (endpoint, opened) => [answers(endpoint, USAGE, { headersGate: opened })],
     leave: () => "before_head",
-    stream: ["left", "succeeded/computed"],
+    stream: ["left", "aborted/estimated"],
     whole: ["left", "succeeded/computed"],
-    passStream: ["left", "succeeded/none"],
-    passWhole: ["left", "succeeded/none"],
+    passStream: ["left", "aborted/none"],
+    passWhole: ["left", "aborted/none"],
   },
   {
     name: "client leaves in the middle",

@@ -43,7 +43,7 @@ export function createSimulatedUpstream(journal: Exchange[]): UpstreamPort {
         exchange.isOver = true;
         listener.onFail({ kind: "aborted", sent: true, message: "aborted" });
       };
-      return { resume: () => undefined, abort };
+      return { isSent: () => true, resume: () => undefined, abort };
     },
     close: async () => undefined,
   };

@@ -239,7 +239,7 @@ function launch(world: World, replica: Replica, permit: Permit): void {
       method: "POST",
       path: "/v1/chat/completions",
       headers: ["x-attempt", permit.attemptId],
-      body: null,
+      body: () => null,
       hideUsage: false,
       ours: { early: () => [], whole: async () => [] },
       requestId: "req_sim",

@@ -46,6 +46,8 @@ export type Reading = {
   readonly providerCostPicousd: Picousd | null;
   /** `finishing`: a finish reason was seen, usage may follow. `complete`: the terminal marker was seen. */
   readonly progress: "none" | "started" | "finishing" | "complete";
+  /** Something that could have held usage was not read (too large, absurd figures): no estimate is sound. */
+  readonly isUnread?: boolean;
   /** An error told inside a stream or an answer of status 200. */
   readonly error: { readonly code: string; readonly message: string } | null;
 };

@@ -55,7 +55,9 @@ const MAX_COST = "Tollgate-Max-Cost";
 function decideByBilling(facts: Facts, intent: Intent): Verdict {
   switch (intent.billing) {
     case "free":
-      return { kind: "ask", estimate: FREE };
+      return intent.reachesStored && facts.sharesAccount
+        ? block("route_not_allowed", sharedObjects(intent))
+        : { kind: "ask", estimate: FREE };
     case "unknown":
       return facts.caller.mode === "tolerant"
         ? { kind: "ask", estimate: UNPRICED }
@@ -111,6 +113,14 @@ function decideMetered(facts: Facts, intent: Intent): Verdict {
 
 function block(reason: Reason, message: string, param: string | null = null): Verdict {
   return { kind: "block", reason, message, param };
+}
+
+function sharedObjects(intent: Intent): string {
+  return (
+    `${intent.resource} reaches objects stored at the upstream, in an account that several tenants share, ` +
+    "so it could reach another tenant's. To allow that, set `shared_objects: true` for the upstream in " +
+    "tollgate.yaml; to keep tenants apart, give each its own upstream account."
+  );
 }
 
 function unknownRoute(intent: Intent): string {

@@ -10,6 +10,8 @@ export type Facts = {
   readonly route: ModelRoute | null;
   /** The price that holds now, or null when none is known. */
   readonly price: Price | null;
+  /** Other tenants use the same account at this upstream, and nobody allowed them to see each other's objects. */
+  readonly sharesAccount: boolean;
   /** Output tokens to which a clamping limit has already lowered this ask, or null. */
   readonly clampedTo: number | null;
 };

@@ -73,6 +73,8 @@ export type Intent = {
   readonly resource: string;
   readonly demand: Demand;
   readonly stream: boolean;
+  /** It reads, changes or deletes objects stored at the provider, in the account that tenants share. */
+  readonly reachesStored: boolean;
   /** SHA-256 of the body, hex. */
   readonly inputDigest: string;
   readonly context: Context;

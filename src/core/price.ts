@@ -197,7 +197,7 @@ function isCountedAsTokens(kind: UsageClass, usage: Usage): boolean {
 }
 
 /** `gpt-4o-2024-08-06`, `claude-x-20250101` and `gemini-x@20250101` without the date; null without one. */
-function undated(model: string): string | null {
+export function undated(model: string): string | null {
   const parts = /^(.+)(?:-\d{4}-\d{2}-\d{2}|[-@]20\d{6})$/.exec(withoutOwner(model));
   if (parts !== null) return parts[1] ?? null;
   const plain = withoutOwner(model);

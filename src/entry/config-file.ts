@@ -118,6 +118,7 @@ function upstreamOf(reader: Reader, entry: UpstreamEntry, path: Path): UpstreamC
     timeoutMs: entry.timeout_ms ?? TIMEOUT_MS_DEFAULT,
     outputLimitField: entry.output_limit_field ?? "max_completion_tokens",
     priceList: entry.prices ?? entry.name,
+    sharedObjects: entry.shared_objects ?? false,
   };
 }
 

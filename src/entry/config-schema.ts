@@ -84,6 +84,7 @@ export function upstreamSchema() {
         .enum(["max_completion_tokens", "max_tokens"], "max_completion_tokens or max_tokens")
         .nullish(),
       prices: z.string("the name of a provider, as openai").nullish(),
+      shared_objects: z.boolean("true or false").nullish(),
     },
     "an object with name, kind, base_url and models",
   );

@@ -16,6 +16,8 @@ export type UpstreamConfig = {
   readonly outputLimitField: "max_completion_tokens" | "max_tokens";
   /** The provider whose list prices apply; a name that is none has no list prices. */
   readonly priceList: string;
+  /** Tenants may reach each other's objects stored at this upstream (files, responses, batches). */
+  readonly sharedObjects: boolean;
 };
 
 export const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"] as const;
@@ -265,6 +267,7 @@ function impliedUpstreams(env: Env, report: Report): readonly UpstreamConfig[] {
       timeoutMs: 600_000,
       outputLimitField: "max_completion_tokens",
       priceList: "openai",
+      sharedObjects: false,
     },
   ];
 }

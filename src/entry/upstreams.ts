@@ -30,6 +30,8 @@ export function configurationOf(
     timeoutMs: 60_000,
     outputLimitField: "max_completion_tokens",
     priceList: "demo",
+    // It stores nothing.
+    sharedObjects: true,
   });
   return {
     ...secrets,

@@ -23,7 +23,7 @@ import {
   RESERVATION_MARGIN_MS,
 } from "../core/limits.ts";
 import { picousd } from "../core/money.ts";
-import { findPrice, type Price } from "../core/price.ts";
+import { findPrice, undated, type Price } from "../core/price.ts";
 import { decisionRecord } from "../core/record.ts";
 import { meterAtFault, meterMessage } from "../core/refusal.ts";
 import type { ModelRoute } from "../core/route.ts";
@@ -44,6 +44,8 @@ export type Permit = {
   readonly runId: string;
   readonly stepId: string | null;
   readonly attempt: number;
+  /** Its tenant spends only what is bounded: what may have run holds its money. */
+  readonly isStrict: boolean;
   readonly intent: Intent;
   readonly upstream: Upstream;
   /** The model to name upstream, or null for a pass-through. */
@@ -138,18 +140,26 @@ function lookFor(parts: AdmitParts, caller: Caller, intent: Intent): Look {
   const upstream = name === null ? undefined : authority.upstream(name);
   if (upstream === undefined) throw unknownModel(intent.resource);
   const price = route === null ? null : priceOf(authority, upstream, route, parts.now());
-  const models =
-    route === null
-      ? []
-      : [...new Set([intent.resource, route.model, `${route.upstream}/${route.model}`])];
+  const models = route === null ? [] : namesOf(intent.resource, route);
   return {
     id,
     runId,
     caller,
     upstream,
-    facts: { caller, route, price },
+    facts: {
+      caller,
+      route,
+      price,
+      sharesAccount: !upstream.sharedObjects && authority.tenants().size > 1,
+    },
     refs: authority.limitsFor({ caller, runId, models, customer: intent.context.customer }),
   };
+}
+
+/** Every name by which a limit may mean this model: as asked, as routed, with its upstream, and undated. */
+function namesOf(asked: string, { upstream, model }: ModelRoute): readonly string[] {
+  const bare = undated(model) ?? model;
+  return [...new Set([asked, model, `${upstream}/${model}`, bare, `${upstream}/${bare}`])];
 }
 
 /** A price of the upstream's own, else the list price of its provider. */
@@ -222,6 +232,7 @@ function permitFor(
     runId: look.runId,
     stepId: intent.context.step,
     attempt: posted.attempt,
+    isStrict: look.caller.mode === "strict",
     intent,
     upstream: look.upstream,
     model: facts.route?.model ?? null,

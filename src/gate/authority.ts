@@ -25,6 +25,8 @@ export type Upstream = {
   readonly outputLimitField: "max_completion_tokens" | "max_tokens";
   /** The provider whose list prices hold here: a name in the price book. */
   readonly priceList: string;
+  /** Tenants may reach each other's objects stored at this upstream (files, responses, batches). */
+  readonly sharedObjects: boolean;
 };
 
 export type Configuration = {

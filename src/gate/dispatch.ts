@@ -126,6 +126,9 @@ function run(ports: Ports, watch: Watch, { request, body, reply, resolve }: Runn
     const reading = meter?.reading() ?? NOTHING_READ;
     const failed =
       error ?? reading.error?.message ?? ((status ?? 0) >= 400 ? `HTTP ${status}` : null);
+    if (reading.usage === null && !isFree && request.permit.isStrict && mayHaveRun(status)) {
+      return { ...common(failed), kind: "unknown" };
+    }
     const kind = failed === null ? "succeeded" : "failed";
     return { ...common(failed), kind, reading, text: () => meter?.deliveredText() ?? "" };
   };
@@ -363,6 +366,15 @@ const NOTHING_READ = {
   progress: "none",
   error: null,
 } as const;
+
+/**
+ * Whether a status leaves open if the model ran: the upstream failed, or something in front of it gave up
+ * waiting. A 503 says that it did not, and so does every other 4xx.
+ */
+function mayHaveRun(status: number | null): boolean {
+  if (status === null || status === 501 || status === 503) return false;
+  return status === 408 || status >= 500;
+}
 
 /** A clean end of file without the terminal marker: official libraries would take it for success. */
 function isCut(route: Route, status: number | null, meter: Meter | null): boolean {

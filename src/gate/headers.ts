@@ -28,6 +28,14 @@ const NEVER_FORWARDED = new Set([
   "forwarded",
   "via",
   "x-real-ip",
+  // Servers that heed these would run another request than the one that was admitted.
+  "x-http-method",
+  "x-http-method-override",
+  "x-method-override",
+  "x-original-url",
+  "x-rewrite-url",
+  "x-original-host",
+  "x-host",
   "openai-organization",
   "openai-project",
 ]);

@@ -9,11 +9,12 @@ type Asking = { readonly intent: Intent; readonly route: Route; readonly asked: 
 /** `mayInject`: this upstream is not known to refuse being asked for usage in the client's stead. */
 export function editsFor(permit: Permit, asking: Asking, mayInject: boolean): Edits {
   const { intent, route, asked } = asking;
-  const isRenamed = permit.model !== null && permit.model !== intent.resource;
+  // The path loses the deployment that it named, so the body must name it, whatever it says itself.
+  const isRenamed = permit.model !== intent.resource || route.pathModel !== null;
   const outputTokensMax = outputLimitFor(permit, asking);
   const isUnmeasured = intent.stream && asked?.wantsUsage === false;
   return {
-    ...(isRenamed && route.pathModel === null ? { model: permit.model } : {}),
+    ...(isRenamed && permit.model !== null ? { model: permit.model } : {}),
     ...(outputTokensMax === null ? {} : { outputTokensMax }),
     ...(isUnmeasured && mayInject ? { injectUsage: true } : {}),
     ...(Object.keys(asked?.metadata ?? {}).length > 0 ? { stripMetadata: true } : {}),

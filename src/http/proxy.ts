@@ -10,6 +10,7 @@ import type { Asked, Phrased, Route } from "../dialects/dialect.ts";
 import { splitRunPrefix } from "../dialects/openai/path.ts";
 import { phrase } from "../dialects/openai/phrase.ts";
 import { findRoute } from "../dialects/openai/routes.ts";
+import { reachesStored } from "../dialects/openai/stored.ts";
 import type { Permit } from "../gate/admit.ts";
 import type { Gateway } from "../gate/gateway.ts";
 import { upstreamHeaders } from "../gate/headers.ts";
@@ -131,6 +132,7 @@ async function readAsking(exchange: Exchange, largeBodies: LargeBodies): Promise
     resource,
     demand: asked?.demand ?? NO_DEMAND,
     stream: asked?.stream ?? false,
+    reachesStored: reachesStored(exchange.method, route),
     inputDigest: body.digest,
     context,
     client: readClient(exchange),
@@ -197,7 +199,11 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
       hideUsage: edits.injectUsage === true,
       ours: {
         early: () => answerHeaders(permit, null, overheadMs),
-        whole: async (ending) => answerHeaders(permit, await chargeOnce(ending), overheadMs),
+        whole: async (ending) => {
+          // What is unknown was not charged yet: it is reserved.
+          const charge = ending.kind === "unknown" ? null : await chargeOnce(ending);
+          return answerHeaders(permit, charge, overheadMs);
+        },
       },
       requestId,
     },

@@ -183,6 +183,7 @@ prices:                                # optional overrides, USD per million
         timeoutMs: 600_000,
         outputLimitField: "max_completion_tokens",
         priceList: "openai",
+        sharedObjects: false,
       },
     ]);
     expect(config.aliases).toEqual({ fast: "openai/gpt-5-mini" });
@@ -220,6 +221,7 @@ upstreams:
         timeoutMs: 5000,
         outputLimitField: "max_tokens",
         priceList: "groq",
+        sharedObjects: false,
       },
     ]);
   });

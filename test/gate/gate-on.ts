@@ -72,6 +72,7 @@ export async function gateOn(db: Database, options: GateOptions = {}): Promise<G
     timeoutMs: 60_000,
     outputLimitField: "max_completion_tokens" as const,
     priceList: "up",
+    sharedObjects: true,
   };
   const gateway = await createGateway(ports, {
     catalogue: { upstreams: [{ name: "up", models: ["*"] }], aliases: {} },
@@ -124,6 +125,7 @@ export function intentOf(terms: IntentTerms = {}): Intent {
     resource: terms.resource ?? "m",
     demand: { ...DEMAND, ...terms.demand },
     stream: false,
+    reachesStored: false,
     inputDigest: "0".repeat(64),
     context: {
       run: null,

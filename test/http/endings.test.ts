@@ -289,7 +289,9 @@ function outcomeOf(row: Row, { name, stream, injects }: Endpoint): Outcome {
   if (injects && row.injected !== undefined) return row.injected;
   const usual = stream ? row.stream : row.whole;
   if (name !== "pass-through") return usual;
-  return (stream ? row.passStream : row.passWhole) ?? usual;
+  const [seen, ...attempts] = (stream ? row.passStream : row.passWhole) ?? usual;
+  // What is free owes nothing, whether it ran or not.
+  return [seen, ...attempts.map((attempt) => (attempt === UNKNOWN ? "failed/none" : attempt))];
 }
 
 type World = {

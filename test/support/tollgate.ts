@@ -233,6 +233,7 @@ function configFor(options: StartOptions, adminKey: string): Config {
     timeoutMs,
     outputLimitField: "max_completion_tokens",
     priceList: UPSTREAM,
+    sharedObjects: true,
     ...options.upstreamConfig,
   };
   return {

@@ -4,7 +4,7 @@
 --                 inserts the decisions. One call, one commit, before the first upstream byte.
 -- tollgate_settle ends a batch: reservations become settlements, once each, in any order.
 --
--- Lock order, the same in both: runs by name, then meters by meter_id, then reservations. Two batches
+-- Lock order, the same in all that takes more than one: runs by name, then meters by meter_id, then reservations. Two batches
 -- can therefore wait for each other but never in a circle.
 
 alter table meters set (fillfactor = 50);
@@ -79,8 +79,11 @@ $$;
 -- limits of runs are found here, for runs are too many to be in a snapshot. What a limit allows is read
 -- here too: a replica with an older snapshot cannot admit by an older number.
 --
--- Outcomes: 'allow' and 'block' are recorded. 'again' writes nothing: the ask was not final and either
--- lacked room only because of reservations in flight, or met a meter that allows clamping.
+-- Outcomes: 'allow' and 'block' are recorded. 'again' records and reserves nothing: the ask was not final
+-- and either lacked room only because of reservations in flight, or met a meter that allows clamping. It
+-- may create what it was measured by: its run, and empty meters of the limits on its path.
+-- An ask that was judged no, or whose run was stopped, creates neither: a caller that may not call cannot
+-- fill the tables with the names it makes up. It is told the meters that are there, and zeros for the rest.
 create function tollgate_post(
   replica text,
   attempt_ids text, tenant_ids text, key_ids text, run_ids text, run_named text, step_ids text,
@@ -124,6 +127,8 @@ declare
   m_tenant text[]; m_limit text[]; m_subject text[]; m_start timestamptz[];
   m_unit text[]; m_rank int[]; m_enforced boolean[]; m_clamps boolean[]; m_amount numeric[]; m_head text[];
   m_id bigint[]; m_committed numeric[]; m_reserved numeric[]; m_before numeric[];
+  -- The slots that some ask not yet refused meets; null means all of them. And the slots that have a row.
+  m_needed int[]; m_found int[];
 
   any_stopped boolean;
   k int; i int; j int; first int; s int; asked numeric; exhausted int; contended int;
@@ -134,8 +139,8 @@ begin
     -- by one posting at a time: both need the run and the runs above it to stand still until the commit.
     insert into runs (tenant_id, run_id, created_by, created_at)
       select distinct on (t, r) t, r, key, v_now
-      from unnest(a_tenant, a_run, a_named, a_key) as u(t, r, named, key)
-      where named order by t, r
+      from unnest(a_tenant, a_run, a_named, a_key, a_reason) as u(t, r, named, key, reason)
+      where named and reason is null order by t, r
       on conflict do nothing;
 
     select bool_or(locked.state <> 'open') into any_stopped from (
@@ -238,10 +243,18 @@ begin
   p_len := coalesce(cardinality(p_ask), 0);
 
   if p_len > 0 then
+    if exists (select from unnest(a_reason) as u(reason) where reason is not null) then
+      select coalesce(array_agg(distinct d.slot), '{}') into m_needed
+      from unnest(p_ask, p_slot) as d(n, slot)
+      join unnest(a_reason) with ordinality as u(reason, ord) on u.ord = d.n
+      where u.reason is null;
+    end if;
+
     insert into meters (tenant_id, limit_id, subject, window_start)
       select m.tenant_id, m.limit_id, m.subject, m.window_start
-      from unnest(m_tenant, m_limit, m_subject, m_start) as m(tenant_id, limit_id, subject, window_start)
-      where not exists (
+      from unnest(m_tenant, m_limit, m_subject, m_start)
+        with ordinality as m(tenant_id, limit_id, subject, window_start, slot)
+      where (m_needed is null or m.slot = any (m_needed)) and not exists (
         select from meters o
         where o.tenant_id = m.tenant_id and o.limit_id = m.limit_id
           and o.subject = m.subject and o.window_start = m.window_start)
@@ -249,8 +262,8 @@ begin
       on conflict do nothing;
 
     select array_agg(l.meter_id order by l.slot), array_agg(l.committed order by l.slot),
-           array_agg(l.reserved order by l.slot)
-      into m_id, m_committed, m_reserved
+           array_agg(l.reserved order by l.slot), array_agg(l.slot::int order by l.slot)
+      into m_id, m_committed, m_reserved, m_found
     from (
       select m.meter_id, m.committed, m.reserved, d.slot
       from unnest(m_tenant, m_limit, m_subject, m_start)
@@ -260,6 +273,14 @@ begin
       order by m.meter_id
       for update of m
     ) as l;
+    if coalesce(cardinality(m_found), 0) < cardinality(m_limit) then
+      select array_agg(f.meter_id order by d.slot), array_agg(coalesce(f.committed, 0) order by d.slot),
+             array_agg(coalesce(f.reserved, 0) order by d.slot)
+        into m_id, m_committed, m_reserved
+      from generate_series(1, cardinality(m_limit)) as d(slot)
+      left join unnest(m_found, m_id, m_committed, m_reserved) as f(slot, meter_id, committed, reserved)
+        on f.slot = d.slot;
+    end if;
     m_before := m_reserved;
 
     p_committed := array_fill(0::numeric, array[p_len]);
@@ -380,6 +401,36 @@ begin
     from judged where outcome <> 'again'
   )
   select judged.n, judged.outcome, judged.reason, judged.attempt, v_now, judged.meters from judged;
+end $$;
+--> statement-breakpoint
+
+-- The same posting, undone: what it would answer now. The arguments are those of tollgate_post, in its
+-- order. One statement, so nobody waits for a client between a lock and its release: what the block
+-- below locked is free again when the block is undone, and the variable keeps the answers.
+create function tollgate_post_dry(
+  text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text, text,
+  text, text, text, text, text
+) returns table (
+  ask int, outcome text, reason text, attempt int, decided_at timestamptz, meters text
+)
+language plpgsql
+as $$
+#variable_conflict use_column
+declare
+  answers json;
+begin
+  begin
+    select json_agg(p) into answers
+    from tollgate_post($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+                       $19, $20, $21, $22) as p;
+    raise exception 'a dry posting is undone' using errcode = 'TGDRY';
+  exception when sqlstate 'TGDRY' then
+    null;
+  end;
+  return query
+  select *
+  from json_to_recordset(answers)
+    as a(ask int, outcome text, reason text, attempt int, decided_at timestamptz, meters text);
 end $$;
 --> statement-breakpoint
 
@@ -505,7 +556,7 @@ end $$;
 --> statement-breakpoint
 
 -- Reservations that nobody will settle: past their deadline, or of a replica that stopped renewing its
--- lease. They become unknown and keep what they hold; time never releases money.
+-- lease. They become unknown and keep the money they hold; time never releases it.
 create function tollgate_expire(lease interval, most int) returns int
 language sql
 as $$
@@ -526,3 +577,76 @@ as $$
   )
   select count(*)::int from marked
 $$;
+--> statement-breakpoint
+
+-- What is unknown of an attempt is its cost, not whether it still flies: its owner has given it up. So its
+-- room in flight goes back at once, while its money stays held. Answers how many reservations gave back.
+-- Waits for meters, as any settlement does, and in the same order; a reservation that somebody has
+-- locked is being ended or marked, and is left to them or to the next call.
+create function tollgate_give_back(most int) returns int
+language plpgsql
+as $$
+declare
+  a_tenant text[];
+  a_attempt text[];
+  given int;
+begin
+  select array_agg(c.tenant_id), array_agg(c.attempt_id) into a_tenant, a_attempt
+  from (
+    select r.tenant_id, r.attempt_id
+    from reservations r
+    where r.state = 'unknown'
+      and exists (select from unnest(r.meter_units, r.amounts) as d(unit, amount)
+                  where d.unit = 'in_flight' and d.amount > 0)
+    order by r.tenant_id, r.attempt_id
+    limit most
+  ) as c;
+  if a_tenant is null then
+    return 0;
+  end if;
+
+  perform from (
+    select m.meter_id
+    from meters m
+    where (m.tenant_id, m.meter_id) in (
+      select r.tenant_id, d.meter_id
+      from unnest(a_tenant, a_attempt) as u(t, a)
+      join reservations r on r.tenant_id = u.t and r.attempt_id = u.a
+      cross join unnest(r.meter_ids, r.meter_units) as d(meter_id, unit)
+      where d.unit = 'in_flight')
+    order by m.meter_id
+    for update
+  ) as locked;
+
+  -- Read again behind the locks: another call may have given back what was found above.
+  with taken as (
+    select r.tenant_id, r.attempt_id, r.meter_ids, r.meter_units, r.amounts
+    from reservations r
+    where (r.tenant_id, r.attempt_id) in (select * from unnest(a_tenant, a_attempt))
+      and r.state = 'unknown'
+      and exists (select from unnest(r.meter_units, r.amounts) as d(unit, amount)
+                  where d.unit = 'in_flight' and d.amount > 0)
+    order by r.tenant_id, r.attempt_id
+    for update skip locked
+  ), emptied as (
+    update reservations r
+    set amounts = (
+      select array_agg(case d.unit when 'in_flight' then 0 else d.amount end order by d.place)
+      from unnest(taken.meter_units, taken.amounts) with ordinality as d(unit, amount, place))
+    from taken
+    where r.tenant_id = taken.tenant_id and r.attempt_id = taken.attempt_id
+  ), lowered as (
+    update meters m set reserved = m.reserved - sums.amount
+    from (
+      select taken.tenant_id, d.meter_id, sum(d.amount) as amount
+      from taken
+      cross join unnest(taken.meter_ids, taken.meter_units, taken.amounts)
+        as d(meter_id, unit, amount)
+      where d.unit = 'in_flight'
+      group by taken.tenant_id, d.meter_id
+    ) as sums
+    where m.tenant_id = sums.tenant_id and m.meter_id = sums.meter_id
+  )
+  select count(*)::int into given from taken;
+  return given;
+end $$;

@@ -259,7 +259,7 @@ function chores(gateway: Gateway, db: Database, log: Logger): readonly Repeated[
   const failed = (name: string) => (error: unknown) => log.warn({ error, name }, "a chore failed");
   return [
     every(REFRESH_MS, () => gateway.authority.refresh(), failed("refresh")),
-    every(LEASE_MS / 3, () => renewLease(db.admin, gateway.replicaId), failed("lease")),
+    every(LEASE_MS / 3, () => renewLease(db.control, gateway.replicaId), failed("lease")),
     every(
       LEASE_MS / 3,
       async () => {

@@ -8,20 +8,24 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { charge, NOTHING, presumed, type Charge } from "../core/charge.ts";
-import { SETTLE_GATHER_MS, SETTLEMENTS_WAITING_MAX } from "../core/limits.ts";
+import { SETTLE_GATHER_MS, SETTLEMENTS_WAITING_MAX, SWEEP_ROWS_MAX } from "../core/limits.ts";
 import { findPrice, type Price } from "../core/price.ts";
 import { mayReason } from "../core/reasoning.ts";
 import type { Usage } from "../core/usage.ts";
 import { encodingFor, type Countable } from "../dialects/openai/tokens.ts";
 import { unreachable } from "../lib/assert.ts";
+import { STATEMENT_TIMEOUT_MS } from "../store/database.ts";
 import { isContentError } from "../store/errors.ts";
 import {
+  giveBack,
   markUnknown,
   settle,
+  type AttemptRef,
   type Presumable,
   type Settled,
   type Settlement,
 } from "../store/settlement.ts";
+import type { Reading } from "../dialects/dialect.ts";
 import type { Permit } from "./admit.ts";
 import type { Authority } from "./authority.ts";
 import { createBatcher } from "./batch.ts";
@@ -31,10 +35,15 @@ import type { Ports } from "./ports.ts";
 import type { Trust } from "./trust.ts";
 
 export type Settler = {
-  /** Ends a permit. Resolves when its settlement has committed; nobody need wait for that. */
+  /** Ends a permit. Resolves when its ending has committed; nobody need wait for that. */
   readonly end: (permit: Permit, ending: Ending, charge: Charge) => Promise<void>;
   /** Charges unknown outcomes in full, after their grace. */
   readonly presume: (attempts: readonly Presumable[]) => Promise<void>;
+  /**
+   * Frees what asks may hold whose posting failed with nobody knowing whether it committed: none of them
+   * was dispatched. Never throws: what cannot be freed here is left to its deadline.
+   */
+  readonly release: (tenantId: string, attemptIds: readonly string[]) => Promise<void>;
   readonly waiting: () => number;
   readonly drained: () => Promise<void>;
 };
@@ -42,20 +51,44 @@ export type Settler = {
 const RETRY_MS_FIRST = 50;
 const RETRY_MS_MAX = 2_000;
 
-export function createSettler(ports: Ports, contention: Contention, trust: Trust): Settler {
-  const batcher = createBatcher<Settlement, Settled>({
-    commit: (batch) => commitWhenPossible(ports, batch),
-    itemsMax: 512,
-    inFlightMax: 1,
-    waitingMax: SETTLEMENTS_WAITING_MAX,
-    waitMsMax: Number.POSITIVE_INFINITY,
-    gatherMs: SETTLE_GATHER_MS,
-    tenantOf: (settlement) => settlement.tenantId,
-    isContentError,
-    monotonicMs: ports.monotonicMs,
+/** After this long the statement of a failed posting has committed, or been ended by its server. */
+const POSTING_MS_MAX = STATEMENT_TIMEOUT_MS + 1_000;
+
+const BATCHING = {
+  itemsMax: 512,
+  inFlightMax: 1,
+  waitingMax: SETTLEMENTS_WAITING_MAX,
+  waitMsMax: Number.POSITIVE_INFINITY,
+  gatherMs: SETTLE_GATHER_MS,
+  tenantOf: ({ tenantId }: AttemptRef) => tenantId,
+  isContentError,
+} as const;
+
+/** `postingMsMax`: how long a posting that failed may still be running at the database. */
+export function createSettler(
+  ports: Ports,
+  contention: Contention,
+  trust: Trust,
+  postingMsMax: number = POSTING_MS_MAX,
+): Settler {
+  const { monotonicMs } = ports;
+  const settlements = createBatcher<Settlement, Settled>({
+    ...BATCHING,
+    commit: (batch) => whenPossible(ports, batch.length, () => settle(ports.db.gate, batch)),
+    monotonicMs,
   });
-  const write = async (settlement: Settlement) => {
-    const settled = await batcher.submit(settlement);
+  const unknowns = createBatcher<AttemptRef, "marked">({
+    ...BATCHING,
+    commit: async (batch) => {
+      const mark = () => markUnknown(ports.db.gate, batch);
+      trust.unknown(await whenPossible(ports, batch.length, mark));
+      await giveBackOnce(ports);
+      return batch.map(() => "marked");
+    },
+    monotonicMs,
+  });
+  const write = async (settlement: Settlement): Promise<Settled> => {
+    const settled = await settlements.submit(settlement);
     trust.settled(settlement.basis, settled);
     if (settled.overagePicousd > 0n) {
       const { attemptId, tenantId } = settlement;
@@ -66,35 +99,78 @@ export function createSettler(ports: Ports, contention: Contention, trust: Trust
       );
     }
     contention.settled(settlement.tenantId);
+    return settled;
   };
   return {
     end: async (permit, ending, charged) => {
-      if (ending.kind !== "unknown") return write(settlementFor(permit, ending, charged));
-      trust.unknown(1);
-      await markUnknown(ports.db.admin, permit.tenantId, permit.attemptId);
+      const { tenantId, attemptId, estimate } = permit;
+      if (ending.kind !== "unknown") {
+        await write(settlementFor(permit, ending, charged));
+      } else if (estimate.basis === "free") {
+        // What costs nothing has no cost to be unknown: there is nothing to hold, nor to presume.
+        await write({ ...settlementFor(permit, ending, NOTHING), ending: "failed" });
+      } else {
+        await unknowns.submit({ tenantId, attemptId });
+        contention.settled(tenantId);
+      }
     },
     presume: async (attempts) => {
       await Promise.all(attempts.map((attempt) => write(presumption(attempt))));
     },
-    waiting: batcher.waiting,
-    drained: batcher.drained,
+    release: async (tenantId, attemptIds) => {
+      try {
+        const missing = await releaseAll(write, tenantId, attemptIds);
+        if (missing.length === 0) return;
+        // Its posting may be running still, and would reserve after this found nothing.
+        await sleep(postingMsMax, undefined, { ref: false });
+        await releaseAll(write, tenantId, missing);
+      } catch (error) {
+        ports.log.error({ error, tenantId, attemptIds }, "asks not posted could not be released");
+      }
+    },
+    waiting: () => settlements.waiting() + unknowns.waiting(),
+    drained: async () => {
+      await Promise.all([settlements.drained(), unknowns.drained()]);
+    },
   };
 }
 
 /** Repeats until the database takes the batch or refuses its content; a repeat of what committed is harmless. */
-async function commitWhenPossible(
+async function whenPossible<Result>(
   ports: Ports,
-  batch: readonly Settlement[],
-): Promise<readonly Settled[]> {
+  attempts: number,
+  commit: () => Promise<Result>,
+): Promise<Result> {
   for (let waitMs = RETRY_MS_FIRST; ; waitMs = Math.min(waitMs * 2, RETRY_MS_MAX)) {
     try {
-      return await settle(ports.db.gate, batch);
+      return await commit();
     } catch (error) {
       if (isContentError(error) || ports.isClosing()) throw error;
-      ports.log.warn({ error, settlements: batch.length }, "settling failed, trying again");
+      ports.log.warn({ error, attempts }, "settling failed, trying again");
       await sleep(waitMs);
     }
   }
+}
+
+/** One try: what it does not reach, the sweep gives back. */
+async function giveBackOnce(ports: Ports): Promise<void> {
+  try {
+    await giveBack(ports.db.gate, SWEEP_ROWS_MAX);
+  } catch (error) {
+    ports.log.warn({ error }, "room in flight was not given back, the sweep will");
+  }
+}
+
+/** Answers those that hold nothing and have not ended: as far as the ledger knows, there are none such. */
+async function releaseAll(
+  write: (settlement: Settlement) => Promise<Settled>,
+  tenantId: string,
+  attemptIds: readonly string[],
+): Promise<readonly string[]> {
+  const outcomes = await Promise.all(
+    attemptIds.map((attemptId) => write(unposted(tenantId, attemptId))),
+  );
+  return attemptIds.filter((_, i) => outcomes[i]?.outcome === "missing");
 }
 
 /** What the ending costs. Counting tokens may take a worker, hence the promise. */
@@ -122,9 +198,11 @@ export async function chargeFor(
   }
   const { reading } = ending;
   const price = priceOfAnswer(authority, permit, reading.model, ports.now());
-  const needsCount =
-    reading.usage === null && estimate.basis !== "free" && !hidesTokens(permit, ending);
-  const counted = needsCount ? await countBoth(ports, permit, ending.text(), countable()) : null;
+  const needsCount = reading.usage === null && estimate.basis !== "free";
+  const counted =
+    needsCount && isCountable(permit, ending.reading)
+      ? await countBoth(ports, permit, ending.text(), countable())
+      : null;
   return charge(estimate, {
     usage: reading.usage,
     serviceTier: reading.serviceTier,
@@ -148,10 +226,23 @@ async function countBoth(
   return { input: input.tokens + overhead, output: output.tokens };
 }
 
-/** Reasoning that was cut off is billed and was never delivered: counting what came would be too little. */
-function hidesTokens(permit: Permit, ending: Ending): boolean {
-  return ending.kind === "aborted" && mayReason(permit.model ?? "");
+/**
+ * Whether counting text tells what an answer without usage cost. It does not where part of it is no text
+ * (images, sound), was thought and never delivered, or could not be read: then the reservation is charged.
+ */
+function isCountable({ intent, model }: Permit, reading: Reading): boolean {
+  const { images, audioInput, audioOutput } = intent.demand;
+  const isText =
+    TEXT_OPERATIONS.has(intent.operation) && images === 0 && !audioInput && !audioOutput;
+  return isText && reading.isUnread !== true && !mayReason(model ?? "");
 }
+
+const TEXT_OPERATIONS: ReadonlySet<string> = new Set([
+  "chat",
+  "responses",
+  "text_completion",
+  "embeddings",
+]);
 
 /** The dated model that answered chooses the price; one without a price falls back to the model asked. */
 function priceOfAnswer(
@@ -203,5 +294,20 @@ function presumption(attempt: Presumable): Settlement {
     priceVersion: attempt.priceVersion,
     usage: "{}",
     record: JSON.stringify({ status: null, error: "its outcome stayed unknown past the grace" }),
+  };
+}
+
+function unposted(tenantId: string, attemptId: string): Settlement {
+  return {
+    tenantId,
+    attemptId,
+    ending: "released",
+    basis: NOTHING.basis,
+    costPicousd: NOTHING.costPicousd,
+    tokens: NOTHING.tokens,
+    requests: 0,
+    priceVersion: NOTHING.priceVersion,
+    usage: "{}",
+    record: JSON.stringify({ status: null, error: "the gate did not learn of its own decision" }),
   };
 }

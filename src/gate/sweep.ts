@@ -1,11 +1,15 @@
 /**
  * Closes what nobody closed. Time never releases money: a reservation past its deadline, or of a
- * replica without a lease, turns unknown and keeps what it holds; after the grace it is charged in
- * full. Evidence that comes later corrects that, once. Any number of replicas may sweep at the same
- * time: rows are taken with SKIP LOCKED, and a settlement is unique.
+ * replica without a lease, turns unknown and keeps the money it holds; after the grace it is charged in
+ * full. Its room in flight is given back at once: nobody flies it any more. Evidence that comes later
+ * corrects the charge, once.
+ *
+ * Any number of replicas may sweep at the same time. Marking and giving back skip rows that another one
+ * has locked. What is past its grace is only read, for no lock can last until its settlement: two
+ * replicas may charge the same attempt, and the later one changes nothing, for a settlement is unique.
  */
 import { LEASE_MS, SWEEP_ROWS_MAX, UNKNOWN_GRACE_MS } from "../core/limits.ts";
-import { expire, presumable } from "../store/settlement.ts";
+import { expire, giveBack, presumable } from "../store/settlement.ts";
 import type { Ports } from "./ports.ts";
 import type { Settler } from "./settle.ts";
 import type { Trust } from "./trust.ts";
@@ -18,14 +22,17 @@ const ROUNDS_MAX = 20;
 export async function sweep(ports: Ports, settler: Settler, trust: Trust): Promise<Swept> {
   let unknown = 0;
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
-    const expired = await expire(ports.db.admin, LEASE_MS, SWEEP_ROWS_MAX);
+    const expired = await expire(ports.db.control, LEASE_MS, SWEEP_ROWS_MAX);
     unknown += expired;
     if (expired < SWEEP_ROWS_MAX) break;
   }
   trust.unknown(unknown);
+  for (let round = 0; round < ROUNDS_MAX; round += 1) {
+    if ((await giveBack(ports.db.control, SWEEP_ROWS_MAX)) < SWEEP_ROWS_MAX) break;
+  }
   let presumed = 0;
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
-    const attempts = await presumable(ports.db.admin, UNKNOWN_GRACE_MS, SWEEP_ROWS_MAX);
+    const attempts = await presumable(ports.db.control, UNKNOWN_GRACE_MS, SWEEP_ROWS_MAX);
     await settler.presume(attempts);
     presumed += attempts.length;
     if (attempts.length < SWEEP_ROWS_MAX) break;

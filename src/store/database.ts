@@ -2,13 +2,9 @@
  * The one driver. PostgreSQL is reached over its socket; the embedded PGlite serves the same protocol
  * on a socket of its own, so no other room can tell which of the two it talks to.
  */
-import { drizzle, type PostgresJsDatabase } from "drizzle-orm/postgres-js";
 import postgres from "postgres";
 
-import * as schema from "./schema.ts";
-
 export type Sql = postgres.Sql<{ bigint: bigint }>;
-export type Drizzle = PostgresJsDatabase<typeof schema>;
 
 /** Where the database is: a PostgreSQL URL, or the directory of PGlite's socket. */
 export type Address =
@@ -19,10 +15,13 @@ export type Database = {
   readonly address: Address;
   /** The gate's posting and settling statements, prepared. */
   readonly gate: Sql;
-  /** Everything else: administration, snapshots, looking back. */
+  /**
+   * One connection for what keeps this replica honest: its lease, the revision of what it knows, the
+   * sweep. Of its own, because a report that takes seconds must not cost a lease or delay a revocation.
+   */
+  readonly control: Sql;
+  /** Everything else: administration, looking back. */
   readonly admin: Sql;
-  /** The same for composed queries. Drizzle changes the parsers of the client it is given, so it has its own. */
-  readonly query: Drizzle;
   readonly close: () => Promise<void>;
 };
 
@@ -34,8 +33,8 @@ export type ConnectOptions = {
 
 /** How long a new connection may take before the attempt to use it fails. */
 const CONNECT_TIMEOUT_S = 5;
-/** No statement of ours runs this long; one that does holds locks that others need. */
-const STATEMENT_TIMEOUT_MS = 15_000;
+/** No statement of ours runs this long, in ms; one that does holds locks that others need. */
+export const STATEMENT_TIMEOUT_MS = 15_000;
 const CLOSE_TIMEOUT_S = 5;
 
 export function open(address: Address, connections: number): Sql {
@@ -69,15 +68,15 @@ export function open(address: Address, connections: number): Sql {
 /** Opens no connection by itself: the first query does, and every later one again after a loss. */
 export function connect(address: Address, options: ConnectOptions): Database {
   const gate = open(address, options.gateConnections);
+  const control = open(address, 1);
   const admin = open(address, options.adminConnections);
-  const forDrizzle = open(address, 1);
   return {
     address,
     gate,
+    control,
     admin,
-    query: drizzle(forDrizzle, { schema }),
     close: async () => {
-      const clients = [gate, admin, forDrizzle];
+      const clients = [gate, control, admin];
       await Promise.all(clients.map((client) => client.end({ timeout: CLOSE_TIMEOUT_S })));
     },
   };

@@ -33,13 +33,13 @@ export type Ask = {
   readonly resource: string;
   readonly upstream: string | null;
   readonly model: string | null;
-  /** The judgement was no: recorded, with no meter touched. */
+  /** The judgement was no: recorded, with no meter touched and no run or meter made. */
   readonly judgedReason: Reason | null;
   /** To reserve; null when the price is unknown and the tenant tolerates that. */
   readonly costPicousd: bigint | null;
   readonly tokens: number;
   readonly priceVersion: string | null;
-  /** Not final: lacking room only for reservations in flight, or at a clamping meter, writes nothing. */
+  /** Not final: lacking room only for reservations in flight, or at a clamping meter, is not recorded. */
   readonly final: boolean;
   readonly deadlineMs: number;
   /** All other facts as one line of JSON. */
@@ -57,14 +57,29 @@ export type Posted = {
   readonly meters: readonly MeterFigures[];
 };
 
-const STATEMENT = `select * from tollgate_post(${Array.from({ length: 22 }, (_, i) => `$${i + 1}`).join(", ")})`;
+const ARGUMENTS = Array.from({ length: 22 }, (_, i) => `$${i + 1}`).join(", ");
+const STATEMENT = `select * from tollgate_post(${ARGUMENTS})`;
+const DRY_STATEMENT = `select * from tollgate_post_dry(${ARGUMENTS})`;
 
 export async function post(sql: Sql, replicaId: string, asks: readonly Ask[]): Promise<Posted[]> {
+  return await run(sql, STATEMENT, { replicaId, asks });
+}
+
+/** The same posting, undone within its statement: what would be answered now, with nothing left behind. */
+export async function postDry(sql: Sql, replicaId: string, ask: Ask): Promise<Posted> {
+  const [posted] = await run(sql, DRY_STATEMENT, { replicaId, asks: [ask] });
+  assert(posted !== undefined, "the posting answers every ask once");
+  return posted;
+}
+
+type Batch = { readonly replicaId: string; readonly asks: readonly Ask[] };
+
+async function run(sql: Sql, statement: string, { replicaId, asks }: Batch): Promise<Posted[]> {
   const column = (read: (ask: Ask) => string | number | bigint | boolean | null) =>
     arrayLiteral(asks.map(read));
   const refs = asks.flatMap((ask, i) => ask.refs.map((ref) => ({ ask: i + 1, ...ref })));
   const rows = await sql.unsafe(
-    STATEMENT,
+    statement,
     [
       replicaId,
       column((ask) => ask.attemptId),
@@ -95,20 +110,6 @@ export async function post(sql: Sql, replicaId: string, asks: readonly Ask[]): P
   const posted: Posted[] = [];
   for (const row of rows) posted[Number(row["ask"]) - 1] = postedFrom(row);
   return posted;
-}
-
-/** The same posting, rolled back: what would be answered now, with nothing left behind. */
-export async function postDry(sql: Sql, replicaId: string, ask: Ask): Promise<Posted> {
-  const connection = await sql.reserve();
-  try {
-    await connection`begin`;
-    const [posted] = await post(connection, replicaId, [ask]);
-    assert(posted !== undefined, "the posting answers every ask once");
-    return posted;
-  } finally {
-    await connection`rollback`;
-    connection.release();
-  }
 }
 
 function postedFrom(row: Readonly<Record<string, unknown>>): Posted {

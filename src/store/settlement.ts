@@ -73,11 +73,45 @@ export async function settle(sql: Sql, batch: readonly Settlement[]): Promise<Se
   return settled;
 }
 
-/** Marks an attempt whose outcome its owner cannot tell: what it holds stays held. */
-export async function markUnknown(sql: Sql, tenantId: string, attemptId: string): Promise<void> {
-  await sql`
-    update reservations set state = 'unknown', unknown_at = tollgate_now()
-    where tenant_id = ${tenantId} and attempt_id = ${attemptId} and state = 'open'`;
+export type AttemptRef = { readonly tenantId: string; readonly attemptId: string };
+
+const MARK_STATEMENT = `
+  with lost as (
+    select r.tenant_id, r.attempt_id
+    from reservations r
+    where (r.tenant_id, r.attempt_id) in (select * from unnest($1::text::text[], $2::text::text[]))
+      and r.state = 'open'
+    order by r.tenant_id, r.attempt_id
+    for update
+  ), marked as (
+    update reservations r set state = 'unknown', unknown_at = tollgate_now()
+    from lost where r.tenant_id = lost.tenant_id and r.attempt_id = lost.attempt_id
+    returning 1
+  )
+  select count(*)::int as marked from marked`;
+
+/**
+ * Marks attempts whose outcome their owner cannot tell: the money they hold stays held. Answers how many
+ * it marked; what is unknown or has ended already is left as it is, so a repeat is harmless.
+ */
+export async function markUnknown(sql: Sql, attempts: readonly AttemptRef[]): Promise<number> {
+  const rows = await sql.unsafe(
+    MARK_STATEMENT,
+    [
+      arrayLiteral(attempts.map((each) => each.tenantId)),
+      arrayLiteral(attempts.map((each) => each.attemptId)),
+    ],
+    { prepare: true },
+  );
+  return Number(rows[0]?.["marked"]);
+}
+
+/** Gives back the room in flight of unknown attempts of any tenant. Answers how many gave back. */
+export async function giveBack(sql: Sql, most: number): Promise<number> {
+  const rows = await sql.unsafe("select tollgate_give_back($1) as given", [most], {
+    prepare: true,
+  });
+  return Number(rows[0]?.["given"]);
 }
 
 /** Marks reservations that nobody will settle, of any tenant: the sweep's own query. Answers how many. */
@@ -95,7 +129,10 @@ export type Presumable = {
   readonly priceVersion: string | null;
 };
 
-/** Attempts, of any tenant, that have been unknown for longer than the grace: to be charged in full. */
+/**
+ * Attempts, of any tenant, that have been unknown for longer than the grace: to be charged in full. Takes
+ * no lock: whoever reads the same rows at the same time settles them again, which changes nothing.
+ */
 export async function presumable(sql: Sql, graceMs: number, most: number): Promise<Presumable[]> {
   const rows = await sql`
     select r.tenant_id, r.attempt_id, r.cost_picousd, r.tokens, d.price_version

@@ -17,7 +17,7 @@ export type ModelLimit = {
 };
 
 type Meter = { committed: bigint; reserved: bigint };
-type Held = { readonly meter: Meter; readonly unit: ModelLimit["unit"]; readonly amount: bigint };
+type Held = { readonly meter: Meter; readonly unit: ModelLimit["unit"]; amount: bigint };
 
 export type ModelReservation = {
   state: "open" | "unknown";
@@ -87,7 +87,8 @@ function pathOf(model: Model, ask: Ask): readonly Step[] {
     limit: model.limits.find(({ limitId }) => limitId === ref.limitId)!,
     subject: ref.subject,
   }));
-  const lineage = ask.runNamed ? [...(model.runs.get(ask.runId)?.ancestors ?? []), ask.runId] : [];
+  const run = ask.runNamed ? model.runs.get(ask.runId) : undefined;
+  const lineage = run === undefined ? [] : [...run.ancestors, ask.runId];
   const ofRuns = model.limits
     .filter(({ scope, scopeId }) => scope === "run" && lineage.includes(scopeId))
     .map((limit) => ({ limit, subject: limit.scopeId }));
@@ -109,10 +110,11 @@ function windowStart(window: ModelLimit["window"], nowMs: number): number {
   return Math.floor(nowMs / lengthMs) * lengthMs;
 }
 
-function meterOf(model: Model, { limit, subject }: Step): Meter {
+/** Only an ask that may be admitted makes the meters that it meets. */
+function meterOf(model: Model, { limit, subject }: Step, isRefused: boolean): Meter {
   const name = `${limit.limitId} ${subject} ${windowStart(limit.window, model.nowMs)}`;
   const meter = model.meters.get(name) ?? { committed: 0n, reserved: 0n };
-  model.meters.set(name, meter);
+  if (!isRefused) model.meters.set(name, meter);
   return meter;
 }
 
@@ -123,7 +125,7 @@ function askedOf(ask: Ask, unit: ModelLimit["unit"]): bigint {
 
 export function postModel(model: Model, asks: readonly Ask[]): ModelAnswer[] {
   for (const ask of asks) {
-    if (ask.runNamed && !model.runs.has(ask.runId)) {
+    if (ask.runNamed && ask.judgedReason === null && !model.runs.has(ask.runId)) {
       model.runs.set(ask.runId, { state: "open", ancestors: [] });
     }
   }
@@ -131,9 +133,10 @@ export function postModel(model: Model, asks: readonly Ask[]): ModelAnswer[] {
 }
 
 function postOne(model: Model, ask: Ask): ModelAnswer {
+  const refusal = refusalBefore(model, ask);
   const steps = pathOf(model, ask).map((step) => ({
     ...step,
-    meter: meterOf(model, step),
+    meter: meterOf(model, step, refusal !== null),
     asked: askedOf(ask, step.limit.unit),
   }));
   const path = steps.map(
@@ -141,7 +144,7 @@ function postOne(model: Model, ask: Ask): ModelAnswer {
   );
   const step = ask.stepId === null ? null : `${ask.runId} ${ask.stepId}`;
   const attempt = 1 + (step === null ? 0 : (model.attempts.get(step) ?? 0));
-  const verdict = judge(model, ask, steps);
+  const verdict = refusal === null ? judge(ask, steps) : block(refusal);
   if (verdict.outcome === "allow") {
     for (const { meter, asked } of steps) meter.reserved += asked;
     if (step !== null) model.attempts.set(step, attempt);
@@ -160,16 +163,16 @@ function postOne(model: Model, ask: Ask): ModelAnswer {
 
 type Found = Step & { readonly meter: Meter; readonly asked: bigint };
 
-function judge(
-  model: Model,
-  ask: Ask,
-  steps: readonly Found[],
-): Pick<ModelAnswer, "outcome" | "reason"> {
-  const run = ask.runNamed ? model.runs.get(ask.runId)! : null;
-  const lineage = run === null ? [] : [run, ...run.ancestors.map((id) => model.runs.get(id)!)];
-  if (lineage.some(({ state }) => state === "closed")) return block("run_closed");
-  if (lineage.some(({ state }) => state === "stopping")) return block("run_stopped");
-  if (ask.judgedReason !== null) return block(ask.judgedReason);
+/** What refuses an ask whatever its meters say: a stopped run before the judgement. */
+function refusalBefore(model: Model, ask: Ask): string | null {
+  const run = ask.runNamed ? model.runs.get(ask.runId) : undefined;
+  const lineage = run === undefined ? [] : [run, ...run.ancestors.map((id) => model.runs.get(id)!)];
+  if (lineage.some(({ state }) => state === "closed")) return "run_closed";
+  if (lineage.some(({ state }) => state === "stopping")) return "run_stopped";
+  return ask.judgedReason;
+}
+
+function judge(ask: Ask, steps: readonly Found[]): Pick<ModelAnswer, "outcome" | "reason"> {
   const enforced = steps.filter(({ limit }) => limit.mode === "enforce");
   const short = enforced.filter(
     ({ limit, meter, asked }) => meter.committed + meter.reserved + asked > limit.amount,
@@ -198,6 +201,18 @@ function exhaustion(limit: ModelLimit): string {
   if (limit.unit === "in_flight") return "concurrency_exceeded";
   if (limit.unit !== "usd") return "quota_exceeded";
   return rankOf(limit) === 1 ? "run_budget_exceeded" : "budget_exceeded";
+}
+
+/** What is unknown is the money: the room in flight of unknown attempts goes back, nothing else. */
+export function giveBackModel(model: Model): void {
+  for (const { state, held } of model.reservations.values()) {
+    if (state !== "unknown") continue;
+    for (const each of held) {
+      if (each.unit !== "in_flight") continue;
+      each.meter.reserved -= each.amount;
+      each.amount = 0n;
+    }
+  }
 }
 
 export type SettleAnswer = { readonly outcome: string; readonly overage: bigint };

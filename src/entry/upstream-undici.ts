@@ -3,6 +3,8 @@ import { Readable } from "node:stream";
 
 import { Pool, type Dispatcher } from "undici";
 
+import { InputError } from "../core/errors.ts";
+import { Unavailable } from "../gate/unavailable.ts";
 import { Fault } from "../lib/assert.ts";
 import type {
   UpstreamExchange,
@@ -134,6 +136,10 @@ function headerPairs(
 
 /** `started`: undici had a connection and began to write, so the upstream may have seen the request. */
 function failureFrom(error: Error, started: boolean, isAborted: boolean): UpstreamFailure {
+  // Only a streamed body throws these: undici ends the request with the error of its body as it is.
+  if (!isAborted && (error instanceof InputError || error instanceof Unavailable)) {
+    return { kind: "body", sent: false, message: error.message, cause: error };
+  }
   const code = "code" in error && typeof error.code === "string" ? error.code : "";
   if (isAborted) return { kind: "aborted", sent: started, message: "aborted" };
   if (!started) return { kind: "refused", sent: false, message: code || error.message };

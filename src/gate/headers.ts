@@ -50,18 +50,29 @@ export function isForwarded(name: string, nominated: ReadonlySet<string>): boole
   );
 }
 
-/** The request's own headers for an upstream, with the upstream's credential in place of the caller's. */
+type Credentials = {
+  readonly apiKey: string | null;
+  readonly headers: Readonly<Record<string, string>>;
+};
+
+/**
+ * The request's own headers for an upstream, with the upstream's credential in place of the caller's.
+ * `isStreamed`: the body passes through as it comes, so its length is what the caller told; without it
+ * an upload would arrive in chunks, which not every upstream takes.
+ */
 export function upstreamHeaders(
   raw: readonly string[],
-  apiKey: string | null,
-  configured: Readonly<Record<string, string>>,
+  { apiKey, headers: configured }: Credentials,
+  isStreamed: boolean,
 ): string[] {
   const nominated = nominatedBy(raw);
   const headers: string[] = [];
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = (raw[i] ?? "").toLowerCase();
     const value = raw[i + 1] ?? "";
-    if (!isForwarded(name, nominated) || Object.hasOwn(configured, name)) continue;
+    const isLength = isStreamed && name === "content-length" && !nominated.has(name);
+    if (!isLength && !isForwarded(name, nominated)) continue;
+    if (Object.hasOwn(configured, name)) continue;
     const kept = name === "baggage" ? withoutOurs(value) : value;
     if (kept !== "") headers.push(name, kept);
   }

@@ -52,11 +52,19 @@ export type UpstreamListener = {
 };
 
 /** `sent` false: no byte of the request reached the upstream, so it cannot have run. */
-export type UpstreamFailure = {
-  readonly kind: "refused" | "reset" | "timeout" | "aborted" | "protocol";
-  readonly sent: boolean;
-  readonly message: string;
-};
+export type UpstreamFailure =
+  | {
+      readonly kind: "refused" | "reset" | "timeout" | "aborted" | "protocol";
+      readonly sent: boolean;
+      readonly message: string;
+    }
+  /** The request's own body ended with `cause`: the upstream never had it whole, so it cannot have run. */
+  | {
+      readonly kind: "body";
+      readonly sent: false;
+      readonly message: string;
+      readonly cause: unknown;
+    };
 
 export type UpstreamExchange = {
   /** Whether a byte of the request may have reached the upstream. */

@@ -30,6 +30,9 @@ const STATUS: Readonly<Record<InputCode, number>> = {
   headers_too_large: 431,
 };
 
+/** The rest of a body that is not waited for cannot be told from a next request. */
+const ENDS_CONNECTION: ReadonlySet<InputCode> = new Set(["body_too_large", "request_timeout"]);
+
 const NO_RETRY = { "x-should-retry": "false" };
 
 /** When a gate that could not decide is worth asking again. */
@@ -39,8 +42,7 @@ const UNAVAILABLE_RETRY_MS = 1_000;
 export function phraseThrown(error: unknown, requestId: string): Phrased {
   if (error instanceof InputError) {
     const { code, param, message } = error;
-    // The rest of a body that nobody reads cannot be told from a next request.
-    const end = code === "body_too_large" ? { connection: "close" } : {};
+    const end = ENDS_CONNECTION.has(code) ? { connection: "close" } : {};
     return phraseError(STATUS[code], { code, param, message }, {}, { ...NO_RETRY, ...end });
   }
   if (error instanceof Unavailable || isDatabaseAway(error)) {
@@ -82,10 +84,15 @@ function isDatabaseAway(error: unknown): boolean {
 }
 
 /**
- * An upstream that gave no answer. 502 and 504 say whose failure it is. What never arrived may be sent
+ * An upstream that gave no answer, or a request whose body broke off on its way there. 502 and 504 say whose failure it is. What never arrived may be sent
  * again at once; of what did, nobody knows whether it ran, and official libraries retry both.
  */
-export function phraseFailure(failure: UpstreamFailure, upstream: string): Phrased {
+export function phraseFailure(
+  failure: UpstreamFailure,
+  upstream: string,
+  requestId: string,
+): Phrased {
+  if (failure.kind === "body") return phraseThrown(failure.cause, requestId);
   const status = failure.kind === "timeout" ? 504 : 502;
   const code = failure.sent ? "upstream_outcome_unknown" : "upstream_unreachable";
   const known = failure.sent

@@ -187,14 +187,13 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
   let charged: Charge | null = null;
   const chargeOnce = async (ending: Ending) =>
     (charged ??= await gateway.charge(permit, ending, () => body.countable(route)));
-  const { apiKey, headers, basePath } = permit.upstream;
   const dispatched = await gateway.dispatch(
     {
       permit,
       route,
       method: exchange.method,
-      path: basePath + route.path + asking.query,
-      headers: upstreamHeaders(exchange.rawHeaders, apiKey, headers),
+      path: permit.upstream.basePath + route.path + asking.query,
+      headers: upstreamHeaders(exchange.rawHeaders, permit.upstream, route.body === "none"),
       body: () => body.forward(edits),
       hideUsage: edits.injectUsage === true,
       ours: {
@@ -217,7 +216,7 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
     case "usage_not_understood":
       return "again";
     case "unanswered": {
-      const phrased = phraseFailure(dispatched.failure, permit.upstream.name);
+      const phrased = phraseFailure(dispatched.failure, permit.upstream.name, requestId);
       const ours = answerHeaders(permit, null, overheadMs);
       return send(exchange, phrased, requestId, ours);
     }

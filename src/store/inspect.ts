@@ -1,6 +1,6 @@
 /** What an operator wants to know of a database before Tollgate starts on it. Reads only. */
 import { open } from "./database.ts";
-import { schemaVersion } from "./migrate.ts";
+import { appliedVersion, schemaVersion } from "./migrate.ts";
 
 export type DatabaseFacts = {
   /** PostgreSQL's `server_version_num`: 150004 is 15.4. */
@@ -18,15 +18,10 @@ export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
   try {
     const [server] = await client`
       select current_setting('server_version_num')::int as version,
-             current_setting('transaction_read_only') = 'on' as read_only,
-             to_regclass('drizzle.__drizzle_migrations') is not null as migrated`;
-    const [schema] =
-      server?.["migrated"] === true
-        ? await client`select count(*)::int as applied from drizzle.__drizzle_migrations`
-        : [];
+             current_setting('transaction_read_only') = 'on' as read_only`;
     return {
       serverVersion: Number(server?.["version"]),
-      schemaApplied: Number(schema?.["applied"] ?? 0),
+      schemaApplied: await appliedVersion(client),
       schemaKnown: schemaVersion(),
       isReadOnly: server?.["read_only"] === true,
     };

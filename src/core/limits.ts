@@ -117,8 +117,17 @@ export const PAGE_ROWS_DEFAULT = 100;
 /** A report of use reads every attempt of its period: a leap year, so that years can be compared. */
 export const USAGE_DAYS_MAX = 366;
 
-/** Bodies beyond this are read in a worker: a megabyte of short JSON members takes 10 ms, 50 MB take 750. */
-export const BODY_ON_LOOP_BYTES_MAX = 1024 * 1024;
+/** Bodies beyond this are read in a worker: a megabyte of small messages blocks for 12 to 42 ms. */
+export const BODY_ON_LOOP_BYTES_MAX = 256 * 1024;
+
+/** Silence in the middle of a body: a client that sends nothing for so long will not finish it. */
+export const BODY_IDLE_MS_MAX = 60_000;
+
+/**
+ * Request bodies in memory at once, in one process: 64 MiB each, sixteen of the longest. More is more
+ * than a small machine has, and a process that is killed for it loses everybody's calls.
+ */
+export const BODIES_HELD_BYTES_MAX = 1024 * 1024 * 1024;
 
 /** A posting that takes longer is a database that hangs: its asks are answered 503 and released. */
 export const POST_MS_MAX = 5_000;

@@ -1,5 +1,7 @@
 /** What a tenant used in a period: exact sums over the ledger. */
+import { idOf } from "../core/ids.ts";
 import { assert } from "../lib/assert.ts";
+import { ID_RANDOM_BYTES } from "../lib/random-id.ts";
 import type { Queryable } from "./events.ts";
 
 /** `model` groups have upstream and model, `day` groups a day, the `total` neither. */
@@ -26,7 +28,20 @@ export async function readNow(sql: Queryable): Promise<Date> {
   return row.now;
 }
 
+/** How far the clock of the process that made an attempt's id may be from the database's. */
+const CLOCK_SLACK_MS = 3_600_000;
+/** The last moment that an id can tell. */
+const ID_MS_MAX = 2 ** 48 - 1;
+
+/** The least id of an attempt that was made at this moment or later. */
+function leastAttemptId(ms: number): string {
+  return idOf("attempt", Math.min(Math.max(0, ms), ID_MS_MAX), new Uint8Array(ID_RANDOM_BYTES));
+}
+
 /**
+ * The ids bound the read, for they are in the order of time and the primary key is theirs; the moment of
+ * the decision is what counts. Without the bound a report of one day would read all decisions ever made.
+ *
  * An attempt counts on the day of its decision, where its reservation also was made: a late settlement
  * changes that day and no other. The presumption that a correction replaces is not counted twice.
  */
@@ -35,6 +50,8 @@ export async function sumUsage(
   tenantId: string,
   period: { readonly from: Date; readonly to: Date },
 ): Promise<readonly UsageRow[]> {
+  const from = leastAttemptId(period.from.getTime() - CLOCK_SLACK_MS);
+  const to = leastAttemptId(period.to.getTime() + CLOCK_SLACK_MS);
   return await sql<UsageRow[]>`
     with attempts as (
       select d.attempt_id, coalesce(d.upstream, '') as upstream,
@@ -49,7 +66,7 @@ export async function sumUsage(
                (array_agg(usage::text order by line desc))[1]::json as usage
         from settlements where tenant_id = d.tenant_id and attempt_id = d.attempt_id
       ) as s on true
-      where d.tenant_id = ${tenantId}
+      where d.tenant_id = ${tenantId} and d.attempt_id >= ${from} and d.attempt_id < ${to}
         and d.decided_at >= ${period.from.toISOString()}::text::timestamptz
         and d.decided_at < ${period.to.toISOString()}::text::timestamptz
     ), sums as (

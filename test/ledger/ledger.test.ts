@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { createRandomId } from "../../src/lib/random-id.ts";
 import { setClock } from "../support/clock.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import { createTestManagement, type Json, type Management } from "../support/management.ts";
@@ -232,20 +233,25 @@ describeEachDatabase("looking back", (database) => {
 
   test("use is summed exactly, in all, by model and by day of the decision", async () => {
     tenant = await api.newTenant();
-    const spend = async (at: string, model: string, costPicousd: bigint) => {
+    const idsAt = createRandomId();
+    const idAt = (at: string, aheadMs = 0) => `att_${idsAt(Date.parse(at) + aheadMs)}`;
+    const spend = async (at: string, model: string, costPicousd: bigint, aheadMs = 0) => {
       await setClock(database.db, new Date(at));
-      const attemptId = await api.admit({ ...ask(), model });
+      // Whoever made the id has a clock of its own.
+      const attemptId = await api.admit({ ...ask(), model, attemptId: idAt(at, aheadMs) });
       // Settled two days later: the day of the decision is where it counts.
       await setClock(database.db, new Date(Date.parse(at) + 2 * 86_400_000));
       await api.settle({ tenantId: tenant.id, attemptId, costPicousd });
     };
-    await spend("2026-05-31T23:59:59Z", "before", 5n);
-    await spend("2026-06-01T00:00:00Z", "gpt-4o", 100_000_000_000_000_001n);
+    await spend("2026-05-31T23:59:59Z", "before", 5n, 10_000);
+    await spend("2026-06-01T00:00:00Z", "gpt-4o", 100_000_000_000_000_001n, -3_600_000);
     await spend("2026-06-01T23:59:59Z", "gpt-4o-mini", 1n);
     await spend("2026-06-02T00:00:00Z", "gpt-4o-mini", 2n);
-    await api.admit({ ...ask(), judgedReason: "price_unknown" });
+    const refusedAt = "2026-06-04T00:00:00Z";
+    await api.admit({ ...ask(), judgedReason: "price_unknown", attemptId: idAt(refusedAt) });
     await setClock(database.db, new Date("2026-06-30T00:00:00Z"));
-    await api.admit({ ...ask(), model: "gpt-4o" });
+    const last = idAt("2026-06-30T00:00:00Z", 3_599_000);
+    await api.admit({ ...ask(), model: "gpt-4o", attemptId: last });
 
     const { body } = await get("/api/usage?from=2026-06-01&to=2026-07-01");
     expect(body.totals).toMatchObject({

@@ -53,8 +53,8 @@ export type Gateway = {
 
 export async function createGateway(ports: Ports, configuration: Configuration): Promise<Gateway> {
   const replicaId = `rep_${ports.newId()}`;
-  await renewLease(ports.db.admin, replicaId);
-  const authority = await createAuthority(ports.db.admin, configuration, ports.now);
+  await renewLease(ports.db.control, replicaId);
+  const authority = await createAuthority(ports.db.control, configuration, ports.now);
   const contention = createContention();
   const trust = createTrust();
   const watch = createWatch(ports.monotonicMs);
@@ -141,7 +141,7 @@ export async function createGateway(ports: Ports, configuration: Configuration):
     close: async () => {
       await postings.drained();
       await settler.drained();
-      await endLease(ports.db.admin, replicaId);
+      await endLease(ports.db.control, replicaId);
     },
   };
 }

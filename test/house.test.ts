@@ -57,7 +57,7 @@ const CATCHES = {
   "src/entry/": "the outermost frame: what nobody handled is told and ends the process",
   "src/lib/exact-json.ts": "JSON.parse says no in no other way; the caller is answered a value",
   "src/lib/json.ts": "JSON.parse says no in no other way; the caller is answered a value",
-  "src/lib/time-zone.ts": "Intl says that a time zone is unknown in no other way",
+  "src/lib/zones.ts": "Intl says that a time zone is unknown in no other way",
   "src/demo/upstream.ts":
     "stands for a foreign server: it answers its own errors, in OpenAI's words",
 };

@@ -67,23 +67,8 @@ export function usdFromPicousd(picousdAmount: Picousd): string {
   return `${amount < 0n ? "-" : ""}${whole}.${digits.slice(digits.length - DECIMALS, end)}`;
 }
 
-export function addPicousd(a: Picousd, b: Picousd): Picousd {
-  return picousd(a + b);
-}
-
-export function maxPicousd(a: Picousd, b: Picousd): Picousd {
-  return a > b ? a : b;
-}
-
 export function minPicousd(a: Picousd, b: Picousd): Picousd {
   return a < b ? a : b;
-}
-
-/** The sum; nothing sums to zero. */
-export function sumPicousd(amounts: Iterable<Picousd>): Picousd {
-  let sum = 0n;
-  for (const amount of amounts) sum += amount;
-  return picousd(sum);
 }
 
 /** `decimal × 10^decimals` as a whole number, or InputError when it is none. */

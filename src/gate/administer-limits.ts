@@ -2,7 +2,7 @@ import { InputError } from "../core/errors.ts";
 import { withPrefix } from "../core/ids.ts";
 import { METERS_PER_ASK_MAX, RUN_DEPTH_MAX } from "../core/limits.ts";
 import { picousd, picousdFromUsd, usdFromPicousd } from "../core/money.ts";
-import { isTimeZone } from "../core/period.ts";
+import { isTimeZone } from "../core/time-zone.ts";
 import type { Unit } from "../core/verdict.ts";
 import { changeRegister, insertEvent, lockRun, type Queryable } from "../store/events.ts";
 import { findKey } from "../store/keys.ts";

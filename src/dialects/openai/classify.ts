@@ -79,9 +79,6 @@ const BOUNDED_TIERS: Readonly<Record<string, true>> = {
   flex: true,
 };
 
-/** The members that bound output, by operation; each that is present binds some upstream, so the largest counts. */
-const LIMIT_FIELDS = ["max_completion_tokens", "max_tokens", "max_output_tokens"];
-
 /** Prompts of one legacy completion, choices of one image request: beyond it a product could lose exactness. */
 const PROMPTS_MAX = 1_000_000;
 
@@ -261,11 +258,24 @@ function readContent(route: Route, body: Body, parts: Parts): void {
   }
 }
 
-/** Zero is an answer only of the legacy completions, where it scores a prompt without going on. */
+/**
+ * The members that bound the output of a route. One that the route does not know is passed on and
+ * ignored by the upstream, so it bounds nothing, however small it is.
+ */
+function obeyedLimits(route: Route): readonly string[] {
+  const field = outputField(route);
+  if (field === null) return [];
+  return route.operation === "chat" ? [field, "max_tokens"] : [field];
+}
+
+/**
+ * Of two limits that a route obeys the larger counts, because upstreams differ in which they heed.
+ * Zero is an answer only of the legacy completions, where it scores a prompt without going on.
+ */
 function readOutputMax(route: Route, body: Body): number | null {
   const least = route.operation === "text_completion" ? 0 : 1;
   let most: number | null = null;
-  for (const name of LIMIT_FIELDS) {
+  for (const name of obeyedLimits(route)) {
     const value = readCount(body, name, least, Number.MAX_SAFE_INTEGER);
     if (value !== null && (most === null || value > most)) most = value;
   }

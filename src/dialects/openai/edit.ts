@@ -60,8 +60,10 @@ function editModel(body: Uint8Array, members: Members, model: string, changes: C
 }
 
 /**
- * Every limit that the caller gave is lowered to `value`, because upstreams differ in which one they
- * heed. Only when none is given (or only null) is `field` set: some refuse two of them together.
+ * The named member is lowered or set, whatever other limit stands there: it is the one that the
+ * upstream obeys. Others are lowered with it. One exception: `max_tokens` of a chat is a limit that
+ * upstreams of `max_completion_tokens` obey too, or refuse; OpenAI answers 400 to both in one request
+ * ("Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported").
  */
 function editLimit(
   body: Uint8Array,
@@ -70,18 +72,25 @@ function editLimit(
   changes: Changes,
 ): void {
   const written = String(limit.value);
-  const limits = members.found.filter((member) => Object.hasOwn(LIMITS, member.name));
-  const given = limits.filter((member) => typeof valueOf(body, member) === "number");
-  for (const member of given) {
+  let isSet = false;
+  let empty: Member | null = null;
+  for (const member of members.found) {
+    if (!Object.hasOwn(LIMITS, member.name)) continue;
     const value = valueOf(body, member);
-    if (typeof value === "number" && value > limit.value) {
-      changes.splices.push(replace(member, written));
+    if (typeof value !== "number") {
+      if (member.name === limit.field) empty = member;
+      continue;
     }
+    if (value > limit.value) changes.splices.push(replace(member, written));
+    if (bindsAs(member.name, limit.field)) isSet = true;
   }
-  if (given.length > 0) return;
-  const empty = limits.find((member) => member.name === limit.field);
-  if (empty === undefined) changes.inserts.push(`${JSON.stringify(limit.field)}:${written}`);
+  if (isSet) return;
+  if (empty === null) changes.inserts.push(`${JSON.stringify(limit.field)}:${written}`);
   else changes.splices.push(replace(empty, written));
+}
+
+function bindsAs(name: string, field: string): boolean {
+  return name === field || (name === "max_tokens" && field === "max_completion_tokens");
 }
 
 function editUsage(body: Uint8Array, members: Members, changes: Changes): void {

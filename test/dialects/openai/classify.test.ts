@@ -21,6 +21,30 @@ describe("a request is read for what it could use", () => {
       { outputTokensMax: 9 },
     ],
     [
+      "a limit that a chat ignores",
+      "/chat/completions",
+      { ...CHAT, max_output_tokens: 1 },
+      { outputTokensMax: null },
+    ],
+    [
+      "a limit that responses ignore",
+      "/responses",
+      { model: "m", input: "x", max_tokens: 1, max_completion_tokens: 1 },
+      { outputTokensMax: null },
+    ],
+    [
+      "a limit that completions ignore",
+      "/completions",
+      { model: "m", prompt: "x", max_completion_tokens: 1, max_output_tokens: 1 },
+      { outputTokensMax: null },
+    ],
+    [
+      "a limit that compaction ignores",
+      "/responses/compact",
+      { model: "m", input: "x", max_output_tokens: 1 },
+      { outputTokensMax: null },
+    ],
+    [
       "nulls",
       "/chat/completions",
       { ...CHAT, max_tokens: null, n: null, tools: null, stream: null, metadata: null },

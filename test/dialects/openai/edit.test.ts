@@ -9,6 +9,8 @@ function edited(text: string, edits: Edits): string {
 
 describe("an edit changes its member and no other byte", () => {
   const limit = { outputTokensMax: { field: "max_completion_tokens", value: 50 } };
+  const older = { outputTokensMax: { field: "max_tokens", value: 50 } };
+  const ofResponses = { outputTokensMax: { field: "max_output_tokens", value: 50 } };
   const rows: readonly [string, Edits, string][] = [
     [
       '{ "model" : "a" , "seed":12345678901234567890 }',
@@ -32,6 +34,15 @@ describe("an edit changes its member and no other byte", () => {
     ],
     ['{"max_completion_tokens": null}', limit, '{"max_completion_tokens": 50}'],
     ['{"max_tokens":null}', limit, '{"max_tokens":null,"max_completion_tokens":50}'],
+    ['{"max_output_tokens":1}', limit, '{"max_output_tokens":1,"max_completion_tokens":50}'],
+    ['{"max_completion_tokens":100}', older, '{"max_completion_tokens":50,"max_tokens":50}'],
+    [
+      '{"max_completion_tokens":10,"max_tokens":null}',
+      older,
+      '{"max_completion_tokens":10,"max_tokens":50}',
+    ],
+    ['{"max_tokens":1}', ofResponses, '{"max_tokens":1,"max_output_tokens":50}'],
+    ['{"max_tokens":"1"}', ofResponses, '{"max_tokens":"1","max_output_tokens":50}'],
     ['{"a":1\n}', { injectUsage: true }, '{"a":1,"stream_options":{"include_usage":true}\n}'],
     ['{"stream_options":null}', { injectUsage: true }, '{"stream_options":{"include_usage":true}}'],
     ['{"stream_options":{ }}', { injectUsage: true }, '{"stream_options":{"include_usage":true }}'],

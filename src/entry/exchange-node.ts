@@ -3,11 +3,36 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 
-import { InputError } from "../core/errors.ts";
+import { BODIES_HELD_BYTES_MAX, BODY_IDLE_MS_MAX } from "../core/limits.ts";
 import type { Reply } from "../gate/ports.ts";
 import type { Exchange } from "../http/exchange.ts";
+import {
+  createBodyBudget,
+  hasBody,
+  readBody,
+  streamBody,
+  type BodyBudget,
+  type BodyTerms,
+} from "./body-node.ts";
 
-export function createNodeExchange(incoming: IncomingMessage, outgoing: ServerResponse): Exchange {
+export type NodeExchanges = (incoming: IncomingMessage, outgoing: ServerResponse) => Exchange;
+
+const TERMS: BodyTerms = {
+  idleMsMax: BODY_IDLE_MS_MAX,
+  heldBytesMax: BODIES_HELD_BYTES_MAX,
+};
+
+/** One for the process: its exchanges share the memory for request bodies. */
+export function createNodeExchanges(terms: BodyTerms = TERMS): NodeExchanges {
+  const bodies = createBodyBudget(terms);
+  return (incoming, outgoing) => createExchange(bodies, incoming, outgoing);
+}
+
+function createExchange(
+  bodies: BodyBudget,
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+): Exchange {
   return {
     method: incoming.method ?? "GET",
     url: incoming.url ?? "/",
@@ -17,104 +42,19 @@ export function createNodeExchange(incoming: IncomingMessage, outgoing: ServerRe
       if (value === undefined) return null;
       return typeof value === "string" ? value : value.join(", ");
     },
-    readBody: (bytesMax) => readBody(incoming, bytesMax),
-    streamBody: (bytesMax) => (hasBody(incoming) ? streamBody(incoming, bytesMax) : null),
+    readBody: (bytesMax) => {
+      const share = bodies.share();
+      if (isGone(outgoing)) share.end();
+      // A body is held until its exchange ends, for it may be sent again or counted.
+      else outgoing.once("close", share.end);
+      return readBody(incoming, { bytesMax, idleMsMax: bodies.idleMsMax, share });
+    },
+    streamBody: (bytesMax) =>
+      hasBody(incoming) ? streamBody(incoming, bytesMax, bodies.idleMsMax) : null,
     isGone: () => isGone(outgoing),
     reply: () => createReply(outgoing),
     handled: RESPONSE_ALREADY_SENT,
   };
-}
-
-function hasBody({ headers }: IncomingMessage): boolean {
-  if (headers["transfer-encoding"] !== undefined) return true;
-  return headers["content-length"] !== undefined && headers["content-length"] !== "0";
-}
-
-function tooLarge(bytesMax: number): InputError {
-  return new InputError(
-    "body_too_large",
-    null,
-    `The request body is larger than ${bytesMax} bytes, the most that is taken here.`,
-  );
-}
-
-/** Counts the bytes that come, whatever `content-length` claims. */
-function readBody(incoming: IncomingMessage, bytesMax: number): Promise<Uint8Array> {
-  return new Promise((resolve, reject) => {
-    const claimed = Number(incoming.headers["content-length"] ?? 0);
-    if (claimed > bytesMax) {
-      reject(tooLarge(bytesMax));
-      return;
-    }
-    const body = claimed > LARGE_BYTES ? oneBuffer(claimed) : manyParts();
-    const onData = (part: Buffer) => {
-      if (body.take(part) <= bytesMax) return;
-      incoming.off("data", onData);
-      reject(tooLarge(bytesMax));
-    };
-    incoming.on("data", onData);
-    incoming.once("end", () => resolve(body.whole()));
-    incoming.once("error", () => reject(cutOff()));
-    incoming.once("close", () => {
-      if (!incoming.complete) reject(cutOff());
-    });
-  });
-}
-
-/** Beyond this the parts are copied as they come: joining 50 MB at the end would block for 15 ms. */
-const LARGE_BYTES = 1024 * 1024;
-
-type Gathered = {
-  /** Answers how many bytes there are now. */
-  readonly take: (part: Buffer) => number;
-  readonly whole: () => Uint8Array;
-};
-
-function oneBuffer(claimed: number): Gathered {
-  const whole = new Uint8Array(claimed);
-  let bytes = 0;
-  return {
-    take: (part) => {
-      // node:http ends the message at its content-length, so there is never more.
-      whole.set(part, bytes);
-      bytes += part.length;
-      return bytes;
-    },
-    whole: () => whole,
-  };
-}
-
-function manyParts(): Gathered {
-  const parts: Buffer[] = [];
-  let bytes = 0;
-  return {
-    take: (part) => {
-      parts.push(part);
-      bytes += part.length;
-      return bytes;
-    },
-    whole: () => {
-      const [only] = parts;
-      return parts.length === 1 && only !== undefined ? only : Buffer.concat(parts, bytes);
-    },
-  };
-}
-
-function cutOff(): InputError {
-  return new InputError("invalid_value", null, "The request body was cut off by its client.");
-}
-
-async function* streamBody(
-  incoming: IncomingMessage,
-  bytesMax: number,
-): AsyncGenerator<Uint8Array, void, void> {
-  let bytes = 0;
-  for await (const part of incoming) {
-    if (!(part instanceof Uint8Array)) continue;
-    bytes += part.byteLength;
-    if (bytes > bytesMax) throw tooLarge(bytesMax);
-    yield part;
-  }
 }
 
 function isGone(outgoing: ServerResponse): boolean {

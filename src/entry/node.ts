@@ -30,7 +30,8 @@ import { establishAdminKey, establishFirstTenant, type FirstKeys } from "./boots
 import { printBanner } from "./banner.ts";
 import { readConfig, ConfigError, type Config } from "./config.ts";
 import { diskFiles } from "./config-files.ts";
-import { createNodeExchange } from "./exchange-node.ts";
+import { CUT_MS_MAX, drain, runSteps, type Step } from "./closing.ts";
+import { createNodeExchanges } from "./exchange-node.ts";
 import { every, type Repeated } from "./every.ts";
 import { createLargeBodies } from "./large-bodies.ts";
 import { answerMalformed, answerUnread, refuseTransferCoding } from "./malformed.ts";
@@ -45,9 +46,6 @@ const UPSTREAM_CONNECTIONS = 1_024;
 
 /** How long answers under way may take once the process was told to end. */
 const DRAIN_MS_MAX = 30_000;
-
-/** How often the connections that have become idle are closed meanwhile. */
-const DRAIN_LOOK_MS = 50;
 
 /** Proxies in front keep connections for 60 s; ours must outlive theirs (WIRE E). */
 const KEEP_ALIVE_TIMEOUT_MS = 75_000;
@@ -89,12 +87,16 @@ export async function serve(config: Config): Promise<Running> {
 }
 
 /** Starts everything on the configured database, or on one that was opened already. */
-export async function start(config: Config, database?: Opened): Promise<Running> {
+export async function start(
+  config: Config,
+  database?: Opened,
+  drainMsMax: number = DRAIN_MS_MAX,
+): Promise<Running> {
   const log = pino(
     { level: config.logLevel, serializers: { error: pino.stdSerializers.err } },
     pino.destination(2),
   );
-  const { db, embedded } = database ?? (await openDatabase(config));
+  const { db, embedded } = database ?? (await openDatabase(config, log));
   await recordListPrices(db, config);
   const demo = await startDemoUpstream();
   const randomId = createRandomId();
@@ -131,24 +133,33 @@ export async function start(config: Config, database?: Opened): Promise<Running>
     gateway,
     close: async () => {
       isDraining = true;
-      // Settlements are tried again for as long as the answers are waited for, and no longer.
-      await drain(server, gateway, ports.close);
-      ports.close();
-      for (const chore of repeated) await chore.stop();
-      await gateway.close();
-      await ports.workersClose();
-      await ports.upstream.close();
-      await demo.close();
-      await db.close();
-      await embedded?.close();
+      const finish = () => drain(server, gateway.settled, drainMsMax);
+      await runSteps([
+        ["answers under way", finish, drainMsMax + 2 * CUT_MS_MAX],
+        // Settlements are tried again for as long as they were waited for, and no longer.
+        ["settlements", async () => ports.close()],
+        ...repeated.map(({ stop }): Step => ["chores", stop]),
+        ["gateway", gateway.close],
+        ["workers", ports.workersClose],
+        ["upstream", ports.upstream.close],
+        ["demo", demo.close],
+        ["database", db.close],
+        ["embedded database", async () => embedded?.close()],
+      ]);
     },
   };
 }
 
 export type Opened = { readonly db: Database; readonly embedded: Embedded | null };
 
-async function openDatabase(config: Config): Promise<Opened> {
-  const embedded = config.databaseUrl === null ? await openEmbedded(config.dataDirectory) : null;
+async function openDatabase(config: Config, log: Logger): Promise<Opened> {
+  // Nothing can be decided or recorded any more, so nothing may look as if it could.
+  const onDeath = (error: Fault) => {
+    log.fatal({ error }, "the embedded database has ended");
+    process.exit(1);
+  };
+  const embedded =
+    config.databaseUrl === null ? await openEmbedded(config.dataDirectory, onDeath) : null;
   const address: Address = embedded?.address ?? { kind: "url", url: config.databaseUrl ?? "" };
   await migrate(address);
   // PGlite has one backend; on PostgreSQL two postings and one settlement fly at a time.
@@ -225,6 +236,7 @@ async function listen(config: Config, served: Served): Promise<Server> {
   });
   const ledger = createLedger(db);
   const health = { schemaVersion: () => appliedVersion(db.admin), isReady: served.isReady };
+  const createExchange = createNodeExchanges();
   const listener = getRequestListener(
     (request, env) => {
       const { incoming, outgoing } = env;
@@ -232,7 +244,7 @@ async function listen(config: Config, served: Served): Promise<Server> {
         throw new Fault("HTTP/1.1 is served here");
       }
       refuseTransferCoding(incoming);
-      const exchange = createNodeExchange(incoming, outgoing);
+      const exchange = createExchange(incoming, outgoing);
       return app.fetch(request, { gateway, administration, ledger, health, exchange });
     },
     { overrideGlobalObjects: false, errorHandler: answerUnread(newId) },
@@ -268,26 +280,6 @@ function chores(gateway: Gateway, db: Database, log: Logger): readonly Repeated[
       failed("sweep"),
     ),
   ];
-}
-
-/** Takes no new request, and waits for those under way. */
-async function drain(server: Server, gateway: Gateway, giveUp: () => void): Promise<void> {
-  const closed = new Promise<void>((done) => server.close(() => done()));
-  // A kept-alive connection turns idle when its answer ends, and nothing else would close it then.
-  const idle = setInterval(() => server.closeIdleConnections(), DRAIN_LOOK_MS);
-  server.closeIdleConnections();
-  const settled = closed.then(() => gateway.settled());
-  let late: ReturnType<typeof setTimeout> | undefined;
-  const patience = new Promise<void>((done) => {
-    late = setTimeout(() => {
-      server.closeAllConnections();
-      giveUp();
-      done();
-    }, DRAIN_MS_MAX);
-  });
-  await Promise.race([settled, patience]);
-  clearInterval(idle);
-  clearTimeout(late);
 }
 
 function urlOf(server: Server, config: Config): string {

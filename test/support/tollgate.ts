@@ -34,6 +34,8 @@ export type StartOptions = {
   readonly aliases?: Readonly<Record<string, string>>;
   /** Instead of the one price of `MODEL`. */
   readonly prices?: readonly Price[];
+  /** How long `close` waits for answers under way before it cuts them. */
+  readonly drainMsMax?: number;
 };
 
 export type TenantTerms = { readonly mode?: "strict" | "tolerant" };
@@ -116,7 +118,8 @@ export async function startTollgate(options: StartOptions): Promise<Tollgate> {
   const { address } = options.database;
   const db = connect(address, connectionsTo(address));
   const adminKey = randomBytes(24).toString("hex");
-  const running = await start(configFor(options, adminKey), { db, embedded: null });
+  const opened = { db, embedded: null };
+  const running = await start(configFor(options, adminKey), opened, options.drainMsMax);
   const { gateway, url } = running;
   const rows: Query = async (statement, values = []) =>
     [...(await db.admin.unsafe(statement, [...values]))] as never[];

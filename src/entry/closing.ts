@@ -1,0 +1,71 @@
+/**
+ * How a process ends: it takes nothing new, waits for what is under way, cuts what outlasts that, waits
+ * for the settlements of what was cut, and then takes everything down in the other order of its start.
+ * A step that fails or hangs is told, and the next one runs: a lease that is not ended costs others
+ * fifteen seconds, a database that is not closed may cost the data.
+ */
+import type { Server } from "node:http";
+
+import { Fault } from "../lib/assert.ts";
+
+/** How often the connections that have become idle are closed meanwhile. */
+const DRAIN_LOOK_MS = 50;
+
+/** What was cut settles in milliseconds; a database that takes longer is away, and the lease decides. */
+export const CUT_MS_MAX = 3_000;
+
+/** Ending a connection or a thread takes milliseconds; a statement under way has five seconds. */
+const STEP_MS_MAX = 10_000;
+
+/** Takes no new request and waits for those under way; cuts them after `drainMsMax`. */
+export async function drain(
+  server: Server,
+  settled: () => Promise<void>,
+  drainMsMax: number,
+): Promise<void> {
+  const closed = new Promise<void>((done) => server.close(() => done()));
+  // A kept-alive connection turns idle when its answer ends, and nothing else would close it then.
+  const idle = setInterval(() => server.closeIdleConnections(), DRAIN_LOOK_MS);
+  server.closeIdleConnections();
+  const isDrained = await isDoneWithin(closed.then(settled), drainMsMax);
+  clearInterval(idle);
+  if (isDrained) return;
+  // An exchange that loses its client ends its upstream and settles what was delivered.
+  server.closeAllConnections();
+  await isDoneWithin(closed.then(settled), CUT_MS_MAX);
+}
+
+/** What is ended, how, and how long that may take when it is not `STEP_MS_MAX`. */
+export type Step = readonly [name: string, work: () => Promise<void>, msMax?: number];
+
+/** Runs every step in order. Throws one error that holds what went wrong in each. */
+export async function runSteps(steps: readonly Step[]): Promise<void> {
+  const failures: Error[] = [];
+  for (const [name, work, msMax = STEP_MS_MAX] of steps) {
+    try {
+      const isDone = await isDoneWithin(work(), msMax);
+      if (!isDone) failures.push(new Fault(`${name}: not done in ${msMax} ms`));
+    } catch (cause) {
+      failures.push(new Fault(`${name}: ${messageOf(cause)}`, { cause }));
+    }
+  }
+  if (failures.length > 0) {
+    throw new AggregateError(failures, failures.map(({ message }) => message).join("; "));
+  }
+}
+
+async function isDoneWithin(work: Promise<void>, msMax: number): Promise<boolean> {
+  let late: ReturnType<typeof setTimeout> | undefined;
+  const patience = new Promise<boolean>((done) => {
+    late = setTimeout(() => done(false), msMax);
+  });
+  try {
+    return await Promise.race([work.then(() => true), patience]);
+  } finally {
+    clearTimeout(late);
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,34 +1,8 @@
-import { get_encoding, type Tiktoken } from "tiktoken";
-import { splitRuns, type Encoding } from "../core/token-runs.ts";
+/** Runs in a worker thread: counts tokens of texts that would hold up the loop. */
+import { countTokens, type CountTask, type Encoders } from "./tokens-encoders.ts";
+import { serveTasks } from "./worker-thread.ts";
 
-/** What a counter in this thread or another is asked. */
-export type CountTask = { readonly texts: readonly string[]; readonly encoding: Encoding };
-
-/** Encoders by name; loading one takes 40 to 170 ms, so each is loaded once per thread. */
-export type Encoders = Map<Encoding, Tiktoken>;
-
-/** The encoders of this worker thread. A worker is its own program, and this is its state. */
+/** The encoders of this thread. A worker is its own program, and this is its state. */
 const encoders: Encoders = new Map();
 
-/** The task of the pool: tokens of all texts. */
-export function countInWorker(task: CountTask): number {
-  return countTokens(encoders, task);
-}
-
-/** Special tokens in a text (`<|endoftext|>`) are counted as the plain text they are. */
-export function countTokens(loaded: Encoders, { texts, encoding }: CountTask): number {
-  const encoder = encoderOf(loaded, encoding);
-  let tokens = 0;
-  for (const text of texts) {
-    for (const piece of splitRuns(text)) tokens += encoder.encode_ordinary(piece).length;
-  }
-  return tokens;
-}
-
-export function encoderOf(loaded: Encoders, encoding: Encoding): Tiktoken {
-  const known = loaded.get(encoding);
-  if (known !== undefined) return known;
-  const encoder = get_encoding(encoding);
-  loaded.set(encoding, encoder);
-  return encoder;
-}
+serveTasks((task: CountTask) => ({ value: countTokens(encoders, task), transfer: [] }));

@@ -1,6 +1,6 @@
-import { Tinypool } from "tinypool";
 import type { Encoding } from "../core/token-runs.ts";
-import { countTokens, encoderOf, type CountTask, type Encoders } from "./tokens-worker.ts";
+import { countTokens, encoderOf, type CountTask, type Encoders } from "./tokens-encoders.ts";
+import { createWorkerPool } from "./worker-pool.ts";
 
 /** Tokens of a text. `exact: false` is the UTF-8 byte length, which no tokenisation exceeds. */
 export type TokenCount = { readonly tokens: number; readonly exact: boolean };
@@ -51,24 +51,22 @@ export function createTokenCounter(options: TokenCounterOptions = {}): TokenCoun
   const { onLoop = [], deadlineMs = DEADLINE_MS } = options;
   const encoders: Encoders = new Map();
   for (const encoding of onLoop) encoderOf(encoders, encoding);
-  const closing = new AbortController();
-  const pool = new Tinypool({
-    filename: new URL(WORKER_FILE, import.meta.url).href,
-    name: "countInWorker",
-    minThreads: 0,
-    maxThreads: WORKERS_MAX,
-    maxQueue: COUNTS_WAITING_MAX,
-    idleTimeout: IDLE_MS,
+  let isClosed = false;
+  const pool = createWorkerPool({
+    file: new URL(WORKER_FILE, import.meta.url),
+    workersMax: WORKERS_MAX,
+    waitingMax: COUNTS_WAITING_MAX,
+    deadlineMs,
+    idleMs: IDLE_MS,
   });
 
   const countElsewhere = async (task: CountTask, bytes: number): Promise<TokenCount> => {
-    // The pool keeps its listener on the signal, so each count has a signal of its own.
-    const signal = AbortSignal.any([closing.signal, AbortSignal.timeout(deadlineMs)]);
     try {
-      const tokens: unknown = await pool.run(task, { signal });
+      // A count is short and its text at most 4 MB, so counts are taken as they come, whosever they are.
+      const tokens = await pool.run({ owner: "", task, transfer: [] });
       if (typeof tokens === "number") return { tokens, exact: true };
     } catch {
-      // Aborted, past the deadline, too many waiting, or trapped in the WASM: the bound answers.
+      // Closed, past the deadline, too many waiting, or trapped in the WASM: the bound answers.
     }
     return { tokens: bytes, exact: false };
   };
@@ -77,8 +75,7 @@ export function createTokenCounter(options: TokenCounterOptions = {}): TokenCoun
     count: async (texts, encoding) => {
       const bytes = byteLengthOf(texts);
       if (bytes === 0) return { tokens: 0, exact: true };
-      if (closing.signal.aborted || bytes > COUNTED_BYTES_MAX)
-        return { tokens: bytes, exact: false };
+      if (isClosed || bytes > COUNTED_BYTES_MAX) return { tokens: bytes, exact: false };
       const task: CountTask = { texts, encoding };
       if (bytes <= ON_LOOP_BYTES_MAX && encoders.has(encoding)) {
         return { tokens: countTokens(encoders, task), exact: true };
@@ -86,10 +83,10 @@ export function createTokenCounter(options: TokenCounterOptions = {}): TokenCoun
       return countElsewhere(task, bytes);
     },
     close: async () => {
-      closing.abort();
+      isClosed = true;
       for (const encoder of encoders.values()) encoder.free();
       encoders.clear();
-      await pool.destroy();
+      await pool.close();
     },
   };
 }

@@ -1,6 +1,17 @@
+export type UnavailableOptions = ErrorOptions & {
+  /** A sentence for the caller, where it is not the gate's decision that cannot be recorded. */
+  readonly told?: string;
+};
+
 /** The gate cannot decide now. Nothing passes: the caller gets 503 and when to try again. */
 export class Unavailable extends Error {
   override readonly name: string = "Unavailable";
+  readonly told: string | null;
+
+  constructor(message: string, options: UnavailableOptions = {}) {
+    super(message, options);
+    this.told = options.told ?? null;
+  }
 }
 
 /** More asks wait than can be posted in time; shedding them fast is what keeps the others quick. */

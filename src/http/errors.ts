@@ -35,6 +35,9 @@ const ENDS_CONNECTION: ReadonlySet<InputCode> = new Set(["body_too_large", "requ
 
 const NO_RETRY = { "x-should-retry": "false" };
 
+const UNDECIDED =
+  "Tollgate cannot record its decision at the moment, so nothing passes. Try again shortly.";
+
 /** When a gate that could not decide is worth asking again. */
 const UNAVAILABLE_RETRY_MS = 1_000;
 
@@ -46,8 +49,7 @@ export function phraseThrown(error: unknown, requestId: string): Phrased {
     return phraseError(STATUS[code], { code, param, message }, {}, { ...NO_RETRY, ...end });
   }
   if (error instanceof Unavailable || isDatabaseAway(error)) {
-    const message =
-      "Tollgate cannot record its decision at the moment, so nothing passes. Try again shortly.";
+    const message = (error instanceof Unavailable ? error.told : null) ?? UNDECIDED;
     const body = { code: "admission_unavailable", param: null, message };
     return phraseError(503, body, {}, retryAfter(UNAVAILABLE_RETRY_MS));
   }

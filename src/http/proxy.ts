@@ -24,7 +24,12 @@ import { editsFor } from "./edits.ts";
 import { phraseFailure } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import { identifyCaller } from "./identify.ts";
-import { readRequestBody, type LargeBodies, type RequestBody } from "./request-body.ts";
+import {
+  readRequestBody,
+  type BodyReaders,
+  type LargeBodies,
+  type RequestBody,
+} from "./request-body.ts";
 
 export type ModelDoor = (
   gateway: Gateway,
@@ -45,7 +50,7 @@ export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): M
   return async (gateway, exchange, requestId) => {
     const startedMs = monotonicMs();
     const caller = identifyCaller(gateway, exchange.header);
-    const asking = await readAsking(exchange, largeBodies);
+    const asking = await readAsking(exchange, { largeBodies, owner: caller.tenantId });
     refuseRenamedForm(gateway, asking);
     if (asking.intent.context.dryRun) {
       return send(exchange, phraseDryRun(await gateway.admitDry(caller, asking.intent)), requestId);
@@ -103,7 +108,7 @@ const NO_DEMAND: Demand = {
   unbounded: [],
 };
 
-async function readAsking(exchange: Exchange, largeBodies: LargeBodies): Promise<Asking> {
+async function readAsking(exchange: Exchange, readers: BodyReaders): Promise<Asking> {
   const at = exchange.url.indexOf("?");
   const whole = at < 0 ? exchange.url : exchange.url.slice(0, at);
   const { path, run, step } = splitRunPrefix(whole);
@@ -112,7 +117,7 @@ async function readAsking(exchange: Exchange, largeBodies: LargeBodies): Promise
     throw new InputError("unknown_url", null, `Unknown request URL: ${exchange.method} ${whole}.`);
   }
   refuseWebSocket(exchange);
-  const body = await readRequestBody(exchange, route, largeBodies);
+  const body = await readRequestBody(exchange, route, readers);
   const { asked } = body;
   const context = readContext({
     exchange,

@@ -4,8 +4,9 @@ import { BODY_BYTES_MAX, BODY_ON_LOOP_BYTES_MAX, UPLOAD_BYTES_MAX } from "../cor
 import type { Asked, Edits, Route } from "../dialects/dialect.ts";
 import { classify } from "../dialects/openai/classify.ts";
 import { edit } from "../dialects/openai/edit.ts";
+import { boundaryOf } from "../dialects/openai/form-headers.ts";
 import { classifyMultipart, FORM_FIELDS } from "../dialects/openai/media.ts";
-import { boundaryOf, multipartFieldReader } from "../dialects/openai/multipart.ts";
+import { multipartFieldReader } from "../dialects/openai/multipart.ts";
 import { countable, type Countable } from "../dialects/openai/tokens.ts";
 import { sha256Hex } from "../lib/hash.ts";
 import { decodeUtf8, parseJson } from "../lib/json.ts";
@@ -25,24 +26,32 @@ export type Forwarded = Uint8Array | AsyncIterable<Uint8Array> | null;
 
 /**
  * Reads and edits large bodies away from the event loop. The bytes are handed over, not copied: after
- * a call only what it answers may be used.
+ * a call only what it answers may be used. The owner is the tenant that sends them, whose share of the
+ * places is bounded. Throws Unavailable where there is no place, or no answer in time.
  */
 export type LargeBodies = {
-  readonly read: (
-    route: Route,
-    contentType: string,
-    bytes: Uint8Array,
-  ) => Promise<{ readonly asked: Asked; readonly digest: string; readonly bytes: Uint8Array }>;
-  readonly edit: (bytes: Uint8Array, edits: Edits) => Promise<Uint8Array>;
+  readonly read: (body: {
+    readonly owner: string;
+    readonly route: Route;
+    readonly contentType: string;
+    readonly bytes: Uint8Array;
+  }) => Promise<{ readonly asked: Asked; readonly digest: string; readonly bytes: Uint8Array }>;
+  readonly edit: (body: {
+    readonly owner: string;
+    readonly bytes: Uint8Array;
+    readonly edits: Edits;
+  }) => Promise<Uint8Array>;
 };
 
 const NOTHING_COUNTABLE: Countable = { texts: [], overhead: 0 };
+
+export type BodyReaders = { readonly largeBodies: LargeBodies; readonly owner: string };
 
 /** Throws InputError for a body that is too large, encoded, or not what its route takes. */
 export async function readRequestBody(
   exchange: Exchange,
   route: Route,
-  largeBodies: LargeBodies,
+  { largeBodies, owner }: BodyReaders,
 ): Promise<RequestBody> {
   if (route.body === "none") {
     refuseTooLong(exchange);
@@ -58,7 +67,7 @@ export async function readRequestBody(
   const bytes = await exchange.readBody(BODY_BYTES_MAX);
   const isForm = route.body === "multipart";
   if (bytes.byteLength > BODY_ON_LOOP_BYTES_MAX) {
-    const read = await largeBodies.read(route, contentType, bytes);
+    const read = await largeBodies.read({ owner, route, contentType, bytes });
     const overhead = isForm ? 0 : read.bytes.byteLength;
     return {
       asked: read.asked,
@@ -67,7 +76,7 @@ export async function readRequestBody(
         if (isForm || !hasEdits(edits)) return read.bytes;
         // An upstream that does not know what is injected is asked again without it, so the body stays.
         const given = edits.injectUsage === true ? Uint8Array.from(read.bytes) : read.bytes;
-        return largeBodies.edit(given, edits);
+        return largeBodies.edit({ owner, bytes: given, edits });
       },
       // Their bytes bound their tokens; a closer count is not worth another walk through them.
       countable: () => ({ texts: [], overhead }),
@@ -120,6 +129,11 @@ function classifyForm(route: Route, contentType: string, bytes: Uint8Array): Ask
   }
   const reader = multipartFieldReader(boundary, FORM_FIELDS);
   reader.push(bytes);
+  const problem = reader.problem();
+  if (problem !== null) {
+    const message = `${problem}: servers read such a form differently. Send it as RFC 7578 says.`;
+    throw new InputError("invalid_value", null, message);
+  }
   const [unclear] = reader.unclear();
   if (unclear !== undefined) {
     const message = `The form field \`${unclear}\` stands there twice, or is too long to be one.`;

@@ -88,6 +88,19 @@ describe("the token counter", () => {
     await hurried.close();
   });
 
+  test("more counts than may wait answer their byte length, and their deadline passes without effect", async () => {
+    const full = createTokenCounter({ deadlineMs: 200 });
+    const text = "word ".repeat(200_000);
+    const counts = Array.from({ length: 400 }, () => full.count([text], "o200k_base"));
+    for (const { tokens, exact } of await Promise.all(counts)) {
+      expect(exact ? tokens <= 1_000_000 : tokens === 1_000_000).toBe(true);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    const { tokens } = await full.count(["hello"], "o200k_base");
+    expect(tokens).toBeGreaterThan(0);
+    await full.close();
+  });
+
   test("closing ends running counts with their byte length, and later ones too", async () => {
     const closed = createTokenCounter({});
     const running = closed.count(["word ".repeat(200_000)], "o200k_base");

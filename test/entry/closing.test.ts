@@ -7,7 +7,8 @@ import { chatFrames } from "../support/openai-answers.ts";
 import { startScriptedUpstream, type ScriptedUpstream } from "../support/scripted-upstream.ts";
 import { MODEL, startTollgate } from "../support/tollgate.ts";
 
-const TEXT = "a few words that were delivered";
+/** So long that counting it takes a while after the cut: its settlement must be waited for. */
+const TEXT = "a few words that were delivered ".repeat(20_000);
 
 describeOnPostgres("a stream that outlasts the drain", () => {
   let database: OpenedDatabase;

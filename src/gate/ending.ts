@@ -17,6 +17,6 @@ export type Ending = {
     }
   /** No byte of the request reached the upstream: nothing ran, nothing is owed. */
   | { readonly kind: "released" }
-  /** It may have run and nobody can say: what it holds stays held. */
+  /** It may have run and nobody can say: its money stays held. */
   | { readonly kind: "unknown" }
 );

@@ -4,7 +4,7 @@ import { BODY_BYTES_MAX, BODY_ON_LOOP_BYTES_MAX, UPLOAD_BYTES_MAX } from "../cor
 import type { Asked, Edits, Route } from "../dialects/dialect.ts";
 import { classify } from "../dialects/openai/classify.ts";
 import { edit } from "../dialects/openai/edit.ts";
-import { boundaryOf } from "../dialects/openai/form-headers.ts";
+import { boundaryOf, isJsonType } from "../dialects/openai/form-headers.ts";
 import { classifyMultipart, FORM_FIELDS } from "../dialects/openai/media.ts";
 import { multipartFieldReader } from "../dialects/openai/multipart.ts";
 import { countable, type Countable } from "../dialects/openai/tokens.ts";
@@ -64,6 +64,7 @@ export async function readRequestBody(
   }
   refuseEncoded(exchange);
   const contentType = exchange.header("content-type") ?? "";
+  if (route.body === "json") refuseOtherTypes(contentType);
   const bytes = await exchange.readBody(BODY_BYTES_MAX);
   const isForm = route.body === "multipart";
   if (bytes.byteLength > BODY_ON_LOOP_BYTES_MAX) {
@@ -119,6 +120,12 @@ function refuseEncoded(exchange: Exchange): void {
   if (encoding === null || encoding.toLowerCase() === "identity") return;
   const message = `Content-Encoding ${encoding} is not read here: send the body as it is.`;
   throw new InputError("unsupported_encoding", "content-encoding", message);
+}
+
+function refuseOtherTypes(contentType: string): void {
+  if (isJsonType(contentType)) return;
+  const message = "This route takes JSON in UTF-8: send `Content-Type: application/json`.";
+  throw new InputError("unsupported_media_type", "content-type", message);
 }
 
 function classifyForm(route: Route, contentType: string, bytes: Uint8Array): Asked {

@@ -1,5 +1,8 @@
 import { FORM_FIELD_BYTES_MAX, FORM_PARTS_MAX } from "../../core/limits.ts";
 import { decodeUtf8 } from "../../lib/json.ts";
+import { indexOfNeedle, needleOf } from "./byte-search.ts";
+import type { Needle } from "./byte-search.ts";
+import { readPartHeaders } from "./form-headers.ts";
 
 /** Reads small text fields from a multipart body that passes by; the bytes are not touched. */
 export type MultipartFieldReader = {
@@ -8,44 +11,44 @@ export type MultipartFieldReader = {
   readonly fields: () => Readonly<Record<string, string>>;
   /** Names that came more than once, or too long to read: what they say is not known. */
   readonly unclear: () => readonly string[];
-  /** Whether the closing boundary was seen, or more parts than are read. */
+  /** Whether the closing boundary was seen, or a problem behind which nothing is read. */
   readonly isDone: () => boolean;
+  /** Why servers may read this form differently from us, or null; asked when the whole form was pushed. */
+  readonly problem: () => string | null;
 };
-
-/** The boundary of a `content-type` header, or null where it names none that RFC 2046 allows. */
-export function boundaryOf(contentType: string): string | null {
-  if (!/^\s*multipart\/form-data\s*;/i.test(contentType)) return null;
-  const match = /;\s*boundary=(?:"([^"\\]{1,70})"|([^\s;"]{1,70})(?=[\s;]|$))/i.exec(contentType);
-  const boundary = match?.[1] ?? match?.[2] ?? null;
-  return boundary !== null && /^[\x21-\x7e ]+$/.test(boundary) ? boundary : null;
-}
 
 /** Bytes of one part's headers; a file name is the longest thing in them. */
 const HEADER_BYTES_MAX = 8_192;
 
 type State = {
-  readonly delimiter: Uint8Array;
+  /** Two dashes and the boundary, without the line break that must stand before them. */
+  readonly delimiter: Needle;
   readonly names: readonly string[];
   readonly found: Map<string, string>;
   readonly unclear: Set<string>;
-  stage: "preamble" | "boundary" | "headers" | "body" | "done";
+  stage: "preamble" | "boundary" | "headers" | "body" | "epilogue" | "done";
   /** Bytes kept of the stage at hand: of headers and wanted fields all, of other bodies the last few. */
   held: Uint8Array;
   /** The wanted field at hand, or null for a part that is passed over. */
   field: string | null;
+  /** What is held of a body begins behind its start. */
+  isCut: boolean;
   parts: number;
+  problem: string | null;
 };
 
 /**
- * Reads the fields `names` of a form with this boundary (RFC 7578), fed in any pieces. Files are passed
- * over by a native byte search; only a small tail of what has passed is kept.
+ * Reads the fields `names` of a form with this boundary (RFC 7578), fed in any pieces. It reads only
+ * what all servers read alike: a form that hides a second `n` from us and shows it to the upstream
+ * would escape its bound. In time it is linear in the form: each byte is searched once for the
+ * delimiter, and headers only within their limit.
  */
 export function multipartFieldReader(
   boundary: string,
   names: readonly string[],
 ): MultipartFieldReader {
   const state: State = {
-    delimiter: new TextEncoder().encode(`\r\n--${boundary}`),
+    delimiter: needleOf(new TextEncoder().encode(`--${boundary}`)),
     names,
     found: new Map(),
     unclear: new Set(),
@@ -53,13 +56,19 @@ export function multipartFieldReader(
     // The first boundary has no line break before it, so one is put there.
     held: new Uint8Array([0x0d, 0x0a]),
     field: null,
+    isCut: false,
     parts: 0,
+    problem: null,
   };
   return {
     push: (chunk) => read(state, chunk),
     fields: () => Object.fromEntries(state.found),
     unclear: () => [...state.unclear],
-    isDone: () => state.stage === "done",
+    isDone: () => state.stage === "done" || state.stage === "epilogue",
+    problem: () => {
+      const isOpen = state.stage !== "done" && state.stage !== "epilogue";
+      return state.problem ?? (isOpen ? "The form does not end with its closing boundary" : null);
+    },
   };
 }
 
@@ -78,50 +87,107 @@ function read(state: State, chunk: Uint8Array): void {
 function step(state: State, bytes: Uint8Array): Uint8Array | null {
   switch (state.stage) {
     case "preamble":
-    case "body": {
-      const at = indexOf(bytes, state.delimiter);
-      if (at < 0) return null;
-      if (state.stage === "body") closeField(state, bytes.subarray(0, at));
-      state.stage = "boundary";
-      return bytes.subarray(at + state.delimiter.length);
-    }
-    case "boundary": {
-      if (bytes.length < 2) return null;
-      state.parts += 1;
-      const isLast = bytes[0] === 0x2d && bytes[1] === 0x2d;
-      state.stage = isLast || state.parts > FORM_PARTS_MAX ? "done" : "headers";
-      return bytes;
-    }
-    case "headers": {
-      const end = indexOf(bytes, HEADERS_END);
-      if (end < 0 && bytes.length <= HEADER_BYTES_MAX) return null;
-      state.field = end < 0 ? null : fieldOf(state, bytes.subarray(0, end));
-      state.stage = "body";
-      // The line break that ends the headers may open the delimiter of an empty body.
-      return end < 0 ? bytes : bytes.subarray(end + 2);
-    }
+    case "body":
+      return takeToDelimiter(state, bytes);
+    case "boundary":
+      return takeBoundary(state, bytes);
+    case "headers":
+      return takeHeaders(state, bytes);
+    case "epilogue":
+      // Some servers go on reading behind the closing boundary.
+      return bytes.every(isBreak) ? null : stop(state, "The form goes on behind its end");
     case "done":
       return null;
   }
 }
 
-const HEADERS_END = new Uint8Array([0x0d, 0x0a, 0x0d, 0x0a]);
-
-/** What must be kept until more comes: a delimiter may be cut anywhere. */
-function keepOf(state: State, bytes: Uint8Array): Uint8Array {
-  if (state.stage === "done") return new Uint8Array(0);
-  const isWhole = state.stage === "headers" || state.stage === "boundary" || state.field !== null;
-  if (
-    isWhole &&
-    state.stage === "body" &&
-    bytes.length > FORM_FIELD_BYTES_MAX + state.delimiter.length
-  ) {
-    if (state.field !== null) state.unclear.add(state.field);
-    state.field = null;
-  } else if (isWhole && state.stage !== "preamble") {
-    return bytes.slice();
+function takeToDelimiter(state: State, bytes: Uint8Array): Uint8Array | null {
+  const { delimiter, stage } = state;
+  // Text before the first boundary is allowed, but nobody sends it, and some servers look into it.
+  const isPreamble = stage === "preamble";
+  const start = isPreamble ? bytes.subarray(0, delimiter.bytes.length + 4) : bytes;
+  const at = indexOfNeedle(start, delimiter);
+  if (at < 0) {
+    const isLate = isPreamble && start.length === delimiter.bytes.length + 4;
+    return isLate ? stop(state, "The form does not begin with its boundary") : null;
   }
-  return bytes.slice(Math.max(0, bytes.length - state.delimiter.length));
+  const isLine = bytes[at - 2] === 0x0d && bytes[at - 1] === 0x0a;
+  if (isPreamble) {
+    const isFirst = at === 2 || (at === 4 && isLine);
+    if (!isFirst) return stop(state, "The form does not begin with its boundary");
+  } else {
+    // The break that ends the headers is not the one before the delimiter, or the part has no body.
+    if (!isLine || (!state.isCut && at < 4)) {
+      return stop(state, "The boundary of the form stands where no part ends");
+    }
+    closeField(state, bytes.subarray(0, at - 2));
+  }
+  state.stage = "boundary";
+  return bytes.subarray(at + delimiter.bytes.length);
+}
+
+function takeBoundary(state: State, bytes: Uint8Array): Uint8Array | null {
+  if (bytes.length < 2) return null;
+  if (bytes[0] === 0x2d && bytes[1] === 0x2d) {
+    state.stage = "epilogue";
+    return bytes.subarray(2);
+  }
+  // RFC 2046 allows spaces here; servers differ on whether they do.
+  if (bytes[0] !== 0x0d || bytes[1] !== 0x0a) {
+    return stop(state, "A boundary of the form is followed by something else than a line break");
+  }
+  state.parts += 1;
+  if (state.parts > FORM_PARTS_MAX) {
+    return stop(state, `The form has more than ${FORM_PARTS_MAX} parts`);
+  }
+  state.stage = "headers";
+  return bytes;
+}
+
+const HEADERS_END: Needle = needleOf(new Uint8Array([0x0d, 0x0a, 0x0d, 0x0a]));
+
+function takeHeaders(state: State, bytes: Uint8Array): Uint8Array | null {
+  const end = indexOfNeedle(bytes.subarray(0, HEADER_BYTES_MAX), HEADERS_END);
+  if (end < 0) {
+    if (bytes.length < HEADER_BYTES_MAX) return null;
+    return stop(state, `The headers of a part are longer than ${HEADER_BYTES_MAX} bytes`);
+  }
+  const headers = bytes.subarray(0, end);
+  if (indexOfNeedle(headers, state.delimiter) >= 0) {
+    return stop(state, "The boundary of the form stands where no part ends");
+  }
+  const part = readPartHeaders(headers);
+  if (part.kind === "problem") return stop(state, part.problem);
+  state.field = fieldOf(state, part.name, part.isFile);
+  state.stage = "body";
+  state.isCut = false;
+  // The line break that ends the headers stays: it is how an empty body is told from none.
+  return bytes.subarray(end + 2);
+}
+
+function stop(state: State, problem: string): null {
+  state.problem = problem;
+  state.stage = "done";
+  return null;
+}
+
+function isBreak(byte: number): boolean {
+  return byte === 0x0d || byte === 0x0a;
+}
+
+/** What must be kept until more comes: a delimiter and the line break before it may be cut anywhere. */
+function keepOf(state: State, bytes: Uint8Array): Uint8Array {
+  if (state.stage === "done" || state.stage === "epilogue") return new Uint8Array(0);
+  const tail = state.delimiter.bytes.length + 2;
+  if (state.stage !== "body") return bytes.slice();
+  if (state.field !== null) {
+    if (bytes.length <= FORM_FIELD_BYTES_MAX + 2 + tail) return bytes.slice();
+    state.unclear.add(state.field);
+    state.field = null;
+  }
+  if (bytes.length <= tail) return bytes.slice();
+  state.isCut = true;
+  return bytes.slice(bytes.length - tail);
 }
 
 function closeField(state: State, body: Uint8Array): void {
@@ -134,15 +200,15 @@ function closeField(state: State, body: Uint8Array): void {
   else state.found.set(name, text);
 }
 
-/** The wanted field that a part's headers name; a part with a file name is a file, whatever its name. */
-function fieldOf(state: State, headers: Uint8Array): string | null {
-  const text = new TextDecoder().decode(headers);
-  const disposition = /(?:^|\r\n)content-disposition:([^\r\n]*)/i.exec(text)?.[1] ?? "";
-  const name = /;\s*name=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))/i.exec(disposition);
-  const field = name?.[1] ?? name?.[2] ?? null;
-  if (field === null || !state.names.includes(field)) return null;
-  if (!/;\s*filename\*?=/i.test(disposition)) return field;
-  state.unclear.add(field);
+/**
+ * The wanted field that a part is, or null. One with a file name is a file to some servers and a text
+ * to others; `Model`, ` model` and `model[]` are the model to some.
+ */
+function fieldOf(state: State, name: string, isFile: boolean): string | null {
+  const folded = name.trim().toLowerCase().split("[", 1)[0] ?? "";
+  if (!state.names.includes(folded)) return null;
+  if (name === folded && !isFile) return name;
+  state.unclear.add(folded);
   return null;
 }
 
@@ -152,18 +218,4 @@ function concat(first: Uint8Array, second: Uint8Array): Uint8Array {
   whole.set(first, 0);
   whole.set(second, first.length);
   return whole;
-}
-
-/** A native search for the first byte, then the rest by hand; -1 where it does not stand. */
-function indexOf(bytes: Uint8Array, wanted: Uint8Array): number {
-  const first = wanted[0];
-  if (first === undefined) return -1;
-  let at = bytes.indexOf(first);
-  while (at >= 0) {
-    let length = 1;
-    while (length < wanted.length && bytes[at + length] === wanted[length]) length += 1;
-    if (length === wanted.length) return at;
-    at = bytes.indexOf(first, at + 1);
-  }
-  return -1;
 }

@@ -9,8 +9,8 @@ import { createWorkerPool } from "./worker-pool.ts";
 /** One reads while another starts; more would take the cores from the gate. */
 const WORKERS_MAX = 2;
 
-/** Bodies waiting or being read: eight deep for each worker, a few seconds' work of the slowest kind. */
-const BODIES_MAX = 16;
+/** Bodies waiting or being read. Most are little above 256 KiB and take some 10 ms: a crowd of agents' contexts. */
+const BODIES_MAX = 256;
 
 /** Their bytes: eight of the largest. What is built of one while it is read may be many times as much. */
 const BYTES_MAX = 512 * 1024 * 1024;

@@ -67,9 +67,9 @@ describe("large bodies", () => {
 
   test("one tenant fills half of the places, and the others still find theirs", async () => {
     const largeBodies = largeBodiesOf();
-    const greedy = times(40, () => read(largeBodies, "greedy", chatOf(2 * MB)));
-    const modest = times(8, () => read(largeBodies, "modest", chatOf(2 * MB)));
-    const third = [read(largeBodies, "third", chatOf(2 * MB))];
+    const greedy = times(160, () => read(largeBodies, "greedy", chatOf(1_000)));
+    const modest = times(128, () => read(largeBodies, "modest", chatOf(1_000)));
+    const third = [read(largeBodies, "third", chatOf(1_000))];
     expect(await Promise.all([greedy, modest, third].map(toldOf))).toEqual([
       times(32, () => QUEUE_FULL),
       [],
@@ -95,11 +95,11 @@ describe("large bodies", () => {
 
   test("too many at once, and all past their deadline, end as 503 and leave every place free", async () => {
     const largeBodies = largeBodiesOf(1);
-    const told = await toldOf(times(40, () => read(largeBodies, "one", chatOf(2 * MB))));
+    const told = await toldOf(times(160, () => read(largeBodies, "one", chatOf(1_000))));
     expect(told.filter((each) => each === QUEUE_FULL)).toHaveLength(32);
-    expect(told).toHaveLength(40);
+    expect(told).toHaveLength(160);
     await new Promise((resolve) => setTimeout(resolve, 100));
-    const again = await toldOf(times(8, () => read(largeBodies, "one", chatOf(2 * MB))));
+    const again = await toldOf(times(128, () => read(largeBodies, "one", chatOf(1_000))));
     expect(again.filter((each) => each === QUEUE_FULL)).toEqual([]);
   });
 

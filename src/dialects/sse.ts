@@ -1,3 +1,6 @@
+import { addBytes, clearBytes, emptyBytes, joinParts, partsOf } from "./byte-store.ts";
+import type { ByteStore } from "./byte-store.ts";
+
 /**
  * Server-sent events, split by bytes (WHATWG HTML, "Interpreting an event stream"): a line ends with
  * LF, CRLF or CR, an event with an empty line. Bytes may be cut anywhere. Nothing is decoded here.
@@ -30,8 +33,7 @@ const EMPTY = new Uint8Array(0);
 
 /** Where a splitter stands between two chunks. */
 type Splitting = {
-  held: Uint8Array[];
-  heldBytes: number;
+  readonly held: ByteStore;
   lineHasBytes: boolean;
   /** The last byte was a CR: an LF behind it belongs to it, and to a line or to a whole event. */
   afterCr: "no" | "line" | "event";
@@ -41,13 +43,12 @@ type Splitting = {
 /** Splits a stream into events for `sink`, holding at most `bytesMax` of an incomplete one. */
 export function createEventSplitter(sink: EventSink, bytesMax: number): EventSplitter {
   const at: Splitting = {
-    held: [],
-    heldBytes: 0,
+    held: emptyBytes(),
     lineHasBytes: false,
     afterCr: "no",
     isOversized: false,
   };
-  const isBetween = (): boolean => at.heldBytes === 0 && !at.isOversized && !at.lineHasBytes;
+  const isBetween = (): boolean => at.held.length === 0 && !at.isOversized && !at.lineHasBytes;
   return {
     push: (chunk) => keep(at, sink, splitChunk(at, sink, chunk), bytesMax),
     take: () => take(at),
@@ -96,37 +97,33 @@ function finish(at: Splitting, sink: EventSink, last: Uint8Array): void {
     sink.oversized(last);
     return;
   }
-  if (at.heldBytes === 0) {
+  if (at.held.length === 0) {
     sink.event(last);
     return;
   }
-  at.held.push(last);
-  const whole = joinBytes(at.held, at.heldBytes + last.length);
-  at.held = [];
-  at.heldBytes = 0;
+  addBytes(at.held, last);
+  const whole = joinParts(at.held);
+  clearBytes(at.held);
   sink.event(whole);
 }
 
 function keep(at: Splitting, sink: EventSink, rest: Uint8Array, bytesMax: number): void {
   if (rest.length === 0) return;
-  if (!at.isOversized && at.heldBytes + rest.length > bytesMax) {
+  if (!at.isOversized && at.held.length + rest.length > bytesMax) {
     at.isOversized = true;
-    for (const part of at.held) sink.oversized(part);
-    at.held = [];
-    at.heldBytes = 0;
+    for (const part of partsOf(at.held)) sink.oversized(part);
+    clearBytes(at.held);
   }
   if (at.isOversized) {
     sink.oversized(rest);
     return;
   }
-  at.held.push(rest);
-  at.heldBytes += rest.length;
+  addBytes(at.held, rest);
 }
 
 function take(at: Splitting): Uint8Array {
-  const rest = at.held.length === 0 ? EMPTY : joinBytes(at.held, at.heldBytes);
-  at.held = [];
-  at.heldBytes = 0;
+  const rest = at.held.length === 0 ? EMPTY : joinParts(at.held);
+  clearBytes(at.held);
   at.lineHasBytes = false;
   return rest;
 }
@@ -137,18 +134,6 @@ export function endsEvent(chunk: Uint8Array): boolean {
   if (chunk[last] !== LF) return false;
   const before = chunk[last - 1];
   return before === LF || (before === CR && chunk[last - 2] === LF);
-}
-
-export function joinBytes(parts: readonly Uint8Array[], length: number): Uint8Array {
-  const only = parts[0];
-  if (parts.length === 1 && only !== undefined) return only;
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }
 
 /** Where one `data` line's text stands. */

@@ -1,11 +1,14 @@
 import { ANSWER_BYTES_MAX, STREAM_TEXT_BYTES_MAX } from "../../core/limits.ts";
 import { decodeUtf8, parseJson } from "../../lib/json.ts";
+import { addBytes, clearBytes, emptyBytes, joinParts, partsOf } from "../byte-store.ts";
+import type { ByteStore } from "../byte-store.ts";
 import type { Meter, Route } from "../dialect.ts";
-import { joinBytes } from "../sse.ts";
 import { textOfAnswer } from "./delivered.ts";
+import { readLastMembers } from "./last-members.ts";
 import { isSpace, scanMembers } from "./members.ts";
 import type { Members, Names } from "./members.ts";
-import { emptyNotes, noteJson } from "./reading.ts";
+import { emptyNotes, noteJson, readingOf } from "./reading.ts";
+import type { Notes } from "./reading.ts";
 import { createStreamMeter } from "./stream-meter.ts";
 
 /** `hideUsage`: we asked for usage in the client's stead, and the client must not see it. */
@@ -29,69 +32,115 @@ export function createMeter(route: Route, options: MeterOptions): Meter {
   return options.stream ? createStreamMeter(route, options.hideUsage) : createAnswerMeter(route);
 }
 
+/** What is kept of each end of an answer longer than ANSWER_BYTES_MAX: usage stands at one of them. */
+const END_BYTES = 65_536;
+
+/** An answer too long to be kept: its first bytes, and its last, in a buffer that is shifted when full. */
+type Ends = { readonly head: Uint8Array; readonly tail: Uint8Array; filled: number };
+
 /** Meters an answer that is one document: its bytes pass, and it is read when it has ended. */
 function createAnswerMeter(route: Route): Meter {
   const notes = emptyNotes();
   // Speech answers with sound, which says nothing and may be long.
   const isRead = route.operation !== "speech";
-  let parts: Uint8Array[] = [];
-  let bytes = 0;
-  let isOversized = false;
+  const kept = emptyBytes();
+  let ends: Ends | null = null;
 
   function push(chunk: Uint8Array): Uint8Array {
     if (notes.progress === "none" && chunk.length > 0) notes.progress = "started";
-    if (!isRead || isOversized) return chunk;
-    if (bytes + chunk.length > ANSWER_BYTES_MAX) {
-      isOversized = true;
-      parts = [];
-      bytes = 0;
-      return chunk;
+    if (!isRead || chunk.length === 0) return chunk;
+    if (ends === null && kept.length + chunk.length > ANSWER_BYTES_MAX) {
+      ends = endsOf(kept, chunk);
+      clearBytes(kept);
     }
-    parts.push(chunk);
-    bytes += chunk.length;
+    if (ends === null) addBytes(kept, chunk);
+    else addTail(ends, chunk);
     return chunk;
   }
 
   function flush(): Uint8Array {
-    if (bytes === 0) {
-      if (notes.progress === "started") notes.progress = "complete";
-      return EMPTY;
-    }
-    const whole = joinBytes(parts, bytes);
-    parts = [whole];
-    const first = whole.findIndex((byte) => !isSpace(byte));
-    const isObject = whole[first] === 0x7b;
-    const members = isObject ? scanMembers(whole, 0, TELLING) : null;
-    if (members !== null) noteJson(notes, telling(whole, members, route), route.operation);
-    // A transcript may be plain text; only a document can be seen to be cut.
-    if (members === null || members.closed) notes.progress = "complete";
-    else notes.progress = "started";
+    if (ends !== null) readEnds(notes, ends, route);
+    else if (kept.length > 0) readWhole(notes, joinParts(kept), route);
+    else if (notes.progress === "started") notes.progress = "complete";
     return EMPTY;
   }
 
   function deliveredText(): string {
-    if (bytes === 0) return "";
-    const whole = joinBytes(parts, bytes);
-    return textOfAnswer(whole, route.operation).slice(0, STREAM_TEXT_BYTES_MAX);
+    if (kept.length === 0) return "";
+    return textOfAnswer(joinParts(kept), route.operation).slice(0, STREAM_TEXT_BYTES_MAX);
   }
 
   return {
     push,
     flush,
-    reading: () => ({ ...notes }),
+    reading: () => readingOf(notes),
     deliveredText,
     betweenEvents: () => false,
     nextSequence: () => 0,
   };
 }
 
+function readWhole(notes: Notes, whole: Uint8Array, route: Route): void {
+  let first = 0;
+  while (isSpace(whole[first])) first += 1;
+  const members = whole[first] === 0x7b ? scanMembers(whole, first, TELLING) : null;
+  if (members !== null) noteJson(notes, telling(whole, members, route), route.operation);
+  // A transcript may be plain text; only a document can be seen to be cut.
+  notes.progress = members === null || members.closed ? "complete" : "started";
+}
+
+function endsOf(kept: ByteStore, chunk: Uint8Array): Ends {
+  const head = new Uint8Array(END_BYTES);
+  let filled = 0;
+  const ends: Ends = { head, tail: new Uint8Array(2 * END_BYTES), filled: 0 };
+  const parts = partsOf(kept);
+  for (const part of [...parts, chunk]) {
+    if (filled === END_BYTES) break;
+    const taken = part.subarray(0, END_BYTES - filled);
+    head.set(taken, filled);
+    filled += taken.length;
+  }
+  for (const part of parts) addTail(ends, part);
+  return ends;
+}
+
+function addTail(ends: Ends, chunk: Uint8Array): void {
+  const { tail } = ends;
+  const last = chunk.length > END_BYTES ? chunk.subarray(chunk.length - END_BYTES) : chunk;
+  if (ends.filled + last.length > tail.length) {
+    tail.copyWithin(0, ends.filled - END_BYTES, ends.filled);
+    ends.filled = END_BYTES;
+  }
+  tail.set(last, ends.filled);
+  ends.filled += last.length;
+}
+
+/** Of an answer too long to be kept, the first and the last members of the document are read. */
+function readEnds(notes: Notes, ends: Ends, route: Route): void {
+  const { head } = ends;
+  let first = 0;
+  while (isSpace(head[first])) first += 1;
+  const tail = ends.tail.subarray(Math.max(0, ends.filled - END_BYTES), ends.filled);
+  const last = readLastMembers(tail, TELLING);
+  if (head[first] === 0x7b && last.closed) {
+    const members = scanMembers(head, first, TELLING);
+    noteJson(notes, { ...valuesOf(head, members), ...last.values }, route.operation);
+  }
+  notes.isUnread = true;
+  notes.progress = last.closed ? "complete" : "started";
+}
+
 function telling(whole: Uint8Array, members: Members, route: Route): unknown {
   const hasUsage = members.found.some((member) => member.exact && member.name === "usage");
   // Images without usage are counted, for which the whole document is built.
   if (route.operation === "image_generation" && !hasUsage) return read(whole, 0, whole.length);
+  return valuesOf(whole, members);
+}
+
+function valuesOf(bytes: Uint8Array, members: Members): Readonly<Record<string, unknown>> {
   const values: [string, unknown][] = [];
   for (const { name, exact, valueStart, valueEnd } of members.found) {
-    if (exact) values.push([name, read(whole, valueStart, valueEnd)]);
+    if (exact) values.push([name, read(bytes, valueStart, valueEnd)]);
   }
   return Object.fromEntries(values);
 }

@@ -5,12 +5,13 @@ import { readUsage } from "./usage.ts";
 
 type Body = Readonly<Record<string, unknown>>;
 
-/** A reading while it is being made. */
-export type Notes = { -readonly [Name in keyof Reading]: Reading[Name] };
+/** A reading while it is being made; `isUnread` says that something passed unread, whatever else was read. */
+export type Notes = { -readonly [Name in keyof Required<Reading>]: Required<Reading>[Name] };
 
 export function emptyNotes(): Notes {
   return {
     usage: null,
+    isUnread: false,
     model: null,
     serviceTier: null,
     responseId: null,
@@ -18,6 +19,11 @@ export function emptyNotes(): Notes {
     progress: "none",
     error: null,
   };
+}
+
+/** Usage that was read outweighs what was not. */
+export function readingOf(notes: Notes): Reading {
+  return { ...notes, isUnread: notes.isUnread && notes.usage === null };
 }
 
 /** Events after which a stream has nothing more to say; chat ends with `[DONE]` instead. */
@@ -43,8 +49,9 @@ export function noteJson(notes: Notes, json: unknown, operation: Operation): voi
   notes.model = readWord(answer["model"]) ?? notes.model;
   notes.serviceTier = readWord(answer["service_tier"]) ?? notes.serviceTier;
   notes.responseId ??= readWord(answer["id"]);
-  const { usage, providerCostPicousd } = readUsage(json, operation);
-  notes.usage = usage ?? notes.usage;
+  const { usage, providerCostPicousd, isAbsurd } = readUsage(json, operation);
+  notes.usage = isAbsurd ? null : (usage ?? notes.usage);
+  if (isAbsurd) notes.isUnread = true;
   notes.providerCostPicousd = providerCostPicousd ?? notes.providerCostPicousd;
   notes.error ??= readError(json) ?? (answer === json ? null : readError(answer));
   if (hasFinished(json) && notes.progress === "started") notes.progress = "finishing";

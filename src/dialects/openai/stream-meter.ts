@@ -1,13 +1,15 @@
 import { STREAM_LINE_BYTES_MAX, STREAM_TEXT_BYTES_MAX } from "../../core/limits.ts";
 import { decodeUtf8, isRecord, parseJson } from "../../lib/json.ts";
 import type { Meter, Route } from "../dialect.ts";
-import { createEventSplitter, endsEvent, joinBytes, joinData, readEvent } from "../sse.ts";
+import { addBytes, emptyBytes, joinBytes, partsOf } from "../byte-store.ts";
+import type { ByteStore } from "../byte-store.ts";
+import { createEventSplitter, endsEvent, joinData, readEvent } from "../sse.ts";
 import type { EventFields, EventSink, EventSplitter } from "../sse.ts";
 import { textOfStream } from "./delivered.ts";
 import { hideNulls } from "./hide-nulls.ts";
 import { hideUsage } from "./hide.ts";
 import { findMarks, MATTERS, USAGE, USAGE_NULL } from "./marks.ts";
-import { emptyNotes, errorOf, noteJson } from "./reading.ts";
+import { emptyNotes, errorOf, noteJson, readingOf } from "./reading.ts";
 import type { Notes } from "./reading.ts";
 
 /** The first events are parsed for model and id; a stream that has not said them by then does not. */
@@ -29,8 +31,7 @@ type Metering = {
   /** The last whole event, or a chunk that ends with it. */
   lastWhole: Uint8Array;
   /** What the client got so far, up to STREAM_TEXT_BYTES_MAX. */
-  readonly kept: Uint8Array[];
-  keptBytes: number;
+  readonly kept: ByteStore;
 };
 
 /**
@@ -48,8 +49,7 @@ export function createStreamMeter(route: Route, hides: boolean): Meter {
     isChanged: false,
     lastDropped: false,
     lastWhole: EMPTY,
-    kept: [],
-    keptBytes: 0,
+    kept: emptyBytes(),
   };
   const sink: EventSink = {
     event: (bytes) => takeEvent(at, bytes),
@@ -57,7 +57,10 @@ export function createStreamMeter(route: Route, hides: boolean): Meter {
       if (at.lastDropped) at.isChanged = true;
       else show(at, bytes);
     },
-    oversized: (bytes) => show(at, bytes),
+    oversized: (bytes) => {
+      at.notes.isUnread = true;
+      show(at, bytes);
+    },
   };
   const splitter = createEventSplitter(sink, STREAM_LINE_BYTES_MAX);
   return {
@@ -68,8 +71,8 @@ export function createStreamMeter(route: Route, hides: boolean): Meter {
       if (rest.length > 0) takeEvent(at, rest);
       return keep(at, drain(at));
     },
-    reading: () => ({ ...at.notes }),
-    deliveredText: () => textOfStream(at.kept, route.operation),
+    reading: () => readingOf(at.notes),
+    deliveredText: () => textOfStream(partsOf(at.kept), route.operation),
     betweenEvents: () => (hides ? !splitter.isOversized() : splitter.isBetween()),
     nextSequence: () => sequenceAfter(at.lastWhole),
   };
@@ -104,7 +107,7 @@ function takeEvent(at: Metering, event: Uint8Array): void {
     return;
   }
   const fields = readEvent(event);
-  if (mustRead && fields.data.length > 0) readData(at, event, fields);
+  if (mustRead && fields.data.length > 0) readData(at, event, fields, marks);
   const visible = mustHide ? hideUsage(event, fields.data) : event;
   if (visible !== event) at.isChanged = true;
   if (visible === null) at.lastDropped = true;
@@ -115,17 +118,19 @@ function isHead(at: Metering): boolean {
   return at.headEvents < HEAD_EVENTS_MAX && at.notes.model === null;
 }
 
-function readData(at: Metering, event: Uint8Array, fields: EventFields): void {
+function readData(at: Metering, event: Uint8Array, fields: EventFields, marks: number): void {
   const { notes, route } = at;
   at.headEvents += 1;
   const text = decodeUtf8(joinData(event, fields.data));
-  if (text === null) return;
-  if (text.trim() === "[DONE]") {
+  if (text !== null && text.trim() === "[DONE]") {
     notes.progress = "complete";
     return;
   }
-  const parsed = parseJson(text);
-  if (parsed === null) return;
+  const parsed = text === null ? null : parseJson(text);
+  if (parsed === null) {
+    if ((marks & USAGE) !== 0) notes.isUnread = true;
+    return;
+  }
   noteJson(notes, parsed.value, route.operation);
   const { name } = fields;
   if (name === null || decodeUtf8(event.subarray(name.start, name.end)) !== "error") return;
@@ -146,11 +151,9 @@ function drain(at: Metering): Uint8Array {
 }
 
 function keep(at: Metering, bytes: Uint8Array): Uint8Array {
-  const room = STREAM_TEXT_BYTES_MAX - at.keptBytes;
+  const room = STREAM_TEXT_BYTES_MAX - at.kept.length;
   if (room <= 0 || bytes.length === 0) return bytes;
-  const part = bytes.length <= room ? bytes : bytes.subarray(0, room);
-  at.kept.push(part);
-  at.keptBytes += part.length;
+  addBytes(at.kept, bytes.length <= room ? bytes : bytes.subarray(0, room));
   return bytes;
 }
 

@@ -8,11 +8,13 @@ export type UsageReading = {
   readonly usage: Usage | null;
   /** What the provider itself says that the call cost. */
   readonly providerCostPicousd: Picousd | null;
+  /** Figures stood there that no call could have used, so there is no usage. */
+  readonly isAbsurd: boolean;
 };
 
 type Body = Readonly<Record<string, unknown>>;
 
-const NOTHING: UsageReading = { usage: null, providerCostPicousd: null };
+const NOTHING: UsageReading = { usage: null, providerCostPicousd: null, isAbsurd: false };
 
 /**
  * Reads the usage that an answer, a chunk or an event carries, wherever its provider puts it: `usage`,
@@ -29,7 +31,7 @@ export function readUsage(json: unknown, operation: Operation): UsageReading {
   if (isRecord(groq) && isRecord(groq["usage"])) return readUsageObject(groq["usage"], operation);
   // Images priced by the piece come without usage: what arrived is what was used.
   if (operation === "image_generation" && isList(json["data"])) {
-    return { usage: { images: json["data"].length }, providerCostPicousd: null };
+    return { ...NOTHING, usage: { images: json["data"].length } };
   }
   // Whisper's verbose answers of older dates say how long the recording was, and nothing else.
   if (operation === "transcription" && typeof json["duration"] === "number") {
@@ -41,23 +43,56 @@ export function readUsage(json: unknown, operation: Operation): UsageReading {
 /** Normalises one usage object into disjoint classes; null when it holds no figure that we know. */
 export function readUsageObject(usage: Body, operation: Operation): UsageReading {
   const providerCostPicousd = readProviderCost(usage);
+  if (isAbsurd(usage)) return { usage: null, providerCostPicousd, isAbsurd: true };
   if (usage["type"] === "duration") {
     const seconds = readNumber(usage["seconds"]);
     const read = seconds === null ? null : { seconds: whole(Math.ceil(seconds)) };
-    return { usage: read, providerCostPicousd };
+    return { usage: read, providerCostPicousd, isAbsurd: false };
   }
   const input = firstCount(usage, ["prompt_tokens", "input_tokens"]);
   const output = firstCount(usage, ["completion_tokens", "output_tokens"]);
   const total = readCount(usage["total_tokens"]);
   if (input === null && output === null && total === null)
-    return { usage: null, providerCostPicousd };
+    return { usage: null, providerCostPicousd, isAbsurd: false };
   const totalIn = input ?? Math.max(0, (total ?? 0) - (output ?? 0));
   // Where reasoning is left out of the completion (xAI, Gemini's compatible endpoint), the total has it.
   const totalOut = Math.max(output ?? 0, (total ?? 0) - totalIn);
   const read: Partial<Record<UsageClass, number>> = {};
   readInput(usage, totalIn, read);
   readOutput(usage, totalOut, operation, read);
-  return { usage: read, providerCostPicousd };
+  return { usage: read, providerCostPicousd, isAbsurd: false };
+}
+
+/** More units than this no call ever used (a million of the largest contexts); a larger figure is a broken one. */
+const UNITS_MAX = 1_000_000_000_000;
+
+const FIGURES = [
+  "prompt_tokens",
+  "input_tokens",
+  "completion_tokens",
+  "output_tokens",
+  "total_tokens",
+  "reasoning_tokens",
+  "prompt_cache_hit_tokens",
+  "cached_tokens",
+  "num_cached_tokens",
+  "cache_read_input_tokens",
+  "cache_creation_input_tokens",
+  "seconds",
+];
+
+const INPUT_DETAILS = ["prompt_tokens_details", "input_tokens_details", "input_token_details"];
+const OUTPUT_DETAILS = ["completion_tokens_details", "output_tokens_details"];
+
+/** Infinity is what `1e400` is read as. One broken figure says that the others cannot be trusted either. */
+function isAbsurd(usage: Body): boolean {
+  if (FIGURES.some((name) => isTooLarge(usage[name]))) return true;
+  const details = [firstRecord(usage, INPUT_DETAILS), firstRecord(usage, OUTPUT_DETAILS)];
+  return details.some((detail) => Object.values(detail).some(isTooLarge));
+}
+
+function isTooLarge(value: unknown): boolean {
+  return typeof value === "number" && value > UNITS_MAX;
 }
 
 /**
@@ -65,11 +100,7 @@ export function readUsageObject(usage: Body, operation: Operation): UsageReading
  * the input, whatever a provider writes: an exaggerated detail must not make anything negative.
  */
 function readInput(usage: Body, totalIn: number, read: Partial<Record<UsageClass, number>>): void {
-  const details = firstRecord(usage, [
-    "prompt_tokens_details",
-    "input_tokens_details",
-    "input_token_details",
-  ]);
+  const details = firstRecord(usage, INPUT_DETAILS);
   let left = totalIn;
   const cacheRead =
     readCount(details["cached_tokens"]) ??
@@ -99,7 +130,7 @@ function readOutput(
   operation: Operation,
   read: Partial<Record<UsageClass, number>>,
 ): void {
-  const details = firstRecord(usage, ["completion_tokens_details", "output_tokens_details"]);
+  const details = firstRecord(usage, OUTPUT_DETAILS);
   let left = totalOut;
   const reasoning = readCount(details["reasoning_tokens"]) ?? readCount(usage["reasoning_tokens"]);
   left -= take(read, "reasoning", reasoning, left);
@@ -153,12 +184,9 @@ function readCount(value: unknown): number | null {
   return number === null || number < 0 ? null : whole(Math.ceil(number));
 }
 
-/** More tokens than this no call ever used (a thousand of the largest contexts); a larger figure is a broken one. */
-const UNITS_MAX = 1_000_000_000_000;
-
 function whole(value: number): number {
   // Minus zero is no count that JSON or a database would print as zero.
-  return Math.min(Math.max(0, value), UNITS_MAX) + 0;
+  return Math.max(0, value) + 0;
 }
 
 /** xAI counts in ticks of 10⁻¹⁰ USD: a hundred pico-dollars. */

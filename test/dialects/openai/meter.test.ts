@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import type { Operation } from "../../../src/core/intent.ts";
-import { STREAM_LINE_BYTES_MAX } from "../../../src/core/limits.ts";
+import { ANSWER_BYTES_MAX, STREAM_LINE_BYTES_MAX } from "../../../src/core/limits.ts";
 import type { Meter, Reading, Route } from "../../../src/dialects/dialect.ts";
+import { addBytes, emptyBytes, joinParts, partsOf } from "../../../src/dialects/byte-store.ts";
 import { createMeter } from "../../../src/dialects/openai/meter.ts";
 
 function fixture(name: string): Uint8Array {
@@ -249,6 +250,28 @@ describe("a stream meter", () => {
     expect(heard.reading).toMatchObject({ usage: { input: 1, output: 1 }, progress: "complete" });
   });
 
+  test("says when what it passed unread may have told the usage", () => {
+    const long = `data: {"choices":[],"x":"${"a".repeat(2 * STREAM_LINE_BYTES_MAX)}"}\n\n`;
+    const usage = 'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}\n\n';
+    const broken = 'data: {"usage":{"prompt_tokens":1,\n\n';
+    const absurd = 'data: {"usage":{"prompt_tokens":1,"completion_tokens":1e13}}\n\n';
+    const heardOf = (text: string): Reading => {
+      const meter = createMeter(route("chat"), { stream: true, hideUsage: false });
+      // In two pieces, so that a long event is incomplete once.
+      const half = Math.ceil(text.length / 3);
+      return hear(meter, [Buffer.from(text.slice(0, half)), Buffer.from(text.slice(half))]).reading;
+    };
+    expect(heardOf("data: [DONE]\n\n")).toMatchObject({ usage: null, isUnread: false });
+    expect(heardOf(long + long)).toMatchObject({ usage: null, isUnread: true });
+    expect(heardOf(usage + long + long)).toMatchObject({
+      usage: { input: 1, output: 1 },
+      isUnread: false,
+    });
+    expect(heardOf(broken)).toMatchObject({ usage: null, isUnread: true });
+    expect(heardOf(usage + absurd)).toMatchObject({ usage: null, isUnread: true });
+    expect(heardOf(absurd + usage)).toMatchObject({ usage: { input: 1 }, isUnread: false });
+  });
+
   test("reads a last event without its empty line", () => {
     const meter = createMeter(route("chat"), { stream: true, hideUsage: true });
     const heard = hear(meter, [Buffer.from('data: {"model":"m","choices":[]}\n\ndata: [DONE]')]);
@@ -327,4 +350,68 @@ describe("an answer in one document", () => {
     expect(heard.out).toBe(text);
     expect(heard.reading).toMatchObject(reading);
   });
+});
+
+describe("an answer longer than is kept", () => {
+  const long = "x".repeat(ANSWER_BYTES_MAX);
+  const usage = '"usage":{"prompt_tokens":3,"completion_tokens":4}';
+  const read: Partial<Reading> = {
+    usage: { input: 3, output: 4 },
+    isUnread: false,
+    progress: "complete",
+  };
+  const unread: Partial<Reading> = { usage: null, isUnread: true };
+  const rows: readonly [string, string, Partial<Reading>][] = [
+    ["usage behind", `{"model":"m","choices":["${long}"],${usage}}`, { ...read, model: "m" }],
+    [
+      "usage behind, with space and strings around",
+      `{"choices":["${long}"] , "a\\"":"}\\\\", "us\\u0061ge":1, "usage" : {"prompt_tokens":3,"completion_tokens":4,"a":["]\\""]} , "service_tier":"flex"}\n`,
+      { ...read, serviceTier: "flex" },
+    ],
+    ["usage before", `{${usage},"choices":["${long}"]}`, read],
+    ["usage below the top", `{"choices":["${long}"],"x":{${usage}}}`, unread],
+    ["usage in a text", `{"choices":["${long}","${usage.replaceAll('"', '\\"')}"]}`, unread],
+    ["usage of a document cut short", `{"choices":["${long}"],${usage}`, unread],
+    ["an array", `["${long}",{${usage}}]`, unread],
+    [
+      "usage too long for the end",
+      `{"choices":["${long}"],${usage},"y":"${"z".repeat(70_000)}"}`,
+      unread,
+    ],
+  ];
+  test.each(rows)("%s", (_name, text, reading) => {
+    const bytes = Buffer.from(text);
+    const make = (): Meter => createMeter(route("chat"), { stream: false, hideUsage: false });
+    const chunks: Buffer[] = [];
+    for (let at = 0; at < bytes.length; at += 40_000) chunks.push(bytes.subarray(at, at + 40_000));
+    for (const pieces of [chunks, [bytes]]) {
+      const meter = make();
+      for (const piece of pieces) expect(meter.push(piece)).toBe(piece);
+      meter.flush();
+      expect(meter.reading()).toMatchObject(reading);
+    }
+  });
+
+  test("and sound says nothing that could have been read", () => {
+    const meter = createMeter(route("speech"), { stream: false, hideUsage: false });
+    meter.push(new Uint8Array(ANSWER_BYTES_MAX + 1));
+    meter.flush();
+    expect(meter.reading()).toMatchObject({ usage: null, isUnread: false });
+  });
+});
+
+test("single bytes are kept in few blocks", () => {
+  const store = emptyBytes();
+  for (let index = 0; index < 300_000; index += 1) addBytes(store, Uint8Array.of(index % 251));
+  const large = new Uint8Array(100_000).fill(7);
+  addBytes(store, large);
+  addBytes(store, Uint8Array.of(9));
+  const parts = partsOf(store);
+  expect(parts.length).toBeLessThan(20);
+  expect(parts.includes(large)).toBe(true);
+  const whole = joinParts(store);
+  expect(whole.length).toBe(400_001);
+  expect(whole.every((byte, at) => byte === (at < 300_000 ? at % 251 : at < 400_000 ? 7 : 9))).toBe(
+    true,
+  );
 });

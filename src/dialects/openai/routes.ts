@@ -5,7 +5,7 @@ import { decodePercent } from "../../lib/json.ts";
 import type { Route } from "../dialect.ts";
 import { safeSegments } from "./path.ts";
 
-/** One row of the route table. `{id}` stands for one segment, a final `/**` for nothing or anything below. */
+/** One row of the route table. `{id}` stands for one plain segment, a final `/**` for any number of them. */
 export type RouteRow = {
   readonly method: "GET" | "POST" | "DELETE" | "PUT" | "PATCH" | "ANY";
   readonly pattern: string;
@@ -174,7 +174,18 @@ function matches(pattern: string, clean: string, segments: readonly string[]): b
   const open = parts.at(-1) === "**";
   if (open) parts.pop();
   if (open ? segments.length < parts.length : segments.length !== parts.length) return false;
-  return parts.every((part, index) => part.startsWith("{") || part === segments[index]);
+  return segments.every((segment, index) => {
+    const part = parts[index];
+    return part === undefined || part.startsWith("{") ? isPlain(segment) : part === segment;
+  });
+}
+
+/**
+ * Whether a segment is an id or a name to every server. One that holds a slash, a question mark or a
+ * semicolon once it is decoded may be another path to the upstream than the one that was judged here.
+ */
+function isPlain(segment: string): boolean {
+  return /^[A-Za-z0-9_.:~-]+$/.test(decodePercent(segment) ?? "");
 }
 
 /** Cuts `/v1`, `/openai/v1`, `/openai` and Azure's `/openai/deployments/{d}`, which names the model. */

@@ -22,8 +22,9 @@ import {
 import { readMetadata } from "./metadata.ts";
 import { scanMembers, widestObject } from "./members.ts";
 import type { Names } from "./members.ts";
-import { noteTools, plainName, walkParts } from "./parts.ts";
+import { countMembers, noteStoredItems, noteTools, walkParts } from "./parts.ts";
 import type { Parts } from "./parts.ts";
+import { noteUnbounded } from "./unbounded.ts";
 
 type Body = Readonly<Record<string, unknown>>;
 
@@ -56,6 +57,13 @@ const READ: Names = {
   search_parameters: true,
   data_sources: true,
   plugins: true,
+  enable_search: true,
+  web_search: true,
+  search: true,
+  extra_body: true,
+  use_beam_search: true,
+  tool_resources: true,
+  cached_content: true,
   size: true,
   quality: true,
 };
@@ -70,14 +78,6 @@ const TEMPLATE_TOKENS_MAX = 256;
 
 /** The prompt that explains tools: 83 tokens for gpt-5; others take some hundreds, so there is room. */
 const TOOL_PROMPT_TOKENS_MAX = 1_024;
-
-/** Service tiers that cost no more than the list price: `flex` costs less, so the list price bounds it. */
-const BOUNDED_TIERS: Readonly<Record<string, true>> = {
-  auto: true,
-  default: true,
-  standard: true,
-  flex: true,
-};
 
 /** Prompts of one legacy completion, choices of one image request: beyond it a product could lose exactness. */
 const PROMPTS_MAX = 1_000_000;
@@ -155,6 +155,12 @@ function readBody(bytes: Uint8Array): Body {
     }
     seen.add(name);
   }
+  // Below the top a parser that takes the first of two `type` members sees a file where we see text.
+  if (scan.colons !== countMembers(parsed.value)) {
+    const message =
+      "An object in the JSON body has the same member twice: parsers differ on which one counts. Send it once.";
+    throw new InputError("invalid_json", null, message);
+  }
   return parsed.value;
 }
 
@@ -198,7 +204,7 @@ function demandOf(
     case "transcription":
     case "pass_through": {
       const parts = emptyParts();
-      walkParts(body["input"], parts);
+      walkParts(body["input"], "input", parts);
       return { ...TEXT_FREE, inputBytes: asked.inputBytes, ...counted(parts) };
     }
     default:
@@ -219,7 +225,20 @@ function emptyParts(): Parts {
 }
 
 function counted(parts: Parts): Pick<Demand, "images" | "audioInput" | "unbounded"> {
-  return { images: parts.images, audioInput: parts.audioInput, unbounded: [...parts.unbounded] };
+  return {
+    images: parts.images,
+    audioInput: parts.audioInput,
+    unbounded: namesOf(parts.unbounded),
+  };
+}
+
+/** What is told of what is unbounded stands in messages and records, so it is short whatever was asked. */
+const UNBOUNDED_NAMES_MAX = 8;
+
+function namesOf(unbounded: ReadonlySet<string>): readonly string[] {
+  const names = [...unbounded];
+  if (names.length <= UNBOUNDED_NAMES_MAX) return names;
+  return [...names.slice(0, UNBOUNDED_NAMES_MAX), `+${names.length - UNBOUNDED_NAMES_MAX} more`];
 }
 
 function textDemand(
@@ -247,14 +266,15 @@ function textDemand(
 
 function readContent(route: Route, body: Body, parts: Parts): void {
   if (route.operation === "chat") {
-    walkParts(readList(body, "messages"), parts);
+    walkParts(readList(body, "messages"), "messages", parts);
   } else if (route.operation === "responses") {
     const input = body["input"];
     if (input !== undefined && input !== null && typeof input !== "string" && !isList(input)) {
       throw wrongType("input", "a string or an array", input);
     }
-    walkParts(input, parts);
-    walkParts(body["instructions"], parts);
+    walkParts(input, "input", parts);
+    walkParts(body["instructions"], "instructions", parts);
+    noteStoredItems(input, parts);
   }
 }
 
@@ -282,11 +302,13 @@ function readOutputMax(route: Route, body: Body): number | null {
   return most;
 }
 
-/** A legacy completion answers each of its prompts with `best_of` candidates, all of them billed. */
+/** A legacy completion answers each of its prompts with `best_of` candidates, all of them billed; others have both. */
 function readChoices(route: Route, body: Body): number {
   const n = readCount(body, "n", 1, CHOICES_MAX) ?? 1;
-  if (route.operation !== "text_completion") return n;
   const best = readCount(body, "best_of", 1, CHOICES_MAX) ?? 1;
+  // vLLM searches with that many beams, each as long as an answer.
+  const each = isGiven(body["use_beam_search"]) ? n * best : Math.max(n, best);
+  if (route.operation !== "text_completion") return each;
   const prompt = body["prompt"];
   const isBatch = isList(prompt) && typeof prompt[0] !== "number";
   const prompts = isBatch ? Math.max(1, prompt.length) : 1;
@@ -294,38 +316,5 @@ function readChoices(route: Route, body: Body): number {
     const message = `Invalid value for 'prompt': expected at most ${PROMPTS_MAX} prompts.`;
     throw new InputError("invalid_value", "prompt", message);
   }
-  return Math.max(n, best) * prompts;
-}
-
-/** Members whose presence lets a call use what no figure of the request bounds. */
-function noteUnbounded(body: Body, model: string | null, unbounded: Set<string>): void {
-  if (isGiven(body["previous_response_id"]) || isGiven(body["conversation"])) {
-    unbounded.add("stored_context");
-  }
-  if (isRecord(body["prompt"])) unbounded.add("stored_context");
-  if (readBoolean(body, "background") === true) unbounded.add("background");
-  // Compaction runs the model over the context again, as often as it fills.
-  if (isGiven(body["context_management"])) unbounded.add("context_management");
-  // Rejected prediction tokens are billed as output, and the provider does not accept the member that
-  // would bound them (`max_completion_tokens`) together with a prediction.
-  if (isGiven(body["prediction"])) unbounded.add("prediction");
-  if (isGiven(body["web_search_options"]) || searches(model))
-    unbounded.add("hosted_tool:web_search");
-  if (isGiven(body["search_parameters"])) unbounded.add("hosted_tool:live_search");
-  if (isGiven(body["data_sources"])) unbounded.add("hosted_tool:data_sources");
-  if (isGiven(body["plugins"])) unbounded.add("hosted_tool:plugins");
-  // OpenRouter may answer with any of these, at its own price.
-  if (isGiven(body["models"])) unbounded.add("model_fallback");
-  const tier = readText(body, "service_tier");
-  if (tier !== null && !Object.hasOwn(BOUNDED_TIERS, tier)) {
-    unbounded.add(`service_tier:${plainName(tier)}`);
-  }
-}
-
-/** Models that search the web on every call, asked or not. */
-function searches(model: string | null): boolean {
-  if (model === null) return false;
-  return (
-    model.includes("search-preview") || model.includes("-search-api") || model.endsWith(":online")
-  );
+  return each * prompts;
 }

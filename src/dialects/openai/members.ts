@@ -24,6 +24,8 @@ export type Members = {
   readonly end: number;
   /** How deep the text nests; the object itself is 1. */
   readonly depth: number;
+  /** Members of all objects in the text, doubled ones counted twice: outside strings each has one colon. */
+  readonly colons: number;
   /** Whether its closing bracket was seen: false means that the text is cut. */
   readonly closed: boolean;
 };
@@ -76,6 +78,7 @@ export function scanMembers(bytes: Uint8Array, from: number, names: Names | null
   let last = from;
   let index = from;
   let closed = false;
+  let colons = 0;
   while (index < bytes.length && !closed) {
     const byte = bytes[index];
     if (byte === QUOTE) {
@@ -109,13 +112,15 @@ export function scanMembers(bytes: Uint8Array, from: number, names: Names | null
     } else if (depth === 1 && byte === 0x2c) {
       closeMember(bytes, at, last, names);
       wantsKey = isObject;
-    } else if (depth === 1 && byte === 0x3a) {
-      if (at.keyStart >= 0 && at.colon < 0) at.colon = index;
+    } else if (byte === 0x3a) {
+      colons += 1;
+      if (depth !== 1) last = index;
+      else if (at.keyStart >= 0 && at.colon < 0) at.colon = index;
     } else if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) {
       last = index;
     }
   }
-  return { found: at.found, count: at.count, end: at.end, depth: at.deepest, closed };
+  return { found: at.found, count: at.count, end: at.end, depth: at.deepest, colons, closed };
 }
 
 /**
@@ -214,7 +219,7 @@ function slowName(quoted: Uint8Array): string {
  * Some servers match member names without regard to case (Go's `encoding/json`), and fold `ſ` to `s`
  * and the Kelvin sign to `k`. A limit that we do not see but they do would be a hole in the bound.
  */
-function fold(name: string): string {
+export function fold(name: string): string {
   for (let index = 0; index < name.length; index += 1) {
     const code = name.charCodeAt(index);
     if (code >= 0x80) return name.toUpperCase().toLowerCase();

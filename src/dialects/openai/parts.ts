@@ -1,4 +1,6 @@
+import { InputError } from "../../core/errors.ts";
 import { isList, isRecord } from "../../lib/json.ts";
+import { fold } from "./members.ts";
 
 /** What the messages, input and tools of a request hold beside text. */
 export type Parts = {
@@ -42,38 +44,163 @@ const VIDEO_TYPES: Readonly<Record<string, true>> = {
   video: true,
 };
 
+const IMAGE_MEMBERS = ["image_url", "input_image", "image"];
+
 /** Long enough for every tool type there is; it ends up in messages and records. */
 const TYPE_LENGTH_MAX = 48;
 
+/** The members of a part or a tool that are read here. */
+const READ: Readonly<Record<string, true>> = {
+  type: true,
+  image_url: true,
+  input_image: true,
+  image: true,
+  input_audio: true,
+  audio_url: true,
+  video_url: true,
+  input_video: true,
+  file_url: true,
+  file_data: true,
+  file_id: true,
+  role: true,
+  audio: true,
+  tools: true,
+  execution: true,
+  environment: true,
+};
+
+/** The longest of these names, with room for letters that fold into two. */
+const READ_LENGTH_MAX = 24;
+
+/** Members that hold names of the client's own (own, labels): they are no parts, and may be in any case. */
+const OWN_NAMES: Readonly<Record<string, true>> = {
+  parameters: true,
+  input_schema: true,
+  output_schema: true,
+  schema: true,
+  attributes: true,
+  metadata: true,
+};
+
 /**
- * Walks messages or input, at any depth and without recursion, and notes what bytes do not bound.
- * Both the `type` of a part and the members that only such a part has are looked at: a parser that
- * takes the first of two `type` members must not see a file where we saw text. What is counted
+ * Walks messages or input, at any depth and without recursion, and notes what bytes do not bound. Not
+ * only the `type` of a part is looked at but also the members that only such a part has. What is counted
  * once too often (a tool's schema with a property `image_url`) makes the bound wider, never wrong.
+ * Throws InputError, naming `param`, for a member whose name some servers take for one that is read here.
  */
-export function walkParts(root: unknown, parts: Parts): void {
+export function walkParts(root: unknown, param: string, parts: Parts): void {
   const stack: unknown[] = [root];
+  const own: unknown[] = [];
+  walk(stack, parts, (value, name) => {
+    refuseOtherCase(name, param);
+    if (typeof value !== "object") return;
+    if (Object.hasOwn(OWN_NAMES, name)) own.push(value);
+    else stack.push(value);
+  });
+  walk(own, parts, (value) => {
+    if (typeof value === "object") own.push(value);
+  });
+}
+
+/** Takes values off the stack until it is empty; `below` is told of each member, and pushes what to go into. */
+function walk(stack: unknown[], parts: Parts, below: (value: unknown, name: string) => void): void {
   while (stack.length > 0) {
     const value = stack.pop();
     if (isList(value)) {
       for (const item of value) if (typeof item === "object") stack.push(item);
     } else if (isRecord(value)) {
       notePart(value, parts);
-      for (const name in value) if (typeof value[name] === "object") stack.push(value[name]);
+      for (const name in value) below(value[name], name);
     }
   }
+}
+
+function refuseOtherCase(name: string, param: string): void {
+  if (name.length > READ_LENGTH_MAX || Object.hasOwn(READ, name)) return;
+  const folded = fold(name);
+  if (folded === name || !Object.hasOwn(READ, folded)) return;
+  throw otherCase(folded, param);
+}
+
+function otherCase(folded: string, param: string): InputError {
+  const message = `In '${param}', '${folded}' must be written in lower case.`;
+  return new InputError("invalid_json", param, message);
+}
+
+/** The members of all objects in a parsed JSON. */
+export function countMembers(root: unknown): number {
+  const stack: unknown[] = [root];
+  let count = 0;
+  while (stack.length > 0) {
+    const value = stack.pop();
+    if (isList(value)) {
+      for (const item of value) if (typeof item === "object") stack.push(item);
+    } else if (isRecord(value)) {
+      for (const name in value) {
+        count += 1;
+        const member = value[name];
+        if (typeof member === "object") stack.push(member);
+      }
+    }
+  }
+  return count;
+}
+
+/** Hosted tools whose results the provider keeps: their items hold only what was asked. */
+const KEPT_RESULTS: Readonly<Record<string, true>> = {
+  web_search_call: true,
+  file_search_call: true,
+  code_interpreter_call: true,
+};
+
+/** Members in which an item of a response's input carries its own content. */
+const OWN_CONTENT = ["arguments", "output", "input", "encrypted_content", "result"];
+const OWN_OBJECTS = ["output", "action", "actions", "operation", "tools"];
+
+/** Notes items of the input that stand for what the provider keeps: an id without content of its own. */
+export function noteStoredItems(input: unknown, parts: Parts): void {
+  if (!isList(input)) return;
+  for (const item of input) {
+    if (!isRecord(item)) continue;
+    for (const name in item)
+      if (name.length === 2 && name !== "id" && fold(name) === "id") throw otherCase("id", "input");
+    if (isGivenId(item["id"]) && !hasOwnContent(item)) parts.unbounded.add("stored_context");
+  }
+}
+
+function isGivenId(id: unknown): boolean {
+  return id !== undefined && id !== null;
+}
+
+function hasOwnContent(item: Readonly<Record<string, unknown>>): boolean {
+  const { type, content } = item;
+  if (typeof type === "string" && Object.hasOwn(KEPT_RESULTS, type)) return false;
+  if (type === "reasoning")
+    return typeof item["encrypted_content"] === "string" && item["encrypted_content"] !== "";
+  if (isList(content) ? content.length > 0 : typeof content === "string" && content !== "")
+    return true;
+  if (OWN_CONTENT.some((name) => typeof item[name] === "string")) return true;
+  return OWN_OBJECTS.some((name) => typeof item[name] === "object" && item[name] !== null);
 }
 
 function notePart(part: Readonly<Record<string, unknown>>, parts: Parts): void {
   const type = typeof part["type"] === "string" ? part["type"] : "";
   const isImage = Object.hasOwn(IMAGE_TYPES, type);
-  if (isImage || isSource(part["image_url"])) parts.images += 1;
-  if (type === "input_audio" || type === "audio_url" || isRecord(part["input_audio"])) {
+  let images = 0;
+  for (const name of IMAGE_MEMBERS) if (isSource(part[name])) images += 1;
+  parts.images += isImage && images === 0 ? 1 : images;
+  const isAudio = type === "input_audio" || type === "audio_url";
+  if (isAudio || isSource(part["input_audio"]) || isSource(part["audio_url"])) {
     parts.audioInput = true;
   }
   if (Object.hasOwn(FILE_TYPES, type) || namesFile(part, type, isImage))
     parts.unbounded.add("file");
-  if (Object.hasOwn(VIDEO_TYPES, type)) parts.unbounded.add("video");
+  if (
+    Object.hasOwn(VIDEO_TYPES, type) ||
+    isSource(part["video_url"]) ||
+    isSource(part["input_video"])
+  )
+    parts.unbounded.add("video");
   // Earlier turns that the provider keeps: an item by its id, an answer's audio by its id.
   if (type === "item_reference") parts.unbounded.add("stored_context");
   if (typeof part["role"] === "string" && isRecord(part["audio"])) {
@@ -108,6 +235,11 @@ export function noteTools(tools: readonly unknown[], parts: Parts): void {
   while (stack.length > 0) {
     const tool = stack.pop();
     if (!isRecord(tool)) continue;
+    // A tool's other members are its own, and own are below them.
+    for (const name in tool) refuseOtherCase(name, "tools");
+    if (isRecord(tool["environment"])) {
+      for (const name in tool["environment"]) refuseOtherCase(name, "tools");
+    }
     const type = typeof tool["type"] === "string" ? tool["type"] : "function";
     if (isList(tool["tools"])) for (const inner of tool["tools"]) stack.push(inner);
     if (Object.hasOwn(CLIENT_TOOLS, type) || runsAtClient(type, tool)) continue;

@@ -24,6 +24,28 @@ describe("a body that we could misread is refused, naming the member", () => {
     ['{"model":"m","max_tokens":1e400}', "invalid_value", "max_tokens"],
     ['{"model":"m","n":129}', "invalid_value", "n"],
     ['{"model":"m","n":0}', "invalid_value", "n"],
+    [
+      '{"model":"m","messages":[{"role":"user","content":[{"Type":"image_url","image_url":"a"}]}]}',
+      "invalid_json",
+      "messages",
+    ],
+    [
+      '{"model":"m","messages":[{"role":"user","Content":[{"type":"text","Image_URL":{"url":"a"}}]}]}',
+      "invalid_json",
+      "messages",
+    ],
+    ['{"model":"m","tools":[{"Type":"web_search","type":"function"}]}', "invalid_json", "tools"],
+    [
+      '{"model":"m","messages":[{"content":[{"type":"file","file":{"file_id":"u"},"type":"text"}]}]}',
+      "invalid_json",
+      null,
+    ],
+    [
+      '{"model":"m","messages":[{"content":[{"type":"file","t\\u0079pe":"text"}]}]}',
+      "invalid_json",
+      null,
+    ],
+    ['{"model":"m","x":{"__proto__":1,"__proto__":2}}', "invalid_json", null],
     ['{"model":"m","messages":"hi"}', "invalid_value", "messages"],
     ['{"model":"m","metadata":[]}', "invalid_value", "metadata"],
     ['{"model":"m","metadata":{"tollgate_run":5}}', "invalid_value", "metadata.tollgate_run"],
@@ -37,6 +59,18 @@ describe("a body that we could misread is refused, naming the member", () => {
   ];
   test.each(rows)("%s", (body, code, param) => {
     expect(() => ask("/chat/completions", body)).toThrow(expect.objectContaining({ code, param }));
+  });
+
+  test("an item of responses that is named in another case", () => {
+    expect(() => ask("/responses", { model: "m", input: [{ ID: "msg_1" }] })).toThrow(
+      expect.objectContaining({ code: "invalid_json", param: "input" }),
+    );
+  });
+
+  test("text that looks like members is text", () => {
+    const content = '{"type":"a","type":"b"} : \\" : \\\\';
+    const body = { model: "m", messages: [{ role: "user", content }], "a:b": { ":": ":" } };
+    expect(ask("/chat/completions", body).model).toBe("m");
   });
 
   test("bytes that are no UTF-8", () => {

@@ -158,6 +158,123 @@ describe("a request is read for what it could use", () => {
       { unbounded: ["stored_context"] },
     ],
     [
+      "own items with ids",
+      "/responses",
+      {
+        model: "m",
+        input: [
+          {
+            type: "message",
+            id: "msg_1",
+            role: "assistant",
+            content: [{ type: "output_text", text: "x" }],
+          },
+          { id: "msg_2", role: "assistant", content: "x" },
+          { type: "function_call", id: "fc_1", call_id: "c", name: "f", arguments: "" },
+          { type: "function_call_output", id: "fco_1", call_id: "c", output: "x" },
+          { type: "reasoning", id: "rs_1", summary: [], encrypted_content: "x" },
+        ],
+      },
+      { unbounded: [] },
+    ],
+    [
+      "an id alone",
+      "/responses",
+      { model: "m", input: [{ id: "msg_1" }] },
+      { unbounded: ["stored_context"] },
+    ],
+    [
+      "an id and no content",
+      "/responses",
+      { model: "m", input: [{ id: "msg_1", role: "assistant", content: [] }] },
+      { unbounded: ["stored_context"] },
+    ],
+    [
+      "kept reasoning",
+      "/responses",
+      { model: "m", input: [{ type: "reasoning", id: "rs_1", summary: [] }] },
+      { unbounded: ["stored_context"] },
+    ],
+    [
+      "a kept search",
+      "/responses",
+      {
+        model: "m",
+        input: [
+          { type: "web_search_call", id: "ws_1", status: "completed", action: { type: "search" } },
+        ],
+      },
+      { unbounded: ["stored_context"] },
+    ],
+    [
+      "both payloads of an image",
+      "/chat/completions",
+      {
+        ...CHAT,
+        messages: [
+          {
+            role: "user",
+            content: [
+              { type: "text", text: "x", image_url: { url: "a" }, image: "b", input_image: "c" },
+            ],
+          },
+        ],
+      },
+      { images: 3 },
+    ],
+    [
+      "more names than are told",
+      "/responses",
+      {
+        model: "m",
+        input: "x",
+        tools: Array.from({ length: 50 }, (_, index) => ({ type: `t${index}${"x".repeat(99)}` })),
+      },
+      {
+        unbounded: expect.toSatisfy(
+          (names: readonly string[]) =>
+            names.length === 9 &&
+            names[8] === "+42 more" &&
+            names.every((name) => name.length <= 64),
+        ),
+      },
+    ],
+    ...[
+      "enable_search",
+      "web_search",
+      "search",
+      "extra_body",
+      "tool_resources",
+      "cached_content",
+    ].flatMap((name): [string, string, object, object][] => [
+      [name, "/chat/completions", { ...CHAT, [name]: {} }, { unbounded: [expect.any(String)] }],
+      [`no ${name}`, "/chat/completions", { ...CHAT, [name]: false }, { unbounded: [] }],
+    ]),
+    [
+      "beams",
+      "/chat/completions",
+      { ...CHAT, use_beam_search: true, best_of: 4, n: 2 },
+      { choices: 8 },
+    ],
+    ["the best of a chat", "/chat/completions", { ...CHAT, best_of: 4 }, { choices: 4 }],
+    [
+      "names of a schema in any case",
+      "/chat/completions",
+      {
+        ...CHAT,
+        tools: [
+          {
+            type: "function",
+            function: {
+              name: "f",
+              parameters: { type: "object", properties: { Type: { type: "string" }, ID: {} } },
+            },
+          },
+        ],
+      },
+      { unbounded: [], images: 0 },
+    ],
+    [
       "input image",
       "/responses",
       { model: "m", input: [{ role: "user", content: [{ type: "input_image", file_id: "f" }] }] },
@@ -170,12 +287,6 @@ describe("a request is read for what it could use", () => {
         model: "m",
         input: [{ role: "user", content: [{ type: "input_file", file_data: "data:x" }] }],
       },
-      { unbounded: ["file"] },
-    ],
-    [
-      "a file dressed as text",
-      "/responses",
-      '{"model":"m","input":[{"role":"user","content":[{"type":"input_file","file_url":"u","type":"input_text","text":""}]}]}',
       { unbounded: ["file"] },
     ],
     [

@@ -1,0 +1,60 @@
+import { isRecord } from "../../lib/json.ts";
+import { isGiven, readBoolean, readText } from "./fields.ts";
+import { plainName } from "./parts.ts";
+
+type Body = Readonly<Record<string, unknown>>;
+
+/** Service tiers that cost no more than the list price: `flex` costs less, so the list price bounds it. */
+const BOUNDED_TIERS: Readonly<Record<string, true>> = {
+  auto: true,
+  default: true,
+  standard: true,
+  flex: true,
+};
+
+/** Members that make some upstream search, read or run what no figure of the request bounds, and its name here. */
+const COSTLY: Readonly<Record<string, string>> = {
+  web_search_options: "hosted_tool:web_search",
+  web_search: "hosted_tool:web_search",
+  enable_search: "hosted_tool:web_search",
+  search: "hosted_tool:web_search",
+  search_parameters: "hosted_tool:live_search",
+  data_sources: "hosted_tool:data_sources",
+  plugins: "hosted_tool:plugins",
+  tool_resources: "hosted_tool:tool_resources",
+  // What a provider reads there is its own, and may be any of these.
+  extra_body: "extra_body",
+  cached_content: "stored_context",
+  // OpenRouter may answer with any of these, at its own price.
+  models: "model_fallback",
+};
+
+/** Members whose presence lets a call use what no figure of the request bounds. */
+export function noteUnbounded(body: Body, model: string | null, unbounded: Set<string>): void {
+  if (isGiven(body["previous_response_id"]) || isGiven(body["conversation"])) {
+    unbounded.add("stored_context");
+  }
+  if (isRecord(body["prompt"])) unbounded.add("stored_context");
+  if (readBoolean(body, "background") === true) unbounded.add("background");
+  // Compaction runs the model over the context again, as often as it fills.
+  if (isGiven(body["context_management"])) unbounded.add("context_management");
+  // Rejected prediction tokens are billed as output, and the provider does not accept the member that
+  // would bound them (`max_completion_tokens`) together with a prediction.
+  if (isGiven(body["prediction"])) unbounded.add("prediction");
+  if (searches(model)) unbounded.add("hosted_tool:web_search");
+  for (const name in COSTLY) {
+    if (isGiven(body[name])) unbounded.add(COSTLY[name] ?? name);
+  }
+  const tier = readText(body, "service_tier");
+  if (tier !== null && !Object.hasOwn(BOUNDED_TIERS, tier)) {
+    unbounded.add(`service_tier:${plainName(tier)}`);
+  }
+}
+
+/** Models that search the web on every call, asked or not. */
+function searches(model: string | null): boolean {
+  if (model === null) return false;
+  return (
+    model.includes("search-preview") || model.includes("-search-api") || model.endsWith(":online")
+  );
+}

@@ -85,10 +85,7 @@ export function scanMembers(bytes: Uint8Array, from: number, names: Names | null
       const close = stringEnd(bytes, index + 1);
       if (wantsKey && depth === 1) {
         wantsKey = false;
-        at.keyStart = index;
-        at.keyEnd = close;
-        if (at.previous !== null) at.previous.nextStart = index;
-        at.previous = null;
+        openMember(at, index, close);
       }
       last = close;
       index = close;
@@ -150,6 +147,13 @@ export function widestObject(bytes: Uint8Array, depthMax: number): number {
     }
   }
   return widest;
+}
+
+function openMember(at: Cursor, keyStart: number, keyEnd: number): void {
+  at.keyStart = keyStart;
+  at.keyEnd = keyEnd;
+  if (at.previous !== null) at.previous.nextStart = keyStart;
+  at.previous = null;
 }
 
 function closeMember(bytes: Uint8Array, at: Cursor, valueEnd: number, names: Names | null): void {

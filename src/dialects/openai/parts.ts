@@ -72,7 +72,7 @@ const READ: Readonly<Record<string, true>> = {
 /** The longest of these names, with room for letters that fold into two. */
 const READ_LENGTH_MAX = 24;
 
-/** Members that hold names of the client's own (own, labels): they are no parts, and may be in any case. */
+/** Members that hold names of the client's own (schemas, labels): they are no parts, and may be in any case. */
 const OWN_NAMES: Readonly<Record<string, true>> = {
   parameters: true,
   input_schema: true,

@@ -31,7 +31,6 @@ const ROOMS = {
 const PACKAGES = {
   "node:": ["entry", "http", "gate", "ledger", "store", "demo", "lib"],
   "@electric-sql/pglite": ["entry"],
-  "@electric-sql/pglite-socket": ["entry"],
   "@hono/node-server": ["entry", "http"],
   "@hono/zod-openapi": ["http"],
   "cli-table3": ["entry"],
@@ -42,7 +41,6 @@ const PACKAGES = {
   postgres: ["store"],
   "swagger-ui-dist": ["entry", "http"],
   tiktoken: ["entry"],
-  tinypool: ["entry"],
   undici: ["entry", "gate"],
   yaml: ["entry"],
   zod: ["entry", "http"],

@@ -33,9 +33,9 @@ export function readLastMembers(bytes: Uint8Array, names: Names): LastMembers {
       if (start < 0) break;
       if (depth === 1 && colon >= 0) {
         const name = read(bytes.subarray(start, index + 1));
-        if (typeof name === "string" && Object.hasOwn(names, name)) {
-          if (!Object.hasOwn(values, name))
-            values[name] = read(bytes.subarray(colon + 1, valueEnd));
+        const isWanted = typeof name === "string" && Object.hasOwn(names, name);
+        if (isWanted && !Object.hasOwn(values, name)) {
+          values[name] = read(bytes.subarray(colon + 1, valueEnd));
         }
         colon = -1;
       }

@@ -110,7 +110,7 @@ describeEachDatabase("a client that is no library", (database) => {
     const body = ` {"seed":  9007199254740993, "messages":[{"role":"user","content":"\\u00e9"}],"max_completion_tokens":5,"model":"${MODEL}"} `;
     const answer = await fetch(`${tollgate.url}/v1/chat/completions`, {
       method: "POST",
-      headers: { authorization: `Bearer ${tenant.key}` },
+      headers: { authorization: `Bearer ${tenant.key}`, "content-type": "application/json" },
       body,
     });
     expect(answer.status).toBe(200);

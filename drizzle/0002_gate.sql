@@ -4,8 +4,10 @@
 --                 inserts the decisions. One call, one commit, before the first upstream byte.
 -- tollgate_settle ends a batch: reservations become settlements, once each, in any order.
 --
--- Lock order, the same in all that takes more than one: runs by name, then meters by meter_id, then reservations. Two batches
--- can therefore wait for each other but never in a circle.
+-- Lock order. Posting: runs by name, then meters by meter_id; the reservations that it inserts nobody
+-- else knows yet. Settling: reservations by key, then meters by meter_id, as late as can be. Giving back:
+-- meters, then only reservations that nobody holds. Whoever waits for a meter holds no lower one, and
+-- whoever waits for a reservation holds no meter: there is no circle.
 
 alter table meters set (fillfactor = 50);
 --> statement-breakpoint
@@ -455,26 +457,12 @@ declare
   v_now timestamptz := tollgate_now();
   a_tenant text[] := tenant_ids::text[];
   a_attempt text[] := attempt_ids::text[];
+  -- What to answer, and what to move on which meters.
+  r_ask int[]; r_outcome text[]; r_overage numeric[];
+  s_tenant text[]; s_meter bigint[]; s_committed numeric[]; s_released numeric[];
 begin
-  -- Meters first, by id: the order of tollgate_post.
-  perform from (
-    select m.meter_id
-    from meters m
-    where (m.tenant_id, m.meter_id) in (
-      select r.tenant_id, unnest(r.meter_ids)
-      from unnest(a_tenant, a_attempt) as u(t, a)
-      join reservations r on r.tenant_id = u.t and r.attempt_id = u.a
-      union
-      select s.tenant_id, unnest(s.meter_ids)
-      from unnest(a_tenant, a_attempt) as u(t, a)
-      join settlements s on s.tenant_id = u.t and s.attempt_id = u.a
-        and (s.basis = 'presumed' or s.ending = 'unknown'))
-    order by m.meter_id
-    for update
-  ) as locked;
-
-  -- Then the reservations: without a meter nothing else would make two settlements of one attempt wait
-  -- for each other, and the later one must see what the earlier one wrote.
+  -- Reservations first: two settlements of one attempt wait for each other here, and the later one sees
+  -- what the earlier one wrote. The meters come last, so that postings wait for them as shortly as can be.
   perform from (
     select r.attempt_id
     from reservations r
@@ -483,7 +471,6 @@ begin
     for update
   ) as locked;
 
-  return query
   with asked as (
     select distinct on (u.t, u.a) u.*
     from unnest(a_tenant, a_attempt, endings::text[], bases::text[], costs::numeric[],
@@ -523,6 +510,7 @@ begin
     on conflict do nothing
     returning tenant_id, attempt_id, line, overage_picousd
   ), moved as (
+    -- Only what was written moves anything: of two corrections at once the second writes nothing.
     select taken.tenant_id, d.meter_id, d.amount as released,
            case d.unit when 'usd' then coalesce(asked.cost, 0) when 'tokens' then asked.tokens
                        when 'requests' then asked.requests else 0 end as committed
@@ -536,22 +524,47 @@ begin
                        when 'requests' then asked.requests - 1 else 0 end
     from corrected
     join asked on corrected.tenant_id = asked.t and corrected.attempt_id = asked.a
+    join written on written.tenant_id = asked.t and written.attempt_id = asked.a and written.line = 1
     cross join unnest(corrected.meter_ids, corrected.meter_units) as d(meter_id, unit)
-  ), applied as (
-    update meters m
-    set committed = m.committed + sums.committed, reserved = m.reserved - sums.released
-    from (select tenant_id, meter_id, sum(committed) as committed, sum(released) as released
-          from moved group by tenant_id, meter_id) as sums
-    where m.tenant_id = sums.tenant_id and m.meter_id = sums.meter_id
+  ), sums as (
+    select tenant_id, meter_id, sum(committed) as committed, sum(released) as released
+    from moved group by tenant_id, meter_id
+  ), answers as (
+    select asked.n::int as ask,
+           case when written.line = 0 then 'settled' when written.line = 1 then 'corrected'
+                when exists (select from settlements s
+                             where s.tenant_id = asked.t and s.attempt_id = asked.a) then 'repeated'
+                else 'missing' end as outcome,
+           coalesce(written.overage_picousd, 0) as overage
+    from asked
+    left join written on written.tenant_id = asked.t and written.attempt_id = asked.a
+  ), answer as (
+    select array_agg(ask) as ask, array_agg(outcome) as outcome, array_agg(overage) as overage from answers
+  ), sum as (
+    select array_agg(tenant_id) as tenant, array_agg(meter_id) as meter,
+           array_agg(committed) as committed, array_agg(released) as released
+    from sums
   )
-  select asked.n::int,
-         case when written.line = 0 then 'settled' when written.line = 1 then 'corrected'
-              when exists (select from settlements s
-                           where s.tenant_id = asked.t and s.attempt_id = asked.a) then 'repeated'
-              else 'missing' end,
-         coalesce(written.overage_picousd, 0)
-  from asked
-  left join written on written.tenant_id = asked.t and written.attempt_id = asked.a;
+  select answer.ask, answer.outcome, answer.overage, sum.tenant, sum.meter, sum.committed, sum.released
+    into r_ask, r_outcome, r_overage, s_tenant, s_meter, s_committed, s_released
+  from answer, sum;
+
+  if s_meter is not null then
+    perform from (
+      select m.meter_id
+      from unnest(s_tenant, s_meter) as u(t, id)
+      join meters m on m.tenant_id = u.t and m.meter_id = u.id
+      order by m.meter_id
+      for update of m
+    ) as locked;
+    update meters m
+    set committed = m.committed + u.committed, reserved = m.reserved - u.released
+    from unnest(s_tenant, s_meter, s_committed, s_released) as u(t, id, committed, released)
+    where m.tenant_id = u.t and m.meter_id = u.id;
+  end if;
+
+  return query
+  select u.ask, u.outcome, u.overage from unnest(r_ask, r_outcome, r_overage) as u(ask, outcome, overage);
 end $$;
 --> statement-breakpoint
 

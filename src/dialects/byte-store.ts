@@ -24,7 +24,8 @@ export function emptyBytes(): ByteStore {
 
 export function addBytes(store: ByteStore, chunk: Uint8Array): void {
   store.length += chunk.length;
-  if (chunk.length >= KEPT_AS_IS_BYTES) {
+  // Most answers come in one piece: the first is kept as it is, whatever its size.
+  if (chunk.length >= KEPT_AS_IS_BYTES || store.length === chunk.length) {
     closeBlock(store);
     store.parts.push(chunk);
     return;

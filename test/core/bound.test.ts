@@ -297,7 +297,7 @@ const demands: fc.Arbitrary<Demand> = fc.record({
       requests: fc.constant(1),
     },
     { requiredKeys: [] },
-  ) as fc.Arbitrary<Usage>,
+  ),
   producesTokens: fc.boolean(),
   unbounded: fc.constant([]),
 });

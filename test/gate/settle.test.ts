@@ -5,15 +5,7 @@ import { setClock } from "../support/clock.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import { awayFor, BUDGET, figures } from "./figures.ts";
 import { ledgerViolations } from "../store/violations.ts";
-import {
-  chargeOf,
-  endingOf,
-  gateOn,
-  newTenant,
-  permitOf,
-  reasonOf,
-  type Gate,
-} from "./gate-on.ts";
+import { chargeOf, endingOf, gateOn, newTenant, permitOf, reasonOf, type Gate } from "./gate-on.ts";
 
 const START = Date.UTC(2030, 0, 1);
 const DEADLINE_MS = 60_000 + 60_000;

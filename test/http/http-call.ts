@@ -44,7 +44,7 @@ export function call(url: string, given: Call = {}): Promise<Called> {
       path: at?.[2] === "" ? "/" : at?.[2],
       method,
       agent: false,
-      headers: { ...length, ...headers } as never,
+      headers: { ...length, ...headers },
     });
     const hangUp = () => {
       finish("left");

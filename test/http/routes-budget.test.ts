@@ -136,7 +136,7 @@ describeEachDatabase("a tenant without money", (database) => {
           statuses.add(status);
         }
       }
-      expect([...statuses].toSorted()).toEqual([400, 402, 403]);
+      expect([...statuses].toSorted((a, b) => a - b)).toEqual([400, 402, 403]);
       expect(upstream.connections()).toBe(0);
     });
 

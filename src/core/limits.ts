@@ -18,6 +18,9 @@ export const JSON_DEPTH_MAX = 128;
 /** Members of one object in a request: 50 MB of members in one object take `JSON.parse` 5 to 9 s, spread over many 1 s. */
 export const JSON_MEMBERS_MAX = 10_000;
 
+/** Objects and arrays in one body: 64 MB of `{}` would take 12 s and two gigabytes; two million take one second. */
+export const JSON_CONTAINERS_MAX = 2_000_000;
+
 /** One line of a stream that the meter will hold; beyond it bytes pass unparsed. */
 export const STREAM_LINE_BYTES_MAX = 1024 * 1024;
 

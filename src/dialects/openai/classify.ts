@@ -3,6 +3,7 @@ import type { Demand } from "../../core/intent.ts";
 import {
   CHOICES_MAX,
   CONTEXT_FIELD_BYTES_MAX,
+  JSON_CONTAINERS_MAX,
   JSON_DEPTH_MAX,
   JSON_MEMBERS_MAX,
 } from "../../core/limits.ts";
@@ -20,7 +21,7 @@ import {
   wrongType,
 } from "./fields.ts";
 import { readMetadata } from "./metadata.ts";
-import { scanMembers, widestObject } from "./members.ts";
+import { scanMembers, shapeOf } from "./members.ts";
 import type { Names } from "./members.ts";
 import { countMembers, noteStoredItems, noteTools, walkParts } from "./parts.ts";
 import type { Parts } from "./parts.ts";
@@ -114,6 +115,19 @@ export function classify(route: Route, bytes: Uint8Array): Asked {
   };
 }
 
+/** Refuses what would take seconds and gigabytes to build, before any of it is built. */
+function refuseShape(bytes: Uint8Array): void {
+  const { widest, containers } = shapeOf(bytes, JSON_DEPTH_MAX);
+  if (widest > JSON_MEMBERS_MAX) {
+    const message = `An object in the JSON body has more than ${JSON_MEMBERS_MAX} members: send lists as arrays.`;
+    throw new InputError("invalid_json", null, message);
+  }
+  if (containers > JSON_CONTAINERS_MAX) {
+    const message = `The JSON body has more than ${JSON_CONTAINERS_MAX} objects and arrays.`;
+    throw new InputError("invalid_json", null, message);
+  }
+}
+
 /** Parses once. The scan goes first: it bounds the depth before anything is built, and finds doubled members. */
 function readBody(bytes: Uint8Array): Body {
   const scan = scanMembers(bytes, 0, READ);
@@ -121,13 +135,7 @@ function readBody(bytes: Uint8Array): Body {
     const message = `The JSON body is nested deeper than ${JSON_DEPTH_MAX} levels.`;
     throw new InputError("invalid_json", null, message);
   }
-  if (
-    bytes.byteLength > 4 * JSON_MEMBERS_MAX &&
-    widestObject(bytes, JSON_DEPTH_MAX) > JSON_MEMBERS_MAX
-  ) {
-    const message = `An object in the JSON body has more than ${JSON_MEMBERS_MAX} members: send lists as arrays.`;
-    throw new InputError("invalid_json", null, message);
-  }
+  if (bytes.byteLength > 4 * JSON_MEMBERS_MAX) refuseShape(bytes);
   const text = decodeUtf8(bytes);
   if (text === null) {
     throw new InputError(

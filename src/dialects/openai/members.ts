@@ -121,14 +121,18 @@ export function scanMembers(bytes: Uint8Array, from: number, names: Names | null
 }
 
 /**
- * The most members of any one object in the text, at depths up to `depthMax`; doubled ones count twice.
- * Like `scanMembers` it builds nothing and ends on any input.
+ * What a JSON text would build: the members of its widest object (doubled ones count twice), and how
+ * many objects and arrays in all.
  */
-export function widestObject(bytes: Uint8Array, depthMax: number): number {
+export type Shape = { readonly widest: number; readonly containers: number };
+
+/** Like `scanMembers` it builds nothing and ends on any input. */
+export function shapeOf(bytes: Uint8Array, depthMax: number): Shape {
   // Outside strings a colon stands only behind the name of a member.
   const colons = new Uint32Array(depthMax + 1);
   let depth = 0;
   let widest = 0;
+  let containers = 0;
   let index = 0;
   while (index < bytes.length) {
     const byte = bytes[index];
@@ -141,12 +145,13 @@ export function widestObject(bytes: Uint8Array, depthMax: number): number {
       if (count > widest) widest = count;
     } else if (byte === 0x7b || byte === 0x5b) {
       depth += 1;
+      containers += 1;
       if (depth <= depthMax) colons[depth] = 0;
     } else if (byte === 0x7d || byte === 0x5d) {
       if (depth > 0) depth -= 1;
     }
   }
-  return widest;
+  return { widest, containers };
 }
 
 function openMember(at: Cursor, keyStart: number, keyEnd: number): void {

@@ -101,7 +101,7 @@ function decideMetered(facts: Facts, intent: Intent): Verdict {
     case "bounded": {
       const costMax = intent.context.costPicousdMax;
       if (costMax !== null && bound.usd > costMax) {
-        return block("max_cost_exceeded", overMaxCost(bound.usd), MAX_COST);
+        return block("max_cost_exceeded", overMaxCost(bound.usd, picousd(costMax)), MAX_COST);
       }
       return {
         kind: "ask",
@@ -147,7 +147,7 @@ function unknownPrice(facts: Facts, intent: Intent): string {
 
 function unboundedCost(because: readonly string[]): string {
   const output = because.includes("output_tokens")
-    ? " Set a maximum of output tokens in the request, or the model's in its price."
+    ? " Set a maximum of output tokens in the request, or `output_tokens_max` of the model under `prices:` in tollgate.yaml."
     : "";
   return (
     `The cost of this request has no upper bound (${because.join(", ")}), and this tenant spends only ` +
@@ -163,9 +163,10 @@ function paramOf(because: readonly string[]): string | null {
   return first === "background" ? "background" : null;
 }
 
-function overMaxCost(cost: Picousd): string {
+function overMaxCost(cost: Picousd, costMax: Picousd): string {
   return (
-    `This call could cost $${usdFromPicousd(cost)}, more than its own Tollgate-Max-Cost. ` +
+    `This call could cost $${usdFromPicousd(cost)}, more than its own Tollgate-Max-Cost of ` +
+    `$${usdFromPicousd(costMax)}. ` +
     "Lower its maximum output tokens, shorten its input, or raise the header."
   );
 }

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 
 import { ADMIN_KEY_FILE } from "./bootstrap.ts";
-import type { Config } from "./config.ts";
+import { PORT_DEFAULT, type Config } from "./config.ts";
 import type { Running } from "./node.ts";
 
 export function printBanner(config: Config, { url, firstKeys, gateway }: Running): void {
@@ -13,7 +13,7 @@ export function printBanner(config: Config, { url, firstKeys, gateway }: Running
     `  Tollgate is listening on ${url}`,
     `  upstreams: ${names}   ·   API: ${url}/docs   ·   database: ${databaseOf(config)}`,
     "",
-    ...notEnforced(config, gateway),
+    ...notEnforced(config, gateway, url),
     ...adminKeyLines(config, tenantKey !== null),
     ...(tenantKey === null ? [] : firstCall(url, tenantKey)),
   ];
@@ -24,7 +24,7 @@ function databaseOf(config: Config): string {
   return config.databaseUrl === null ? `embedded, in ${config.dataDirectory}` : "PostgreSQL";
 }
 
-function notEnforced(config: Config, gateway: Running["gateway"]): string[] {
+function notEnforced(config: Config, gateway: Running["gateway"], url: string): string[] {
   const lines: string[] = [];
   if (config.databaseUrl === null) {
     lines.push(
@@ -38,7 +38,7 @@ function notEnforced(config: Config, gateway: Running["gateway"]): string[] {
   if (!hasLimits) {
     lines.push(
       "  NOT ENFORCED: no budget is set, so spending has no limit. To set one:",
-      "    npx tollgate limits create --unit usd --window day --limit 5",
+      `    npx tollgate limits create --unit usd --window day --limit 5${whereOf(url)}`,
     );
   }
   return lines.length === 0 ? [] : [...lines, ""];
@@ -72,4 +72,9 @@ function firstCall(url: string, key: string): string[] {
     `    console.log(answer.choices[0].message.content);`,
     "",
   ];
+}
+
+/** What the command must be told when this is not where it looks by itself. */
+function whereOf(url: string): string {
+  return url === `http://127.0.0.1:${PORT_DEFAULT}` ? "" : ` --url ${url}`;
 }

@@ -109,12 +109,14 @@ export async function admit(
     const waitedMs = parts.monotonicMs() - startedMs;
     const isContended =
       posted.reason === "budget_contended" || posted.reason === "concurrency_exceeded";
-    if (isContended && waitedMs < CONTENTION_WAIT_MS_MAX) {
+    const lower = relooks >= RELOOKS_MAX ? null : clamp(intent, facts, posted.meters);
+    // A clamped call holds all the room there is until it settles: the next one waits for that, too.
+    const mayClear = isContended || (lower === null && clampsHeldUp(posted.meters));
+    if (mayClear && waitedMs < CONTENTION_WAIT_MS_MAX) {
       await parts.contention.wait(caller.tenantId, CONTENTION_LOOK_MS);
       continue;
     }
     relooks += 1;
-    const lower = relooks > RELOOKS_MAX ? null : clamp(intent, facts, posted.meters);
     if (lower === null) isFinal = true;
     else clampedTo = lower;
   }
@@ -262,6 +264,17 @@ function refusalFor({ look, verdict }: Turn, { reason, meters }: Posted): Refusa
 
 function runMessage(runId: string): string {
   return `The run \`${runId}\`, or a run above it, was stopped: it admits no further calls. Use a new run.`;
+}
+
+/** Whether a clamping limit lacks room only because of what others hold, and may have some when they settle. */
+function clampsHeldUp(meters: readonly MeterFigures[]): boolean {
+  return meters.some(
+    (meter) =>
+      meter.onExceed === "clamp" &&
+      meter.mode === "enforce" &&
+      meter.reserved > 0n &&
+      meter.committed < meter.limit,
+  );
 }
 
 /** The output tokens that every clamping limit on the path affords, or null when that is no answer. */

@@ -81,7 +81,7 @@ export async function createAuthority(
     defaultUpstream: () => configuration.catalogue.upstreams[0]?.name ?? null,
     upstream: (name) => configuration.upstreams.get(name),
     configuration,
-    limitsFor: (counted) => limitsFor(snapshot, counted),
+    limitsFor: (counted) => limitsFor(snapshot, configuration.catalogue, counted),
     tenants: () => snapshot.tenants,
     refresh,
   };
@@ -131,7 +131,11 @@ export type Counted = {
   readonly customer: string | null;
 };
 
-function limitsFor(snapshot: Snapshot, { caller, runId, models, customer }: Counted): LimitRef[] {
+function limitsFor(
+  snapshot: Snapshot,
+  catalogue: Catalogue,
+  { caller, runId, models, customer }: Counted,
+): LimitRef[] {
   const refs: LimitRef[] = [];
   for (const limit of snapshot.tenants.get(caller.tenantId)?.limits ?? []) {
     const { limitId } = limit;
@@ -143,7 +147,9 @@ function limitsFor(snapshot: Snapshot, { caller, runId, models, customer }: Coun
         if (limit.scopeId === caller.keyId) refs.push({ limitId, subject: limit.scopeId });
         break;
       case "model":
-        if (models.includes(limit.scopeId)) refs.push({ limitId, subject: limit.scopeId });
+        if (meansOneOf(models, limit.scopeId, catalogue)) {
+          refs.push({ limitId, subject: limit.scopeId });
+        }
         break;
       case "each_run":
         refs.push({ limitId, subject: runId });
@@ -156,4 +162,11 @@ function limitsFor(snapshot: Snapshot, { caller, runId, models, customer }: Coun
     }
   }
   return refs;
+}
+
+/** A limit names a model as a caller would: by alias, with its upstream or without. It holds for every spelling. */
+function meansOneOf(models: readonly string[], named: string, catalogue: Catalogue): boolean {
+  if (models.includes(named)) return true;
+  const target = models.length === 0 ? null : routeModel(catalogue, named);
+  return target !== null && models.includes(`${target.upstream}/${target.model}`);
 }

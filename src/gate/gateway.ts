@@ -107,7 +107,7 @@ export async function createGateway(ports: Ports, configuration: Configuration):
     },
     admitDry: (caller, intent) => {
       const once = {
-        submit: (ask: Ask) => postDry(ports.db.admin, replicaId, { ...ask, final: true }),
+        submit: (ask: Ask) => postDry(ports.db.admin, replicaId, ask),
       };
       return admit({ ...parts, postings: once }, caller, intent, () => false);
     },

@@ -32,17 +32,17 @@ export function answerHeaders(permit: Permit, charge: Charge | null, overheadMs:
   } else if (estimate.costPicousd !== null) {
     headers.push("tollgate-reserved", usdFromPicousd(estimate.costPicousd));
   }
-  const remaining = tightest(permit.meters);
+  const remaining = tightest(permit.meters, charge?.costPicousd ?? null);
   if (remaining !== null) headers.push("tollgate-budget-remaining", remaining);
   return headers;
 }
 
-/** What the tightest budget has left after this call's reservation: `1.25; scope=run`. */
-function tightest(meters: readonly MeterFigures[]): string | null {
+/** What the tightest budget has left after this call, by its cost or else its reservation: `1.25; scope=run`. */
+function tightest(meters: readonly MeterFigures[], cost: bigint | null): string | null {
   let least: { readonly left: bigint; readonly scope: string } | null = null;
   for (const meter of meters) {
     if (meter.unit !== "usd" || meter.mode !== "enforce") continue;
-    const left = meter.limit - meter.committed - meter.reserved - meter.asked;
+    const left = meter.limit - meter.committed - meter.reserved - (cost ?? meter.asked);
     if (least === null || left < least.left) least = { left, scope: meter.scope };
   }
   return least === null ? null : `${usdFromPicousd(picousd(least.left))}; scope=${least.scope}`;

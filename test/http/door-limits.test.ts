@@ -180,6 +180,23 @@ describeEachDatabase("a refusal", (database) => {
       expect(bodyOf(upstream.journal.at(-1)!)["max_tokens"]).toBe(20);
     });
 
+    test("by clamping waits for what the call before still holds, and is told by a dry run", async () => {
+      const tenant = await tollgate.tenant();
+      await tenant.limit({ scope: "tenant", unit: "usd", limit: "0.00000003", onExceed: "clamp" });
+      for (let turn = 0; turn < 6; turn += 1) {
+        const clamped = await chat(tenant.key, { body: { max_tokens: 900 } });
+        expect(clamped.status).toBe(200);
+        expect(Number(clamped.headers["tollgate-output-clamped"])).toBeGreaterThan(16);
+      }
+      const dry = await chat(tenant.key, {
+        headers: { "tollgate-dry-run": "true" },
+        body: { max_tokens: 900 },
+      });
+      const told = JSON.parse(dry.text) as Record<string, unknown>;
+      expect(told["verdict"]).toBe("allow");
+      expect(told["output_clamped_to"]).toBeGreaterThan(16);
+    });
+
     test("by clamping refuses where what is left makes no answer", async () => {
       const tenant = await tollgate.tenant();
       await tenant.limit({ scope: "tenant", unit: "tokens", limit: 40, onExceed: "clamp" });

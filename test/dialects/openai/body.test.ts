@@ -132,5 +132,7 @@ describe("a body that we could misread is refused, naming the member", () => {
 
 test("a body of more objects than can be built in a second is refused before any is built", () => {
   const many = Buffer.from(`{"model":"m","messages":[${"{},".repeat(2_000_001)}{}]}`);
-  expect(() => classify(route("/chat/completions"), many)).toThrow("more than 2000000 objects and arrays");
+  expect(() => classify(route("/chat/completions"), many)).toThrow(
+    "more than 2000000 objects and arrays",
+  );
 });

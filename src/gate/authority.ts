@@ -55,20 +55,24 @@ export type Authority = {
   readonly refresh: () => Promise<void>;
 };
 
+/** What was read last. Workers keep one for all requests of an isolate, which may share data but no sockets. */
+export type Held = { snapshot: Snapshot };
+
 export async function createAuthority(
   sql: Sql,
   configuration: Configuration,
   now: () => Date,
+  held?: Held,
 ): Promise<Authority> {
-  let snapshot = await readSnapshot(sql);
+  const known = held ?? { snapshot: await readSnapshot(sql) };
   let reading: Promise<void> | null = null;
   const refresh = async () => {
-    if ((await readRevision(sql)) === snapshot.revision) return;
+    if ((await readRevision(sql)) === known.snapshot.revision) return;
     // Readers that come meanwhile may need a newer revision than the read under way will find.
     if (reading !== null) await reading;
     reading ??= readSnapshot(sql)
       .then((newer) => {
-        if (newer.revision > snapshot.revision) snapshot = newer;
+        if (newer.revision > known.snapshot.revision) known.snapshot = newer;
       })
       .finally(() => {
         reading = null;
@@ -76,13 +80,13 @@ export async function createAuthority(
     await reading;
   };
   return {
-    identify: (credential) => identify(credential, snapshot, configuration, now().getTime()),
+    identify: (credential) => identify(credential, known.snapshot, configuration, now().getTime()),
     route: (model) => routeModel(configuration.catalogue, model),
     defaultUpstream: () => configuration.catalogue.upstreams[0]?.name ?? null,
     upstream: (name) => configuration.upstreams.get(name),
     configuration,
-    limitsFor: (counted) => limitsFor(snapshot, configuration.catalogue, counted),
-    tenants: () => snapshot.tenants,
+    limitsFor: (counted) => limitsFor(known.snapshot, configuration.catalogue, counted),
+    tenants: () => known.snapshot.tenants,
     refresh,
   };
 }

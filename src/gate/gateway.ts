@@ -13,7 +13,7 @@ import { isContentError } from "../store/errors.ts";
 import { endLease, renewLease } from "../store/installation.ts";
 import { post, postDry, type Ask, type Posted } from "../store/posting.ts";
 import { admit, type Admission, type Permit } from "./admit.ts";
-import { createAuthority, type Authority, type Configuration } from "./authority.ts";
+import { createAuthority, type Authority, type Configuration, type Held } from "./authority.ts";
 import { createBatcher } from "./batch.ts";
 import { createContention } from "./contention.ts";
 import { withDeadline } from "./deadline.ts";
@@ -51,10 +51,22 @@ export type Gateway = {
   readonly close: () => Promise<void>;
 };
 
-export async function createGateway(ports: Ports, configuration: Configuration): Promise<Gateway> {
-  const replicaId = `rep_${ports.newId()}`;
-  await renewLease(ports.db.control, replicaId);
-  const authority = await createAuthority(ports.db.control, configuration, ports.now);
+/** A replica that others made and keep: its lease and its snapshot outlive the gateway. */
+export type Standing = { readonly replicaId: string; readonly held: Held };
+
+export async function createGateway(
+  ports: Ports,
+  configuration: Configuration,
+  standing?: Standing,
+): Promise<Gateway> {
+  const replicaId = standing?.replicaId ?? `rep_${ports.newId()}`;
+  if (standing === undefined) await renewLease(ports.db.control, replicaId);
+  const authority = await createAuthority(
+    ports.db.control,
+    configuration,
+    ports.now,
+    standing?.held,
+  );
   const contention = createContention();
   const trust = createTrust();
   const watch = createWatch(ports.monotonicMs);
@@ -141,7 +153,7 @@ export async function createGateway(ports: Ports, configuration: Configuration):
     close: async () => {
       await postings.drained();
       await settler.drained();
-      await endLease(ports.db.control, replicaId);
+      if (standing === undefined) await endLease(ports.db.control, replicaId);
     },
   };
 }

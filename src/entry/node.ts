@@ -18,6 +18,7 @@ import { createLedger } from "../ledger/ledger.ts";
 import { Fault } from "../lib/assert.ts";
 import { hmacSha256Hex, sha256Hex } from "../lib/hash.ts";
 import { createRandomId } from "../lib/random-id.ts";
+import { appliedVersion } from "../store/applied-version.ts";
 import { connect, type Address, type Database } from "../store/database.ts";
 import {
   endAllLeases,
@@ -25,7 +26,7 @@ import {
   recordPrices,
   renewLease,
 } from "../store/installation.ts";
-import { appliedVersion, migrate } from "../store/migrate.ts";
+import { migrate } from "../store/migrate.ts";
 import { establishAdminKey, establishFirstTenant, type FirstKeys } from "./bootstrap.ts";
 import { printBanner } from "./banner.ts";
 import { readConfig, ConfigError, type Config } from "./config.ts";

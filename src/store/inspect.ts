@@ -1,6 +1,7 @@
 /** What an operator wants to know of a database before Tollgate starts on it. Reads only. */
+import { appliedVersion } from "./applied-version.ts";
 import { open } from "./database.ts";
-import { appliedVersion, schemaVersion } from "./migrate.ts";
+import { schemaVersion } from "./migrate.ts";
 
 export type DatabaseFacts = {
   /** PostgreSQL's `server_version_num`: 150004 is 15.4. */

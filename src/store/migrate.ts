@@ -6,7 +6,8 @@ import { drizzle } from "drizzle-orm/postgres-js";
 import { migrate as applyMigrations } from "drizzle-orm/postgres-js/migrator";
 
 import { Fault } from "../lib/assert.ts";
-import { type Address, open, type Sql } from "./database.ts";
+import { appliedVersion } from "./applied-version.ts";
+import { type Address, open } from "./database.ts";
 
 const FOLDER = fileURLToPath(new URL("../../drizzle", import.meta.url));
 
@@ -43,13 +44,4 @@ export async function migrate(address: Address): Promise<void> {
   } finally {
     await client.end({ timeout: 5 });
   }
-}
-
-/** How many migrations the database has had: its schema version. */
-export async function appliedVersion(client: Sql): Promise<number> {
-  const [table] =
-    await client`select to_regclass('drizzle.__drizzle_migrations') is not null as exists`;
-  if (table?.["exists"] !== true) return 0;
-  const [row] = await client`select count(*)::int as count from drizzle.__drizzle_migrations`;
-  return Number(row?.["count"]);
 }

@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, inject, test } from "vitest";
 import { openEmbedded, type Embedded } from "../../src/entry/pglite.ts";
 import { Fault } from "../../src/lib/assert.ts";
 import { open, type Address } from "../../src/store/database.ts";
-import { appliedVersion, migrate, schemaVersion } from "../../src/store/migrate.ts";
+import { appliedVersion, SCHEMA_VERSION } from "../../src/store/applied-version.ts";
+import { migrate, schemaVersion } from "../../src/store/migrate.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import { urlOf } from "../support/templates.ts";
 
@@ -92,6 +93,10 @@ for (const [kind, make] of [
     });
   });
 }
+
+test("a runtime without files needs the schema that the migrations make", () => {
+  expect(SCHEMA_VERSION).toBe(schemaVersion());
+});
 
 describeEachDatabase("the ledger", (database) => {
   const rows: Record<string, string> = {

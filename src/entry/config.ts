@@ -30,6 +30,8 @@ export type Config = {
   readonly port: number;
   readonly databaseUrl: string | null;
   readonly dataDirectory: string;
+  /** Processes that serve; null: as many as the machine has cores for, or one on the embedded database. */
+  readonly processes: number | null;
   /** Null: generated at the first start and kept in the data directory. */
   readonly adminKey: string | null;
   readonly logLevel: LogLevel;
@@ -72,12 +74,16 @@ export const TOLLGATE_VARIABLES = [
   "TOLLGATE_DATA",
   "TOLLGATE_CONFIG",
   "TOLLGATE_ADMIN_KEY",
+  "TOLLGATE_PROCESSES",
   "TOLLGATE_URL",
   "TOLLGATE_KEY",
 ] as const;
 
 /** 32 characters of a random text are beyond any search; shorter ones are words. */
 const ADMIN_KEY_LENGTH_MIN = 32;
+
+/** Each has connections of its own to the database, and no machine that we know has more cores to use. */
+export const PROCESSES_MAX = 256;
 
 /** A file that people write; prices of a thousand models fit ten times. */
 const CONFIG_LENGTH_MAX = 1024 * 1024;
@@ -127,13 +133,14 @@ export function readConfig(env: Env, files: ConfigFiles): Config {
   const isPrivate = host === null || isLoopback(host);
   const port = portOf(text("PORT"), report);
   const databaseUrl = databaseUrlOf(text("DATABASE_URL"), report);
+  const processes = processesOf(text("TOLLGATE_PROCESSES"), databaseUrl, report);
   const adminKey = adminKeyOf(text("TOLLGATE_ADMIN_KEY"), isPrivate, report);
   const logLevel = logLevelOf(text("LOG_LEVEL"), report);
   const dataDirectory = text("TOLLGATE_DATA") ?? DATA_DEFAULT;
   const file = readFile(text("TOLLGATE_CONFIG"), { env, files, report });
   if (host === null || problems.length > 0) throw new ConfigError(problems);
   const { upstreams, aliases, prices, path: configFile } = file;
-  const from = { host, port, databaseUrl, dataDirectory, adminKey, logLevel };
+  const from = { host, port, databaseUrl, dataDirectory, processes, adminKey, logLevel };
   return { ...from, upstreams, aliases, prices, configFile };
 }
 
@@ -181,6 +188,24 @@ function databaseUrlOf(text: string | null, report: Report): string | null {
     );
   }
   return text;
+}
+
+function processesOf(
+  text: string | null,
+  databaseUrl: string | null,
+  report: Report,
+): number | null {
+  if (text === null) return null;
+  const count = /^\d{1,3}$/.test(text) ? Number(text) : 0;
+  if (count < 1 || count > PROCESSES_MAX) {
+    report("TOLLGATE_PROCESSES", `must be a whole number from 1 to ${PROCESSES_MAX}`);
+  } else if (count > 1 && databaseUrl === null) {
+    report(
+      "TOLLGATE_PROCESSES",
+      "must be 1 on the embedded database, which only one process can open: set DATABASE_URL to PostgreSQL",
+    );
+  }
+  return count;
 }
 
 function adminKeyOf(text: string | null, isPrivate: boolean, report: Report): string | null {

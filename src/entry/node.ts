@@ -236,7 +236,13 @@ async function listen(config: Config, served: Served): Promise<Server> {
     largeBodies: ports.largeBodies,
   });
   const ledger = createLedger(db);
-  const health = { schemaVersion: () => appliedVersion(db.admin), isReady: served.isReady };
+  const health = {
+    readiness: async () => {
+      if (!served.isReady()) return { kind: "closing" } as const;
+      return { kind: "ready", schemaVersion: await appliedVersion(db.admin) } as const;
+    },
+    figures: async () => gateway.trust(),
+  };
   const createExchange = createNodeExchanges();
   const listener = getRequestListener(
     (request, env) => {

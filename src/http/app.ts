@@ -3,11 +3,15 @@ import { Hono } from "hono";
 
 import { InputError } from "../core/errors.ts";
 import type { Log } from "../gate/ports.ts";
+import { unreachable } from "../lib/assert.ts";
 import { createDocs, createManagement, type ReadAsset } from "./docs.ts";
 import type { Env } from "./env.ts";
 import { isCallersMistake, phraseThrown } from "./errors.ts";
 import { metricsText } from "./metrics.ts";
 import { createModelDoor, type ModelDoorParts } from "./proxy.ts";
+
+/** When a process that is not ready is worth probing again. */
+const RETRY_AFTER_S = "1";
 
 export type AppParts = ModelDoorParts & {
   readonly log: Log;
@@ -30,13 +34,23 @@ export function createApp({ log, newId, readAsset, ...door }: AppParts): Hono<En
 
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", async (c) => {
-    const { health } = c.env;
-    if (!health.isReady()) return c.json({ status: "closing" }, 503);
-    const schemaVersion = await health.schemaVersion();
-    return c.json({ status: "ready", schema_version: schemaVersion });
+    const readiness = await c.env.health.readiness();
+    switch (readiness.kind) {
+      case "ready":
+        return c.json({ status: "ready", schema_version: readiness.schemaVersion });
+      case "closing":
+        return c.json({ status: "closing" }, 503, { "retry-after": RETRY_AFTER_S });
+      case "not_ready":
+        return c.json({ status: "not_ready", why: readiness.why }, 503, {
+          "retry-after": RETRY_AFTER_S,
+        });
+      default:
+        return unreachable(readiness);
+    }
   });
   app.get("/metrics", async (c) => {
-    const text = metricsText(c.env.gateway.trust(), await c.env.ledger.openReservations());
+    const figures = await c.env.health.figures();
+    const text = metricsText(figures, await c.env.ledger.openReservations());
     return c.text(text, 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
   });
   const management = createManagement();

@@ -19,8 +19,18 @@ export type Env = {
 
 /** What a probe may ask of the process. */
 export type Health = {
-  /** The schema version that the database has; throws when it cannot be reached. */
-  readonly schemaVersion: () => Promise<number>;
-  /** False once the process was told to end: it finishes what it has and takes nothing new. */
-  readonly isReady: () => boolean;
+  /** Throws when the database cannot be reached. */
+  readonly readiness: () => Promise<Readiness>;
+  /** The counters of every process that serves this address: a scrape meets any of them. */
+  readonly figures: () => Promise<Figures>;
 };
+
+/** Whether calls should be sent here. */
+export type Readiness =
+  | { readonly kind: "ready"; readonly schemaVersion: number }
+  /** Told to end: it finishes what it has and takes nothing new. */
+  | { readonly kind: "closing" }
+  /** Why it would answer 503 now, in a sentence. */
+  | { readonly kind: "not_ready"; readonly why: string };
+
+export type Figures = ReturnType<Gateway["trust"]>;

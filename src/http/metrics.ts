@@ -1,7 +1,8 @@
-/** Prometheus text exposition (format 0.0.4) of the trust counters: by them an operator sees promises break. */
-import type { Gateway } from "../gate/gateway.ts";
-
-type Figures = ReturnType<Gateway["trust"]>;
+/**
+ * Prometheus text exposition (format 0.0.4) of the trust counters: by them an operator sees promises break.
+ * Counts are of all processes behind this address: a scrape meets any of them, and a counter may not fall.
+ */
+import type { Figures } from "./env.ts";
 
 /** Reservations by state, as the database has them: of every replica. */
 export type OpenReservations = { readonly open: number; readonly unknown: number };
@@ -29,7 +30,7 @@ const SAMPLES: readonly Sample[] = [
   {
     kind: "counter",
     name: "tollgate_attempts_admitted_total",
-    help: "Attempts admitted by this process.",
+    help: "Attempts admitted.",
     read: (figures) => figures.admitted,
   },
   {
@@ -65,19 +66,19 @@ const SAMPLES: readonly Sample[] = [
   {
     kind: "gauge",
     name: "tollgate_exchanges",
-    help: "Answers under way in this process.",
+    help: "Answers under way.",
     read: (figures) => figures.exchanges,
   },
   {
     kind: "gauge",
     name: "tollgate_asks_waiting",
-    help: "Asks waiting to be posted in this process.",
+    help: "Asks waiting to be posted.",
     read: (figures) => figures.asksWaiting,
   },
   {
     kind: "gauge",
     name: "tollgate_settlements_waiting",
-    help: "Settlements waiting to be written in this process.",
+    help: "Settlements waiting to be written.",
     read: (figures) => figures.settlementsWaiting,
   },
 ];
@@ -88,12 +89,7 @@ export function metricsText(figures: Figures, reservations: OpenReservations): s
       ({ kind, name, help, read }) =>
         `# HELP ${name} ${help}\n# TYPE ${name} ${kind}\n${name} ${read(figures, reservations)}`,
     ),
-    family(
-      "tollgate_asks_refused_total",
-      "Asks refused by this process.",
-      "reason",
-      figures.refused,
-    ),
+    family("tollgate_asks_refused_total", "Asks refused.", "reason", figures.refused),
     family("tollgate_settlements_total", "Settlements by basis.", "basis", figures.settledByBasis),
     "",
   ].join("\n");

@@ -44,6 +44,7 @@ describe("the environment", () => {
       port: 8787,
       databaseUrl: null,
       dataDirectory: "./.tollgate",
+      processes: null,
       adminKey: null,
       logLevel: "info",
       upstreams: [],
@@ -59,6 +60,7 @@ describe("the environment", () => {
       PORT: "0",
       DATABASE_URL: "postgres://u:p@h:5432/d",
       TOLLGATE_DATA: "/var/lib/tollgate",
+      TOLLGATE_PROCESSES: "4",
       TOLLGATE_ADMIN_KEY: "k".repeat(32),
       TOLLGATE_URL: "http://x",
       TOLLGATE_KEY: "tg_x",
@@ -66,12 +68,18 @@ describe("the environment", () => {
     });
     expect(config).toMatchObject({ host: "0.0.0.0", port: 0, adminKey: "k".repeat(32) });
     expect(config).toMatchObject({ dataDirectory: "/var/lib/tollgate", logLevel: "warn" });
-    expect(config.databaseUrl).toBe("postgres://u:p@h:5432/d");
+    expect(config).toMatchObject({ databaseUrl: "postgres://u:p@h:5432/d", processes: 4 });
   });
 
   test.each<[Env, RegExp]>([
     [{ TOLLGATE_DTA: "x" }, /^TOLLGATE_DTA: no such variable\. Did you mean TOLLGATE_DATA\?/],
-    [{ TOLLGATE_PROCESSES: "4" }, /^TOLLGATE_PROCESSES: no such variable\. Known: TOLLGATE_DATA/],
+    [{ TOLLGATE_REPLICA: "4" }, /^TOLLGATE_REPLICA: no such variable\..* Known: TOLLGATE_DATA/],
+    [{ TOLLGATE_PROCESSES: "4" }, /^TOLLGATE_PROCESSES: must be 1 on the embedded database/],
+    [{ TOLLGATE_PROCESSES: "0" }, /^TOLLGATE_PROCESSES: must be a whole number from 1 to 256/],
+    [{ TOLLGATE_PROCESSES: "257" }, /^TOLLGATE_PROCESSES: must be a whole number/],
+    [{ TOLLGATE_PROCESSES: "-1" }, /^TOLLGATE_PROCESSES: must be a whole number/],
+    [{ TOLLGATE_PROCESSES: "two" }, /^TOLLGATE_PROCESSES: must be a whole number/],
+    [{ TOLLGATE_PROCESSES: "" }, /^TOLLGATE_PROCESSES: set but empty/],
     [{ PORT: "99999" }, /^PORT: must be a whole number from 0/],
     [{ PORT: "80a" }, /^PORT: must be/],
     [{ PORT: "" }, /^PORT: set but empty/],

@@ -179,6 +179,8 @@ export async function startTollgateProcess(options: ProcessOptions): Promise<Tol
       PATH: process.env["PATH"],
       PORT: "0",
       LOG_LEVEL: "warn",
+      // One, so that its id is the id of all that a signal must reach; a test of several says so.
+      TOLLGATE_PROCESSES: "1",
       TOLLGATE_ADMIN_KEY: adminKey,
       TOLLGATE_CONFIG: config,
       TOLLGATE_DATA: options.dataDirectory ?? join(directory, "data"),
@@ -244,6 +246,7 @@ function configFor(options: StartOptions, adminKey: string): Config {
     port: 0,
     databaseUrl: null,
     dataDirectory: join(tmpdir(), "tollgate-unused"),
+    processes: 1,
     adminKey,
     logLevel: "silent",
     upstreams: [...(upstream === undefined ? [] : [own]), ...(options.moreUpstreams ?? [])],

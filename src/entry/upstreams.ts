@@ -10,16 +10,24 @@ const DEMO_ALIASES: Readonly<Record<string, string>> = {
   "demo/embedding": "demo/demo-embedding",
 };
 
-/** The configured upstreams, and last the built-in one. */
+/** The configured upstreams, and last the built-in one, which a runtime that cannot listen lacks: null. */
 export function configurationOf(
   config: Config,
-  demoUrl: string,
+  demoUrl: string | null,
   secrets: { readonly pepper: string; readonly adminDigest: string },
 ): Configuration {
   const upstreams = config.upstreams.map((each): Upstream => {
     const { origin, pathname } = new URL(each.baseUrl);
     return { ...each, origin, basePath: pathname.replace(/\/+$/, "") };
   });
+  if (demoUrl === null) {
+    return {
+      ...secrets,
+      catalogue: { upstreams: config.upstreams, aliases: config.aliases },
+      upstreams: new Map(upstreams.map((upstream) => [upstream.name, upstream])),
+      prices: priceBook(priceSnapshot(), config.prices),
+    };
+  }
   const demo = new URL(demoUrl);
   upstreams.push({
     name: "demo",

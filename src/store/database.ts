@@ -81,3 +81,30 @@ export function connect(address: Address, options: ConnectOptions): Database {
     },
   };
 }
+
+/**
+ * For one request of a Worker: sockets are its own there, and a pooler (Hyperdrive) stands in between,
+ * which takes no session settings, so that the role's own `statement_timeout` holds. One connection for
+ * the gate; a second one, opened only when administration asks, which first reads the types of arrays.
+ */
+export function connectForRequest(url: string): Database {
+  const options = {
+    max: 1,
+    connect_timeout: CONNECT_TIMEOUT_S,
+    onnotice: () => undefined,
+    types: { bigint: postgres.BigInt },
+    connection: { application_name: "tollgate" },
+  };
+  const gate = postgres(url, { ...options, fetch_types: false });
+  const admin = postgres(url, options);
+  return {
+    address: { kind: "url", url },
+    gate,
+    control: gate,
+    admin,
+    close: async () => {
+      const clients = [gate, admin];
+      await Promise.all(clients.map((client) => client.end({ timeout: CLOSE_TIMEOUT_S })));
+    },
+  };
+}

@@ -30,6 +30,30 @@ export async function renewLease(sql: Sql, replicaId: string): Promise<void> {
     on conflict (replica_id) do update set seen_at = tollgate_now()`;
 }
 
+/** A lease without end, for a replica that is many short-lived ones: only deadlines expire what it reserved. */
+export async function holdEndlessLease(sql: Sql, replicaId: string): Promise<void> {
+  await sql`
+    insert into replicas (replica_id, seen_at) values (${replicaId}, 'infinity')
+    on conflict (replica_id) do update set seen_at = 'infinity'
+    where replicas.seen_at <> 'infinity'`;
+}
+
+/**
+ * Whether what stands in front of the database answers a repeated read from memory: a pooler's query
+ * cache would keep revoked keys alive. `probe` names a replica that there never was.
+ */
+export async function answersFromMemory(sql: Sql, probe: string): Promise<boolean> {
+  const isThere = async () => {
+    const rows = await sql`select replica_id from replicas where replica_id = ${probe}`;
+    return rows.length > 0;
+  };
+  const before = await isThere();
+  await sql`insert into replicas (replica_id) values (${probe})`;
+  const after = await isThere();
+  await sql`delete from replicas where replica_id = ${probe}`;
+  return before || !after;
+}
+
 /** Ends this replica's lease at once, after its last settlement. */
 export async function endLease(sql: Sql, replicaId: string): Promise<void> {
   await sql`delete from replicas where replica_id = ${replicaId}`;

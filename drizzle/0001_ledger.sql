@@ -92,7 +92,7 @@ CREATE TABLE "meters" (
 	"committed" numeric(38, 0) DEFAULT '0' NOT NULL,
 	"reserved" numeric(38, 0) DEFAULT '0' NOT NULL,
 	CONSTRAINT "meters_tenant_id_meter_id_pk" PRIMARY KEY("tenant_id","meter_id"),
-	CONSTRAINT "meters_one_per_window" UNIQUE("tenant_id","limit_id","subject","window_start"),
+	CONSTRAINT "meters_one_per_window" UNIQUE("limit_id","subject","window_start","tenant_id"),
 	CONSTRAINT "meters_reserved_is_not_negative" CHECK ("meters"."reserved" >= 0),
 	CONSTRAINT "meters_committed_is_not_negative" CHECK ("meters"."committed" >= 0)
 );

@@ -445,8 +445,7 @@ create function tollgate_settle(
   price_versions text, usages text, records text
 ) returns table (ask int, outcome text, overage numeric)
 language plpgsql
--- Planned once, for tables of any size: a plan made while they were small would scan them for ever after,
--- and planning anew for each batch costs as much as running it.
+-- Planned once, for tables of any size, see tollgate_post.
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_mergejoin = off
@@ -455,25 +454,20 @@ as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := tollgate_now();
-  a_tenant text[] := tenant_ids::text[];
-  a_attempt text[] := attempt_ids::text[];
-  -- What to answer, and what to move on which meters.
-  r_ask int[]; r_outcome text[]; r_overage numeric[];
+  n constant int := cardinality(attempt_ids::text[]);
+  a_outcome text[] := array_fill('missing'::text, array[n]);
+  a_overage numeric[] := array_fill(0::numeric, array[n]);
+  -- What was taken or corrected: its place among the arguments, and what it moves on which meters.
+  t_ask int[]; t_overage numeric[];
   s_tenant text[]; s_meter bigint[]; s_committed numeric[]; s_released numeric[];
+  r_outcome text[]; c_tenant text[]; c_meter bigint[]; c_committed numeric[]; c_released numeric[];
+  i int;
 begin
-  -- Reservations first: two settlements of one attempt wait for each other here, and the later one sees
-  -- what the earlier one wrote. The meters come last, so that postings wait for them as shortly as can be.
-  perform from (
-    select r.attempt_id
-    from reservations r
-    where (r.tenant_id, r.attempt_id) in (select * from unnest(a_tenant, a_attempt))
-    order by r.tenant_id, r.attempt_id
-    for update
-  ) as locked;
-
+  -- In the order of their keys: two settlements of one attempt wait for each other here, and whoever comes
+  -- later finds no reservation. The meters come last, so that postings wait for them as shortly as can be.
   with asked as (
     select distinct on (u.t, u.a) u.*
-    from unnest(a_tenant, a_attempt, endings::text[], bases::text[], costs::numeric[],
+    from unnest(tenant_ids::text[], attempt_ids::text[], endings::text[], bases::text[], costs::numeric[],
                 tokens::bigint[], requests::bigint[], price_versions::text[],
                 string_to_array(usages, E'\n'), string_to_array(records, E'\n'))
       with ordinality as u(t, a, ending, basis, cost, tokens, requests, price, usage, record, n)
@@ -481,90 +475,129 @@ begin
   ), taken as (
     delete from reservations r using asked
     where r.tenant_id = asked.t and r.attempt_id = asked.a
-    returning r.*
-  ), corrected as (
-    -- The presumption that this is evidence about: no reservation was left to take.
-    select s.*, asked.n
-    from asked
-    join settlements s on s.tenant_id = asked.t and s.attempt_id = asked.a and s.line = 0
-    where (s.basis = 'presumed' or s.ending = 'unknown')
-      and asked.basis <> 'presumed' and asked.ending <> 'unknown'
-      and not exists (select from taken where taken.tenant_id = asked.t and taken.attempt_id = asked.a)
-      and not exists (select from settlements c
-                      where c.tenant_id = asked.t and c.attempt_id = asked.a and c.line = 1)
+    returning asked.*, r.cost_picousd as reserved, r.meter_ids, r.meter_units, r.amounts,
+              greatest(0, coalesce(asked.cost - r.cost_picousd, 0)) as overage
   ), written as (
     insert into settlements (tenant_id, attempt_id, line, ending, basis, cost_picousd,
                              reserved_picousd, overage_picousd, tokens, price_version, usage, record,
                              meter_ids, meter_units, settled_at)
-    select asked.t, asked.a, 0, asked.ending, asked.basis, asked.cost, taken.cost_picousd,
-           greatest(0, coalesce(asked.cost - taken.cost_picousd, 0)), asked.tokens, asked.price,
-           asked.usage::json, asked.record::json, taken.meter_ids, taken.meter_units, v_now
-    from asked join taken on taken.tenant_id = asked.t and taken.attempt_id = asked.a
-    union all
-    select asked.t, asked.a, 1, asked.ending, asked.basis,
-           asked.cost - coalesce(corrected.cost_picousd, 0), corrected.reserved_picousd,
-           greatest(0, coalesce(asked.cost - corrected.reserved_picousd, 0)),
-           asked.tokens - corrected.tokens, asked.price, asked.usage::json, asked.record::json,
-           corrected.meter_ids, corrected.meter_units, v_now
-    from asked join corrected on corrected.tenant_id = asked.t and corrected.attempt_id = asked.a
-    on conflict do nothing
-    returning tenant_id, attempt_id, line, overage_picousd
-  ), moved as (
-    -- Only what was written moves anything: of two corrections at once the second writes nothing.
-    select taken.tenant_id, d.meter_id, d.amount as released,
-           case d.unit when 'usd' then coalesce(asked.cost, 0) when 'tokens' then asked.tokens
-                       when 'requests' then asked.requests else 0 end as committed
+    select t, a, 0, ending, basis, cost, reserved, overage, tokens, price, usage::json, record::json,
+           meter_ids, meter_units, v_now
     from taken
-    join asked on taken.tenant_id = asked.t and taken.attempt_id = asked.a
-    cross join unnest(taken.meter_ids, taken.meter_units, taken.amounts) as d(meter_id, unit, amount)
-    union all
-    select corrected.tenant_id, d.meter_id, 0,
-           case d.unit when 'usd' then coalesce(asked.cost - coalesce(corrected.cost_picousd, 0), 0)
-                       when 'tokens' then asked.tokens - corrected.tokens
-                       when 'requests' then asked.requests - 1 else 0 end
-    from corrected
-    join asked on corrected.tenant_id = asked.t and corrected.attempt_id = asked.a
-    join written on written.tenant_id = asked.t and written.attempt_id = asked.a and written.line = 1
-    cross join unnest(corrected.meter_ids, corrected.meter_units) as d(meter_id, unit)
   ), sums as (
-    select tenant_id, meter_id, sum(committed) as committed, sum(released) as released
-    from moved group by tenant_id, meter_id
-  ), answers as (
-    select asked.n::int as ask,
-           case when written.line = 0 then 'settled' when written.line = 1 then 'corrected'
-                when exists (select from settlements s
-                             where s.tenant_id = asked.t and s.attempt_id = asked.a) then 'repeated'
-                else 'missing' end as outcome,
-           coalesce(written.overage_picousd, 0) as overage
-    from asked
-    left join written on written.tenant_id = asked.t and written.attempt_id = asked.a
-  ), answer as (
-    select array_agg(ask) as ask, array_agg(outcome) as outcome, array_agg(overage) as overage from answers
-  ), sum as (
-    select array_agg(tenant_id) as tenant, array_agg(meter_id) as meter,
-           array_agg(committed) as committed, array_agg(released) as released
-    from sums
+    select taken.t, d.meter_id, sum(d.amount) as released,
+           sum(case d.unit when 'usd' then coalesce(taken.cost, 0) when 'tokens' then taken.tokens
+                           when 'requests' then taken.requests else 0 end) as committed
+    from taken
+    cross join unnest(taken.meter_ids, taken.meter_units, taken.amounts) as d(meter_id, unit, amount)
+    group by taken.t, d.meter_id
   )
-  select answer.ask, answer.outcome, answer.overage, sum.tenant, sum.meter, sum.committed, sum.released
-    into r_ask, r_outcome, r_overage, s_tenant, s_meter, s_committed, s_released
-  from answer, sum;
+  select told.ask, told.overage, sum.tenant, sum.meter, sum.committed, sum.released
+    into t_ask, t_overage, s_tenant, s_meter, s_committed, s_released
+  from (select array_agg(n::int) as ask, array_agg(overage) as overage from taken) as told,
+       (select array_agg(t) as tenant, array_agg(meter_id) as meter, array_agg(committed) as committed,
+               array_agg(released) as released from sums) as sum;
+  for i in 1..coalesce(cardinality(t_ask), 0) loop
+    a_outcome[t_ask[i]] := 'settled';
+    a_overage[t_ask[i]] := t_overage[i];
+  end loop;
 
-  if s_meter is not null then
-    perform from (
-      select m.meter_id
-      from unnest(s_tenant, s_meter) as u(t, id)
-      join meters m on m.tenant_id = u.t and m.meter_id = u.id
-      order by m.meter_id
-      for update of m
-    ) as locked;
-    update meters m
-    set committed = m.committed + u.committed, reserved = m.reserved - u.released
-    from unnest(s_tenant, s_meter, s_committed, s_released) as u(t, id, committed, released)
-    where m.tenant_id = u.t and m.meter_id = u.id;
+  -- Those without a reservation are few: repeats, and evidence about what was presumed. A new statement,
+  -- so it sees what the settlement wrote that it waited for above.
+  if coalesce(cardinality(t_ask), 0) < n then
+    with asked as (
+      select u.*
+      from unnest(tenant_ids::text[], attempt_ids::text[], endings::text[], bases::text[],
+                  costs::numeric[], tokens::bigint[], requests::bigint[], price_versions::text[],
+                  string_to_array(usages, E'\n'), string_to_array(records, E'\n'), a_outcome)
+        with ordinality as u(t, a, ending, basis, cost, tokens, requests, price, usage, record, outcome, n)
+      where u.outcome = 'missing'
+    ), known as (
+      -- By key, one by one: a plan made while the table is empty must not read all of it for ever after.
+      select first.*, second.line is not null as is_corrected
+      from (select distinct t, a from asked) as d
+      cross join lateral (
+        select s.* from settlements s
+        where s.tenant_id = d.t and s.attempt_id = d.a and s.line = 0 offset 0
+      ) as first
+      left join lateral (
+        select s.line from settlements s
+        where s.tenant_id = d.t and s.attempt_id = d.a and s.line = 1 offset 0
+      ) as second on true
+    ), evidence as (
+      select distinct on (asked.t, asked.a) asked.*, known.cost_picousd as presumed,
+             known.reserved_picousd as reserved, known.tokens as presumed_tokens, known.meter_ids,
+             known.meter_units
+      from asked
+      join known on known.tenant_id = asked.t and known.attempt_id = asked.a
+      where (known.basis = 'presumed' or known.ending = 'unknown') and not known.is_corrected
+        and asked.basis <> 'presumed' and asked.ending <> 'unknown'
+      order by asked.t, asked.a, asked.n
+    ), corrected as (
+      insert into settlements (tenant_id, attempt_id, line, ending, basis, cost_picousd,
+                               reserved_picousd, overage_picousd, tokens, price_version, usage, record,
+                               meter_ids, meter_units, settled_at)
+      select t, a, 1, ending, basis, cost - coalesce(presumed, 0), reserved,
+             greatest(0, coalesce(cost - reserved, 0)), tokens - presumed_tokens, price, usage::json,
+             record::json, meter_ids, meter_units, v_now
+      from evidence
+      -- Of two corrections at once the second writes nothing, and so moves nothing.
+      on conflict do nothing
+      returning tenant_id, attempt_id, cost_picousd, tokens, overage_picousd
+    ), moved as (
+      select evidence.n, corrected.*, evidence.requests, evidence.meter_ids, evidence.meter_units
+      from corrected
+      join evidence on evidence.t = corrected.tenant_id and evidence.a = corrected.attempt_id
+    ), sums as (
+      select moved.tenant_id, d.meter_id,
+             sum(case d.unit when 'usd' then coalesce(moved.cost_picousd, 0) when 'tokens' then moved.tokens
+                             when 'requests' then moved.requests - 1 else 0 end) as committed
+      from moved
+      cross join unnest(moved.meter_ids, moved.meter_units) as d(meter_id, unit)
+      group by moved.tenant_id, d.meter_id
+    ), told as (
+      select asked.n::int as ask, coalesce(moved.overage_picousd, 0) as overage,
+             case when moved.n is not null then 'corrected'
+                  when known.attempt_id is not null then 'repeated' else 'missing' end as outcome
+      from asked
+      left join known on known.tenant_id = asked.t and known.attempt_id = asked.a
+      left join moved on moved.n = asked.n
+    )
+    select all_told.ask, all_told.overage, all_told.outcome, sum.tenant, sum.meter, sum.committed, sum.released
+      into t_ask, t_overage, r_outcome, c_tenant, c_meter, c_committed, c_released
+    from (select array_agg(ask) as ask, array_agg(overage) as overage, array_agg(outcome) as outcome
+          from told) as all_told,
+         (select array_agg(tenant_id) as tenant, array_agg(meter_id) as meter,
+                 array_agg(committed) as committed, array_agg(0::numeric) as released from sums) as sum;
+    for i in 1..coalesce(cardinality(t_ask), 0) loop
+      a_outcome[t_ask[i]] := r_outcome[i];
+      a_overage[t_ask[i]] := t_overage[i];
+    end loop;
+    s_tenant := s_tenant || c_tenant;
+    s_meter := s_meter || c_meter;
+    s_committed := s_committed || c_committed;
+    s_released := s_released || c_released;
   end if;
 
+  -- In the order of their ids, like every posting.
+  with locked as (
+    select m.tenant_id, m.meter_id, u.committed, u.released
+    from (
+      select u.t, u.id, sum(u.committed) as committed, sum(u.released) as released
+      from unnest(s_tenant, s_meter, s_committed, s_released) as u(t, id, committed, released)
+      group by u.t, u.id
+    ) as u
+    join meters m on m.tenant_id = u.t and m.meter_id = u.id
+    order by m.meter_id
+    for update of m
+  )
+  update meters m set committed = m.committed + locked.committed, reserved = m.reserved - locked.released
+  from locked
+  where m.tenant_id = locked.tenant_id and m.meter_id = locked.meter_id;
+
   return query
-  select u.ask, u.outcome, u.overage from unnest(r_ask, r_outcome, r_overage) as u(ask, outcome, overage);
+  select u.ask::int, u.outcome, u.overage
+  from unnest(a_outcome, a_overage) with ordinality as u(outcome, overage, ask);
 end $$;
 --> statement-breakpoint
 

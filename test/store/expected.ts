@@ -218,13 +218,7 @@ export function giveBackModel(model: Model): void {
 export type SettleAnswer = { readonly outcome: string; readonly overage: bigint };
 
 export function settleModel(model: Model, batch: readonly Settlement[]): SettleAnswer[] {
-  const seen = new Set<string>();
-  return batch.map((settlement) => {
-    // A statement looks at one moment: of two in one batch, only the first is of any effect.
-    if (seen.has(settlement.attemptId)) return { outcome: "repeated", overage: 0n };
-    seen.add(settlement.attemptId);
-    return settleOne(model, settlement);
-  });
+  return batch.map((settlement) => settleOne(model, settlement));
 }
 
 function settleOne(model: Model, settlement: Settlement): SettleAnswer {

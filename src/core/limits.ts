@@ -78,6 +78,15 @@ export const RESERVATION_MARGIN_MS = 60_000;
 /** After the commit a permit is good for this long; a replica that was asleep longer releases instead. */
 export const PERMIT_MS_MAX = 5_000;
 
+/** A replica that its database has not answered for this long may have been given up: it dispatches nothing. */
+export const FENCE_MS_MAX = 3_000;
+
+/**
+ * How old what a replica knows of keys and limits may be when it judges by it. It asks once a second, so
+ * this is reached only when the database is away; then nothing is judged. It bounds what a revoked key can do.
+ */
+export const SNAPSHOT_MS_MAX = 2_000;
+
 /** A replica renews its lease three times within it; without one its reservations turn unknown. */
 export const LEASE_MS = 15_000;
 

@@ -13,6 +13,7 @@ import { REFRESH_MS } from "../gate/authority.ts";
 import { createGateway, type Gateway } from "../gate/gateway.ts";
 import type { Ports } from "../gate/ports.ts";
 import { createApp } from "../http/app.ts";
+import type { Readiness } from "../http/env.ts";
 import type { LargeBodies } from "../http/request-body.ts";
 import { createLedger } from "../ledger/ledger.ts";
 import { Fault } from "../lib/assert.ts";
@@ -237,9 +238,11 @@ async function listen(config: Config, served: Served): Promise<Server> {
   });
   const ledger = createLedger(db);
   const health = {
-    readiness: async () => {
-      if (!served.isReady()) return { kind: "closing" } as const;
-      return { kind: "ready", schemaVersion: await appliedVersion(db.admin) } as const;
+    readiness: async (): Promise<Readiness> => {
+      if (!served.isReady()) return { kind: "closing" };
+      const why = await gateway.hindrance();
+      if (why !== null) return { kind: "not_ready", why };
+      return { kind: "ready", schemaVersion: await appliedVersion(db.control) };
     },
     figures: async () => gateway.trust(),
   };

@@ -47,7 +47,7 @@ export function createUndiciUpstream({ connections }: UndiciOptions): UpstreamPo
   };
   return {
     dispatch: (request, listener) => {
-      const handler = createHandler(listener);
+      const handler = createHandler(listener, request.mayStart);
       poolOf(request.upstream, request.origin).dispatch(optionsOf(request), handler.dispatcher);
       return handler.exchange;
     },
@@ -79,7 +79,7 @@ type Handler = {
   readonly exchange: UpstreamExchange;
 };
 
-function createHandler(listener: UpstreamListener): Handler {
+function createHandler(listener: UpstreamListener, mayStart: () => boolean): Handler {
   let controller: Dispatcher.DispatchController | null = null;
   let isAborted = false;
   let isOver = false;
@@ -95,6 +95,13 @@ function createHandler(listener: UpstreamListener): Handler {
   return {
     dispatcher: {
       onRequestStart: (started) => {
+        // A call may have waited long for its connection. Aborted here, it writes no byte.
+        if (!isAborted && !mayStart()) {
+          isOver = true;
+          listener.onFail({ kind: "lapsed", sent: false, message: "its permit lapsed" });
+          started.abort(new Fault("its permit lapsed"));
+          return;
+        }
         controller = started;
         if (isAborted) started.abort(new Fault("aborted by the gate"));
       },

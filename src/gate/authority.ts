@@ -1,17 +1,22 @@
 /**
  * Who may ask, and what holds: this replica's snapshot of keys, tenants and limits, with the
- * configured upstreams and prices. It is read again as soon as its revision is behind, at most
- * `REFRESH_MS` later, and never answers from a revision it has not read whole.
+ * configured upstreams and prices. It is read again when the database tells of a change, and at most
+ * `REFRESH_MS` later; it never answers from a revision it has not read whole.
+ *
+ * Its age counts from when the database was last asked whether it still holds. One older than
+ * SNAPSHOT_MS_MAX is not judged by: whoever needs it waits for a newer one, or is told to come again. So
+ * a revoked key ends everywhere, whatever becomes of a notice, a timer or a connection.
  */
 import type { Administrator, Caller } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
+import { SNAPSHOT_MS_MAX } from "../core/limits.ts";
 import { looksLikeKey, parseKey } from "../core/key.ts";
 import type { PriceBook } from "../core/price.ts";
 import { routeModel, type Catalogue, type ModelRoute } from "../core/route.ts";
 import { equalConstantTime, hmacSha256Hex } from "../lib/hash.ts";
 import type { Sql } from "../store/database.ts";
 import type { LimitRef } from "../store/posting.ts";
-import { readRevision, readSnapshot, type Snapshot } from "../store/snapshot.ts";
+import { readRevision, readSnapshot, type KeyRow, type Snapshot } from "../store/snapshot.ts";
 
 /** One place where models are served, as configured. */
 export type Upstream = {
@@ -51,22 +56,38 @@ export type Authority = {
   /** The limits on an ask's path that this snapshot knows. */
   readonly limitsFor: (counted: Counted) => LimitRef[];
   readonly tenants: () => Snapshot["tenants"];
+  /** Whether a caller's key still holds: it may have been revoked since the call began. */
+  readonly isCurrent: (caller: Caller) => boolean;
+  /** Whether what is known is new enough to judge by. */
+  readonly isFresh: () => boolean;
   /** Reads the snapshot again when its revision is behind. */
   readonly refresh: () => Promise<void>;
 };
 
-/** What was read last. Workers keep one for all requests of an isolate, which may share data but no sockets. */
+/**
+ * What was read last. Workers keep one for all requests of an isolate, which may share data but no
+ * sockets, and see to its age themselves.
+ */
 export type Held = { snapshot: Snapshot };
+
+export type AuthorityClocks = {
+  readonly now: () => Date;
+  readonly monotonicMs: () => number;
+  /** Told when the database has answered what it was asked at that monotonic moment. */
+  readonly answered: (askedAtMs: number) => void;
+};
 
 export async function createAuthority(
   sql: Sql,
   configuration: Configuration,
-  now: () => Date,
+  clocks: AuthorityClocks,
   held?: Held,
 ): Promise<Authority> {
+  const { now, monotonicMs, answered } = clocks;
+  let confirmedMs = monotonicMs();
   const known = held ?? { snapshot: await readSnapshot(sql) };
   let reading: Promise<void> | null = null;
-  const refresh = async () => {
+  const readIfBehind = async () => {
     if ((await readRevision(sql)) === known.snapshot.revision) return;
     // Readers that come meanwhile may need a newer revision than the read under way will find.
     if (reading !== null) await reading;
@@ -87,8 +108,22 @@ export async function createAuthority(
     configuration,
     limitsFor: (counted) => limitsFor(known.snapshot, configuration.catalogue, counted),
     tenants: () => known.snapshot.tenants,
-    refresh,
+    isCurrent: ({ keyId }) => {
+      const key = known.snapshot.keys.get(keyId);
+      return key !== undefined && isCurrent(key, now().getTime());
+    },
+    isFresh: () => held !== undefined || monotonicMs() - confirmedMs <= SNAPSHOT_MS_MAX,
+    refresh: async () => {
+      const askedAtMs = monotonicMs();
+      await readIfBehind();
+      confirmedMs = Math.max(confirmedMs, askedAtMs);
+      answered(askedAtMs);
+    },
   };
+}
+
+function isCurrent({ expiresAtMs }: KeyRow, nowMs: number): boolean {
+  return expiresAtMs === null || expiresAtMs > nowMs;
 }
 
 function identify(
@@ -109,8 +144,8 @@ function identify(
   if (parsed !== null && key !== undefined) {
     const digest = hmacSha256Hex(configuration.pepper, parsed.secret);
     const tenant = snapshot.tenants.get(key.tenantId);
-    const isCurrent = key.expiresAtMs === null || key.expiresAtMs > nowMs;
-    if (equalConstantTime(digest, key.digest) && isCurrent && tenant !== undefined) {
+    const isValid = equalConstantTime(digest, key.digest) && isCurrent(key, nowMs);
+    if (isValid && tenant !== undefined) {
       return { tenantId: key.tenantId, keyId: key.keyId, scopes: key.scopes, mode: tenant.mode };
     }
   }

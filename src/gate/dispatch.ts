@@ -11,14 +11,10 @@
 import type { Meter, Route } from "../dialects/dialect.ts";
 import { createMeter } from "../dialects/openai/meter.ts";
 import { KEEP_ALIVE, phraseStreamError } from "../dialects/openai/phrase.ts";
-import {
-  ANSWER_HELD_BYTES_MAX,
-  KEEP_ALIVE_MS,
-  PERMIT_MS_MAX,
-  USAGE_WAIT_MS,
-} from "../core/limits.ts";
+import { ANSWER_HELD_BYTES_MAX, KEEP_ALIVE_MS, USAGE_WAIT_MS } from "../core/limits.ts";
 import type { Permit } from "./admit.ts";
 import type { Ending } from "./ending.ts";
+import type { Fence } from "./fence.ts";
 import { clientHeaders } from "./headers.ts";
 import type { Ports, Reply, UpstreamExchange, UpstreamFailure } from "./ports.ts";
 import type { Watch, Watched } from "./watch.ts";
@@ -52,25 +48,29 @@ export type Dispatched =
 
 export type Body = Uint8Array | AsyncIterable<Uint8Array> | null;
 
+/** What all dispatches of a gateway share. */
+export type Dispatching = { readonly watch: Watch; readonly fence: Fence };
+
 export function dispatch(
   ports: Ports,
-  watch: Watch,
+  shared: Dispatching,
   request: Dispatch,
   reply: Reply,
 ): Promise<Dispatched> {
   const unmade = (error: unknown): Dispatched => {
     ports.log.error({ error, attemptId: request.permit.attemptId }, "a body could not be made");
-    return released("its body could not be made ready");
+    const message = "its body could not be made ready";
+    return unsent({ kind: "refused", sent: false, message });
   };
   const send = (body: Body): Promise<Dispatched> => {
-    if (ports.monotonicMs() - request.permit.askedAtMs > PERMIT_MS_MAX) {
-      // The replica slept since it asked: others may have given it up by now.
-      return Promise.resolve(released("the permit lapsed"));
+    const lapse = shared.fence.refusal(request.permit.askedAtMs);
+    if (lapse !== null) {
+      return Promise.resolve(unsent({ kind: "lapsed", sent: false, message: lapse }));
     }
     if (reply.isGone()) {
       return Promise.resolve({ kind: "answered", ending: neverSent("the client left") });
     }
-    return new Promise((resolve) => run(ports, watch, { request, body, reply, resolve }));
+    return new Promise((resolve) => run(ports, shared, { request, body, reply, resolve }));
   };
   try {
     const body = request.body();
@@ -81,9 +81,8 @@ export function dispatch(
 }
 
 /** Nothing was sent anywhere. */
-function released(message: string): Dispatched {
-  const failure: UpstreamFailure = { kind: "refused", sent: false, message };
-  return { kind: "unanswered", ending: neverSent(message), failure };
+function unsent(failure: UpstreamFailure): Dispatched {
+  return { kind: "unanswered", ending: neverSent(failure.message), failure };
 }
 
 type Running = {
@@ -93,7 +92,9 @@ type Running = {
   readonly resolve: (dispatched: Dispatched) => void;
 };
 
-function run(ports: Ports, watch: Watch, { request, body, reply, resolve }: Running): void {
+function run(ports: Ports, shared: Dispatching, running: Running): void {
+  const { watch, fence } = shared;
+  const { request, body, reply, resolve } = running;
   const startedMs = ports.monotonicMs();
   const deadlineMs = startedMs + request.permit.upstream.timeoutMs;
   const isFree = request.permit.estimate.basis === "free";
@@ -322,6 +323,7 @@ function run(ports: Ports, watch: Watch, { request, body, reply, resolve }: Runn
       method: request.method,
       headers: request.headers,
       body,
+      mayStart: () => fence.refusal(request.permit.askedAtMs) === null,
     },
     { onHead, onData, onEnd, onFail },
   );

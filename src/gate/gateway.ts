@@ -1,5 +1,6 @@
 /** All that a door may call: one path from an intent to an ending. */
 import type { Administrator, Caller } from "../core/caller.ts";
+import { InputError } from "../core/errors.ts";
 import type { Intent } from "../core/intent.ts";
 import {
   ASK_WAIT_MS_MAX,
@@ -9,6 +10,7 @@ import {
   POST_MS_MAX,
 } from "../core/limits.ts";
 import type { Countable } from "../dialects/openai/tokens.ts";
+import { appliedVersion, SCHEMA_VERSION } from "../store/applied-version.ts";
 import { isContentError } from "../store/errors.ts";
 import { endLease, renewLease } from "../store/installation.ts";
 import { post, postDry, type Ask, type Posted } from "../store/posting.ts";
@@ -18,12 +20,13 @@ import { createBatcher } from "./batch.ts";
 import { createContention } from "./contention.ts";
 import { withDeadline } from "./deadline.ts";
 import { dispatch, type Dispatch, type Dispatched } from "./dispatch.ts";
+import { createFence } from "./fence.ts";
 import type { Charge } from "../core/charge.ts";
 import type { Ending } from "./ending.ts";
 import type { Ports, Reply } from "./ports.ts";
 import { chargeFor, createSettler } from "./settle.ts";
 import { sweep, type Swept } from "./sweep.ts";
-import { createTrust, type TrustFigures } from "./trust.ts";
+import { createTrust, type Trust, type TrustFigures } from "./trust.ts";
 import { Overloaded, Unavailable } from "./unavailable.ts";
 import { createWatch } from "./watch.ts";
 
@@ -31,6 +34,18 @@ export type Gateway = {
   readonly replicaId: string;
   readonly authority: Authority;
   readonly identify: (credential: string | null) => Caller | Administrator;
+  /**
+   * Null when what is known of keys and limits is new enough to judge by; else resolves when it is
+   * again, and throws Unavailable when it cannot be. To be awaited before `identify`.
+   */
+  readonly fresh: () => Promise<void> | null;
+  /** Throws InputError when a caller's key was revoked since: its body may have taken minutes to come. */
+  readonly confirm: (caller: Caller) => void;
+  /**
+   * Why no call could be admitted and dispatched now, in a sentence, or null. Asks the database, and
+   * throws what it answers, or Unavailable when it does not.
+   */
+  readonly hindrance: () => Promise<string | null>;
   readonly admit: (caller: Caller, intent: Intent, isGone: () => boolean) => Promise<Admission>;
   /** What an admission would answer now, with nothing reserved and nothing recorded. */
   readonly admitDry: (caller: Caller, intent: Intent) => Promise<Admission>;
@@ -61,15 +76,14 @@ export async function createGateway(
 ): Promise<Gateway> {
   const replicaId = standing?.replicaId ?? `rep_${ports.newId()}`;
   if (standing === undefined) await renewLease(ports.db.control, replicaId);
-  const authority = await createAuthority(
-    ports.db.control,
-    configuration,
-    ports.now,
-    standing?.held,
-  );
+  const fence = createFence(ports.monotonicMs);
+  const { now, monotonicMs } = ports;
+  const clocks = { now, monotonicMs, answered: fence.answered };
+  const { control } = ports.db;
+  const authority = await createAuthority(control, configuration, clocks, standing?.held);
   const contention = createContention();
   const trust = createTrust();
-  const watch = createWatch(ports.monotonicMs);
+  const shared = { watch: createWatch(ports.monotonicMs), fence };
   const settler = createSettler(ports, contention, trust);
   const parts = {
     authority,
@@ -79,7 +93,12 @@ export async function createGateway(
     newId: ports.newId,
   };
   const postings = createBatcher<Ask, Posted>({
-    commit: (asks) => withDeadline(post(ports.db.gate, replicaId, asks), POST_MS_MAX),
+    commit: async (asks) => {
+      const askedAtMs = ports.monotonicMs();
+      const posted = await withDeadline(post(ports.db.gate, replicaId, asks), POST_MS_MAX);
+      fence.answered(askedAtMs);
+      return posted;
+    },
     itemsMax: BATCH_ASKS_MAX,
     inFlightMax: BATCHES_IN_FLIGHT_MAX,
     waitingMax: ASKS_WAITING_MAX,
@@ -103,6 +122,8 @@ export async function createGateway(
     }
   };
 
+  const fresh = () => (authority.isFresh() ? null : refreshed(authority, trust));
+
   // Attempts from their dispatch to the end of their settlement, the counting of tokens in between included.
   const dispatched = new Set<string>();
   const waiters: (() => void)[] = [];
@@ -111,7 +132,22 @@ export async function createGateway(
     replicaId,
     authority,
     identify: authority.identify,
+    fresh,
+    confirm: (caller) => {
+      if (!authority.isCurrent(caller)) throw revoked();
+    },
+    hindrance: async () => {
+      const probe = Promise.all([authority.refresh(), appliedVersion(control)]);
+      const [, applied] = await withDeadline(probe, PROBE_MS_MAX);
+      if (applied < SCHEMA_VERSION) {
+        return `the database has schema version ${applied}, and ${SCHEMA_VERSION} is needed: migrate it`;
+      }
+      if (!authority.isFresh()) return "what it knows of keys and limits is too old to judge by";
+      return fence.isOpen() ? null : "the database answers too slowly to dispatch anything";
+    },
     admit: async (caller, intent, isGone) => {
+      const aging = fresh();
+      if (aging !== null) await aging;
       const admission = await admit({ ...parts, postings: { submit } }, caller, intent, isGone);
       if (admission.kind === "admitted") trust.admitted();
       if (admission.kind === "refused") trust.refused(admission.refusal.reason);
@@ -125,7 +161,7 @@ export async function createGateway(
     },
     dispatch: (request, reply) => {
       dispatched.add(request.permit.attemptId);
-      return dispatch(ports, watch, request, reply);
+      return dispatch(ports, shared, request, reply);
     },
     charge: (permit, ending, countable) =>
       chargeFor({ ports, authority }, permit, ending, countable),
@@ -142,7 +178,7 @@ export async function createGateway(
     sweep: () => sweep(ports, settler, trust),
     trust: () => ({
       ...trust.read(),
-      exchanges: watch.size(),
+      exchanges: shared.watch.size(),
       asksWaiting: postings.waiting(),
       settlementsWaiting: settler.waiting(),
     }),
@@ -156,4 +192,29 @@ export async function createGateway(
       if (standing === undefined) await endLease(ports.db.control, replicaId);
     },
   };
+}
+
+/** A probe is asked again in seconds. */
+const PROBE_MS_MAX = 2_000;
+
+/** An answer to a question asked before the process was stopped is too old, too: then it is asked once more. */
+async function refreshed(authority: Authority, trust: Trust): Promise<void> {
+  try {
+    for (let turn = 0; turn < 2 && !authority.isFresh(); turn += 1) {
+      await withDeadline(authority.refresh(), POST_MS_MAX);
+    }
+  } catch (error) {
+    trust.unavailable();
+    throw new Unavailable("The gate cannot learn which keys and limits hold now.", {
+      cause: error,
+    });
+  }
+  if (authority.isFresh()) return;
+  trust.unavailable();
+  throw new Unavailable("The database answers too slowly to know which keys and limits hold now.");
+}
+
+function revoked(): InputError {
+  const message = "This API key was revoked, or expired, while its request was being read.";
+  return new InputError("invalid_api_key", null, message);
 }

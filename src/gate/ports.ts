@@ -40,6 +40,8 @@ export type UpstreamRequest = {
   readonly method: string;
   readonly headers: readonly string[];
   readonly body: Uint8Array | AsyncIterable<Uint8Array> | null;
+  /** Asked when the first byte is about to be written. False: write none, and fail as `lapsed`. */
+  readonly mayStart: () => boolean;
 };
 
 /** Hears one answer. Called in order: head, then data any number of times, then exactly one of end or fail. */
@@ -64,7 +66,9 @@ export type UpstreamFailure =
       readonly sent: false;
       readonly message: string;
       readonly cause: unknown;
-    };
+    }
+  /** The gate took its permit back before a byte was sent: it is a fault of ours, and not the upstream's. */
+  | { readonly kind: "lapsed"; readonly sent: false; readonly message: string };
 
 export type UpstreamExchange = {
   /** Whether a byte of the request may have reached the upstream. */

@@ -7,6 +7,9 @@
  * Any number of replicas may sweep at the same time. Marking and giving back skip rows that another one
  * has locked. What is past its grace is only read, for no lock can last until its settlement: two
  * replicas may charge the same attempt, and the later one changes nothing, for a settlement is unique.
+ *
+ * It may wait for a meter that somebody has locked, so it stays off the connections that keep this
+ * replica honest: a sweep that comes late costs nobody anything.
  */
 import { LEASE_MS, SWEEP_ROWS_MAX, UNKNOWN_GRACE_MS } from "../core/limits.ts";
 import { expire, giveBack, presumable } from "../store/settlement.ts";
@@ -22,17 +25,17 @@ const ROUNDS_MAX = 20;
 export async function sweep(ports: Ports, settler: Settler, trust: Trust): Promise<Swept> {
   let unknown = 0;
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
-    const expired = await expire(ports.db.control, LEASE_MS, SWEEP_ROWS_MAX);
+    const expired = await expire(ports.db.admin, LEASE_MS, SWEEP_ROWS_MAX);
     unknown += expired;
     if (expired < SWEEP_ROWS_MAX) break;
   }
   trust.unknown(unknown);
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
-    if ((await giveBack(ports.db.control, SWEEP_ROWS_MAX)) < SWEEP_ROWS_MAX) break;
+    if ((await giveBack(ports.db.admin, SWEEP_ROWS_MAX)) < SWEEP_ROWS_MAX) break;
   }
   let presumed = 0;
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
-    const attempts = await presumable(ports.db.control, UNKNOWN_GRACE_MS, SWEEP_ROWS_MAX);
+    const attempts = await presumable(ports.db.admin, UNKNOWN_GRACE_MS, SWEEP_ROWS_MAX);
     await settler.presume(attempts);
     presumed += attempts.length;
     if (attempts.length < SWEEP_ROWS_MAX) break;

@@ -58,6 +58,7 @@ export function define<P extends Params, Q extends Params, B extends Params, A e
 ): void {
   describe(api, route);
   api.on(route.method.toUpperCase(), route.path.replaceAll(/\{(\w+)\}/g, ":$1"), async (c) => {
+    await c.env.gateway.fresh();
     const actor = c.env.gateway.identify(credentialOf((name) => c.req.header(name)));
     c.set("caller", actor);
     refuseScopes(actor, route.scopes);

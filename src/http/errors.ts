@@ -38,6 +38,9 @@ const NO_RETRY = { "x-should-retry": "false" };
 const UNDECIDED =
   "Tollgate cannot record its decision at the moment, so nothing passes. Try again shortly.";
 
+const LAPSED =
+  "Too much time passed between the decision and the moment when this call could be sent, so it was not sent and nothing was charged. Try again shortly.";
+
 /** When a gate that could not decide is worth asking again. */
 const UNAVAILABLE_RETRY_MS = 1_000;
 
@@ -95,6 +98,9 @@ export function phraseFailure(
   requestId: string,
 ): Phrased {
   if (failure.kind === "body") return phraseThrown(failure.cause, requestId);
+  if (failure.kind === "lapsed") {
+    return phraseThrown(new Unavailable(failure.message, { told: LAPSED }), requestId);
+  }
   const status = failure.kind === "timeout" ? 504 : 502;
   const code = failure.sent ? "upstream_outcome_unknown" : "upstream_unreachable";
   const known = failure.sent

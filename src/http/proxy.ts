@@ -49,8 +49,11 @@ export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): M
   const usageUnknown = new Set<string>();
   return async (gateway, exchange, requestId) => {
     const startedMs = monotonicMs();
+    const aging = gateway.fresh();
+    if (aging !== null) await aging;
     const caller = identifyCaller(gateway, exchange.header);
     const asking = await readAsking(exchange, { largeBodies, owner: caller.tenantId });
+    gateway.confirm(caller);
     refuseRenamedForm(gateway, asking);
     if (asking.intent.context.dryRun) {
       return send(exchange, phraseDryRun(await gateway.admitDry(caller, asking.intent)), requestId);

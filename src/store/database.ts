@@ -16,8 +16,9 @@ export type Database = {
   /** The gate's posting and settling statements, prepared. */
   readonly gate: Sql;
   /**
-   * One connection for what keeps this replica honest: its lease, the revision of what it knows, the
-   * sweep. Of its own, because a report that takes seconds must not cost a lease or delay a revocation.
+   * For what keeps this replica honest: its lease, and the revision of what it knows. Of its own, because
+   * a report that takes seconds must not cost a lease or delay a revocation; on PostgreSQL two, because
+   * the lease is a commit, and a disk may keep one waiting for longer than a revision may.
    */
   readonly control: Sql;
   /** Everything else: administration, looking back. */
@@ -68,7 +69,7 @@ export function open(address: Address, connections: number): Sql {
 /** Opens no connection by itself: the first query does, and every later one again after a loss. */
 export function connect(address: Address, options: ConnectOptions): Database {
   const gate = open(address, options.gateConnections);
-  const control = open(address, 1);
+  const control = open(address, address.kind === "url" ? 2 : 1);
   const admin = open(address, options.adminConnections);
   return {
     address,

@@ -77,6 +77,7 @@ function passOn(origin: string, failures: UpstreamFailure[]): Work {
         method: "POST",
         headers: [],
         body: streamBody(BYTES_MAX),
+        mayStart: () => true,
       };
       upstream.dispatch(request, {
         onHead: () => {},

@@ -57,6 +57,9 @@ export type Cluster = {
   readonly address: PostgresAddress;
   /** Stops the server (`immediate`: as a crash would) and starts it again on the same data and port. */
   readonly restart: (mode: "fast" | "immediate") => Promise<void>;
+  /** The two halves of it: for what happens while the server is away. */
+  readonly halt: (mode: "fast" | "immediate") => Promise<void>;
+  readonly start: () => Promise<void>;
   readonly stop: () => Promise<void>;
 };
 
@@ -78,6 +81,10 @@ export async function startPostgres(): Promise<Cluster> {
       address,
       restart: async (mode) => {
         await server.stop(mode);
+        server = await launch(native, data, identity, address.port);
+      },
+      halt: (mode) => server.stop(mode),
+      start: async () => {
         server = await launch(native, data, identity, address.port);
       },
       stop: async () => {
@@ -229,7 +236,7 @@ async function untilReady(
   const deadline = Date.now() + START_MS_MAX;
   while (Date.now() < deadline) {
     const status = await readFile(pidFile, "utf8").catch(() => "");
-    if (/^ready\s*$/mu.test(status)) {
+    if (/^(?:ready|standby)\s*$/mu.test(status)) {
       const sql = postgres({ host: HOST, port, user: USER, database: "postgres", max: 1 });
       try {
         await sql`select 1`;
@@ -238,7 +245,9 @@ async function untilReady(
         await sql.end();
       }
     }
-    if (child.exitCode !== null || /FATAL|PANIC/u.test(output())) break;
+    // Clients of the time before may be knocking already; to them it says that it is starting up.
+    const isBroken = /FATAL(?!: {1,2}the database system is)|PANIC/u.test(output());
+    if (child.exitCode !== null || isBroken) break;
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   throw new Error(`PostgreSQL did not start:\n${output()}`);

@@ -80,7 +80,7 @@ export type Tenant = {
   readonly stop: (run: string) => Promise<void>;
 };
 
-type Clients = {
+export type Clients = {
   /** Without `/v1`. */
   readonly url: string;
   readonly adminKey: string;
@@ -89,7 +89,7 @@ type Clients = {
   readonly client: (key: string, options?: { readonly maxRetries?: number }) => OpenAI;
 };
 
-type Query = <Row extends object = Record<string, unknown>>(
+export type Query = <Row extends object = Record<string, unknown>>(
   statement: string,
   values?: readonly (string | number)[],
 ) => Promise<Row[]>;
@@ -259,7 +259,7 @@ function configFor(options: StartOptions, adminKey: string): Config {
 }
 
 /** The same upstream and price for a process of its own. */
-function yamlFor({ upstream, timeoutMs = 60_000, yaml = "" }: ProcessOptions): string {
+export function yamlFor({ upstream, timeoutMs = 60_000, yaml = "" }: ProcessOptions): string {
   if (upstream === undefined) return yaml;
   return `upstreams:
   - name: ${UPSTREAM}
@@ -290,7 +290,7 @@ function managementOf(url: string, adminKey: string): Management {
 }
 
 /** `known` resolves when every replica on the database has seen what was changed. */
-function clientsOf(url: string, adminKey: string, known: () => Promise<unknown>): Clients {
+export function clientsOf(url: string, adminKey: string, known: () => Promise<unknown>): Clients {
   const manage = managementOf(url, adminKey);
   const client: Clients["client"] = (key, { maxRetries = 0 } = {}) =>
     new OpenAI({ baseURL: `${url}/v1`, apiKey: key, maxRetries });

@@ -1,0 +1,119 @@
+/**
+ * Request bodies on Workers. An isolate has 128 MB for everything that it does at once, no threads, and
+ * its end takes every call with it that it carries: so a body that must be read is bounded by what the
+ * worst shape of JSON makes of it (about twenty times its bytes), and all of them together by a budget.
+ */
+import { InputError } from "../../core/errors.ts";
+import { Unavailable } from "../../gate/unavailable.ts";
+import type { BodyShare } from "../body-node.ts";
+import { lengthFrom } from "./platform.ts";
+
+/** A body that is read. A context of a million tokens is about 4 MB of text. */
+export const WORKER_BODY_BYTES_MAX = 4 * 1024 * 1024;
+
+/** Bodies that one isolate holds at once: two of the longest. */
+export const WORKER_BODIES_BYTES_MAX = 8 * 1024 * 1024;
+
+type Terms = {
+  readonly bytesMax: number;
+  readonly idleMsMax: number;
+  readonly share: BodyShare;
+};
+
+/** Counts the bytes that come, whatever `content-length` claims. */
+export async function readWhole(request: Request, terms: Terms): Promise<Uint8Array> {
+  const { idleMsMax, share } = terms;
+  const bytesMax = Math.min(terms.bytesMax, WORKER_BODY_BYTES_MAX);
+  const claimed = lengthFrom(request.headers.get("content-length")) ?? 0;
+  if (claimed > bytesMax) throw tooLarge(bytesMax);
+  if (!share.fits(claimed)) throw noRoom();
+  if (request.body === null) return new Uint8Array(0);
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  const reader = request.body.getReader();
+  for (;;) {
+    const part = await next(reader, idleMsMax);
+    if (part === null) return joined(parts, bytes);
+    bytes += part.byteLength;
+    const refusal =
+      bytes > bytesMax ? tooLarge(bytesMax) : share.take(part.byteLength) ? null : noRoom();
+    if (refusal !== null) {
+      void reader.cancel().catch(() => undefined);
+      throw refusal;
+    }
+    parts.push(part);
+  }
+}
+
+/** Ends with InputError only. */
+export async function* streamed(
+  body: ReadableStream<Uint8Array>,
+  bytesMax: number,
+  idleMsMax: number,
+): AsyncGenerator<Uint8Array, void, void> {
+  const reader = body.getReader();
+  let bytes = 0;
+  try {
+    for (;;) {
+      const part = await next(reader, idleMsMax);
+      if (part === null) return;
+      bytes += part.byteLength;
+      if (bytes > bytesMax) throw tooLarge(bytesMax);
+      yield part;
+    }
+  } finally {
+    void reader.cancel().catch(() => undefined);
+  }
+}
+
+/** Null at the end. The clock runs only while bytes are waited for. */
+async function next(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  idleMsMax: number,
+): Promise<Uint8Array | null> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(tooSlow(idleMsMax)), idleMsMax);
+  try {
+    const read = reader.read().catch(() => {
+      throw cutOff();
+    });
+    const { done, value } = await Promise.race([read, late.promise]);
+    return done ? null : value;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function joined(parts: readonly Uint8Array[], length: number): Uint8Array {
+  const [only] = parts;
+  if (parts.length === 1 && only !== undefined) return only;
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.byteLength;
+  }
+  return whole;
+}
+
+function tooLarge(bytesMax: number): InputError {
+  const message =
+    bytesMax === WORKER_BODY_BYTES_MAX
+      ? `The request body is larger than ${bytesMax} bytes, the most that Tollgate reads on Workers, ` +
+        "where 128 MB of memory serve all requests. Tollgate on Node takes larger ones."
+      : `The request body is larger than ${bytesMax} bytes, the most that is taken here.`;
+  return new InputError("body_too_large", null, message);
+}
+
+function tooSlow(idleMsMax: number): InputError {
+  const message = `No byte of the request body came for ${idleMsMax} ms: send the whole body.`;
+  return new InputError("request_timeout", null, message);
+}
+
+function cutOff(): InputError {
+  return new InputError("invalid_value", null, "The request body was cut off by its client.");
+}
+
+function noRoom(): Unavailable {
+  return new Unavailable("Request bodies fill the memory that they may have.");
+}

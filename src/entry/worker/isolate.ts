@@ -1,0 +1,167 @@
+/**
+ * One isolate of a Worker. It keeps data between requests (what was configured, the last snapshot of
+ * keys and limits, the app itself) and nothing that holds a socket: a gateway, its connections and its
+ * batch of one are made for each request, and end when its settlement is written.
+ */
+import { randomBytes } from "node:crypto";
+
+import type { Hono } from "hono";
+
+import { priceSnapshot } from "../../core/price-snapshot.ts";
+import { BODY_IDLE_MS_MAX } from "../../core/limits.ts";
+import { REFRESH_MS, type Configuration, type Held } from "../../gate/authority.ts";
+import { createGateway, type Gateway } from "../../gate/gateway.ts";
+import type { Log, Ports } from "../../gate/ports.ts";
+import { Unavailable } from "../../gate/unavailable.ts";
+import { createApp } from "../../http/app.ts";
+import type { Env } from "../../http/env.ts";
+import { hmacSha256Hex, sha256Hex } from "../../lib/hash.ts";
+import { createRandomId } from "../../lib/random-id.ts";
+import { appliedVersion, SCHEMA_VERSION } from "../../store/applied-version.ts";
+import { connectForRequest, type Database } from "../../store/database.ts";
+import {
+  answersFromMemory,
+  findOrCreateInstallation,
+  holdEndlessLease,
+  recordPrices,
+} from "../../store/installation.ts";
+import { readSnapshot } from "../../store/snapshot.ts";
+import { createBodyBudget, type BodyBudget } from "../body-node.ts";
+import { configurationOf } from "../upstreams.ts";
+import { WORKER_BODIES_BYTES_MAX } from "./body-web.ts";
+import { inPlaceBodies } from "./bodies-in-place.ts";
+import type { Life } from "./life.ts";
+import { createConsoleLog } from "./log-console.ts";
+import type { Bindings } from "./platform.ts";
+import { readSettings, type Settings } from "./settings.ts";
+import { createFetchUpstream } from "./upstream-fetch.ts";
+
+/** All Workers of an installation are one replica: none lives long enough to renew a lease. */
+const REPLICA_ID = "rep_workers";
+
+/** What the database said, and when it last did. */
+type Standing = {
+  readonly replicaId: string;
+  readonly configuration: Configuration;
+  readonly held: Held;
+  readAtMs: number;
+};
+
+export type Isolate = {
+  readonly settings: Settings;
+  readonly log: Log;
+  readonly app: Hono<Env>;
+  readonly bodies: BodyBudget;
+  readonly newId: () => string;
+  standing: Standing | null;
+};
+
+/** Throws ConfigError. */
+export function createIsolate(bindings: Bindings, yaml: string | null): Isolate {
+  const settings = readSettings(bindings, yaml);
+  const log = createConsoleLog(settings.config.logLevel);
+  const randomId = createRandomId();
+  const newId = () => randomId(Date.now());
+  const app = createApp({
+    log,
+    newId,
+    // The page's files would be half of the program: `absent.ts` says where the page is.
+    readAsset: () => Promise.resolve(null),
+    monotonicMs,
+    largeBodies: inPlaceBodies(),
+  });
+  const bodies = createBodyBudget({
+    idleMsMax: BODY_IDLE_MS_MAX,
+    heldBytesMax: WORKER_BODIES_BYTES_MAX,
+  });
+  return { settings, log, app, bodies, newId, standing: null };
+}
+
+export type Invocation = {
+  readonly db: Database;
+  readonly ports: Ports;
+  readonly gateway: Gateway;
+};
+
+/** A gateway of this invocation's own. Its connections end with `life`. */
+export async function openGateway(isolate: Isolate, life: Life): Promise<Invocation> {
+  const db = connectForRequest(isolate.settings.databaseUrl);
+  life.atEnd(db.close);
+  const ports = portsOn(isolate, db, life);
+  const standing = isolate.standing ?? (await stand(isolate, db));
+  const gateway = await createGateway(ports, standing.configuration, standing);
+  // A revocation holds for whoever asks later than this: an old snapshot admits nobody.
+  const askedAtMs = monotonicMs();
+  if (askedAtMs - standing.readAtMs >= REFRESH_MS) {
+    await gateway.authority.refresh();
+    standing.readAtMs = Math.max(standing.readAtMs, askedAtMs);
+  }
+  return { db, ports, gateway };
+}
+
+/** What an isolate must know before its first judgement. Requests that come together may each ask. */
+async function stand(isolate: Isolate, db: Database): Promise<Standing> {
+  const { config, adminKey } = isolate.settings;
+  const applied = await appliedVersion(db.control);
+  if (applied < SCHEMA_VERSION) throw schemaBehind(applied);
+  const installation = await findOrCreateInstallation(db.control, randomBytes(32).toString("hex"));
+  if (await answersFromMemory(db.control, `rep_probe_${isolate.newId()}`)) throw cached();
+  const prices = [...priceSnapshot(), ...config.prices];
+  await recordPrices(db.control, sha256Hex(prices.map(({ version }) => version).join()), prices);
+  await holdEndlessLease(db.control, REPLICA_ID);
+  const readAtMs = monotonicMs();
+  const standing: Standing = {
+    replicaId: REPLICA_ID,
+    configuration: configurationOf(config, null, {
+      pepper: installation.pepper,
+      adminDigest: hmacSha256Hex(installation.pepper, adminKey),
+    }),
+    held: { snapshot: await readSnapshot(db.control) },
+    readAtMs,
+  };
+  isolate.standing ??= standing;
+  return isolate.standing;
+}
+
+function portsOn({ log, newId }: Isolate, db: Database, life: Life): Ports {
+  return {
+    db,
+    upstream: createFetchUpstream(),
+    monotonicMs,
+    now: () => new Date(),
+    newId,
+    // A tokeniser's tables take 60 of an isolate's 128 MB; the byte length bounds every tokenisation.
+    countTokens: (texts) => Promise.resolve({ tokens: bytesOf(texts), exact: false }),
+    runAfter: (name, work) =>
+      life.add(
+        work().catch((error: unknown) => log.error({ error, name }, "work after an answer failed")),
+      ),
+    log,
+    isClosing: life.isClosing,
+  };
+}
+
+function bytesOf(texts: readonly string[]): number {
+  let bytes = 0;
+  for (const text of texts) bytes += Buffer.byteLength(text, "utf8");
+  return bytes;
+}
+
+/** Stands still while a Worker computes, and moves on with every wait: enough for deadlines. */
+export function monotonicMs(): number {
+  return performance.now();
+}
+
+function schemaBehind(applied: number): Unavailable {
+  const told =
+    `The database has schema version ${applied} and this program needs ${SCHEMA_VERSION}: ` +
+    "run `npx tollgate migrate` from the release that was deployed.";
+  return new Unavailable("The schema is behind.", { told });
+}
+
+function cached(): Unavailable {
+  const told =
+    "Hyperdrive answers queries from its cache, by which revoked keys would live on: " +
+    "run `npx wrangler hyperdrive update <id> --caching-disabled true`.";
+  return new Unavailable("The database is read through a cache.", { told });
+}

@@ -43,7 +43,8 @@ export async function startDemoUpstream(): Promise<DemoUpstream> {
   });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(0, "127.0.0.1", resolve);
+    // Exclusive: each of several processes has its own, and ends it by itself.
+    server.listen({ port: 0, host: "127.0.0.1", exclusive: true }, resolve);
   });
   const address = server.address();
   assert(address !== null && typeof address === "object", "the demo upstream listens on a port");

@@ -3,17 +3,26 @@ import { join } from "node:path";
 
 import { ADMIN_KEY_FILE } from "./bootstrap.ts";
 import { PORT_DEFAULT, type Config } from "./config.ts";
-import type { Running } from "./node.ts";
 
-export function printBanner(config: Config, { url, firstKeys, gateway }: Running): void {
-  const { tenantKey } = firstKeys;
+export type Started = {
+  readonly url: string;
+  /** The key made by this start, or null when there were tenants already. */
+  readonly tenantKey: string | null;
+  readonly hasLimits: boolean;
+  /** What serves: `one process`, `4 processes`. */
+  readonly processes: string;
+};
+
+export function printBanner(config: Config, started: Started): void {
+  const { url, tenantKey, hasLimits, processes } = started;
   const names = [...config.upstreams.map(({ name }) => name), "demo"].join(", ");
   const lines = [
     "",
     `  Tollgate is listening on ${url}`,
     `  upstreams: ${names}   ·   API: ${url}/docs   ·   database: ${databaseOf(config)}`,
+    `  ${processes}`,
     "",
-    ...notEnforced(config, gateway, url),
+    ...notEnforced(config, hasLimits, url),
     ...adminKeyLines(config, tenantKey !== null),
     ...(tenantKey === null ? [] : firstCall(url, tenantKey)),
   ];
@@ -24,7 +33,7 @@ function databaseOf(config: Config): string {
   return config.databaseUrl === null ? `embedded, in ${config.dataDirectory}` : "PostgreSQL";
 }
 
-function notEnforced(config: Config, gateway: Running["gateway"], url: string): string[] {
+function notEnforced(config: Config, hasLimits: boolean, url: string): string[] {
   const lines: string[] = [];
   if (config.databaseUrl === null) {
     lines.push(
@@ -32,9 +41,6 @@ function notEnforced(config: Config, gateway: Running["gateway"], url: string): 
       "  DATABASE_URL to PostgreSQL 15 or later.",
     );
   }
-  const hasLimits = [...gateway.authority.tenants().values()].some(
-    ({ limits }) => limits.length > 0,
-  );
   if (!hasLimits) {
     lines.push(
       "  NOT ENFORCED: no budget is set, so spending has no limit. To set one:",

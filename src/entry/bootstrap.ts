@@ -10,7 +10,7 @@ import { Fault } from "../lib/assert.ts";
 import { equalConstantTime, hmacSha256Hex } from "../lib/hash.ts";
 import type { Database } from "../store/database.ts";
 import { setAdminDigest, type Installation } from "../store/installation.ts";
-import type { Config } from "./config.ts";
+import { ADMIN_KEY_LENGTH_MIN, type Config } from "./config.ts";
 
 export type FirstKeys = {
   /** The administration key in force. */
@@ -35,6 +35,12 @@ export async function establishAdminKey(
   const path = join(config.dataDirectory, ADMIN_KEY_FILE);
   if (existsSync(path)) {
     const kept = readFileSync(path, "utf8").trim();
+    if (kept.length < ADMIN_KEY_LENGTH_MIN) {
+      throw new Fault(
+        `${path} holds ${kept.length} characters, which is no administration key: put the right file ` +
+          "there, or set TOLLGATE_ADMIN_KEY",
+      );
+    }
     const digest = hmacSha256Hex(installation.pepper, kept);
     const { adminDigest } = installation;
     if (adminDigest === null || equalConstantTime(digest, adminDigest)) return kept;

@@ -4,7 +4,8 @@
  * A step that fails or hangs is told, and the next one runs: a lease that is not ended costs others
  * fifteen seconds, a database that is not closed may cost the data.
  */
-import type { Server } from "node:http";
+import type { Server, ServerResponse } from "node:http";
+import { Server as NetServer } from "node:net";
 
 import { Fault } from "../lib/assert.ts";
 
@@ -17,22 +18,65 @@ export const CUT_MS_MAX = 3_000;
 /** Ending a connection or a thread takes milliseconds; a statement under way has five seconds. */
 const STEP_MS_MAX = 10_000;
 
-/** Takes no new request and waits for those under way; cuts them after `drainMsMax`. */
+/** How long a process waits for what is under way. */
+export type Patience = {
+  /** Then what is still under way is cut. */
+  readonly msMax: number;
+  /**
+   * For this long a kept-alive connection without a request stays open, and is closed by the answer to
+   * its next one: where another process goes on serving, no client shall write to a connection that
+   * is being closed. 0 where nobody goes on: then there is nothing to wait for.
+   */
+  readonly lingerMs: number;
+  /** Ends the patience: `msMax` counts from here again, as `hurriedMsMax`. */
+  readonly hurry: Promise<void>;
+  readonly hurriedMsMax: number;
+};
+
+/** A process that ends within `msMax`, for nobody takes its place. */
+export function patienceOf(msMax: number): Patience {
+  return { msMax, lingerMs: 0, hurry: new Promise(() => {}), hurriedMsMax: msMax };
+}
+
+/** Takes no new request and waits for those under way; cuts them when its patience ends. */
 export async function drain(
   server: Server,
   settled: () => Promise<void>,
-  drainMsMax: number,
+  patience: Patience,
 ): Promise<void> {
-  const closed = new Promise<void>((done) => server.close(() => done()));
+  const { msMax, lingerMs, hurry, hurriedMsMax } = patience;
+  // The HTTP server's own `close` would close every idle connection at once.
+  const closed = new Promise<void>((done) => {
+    NetServer.prototype.close.call(server, () => done());
+  });
+  server.prependListener("request", (_, response: ServerResponse) => {
+    response.shouldKeepAlive = false;
+  });
   // A kept-alive connection turns idle when its answer ends, and nothing else would close it then.
-  const idle = setInterval(() => server.closeIdleConnections(), DRAIN_LOOK_MS);
-  server.closeIdleConnections();
-  const isDrained = await isDoneWithin(closed.then(settled), drainMsMax);
+  let idle: ReturnType<typeof setInterval> | undefined;
+  let isOver = false;
+  const closeIdle = () => {
+    if (isOver) return;
+    clearInterval(idle);
+    idle = setInterval(() => server.closeIdleConnections(), DRAIN_LOOK_MS);
+    server.closeIdleConnections();
+  };
+  const lingering = lingerMs === 0 ? undefined : setTimeout(closeIdle, lingerMs);
+  if (lingerMs === 0) closeIdle();
+  const finished = closed.then(settled);
+  const hurried = hurry.then(async () => {
+    clearTimeout(lingering);
+    closeIdle();
+    return isDoneWithin(finished, hurriedMsMax);
+  });
+  const isDrained = await Promise.race([isDoneWithin(finished, msMax), hurried]);
+  isOver = true;
+  clearTimeout(lingering);
   clearInterval(idle);
   if (isDrained) return;
   // An exchange that loses its client ends its upstream and settles what was delivered.
   server.closeAllConnections();
-  await isDoneWithin(closed.then(settled), CUT_MS_MAX);
+  await isDoneWithin(finished, CUT_MS_MAX);
 }
 
 /** What is ended, how, and how long that may take when it is not `STEP_MS_MAX`. */

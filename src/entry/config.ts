@@ -80,7 +80,7 @@ export const TOLLGATE_VARIABLES = [
 ] as const;
 
 /** 32 characters of a random text are beyond any search; shorter ones are words. */
-const ADMIN_KEY_LENGTH_MIN = 32;
+export const ADMIN_KEY_LENGTH_MIN = 32;
 
 /** Each has connections of its own to the database, and no machine that we know has more cores to use. */
 export const PROCESSES_MAX = 256;

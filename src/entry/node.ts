@@ -1,4 +1,4 @@
-/** Starts Tollgate on Node: database, gateway, demo upstream, server; and ends them in the other order. */
+/** One process of Tollgate on Node: database, gateway, demo upstream, server; ended in the other order. */
 import { randomBytes } from "node:crypto";
 import { createServer, IncomingMessage, ServerResponse, type Server } from "node:http";
 
@@ -13,14 +13,14 @@ import { REFRESH_MS } from "../gate/authority.ts";
 import { createGateway, type Gateway } from "../gate/gateway.ts";
 import type { Ports } from "../gate/ports.ts";
 import { createApp } from "../http/app.ts";
-import type { Readiness } from "../http/env.ts";
+import type { Figures, Readiness } from "../http/env.ts";
 import type { LargeBodies } from "../http/request-body.ts";
 import { createLedger } from "../ledger/ledger.ts";
 import { Fault } from "../lib/assert.ts";
 import { hmacSha256Hex, sha256Hex } from "../lib/hash.ts";
 import { createRandomId } from "../lib/random-id.ts";
 import { appliedVersion } from "../store/applied-version.ts";
-import { connect, type Address, type Database } from "../store/database.ts";
+import { connect, CONNECTIONS, type Address, type Database } from "../store/database.ts";
 import {
   endAllLeases,
   findOrCreateInstallation,
@@ -28,17 +28,19 @@ import {
   renewLease,
 } from "../store/installation.ts";
 import { migrate } from "../store/migrate.ts";
+import { listenForChanges } from "../store/snapshot.ts";
 import { establishAdminKey, establishFirstTenant, type FirstKeys } from "./bootstrap.ts";
-import { printBanner } from "./banner.ts";
-import { readConfig, ConfigError, type Config } from "./config.ts";
+import { readConfig, type Config } from "./config.ts";
 import { diskFiles } from "./config-files.ts";
-import { CUT_MS_MAX, drain, runSteps, type Step } from "./closing.ts";
+import { CUT_MS_MAX, drain, patienceOf, runSteps, type Patience, type Step } from "./closing.ts";
 import { createNodeExchanges } from "./exchange-node.ts";
 import { every, type Repeated } from "./every.ts";
 import { createLargeBodies } from "./large-bodies.ts";
 import { answerMalformed, answerUnread, refuseTransferCoding } from "./malformed.ts";
+import { requireSoundDatabase } from "./database-checks.ts";
 import { openEmbedded, type Embedded } from "./pglite.ts";
 import { createDocsAssets } from "./docs-assets.ts";
+import { toldOf } from "./told.ts";
 import { createTokenCounter } from "./tokens.ts";
 import { createUndiciUpstream } from "./upstream-undici.ts";
 import { configurationOf } from "./upstreams.ts";
@@ -47,7 +49,7 @@ import { configurationOf } from "./upstreams.ts";
 const UPSTREAM_CONNECTIONS = 1_024;
 
 /** How long answers under way may take once the process was told to end. */
-const DRAIN_MS_MAX = 30_000;
+export const DRAIN_MS_MAX = 30_000;
 
 /** Proxies in front keep connections for 60 s; ours must outlive theirs (WIRE E). */
 const KEEP_ALIVE_TIMEOUT_MS = 75_000;
@@ -60,45 +62,30 @@ const HEADERS_TIMEOUT_MS = 20_000;
 export type Running = {
   readonly url: string;
   readonly firstKeys: FirstKeys;
+  /** Whether any limit is set, of any tenant. */
+  readonly hasLimits: boolean;
   readonly gateway: Gateway;
-  readonly close: () => Promise<void>;
+  /** Ends it; without a patience within the ordinary time. */
+  readonly close: (patience?: Patience) => Promise<void>;
 };
 
-/** Starts everything and says so on standard output. The process ends by SIGINT or SIGTERM. */
-export async function serve(config: Config): Promise<Running> {
-  const running = await start(config);
-  printBanner(config, running);
-  let isEnding = false;
-  const end = (signal: string) => {
-    if (isEnding) return;
-    isEnding = true;
-    process.stderr.write(
-      `${signal}: finishing what is under way, at most ${DRAIN_MS_MAX / 1_000} s\n`,
-    );
-    void running.close().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        process.stderr.write(`could not end cleanly: ${String(error)}\n`);
-        process.exit(1);
-      },
-    );
-  };
-  process.once("SIGINT", () => end("SIGINT"));
-  process.once("SIGTERM", () => end("SIGTERM"));
-  return running;
-}
+export type StartOptions = {
+  /** One that was opened already. */
+  readonly database?: Opened;
+  /** How long answers under way may take once it was told to end, in ms. */
+  readonly drainMsMax?: number;
+  /** The counters of all processes that serve the same address; absent: this is the only one. */
+  readonly figures?: () => Promise<Figures>;
+};
 
-/** Starts everything on the configured database, or on one that was opened already. */
-export async function start(
-  config: Config,
-  database?: Opened,
-  drainMsMax: number = DRAIN_MS_MAX,
-): Promise<Running> {
+/** Starts one process's everything, on the configured database or on one that was opened already. */
+export async function start(config: Config, options: StartOptions = {}): Promise<Running> {
+  const { drainMsMax = DRAIN_MS_MAX } = options;
   const log = pino(
     { level: config.logLevel, serializers: { error: pino.stdSerializers.err } },
     pino.destination(2),
   );
-  const { db, embedded } = database ?? (await openDatabase(config, log));
+  const { db, embedded } = options.database ?? (await openDatabase(config, log));
   await recordListPrices(db, config);
   const demo = await startDemoUpstream();
   const randomId = createRandomId();
@@ -127,19 +114,23 @@ export async function start(
     newId,
     ports,
     isReady: () => !isDraining,
+    figures: options.figures ?? (async () => gateway.trust()),
   });
   const repeated = chores(gateway, db, log);
+  const changes = await listenTo(db.address, gateway, log);
   return {
     url: urlOf(server, config),
     firstKeys,
+    hasLimits: [...gateway.authority.tenants().values()].some(({ limits }) => limits.length > 0),
     gateway,
-    close: async () => {
+    close: async (patience = patienceOf(drainMsMax)) => {
       isDraining = true;
-      const finish = () => drain(server, gateway.settled, drainMsMax);
+      const finish = () => drain(server, gateway.settled, patience);
       await runSteps([
-        ["answers under way", finish, drainMsMax + 2 * CUT_MS_MAX],
+        ["answers under way", finish, patience.msMax + patience.hurriedMsMax + 2 * CUT_MS_MAX],
         // Settlements are tried again for as long as they were waited for, and no longer.
         ["settlements", async () => ports.close()],
+        ["notices", changes.close],
         ...repeated.map(({ stop }): Step => ["chores", stop]),
         ["gateway", gateway.close],
         ["workers", ports.workersClose],
@@ -163,12 +154,9 @@ async function openDatabase(config: Config, log: Logger): Promise<Opened> {
   const embedded =
     config.databaseUrl === null ? await openEmbedded(config.dataDirectory, onDeath) : null;
   const address: Address = embedded?.address ?? { kind: "url", url: config.databaseUrl ?? "" };
+  if (address.kind === "url") await requireSoundDatabase(address.url);
   await migrate(address);
-  // PGlite has one backend; on PostgreSQL two postings and one settlement fly at a time.
-  const options = embedded
-    ? { gateConnections: 1, adminConnections: 1 }
-    : { gateConnections: 4, adminConnections: 4 };
-  const db = connect(address, options);
+  const db = connect(address, embedded ? CONNECTIONS.embedded : CONNECTIONS.server);
   // Nobody else can own an embedded database, so whoever held reservations in it is gone.
   if (embedded !== null) await endAllLeases(db.admin);
   return { db, embedded };
@@ -225,6 +213,7 @@ type Served = {
   readonly newId: () => string;
   readonly ports: NodePorts;
   readonly isReady: () => boolean;
+  readonly figures: () => Promise<Figures>;
 };
 
 async function listen(config: Config, served: Served): Promise<Server> {
@@ -244,7 +233,7 @@ async function listen(config: Config, served: Served): Promise<Server> {
       if (why !== null) return { kind: "not_ready", why };
       return { kind: "ready", schemaVersion: await appliedVersion(db.control) };
     },
-    figures: async () => gateway.trust(),
+    figures: served.figures,
   };
   const createExchange = createNodeExchanges();
   const listener = getRequestListener(
@@ -276,6 +265,20 @@ async function listen(config: Config, served: Served): Promise<Server> {
   return server;
 }
 
+/** The embedded database has one process, which hears of its own changes. */
+async function listenTo(
+  address: Address,
+  { authority }: Gateway,
+  log: Logger,
+): Promise<{ readonly close: () => Promise<void> }> {
+  if (address.kind === "socket") return { close: async () => undefined };
+  return listenForChanges(address, () => {
+    void authority
+      .refresh()
+      .catch((error: unknown) => log.warn({ error }, "what was changed could not be read yet"));
+  });
+}
+
 /** What this replica does again and again, beside serving. */
 function chores(gateway: Gateway, db: Database, log: Logger): readonly Repeated[] {
   const failed = (name: string) => (error: unknown) => log.warn({ error, name }, "a chore failed");
@@ -298,14 +301,16 @@ function urlOf(server: Server, config: Config): string {
   return `http://${config.host.includes(":") ? `[${config.host}]` : config.host}:${port}`;
 }
 
-if (import.meta.main) {
+async function main(): Promise<void> {
   try {
+    // Loaded only here, for it loads this file.
+    const { serve } = await import("./serve.ts");
     await serve(readConfig(process.env, diskFiles));
   } catch (error) {
-    const isExpected = error instanceof ConfigError || error instanceof Fault;
-    process.stderr.write(
-      `${isExpected ? error.message : String(error instanceof Error ? error.stack : error)}\n`,
-    );
+    process.stderr.write(`${toldOf(error)}\n`);
     process.exit(1);
   }
 }
+
+// Not awaited: `serve.ts` waits for this file to have been loaded.
+if (import.meta.main) void main();

@@ -38,7 +38,27 @@ const CONNECT_TIMEOUT_S = 5;
 export const STATEMENT_TIMEOUT_MS = 15_000;
 const CLOSE_TIMEOUT_S = 5;
 
-export function open(address: Address, connections: number): Sql {
+/** PGlite has one backend; on PostgreSQL two postings and one settlement fly at a time. */
+export const CONNECTIONS = {
+  embedded: { gateConnections: 1, adminConnections: 1 },
+  server: { gateConnections: 4, adminConnections: 4 },
+} as const;
+
+const CONTROL_CONNECTIONS = 2;
+
+/** The most that one process has open at PostgreSQL: the ones above, and one that listens for changes. */
+export const CONNECTIONS_PER_PROCESS =
+  CONNECTIONS.server.gateConnections +
+  CONNECTIONS.server.adminConnections +
+  CONTROL_CONNECTIONS +
+  1;
+
+/** `settings`: more parameters of each session. */
+export function open(
+  address: Address,
+  connections: number,
+  settings: Readonly<Record<string, string>> = {},
+): Sql {
   const options = {
     max: connections,
     connect_timeout: CONNECT_TIMEOUT_S,
@@ -52,6 +72,7 @@ export function open(address: Address, connections: number): Sql {
         ? {
             statement_timeout: STATEMENT_TIMEOUT_MS,
             idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
+            ...settings,
           }
         : {}),
     },
@@ -68,8 +89,9 @@ export function open(address: Address, connections: number): Sql {
 
 /** Opens no connection by itself: the first query does, and every later one again after a loss. */
 export function connect(address: Address, options: ConnectOptions): Database {
-  const gate = open(address, options.gateConnections);
-  const control = open(address, address.kind === "url" ? 2 : 1);
+  // Asked for by name: a default that is changed while we run must not make decisions forgettable.
+  const gate = open(address, options.gateConnections, { synchronous_commit: "on" });
+  const control = open(address, address.kind === "url" ? CONTROL_CONNECTIONS : 1);
   const admin = open(address, options.adminConnections);
   return {
     address,

@@ -3,6 +3,9 @@ import type postgres from "postgres";
 
 import type { Database } from "./database.ts";
 
+/** On this channel every change of the register is told, to whoever listens; it carries nothing. */
+export const REGISTER_CHANNEL = "tollgate_register";
+
 /** A connection or a transaction on one. */
 export type Queryable = postgres.ISql<{ bigint: bigint }>;
 
@@ -29,6 +32,8 @@ export async function changeRegister<Result>(
 ): Promise<Result> {
   const { result } = await db.admin.begin(async (tx) => {
     await tx`update installation set revision = revision + 1`;
+    // Told when this commits, and not at all when it does not.
+    await tx`select pg_notify(${REGISTER_CHANNEL}, '')`;
     return { result: await work(tx) };
   });
   return result;

@@ -1,6 +1,7 @@
-/** What an operator wants to know of a database before Tollgate starts on it. Reads only. */
+/** What an operator wants to know of a database before Tollgate starts on it. Reads only, and no rows of a tenant. */
 import { appliedVersion } from "./applied-version.ts";
-import { open } from "./database.ts";
+import { open, type Sql } from "./database.ts";
+import { arrayLiteral } from "./literal.ts";
 import { schemaVersion } from "./migrate.ts";
 
 export type DatabaseFacts = {
@@ -10,23 +11,108 @@ export type DatabaseFacts = {
   readonly schemaApplied: number;
   /** Migrations that this program knows. */
   readonly schemaKnown: number;
+  /** The role that we are, for sentences. */
+  readonly role: string;
+  readonly isReplica: boolean;
+  /** `default_transaction_read_only`, as it holds for this role in this database. */
   readonly isReadOnly: boolean;
+  readonly fsync: boolean;
+  readonly fullPageWrites: boolean;
+  /** As it holds for this role in this database: `on`, `off`, `local`, `remote_write`, `remote_apply`. */
+  readonly synchronousCommit: string;
+  readonly encoding: string;
+  /** Connections that ordinary roles may have, all together; this role's and database's limits included. */
+  readonly connectionsMax: number;
+  /** Whether the role may bring the schema to this program's version. */
+  readonly mayMigrate: boolean;
+  /** What the role may not do to the tables that are there: `insert on decisions`. */
+  readonly rightsMissing: readonly string[];
 };
 
-/** Throws what the driver throws when the database cannot be reached. Names no tenant: it reads no rows. */
+const READ = ["select", "insert"];
+const CHANGE = [...READ, "update"];
+const KEEP = [...CHANGE, "delete"];
+
+/** What the program does to its tables. The ledger's are never changed. */
+const RIGHTS: Readonly<Record<string, readonly string[]>> = {
+  decisions: READ,
+  settlements: READ,
+  events: READ,
+  prices: READ,
+  installation: CHANGE,
+  tenants: CHANGE,
+  keys: CHANGE,
+  limits: CHANGE,
+  runs: CHANGE,
+  meters: CHANGE,
+  reservations: KEEP,
+  replicas: KEEP,
+};
+
+/** Throws what the driver throws when the database cannot be reached. */
 export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
   const client = open({ kind: "url", url }, 1);
   try {
     const [server] = await client`
       select current_setting('server_version_num')::int as version,
-             current_setting('transaction_read_only') = 'on' as read_only`;
+             current_user::text as role,
+             pg_is_in_recovery() as replica,
+             current_setting('default_transaction_read_only') = 'on' as read_only,
+             current_setting('fsync') = 'on' as fsync,
+             current_setting('full_page_writes') = 'on' as full_page_writes,
+             current_setting('synchronous_commit') as synchronous_commit,
+             current_setting('server_encoding') as encoding,
+             (select least(
+                current_setting('max_connections')::int
+                  - current_setting('superuser_reserved_connections')::int
+                  - coalesce(current_setting('reserved_connections', true)::int, 0),
+                case when r.rolconnlimit >= 0 then r.rolconnlimit end,
+                case when d.datconnlimit >= 0 then d.datconnlimit end)
+              from pg_roles r, pg_database d
+              where r.rolname = current_user and d.datname = current_database()) as connections,
+             case when to_regclass('decisions') is null
+               then has_database_privilege(current_database(), 'create')
+                 and coalesce(has_schema_privilege(current_schema(), 'create'), false)
+               else (select pg_has_role(c.relowner, 'usage') from pg_class c
+                     where c.oid = to_regclass('decisions')) end as may_migrate`;
     return {
       serverVersion: Number(server?.["version"]),
-      schemaApplied: await appliedVersion(client),
+      schemaApplied: await appliedIfReadable(client),
       schemaKnown: schemaVersion(),
+      role: String(server?.["role"]),
+      isReplica: server?.["replica"] === true,
       isReadOnly: server?.["read_only"] === true,
+      fsync: server?.["fsync"] === true,
+      fullPageWrites: server?.["full_page_writes"] === true,
+      synchronousCommit: String(server?.["synchronous_commit"]),
+      encoding: String(server?.["encoding"]),
+      connectionsMax: Number(server?.["connections"]),
+      mayMigrate: server?.["may_migrate"] === true,
+      rightsMissing: await missingRights(client),
     };
   } finally {
     await client.end({ timeout: 5 });
   }
+}
+
+/** Which right is missing is told by `missingRights`; without this one nothing else could be. */
+async function appliedIfReadable(client: Sql): Promise<number> {
+  const [row] = await client`
+    select coalesce(has_schema_privilege(to_regnamespace('drizzle'), 'usage'), true) as readable`;
+  return row?.["readable"] === true ? appliedVersion(client) : 0;
+}
+
+async function missingRights(client: Sql): Promise<readonly string[]> {
+  const wanted = Object.entries(RIGHTS).flatMap(([table, rights]) =>
+    rights.map((right) => ({ table, right })),
+  );
+  const rows = await client`
+    select u.what || ' on ' || u.name as missing
+    from unnest(${arrayLiteral(wanted.map(({ table }) => table))}::text::text[],
+                ${arrayLiteral(wanted.map(({ right }) => right))}::text::text[]) as u(name, what)
+    where has_table_privilege(to_regclass(u.name), u.what) = false
+    union all
+    select 'usage on schema drizzle'
+    where has_schema_privilege(to_regnamespace('drizzle'), 'usage') = false`;
+  return rows.map((row) => String(row["missing"]));
 }

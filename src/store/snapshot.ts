@@ -7,7 +7,8 @@ import { SCOPES } from "../core/caller.ts";
 import type { ScopeKind } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
 import { isList, isRecord } from "../lib/json.ts";
-import type { Sql } from "./database.ts";
+import { open, type Address, type Sql } from "./database.ts";
+import { REGISTER_CHANNEL } from "./events.ts";
 
 export type KeyRow = {
   readonly tenantId: string;
@@ -79,6 +80,20 @@ export async function readSnapshot(sql: Sql): Promise<Snapshot> {
     keys: new Map(keys.map((key) => [key.keyId, key])),
     tenants: new Map(tenants.map((tenant) => [tenant.tenantId, tenant])),
   };
+}
+
+/**
+ * Calls `onChange` when the register was changed by anyone, and when the connection was lost and is back,
+ * for what was told meanwhile is lost. It is only quicker than asking: a pooler in between may swallow
+ * it all. Its connection is of its own, because the server ends the waiting of any other.
+ */
+export async function listenForChanges(
+  address: Address,
+  onChange: () => void,
+): Promise<{ readonly close: () => Promise<void> }> {
+  const client = open(address, 1);
+  await client.listen(REGISTER_CHANNEL, onChange, onChange);
+  return { close: () => client.end({ timeout: 1 }) };
 }
 
 const SCOPE_KINDS = ["tenant", "key", "model", "each_run", "each_customer"] as const;

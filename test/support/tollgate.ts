@@ -119,7 +119,11 @@ export async function startTollgate(options: StartOptions): Promise<Tollgate> {
   const db = connect(address, connectionsTo(address));
   const adminKey = randomBytes(24).toString("hex");
   const opened = { db, embedded: null };
-  const running = await start(configFor(options, adminKey), opened, options.drainMsMax);
+  const { drainMsMax } = options;
+  const running = await start(configFor(options, adminKey), {
+    database: opened,
+    ...(drainMsMax === undefined ? {} : { drainMsMax }),
+  });
   const { gateway, url } = running;
   const rows: Query = async (statement, values = []) =>
     [...(await db.admin.unsafe(statement, [...values]))] as never[];

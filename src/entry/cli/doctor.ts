@@ -6,7 +6,6 @@ import { dirname, join, resolve } from "node:path";
 import type { Command } from "commander";
 
 import { parseJson } from "../../lib/json.ts";
-import type { DatabaseFacts } from "../../store/inspect.ts";
 import { ConfigError, readConfig, type Config, type Env, type UpstreamConfig } from "../config.ts";
 import { diskFiles } from "../config-files.ts";
 import { ADMIN_KEY_FILE, originOf, reach, URL_DEFAULT } from "./client.ts";
@@ -22,9 +21,6 @@ type Check = {
 
 /** As `engines` of package.json says: TypeScript runs without a build from here on. */
 const NODE_MAJOR_MIN = 24;
-
-/** The oldest PostgreSQL that the migrations are tested on. */
-const SERVER_VERSION_MIN = 150_000;
 
 export function addDoctor(program: Command, terminal: Terminal): void {
   const doctor = program
@@ -92,28 +88,21 @@ async function databaseCheck(config: Config, answering: boolean): Promise<Check>
   if (databaseUrl === null) return embeddedCheck(dataDirectory, answering);
   // Loaded only here: the driver is most of what a command would otherwise wait for.
   const { inspectDatabase } = await import("../../store/inspect.ts");
+  const { databaseProblems } = await import("../database-checks.ts");
   try {
     const facts = await inspectDatabase(databaseUrl);
     const version = `PostgreSQL ${Math.floor(facts.serverVersion / 10_000)}`;
     const schema = `schema ${facts.schemaApplied} of ${facts.schemaKnown}`;
-    const [status, advice] = databaseVerdict(facts);
+    const problems = databaseProblems(facts);
+    const next = facts.schemaApplied < facts.schemaKnown ? ": the next start migrates it" : "";
+    const advice = problems.length === 0 ? next : `: ${problems.join("; ")}`;
+    const status = problems.length === 0 ? "ok" : "fail";
     return { check: "database", status, detail: `${version}, ${schema}${advice}` };
   } catch (error) {
     // The driver's messages name host and role, never the password.
     const why = error instanceof Error ? error.message : "no connection";
     return { check: "database", status: "fail", detail: `${why}: check DATABASE_URL` };
   }
-}
-
-function databaseVerdict(facts: DatabaseFacts): readonly [Check["status"], string] {
-  if (facts.serverVersion < SERVER_VERSION_MIN)
-    return ["fail", ": PostgreSQL 15 or later is needed"];
-  if (facts.isReadOnly) return ["fail", ": it is read-only, name the primary"];
-  if (facts.schemaApplied > facts.schemaKnown) {
-    return ["fail", ": a newer Tollgate has migrated it, start that release"];
-  }
-  if (facts.schemaApplied < facts.schemaKnown) return ["ok", ": the next start migrates it"];
-  return ["ok", ""];
 }
 
 function embeddedCheck(directory: string, answering: boolean): Check {
@@ -155,7 +144,11 @@ async function isTollgate(origin: string): Promise<boolean> {
     const body = parseJson(answer.text)?.value;
     const status = member(body, "status");
     if (status === "ready") return typeof member(body, "schema_version") === "number";
-    return status === "closing" || member(body, "error.code") === "admission_unavailable";
+    return (
+      status === "closing" ||
+      status === "not_ready" ||
+      member(body, "error.code") === "admission_unavailable"
+    );
   } catch (error) {
     if (error instanceof CliError) return false;
     throw error;

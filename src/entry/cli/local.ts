@@ -15,7 +15,7 @@ export function addLocal(program: Command, terminal: Terminal): void {
   act(serve, terminal, async () => {
     const config = readConfig(terminal.env, diskFiles);
     // Loaded only here: the gateway takes half a second to load, and no other command needs it.
-    const node = await import("../node.ts");
+    const node = await import("../serve.ts");
     try {
       await node.serve(config);
     } catch (error) {

@@ -1,0 +1,76 @@
+/** `npm start`: as many processes as the machine has cores for, or this one alone. */
+import { availableParallelism } from "node:os";
+
+import { Fault } from "../lib/assert.ts";
+import { inspectDatabase } from "../store/inspect.ts";
+import { CONNECTIONS_PER_PROCESS } from "../store/database.ts";
+import { printBanner } from "./banner.ts";
+import type { Config } from "./config.ts";
+import { DRAIN_MS_MAX, start } from "./node.ts";
+import { supervise } from "./supervisor.ts";
+
+/** Starts everything and says so on standard output. The process ends by SIGINT, SIGTERM or SIGHUP. */
+export async function serve(config: Config): Promise<void> {
+  const { count, why } = await processesFor(config);
+  if (count > 1) {
+    await supervise(config, count, why);
+    return;
+  }
+  const { url, firstKeys, hasLimits, close } = await start(config);
+  const { tenantKey } = firstKeys;
+  printBanner(config, { url, tenantKey, hasLimits, processes: `one process${why}` });
+  let isEnding = false;
+  const end = (signal: string) => {
+    if (isEnding) return;
+    isEnding = true;
+    process.stderr.write(
+      `${signal}: finishing what is under way, at most ${DRAIN_MS_MAX / 1_000} s\n`,
+    );
+    void close().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        process.stderr.write(`could not end cleanly: ${String(error)}\n`);
+        process.exit(1);
+      },
+    );
+  };
+  for (const signal of ENDING_SIGNALS) process.once(signal, () => end(signal));
+  process.on("SIGUSR2", () => {
+    process.stderr.write(
+      "SIGUSR2: one process cannot take over from itself; a rolling restart needs TOLLGATE_PROCESSES of at least 2\n",
+    );
+  });
+}
+
+/** A terminal that is closed ends what was started in it, as politely as the others. */
+const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+type Processes = {
+  readonly count: number;
+  /** For the banner: why not as many as there are cores, or nothing. */
+  readonly why: string;
+};
+
+/**
+ * As configured, else one for each core; never more than PostgreSQL has connections for, with one more
+ * that starts while another one ends. Throws a Fault when what was configured needs more.
+ */
+async function processesFor({ processes, databaseUrl }: Config): Promise<Processes> {
+  if (databaseUrl === null || processes === 1) return { count: 1, why: "" };
+  const wanted = processes ?? availableParallelism();
+  if (wanted === 1) return { count: 1, why: "" };
+  const { connectionsMax } = await inspectDatabase(databaseUrl);
+  const room = Math.floor(connectionsMax / CONNECTIONS_PER_PROCESS) - 1;
+  if (wanted <= room) return { count: wanted, why: "" };
+  const allows = `PostgreSQL allows ${connectionsMax} connections`;
+  if (processes !== null) {
+    throw new Fault(
+      `TOLLGATE_PROCESSES is ${processes}, which may need ${(processes + 1) * CONNECTIONS_PER_PROCESS} ` +
+        `connections, and ${allows}: raise max_connections, or lower TOLLGATE_PROCESSES`,
+    );
+  }
+  return {
+    count: Math.max(1, room),
+    why: ` (of ${wanted} cores: ${allows}, see max_connections)`,
+  };
+}

@@ -1,0 +1,124 @@
+/** One of several processes that serve one port: what a supervisor starts, orders and asks. */
+import { Fault } from "../lib/assert.ts";
+import type { Figures } from "../http/env.ts";
+import { Unavailable } from "../gate/unavailable.ts";
+import type { Patience } from "./closing.ts";
+import { readConfig, type Config } from "./config.ts";
+import { diskFiles } from "./config-files.ts";
+import { DRAIN_MS_MAX, start, type Running } from "./node.ts";
+import { orderFrom, type Report } from "./supervision.ts";
+import { isExpected, toldOf } from "./told.ts";
+
+/** The supervisor asks all processes, and does not wait for one that hangs. */
+const FIGURES_MS_MAX = 3_000;
+
+/** How long a kept-alive connection may take to ask again, and so to hear that it is being closed. */
+const LINGER_MS = 5_000;
+
+type Questions = Map<number, (figures: Figures) => void>;
+
+/** Starts serving and does as it is told until it is told to end. */
+async function beSupervised(): Promise<void> {
+  const questions: Questions = new Map();
+  const hurry = Promise.withResolvers<void>();
+  const starting = Promise.withResolvers<Running>();
+  let isEnding = false;
+  const end = (patience: (config: Config) => Patience) => {
+    if (isEnding) return;
+    isEnding = true;
+    void starting.promise.then((running) => endWith(running, patience(config)), fail);
+  };
+  const endSoon = () => {
+    hurry.resolve();
+    end(() => ({ ...terms(hurry.promise), msMax: DRAIN_MS_MAX, lingerMs: 0 }));
+  };
+  process.on("message", (message) => {
+    const order = orderFrom(message);
+    switch (order?.kind) {
+      case undefined:
+        return;
+      case "end":
+        return endSoon();
+      case "retire":
+        return end((known) => ({ ...terms(hurry.promise), msMax: longestAnswerMs(known) }));
+      case "tell_figures": {
+        const { round } = order;
+        void starting.promise.then(({ gateway }) =>
+          report({ kind: "own_figures", round, figures: gateway.trust() }),
+        );
+        return;
+      }
+      case "all_figures":
+        questions.get(order.question)?.(order.figures);
+        questions.delete(order.question);
+    }
+  });
+  // A terminal and a service manager send their signal to every process of the group.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, endSoon);
+  process.on("SIGUSR2", () => undefined);
+  const config = readConfig(process.env, diskFiles);
+  const running = await start(config, { figures: () => askFigures(questions) });
+  starting.resolve(running);
+  const { url, firstKeys, hasLimits } = running;
+  report({ kind: "ready", url, tenantKey: firstKeys.tenantKey, hasLimits });
+}
+
+function terms(hurry: Promise<void>): Omit<Patience, "msMax"> {
+  return { lingerMs: LINGER_MS, hurry, hurriedMsMax: DRAIN_MS_MAX };
+}
+
+/** Nobody waits for a process that another one has replaced: its answers take as long as they may. */
+function longestAnswerMs({ upstreams }: Config): number {
+  return Math.max(DRAIN_MS_MAX, ...upstreams.map(({ timeoutMs }) => timeoutMs)) + DRAIN_MS_MAX;
+}
+
+async function endWith({ gateway, close }: Running, patience: Patience): Promise<void> {
+  try {
+    await close(patience);
+  } catch (error) {
+    process.stderr.write(`could not end cleanly: ${toldOf(error)}\n`);
+    process.exit(1);
+  }
+  report({ kind: "own_figures", round: -1, figures: gateway.trust() }, () => process.exit(0));
+}
+
+/** The counters of all processes: one that answers alone would let a counter fall from scrape to scrape. */
+async function askFigures(questions: Questions): Promise<Figures> {
+  const question = Math.max(0, ...questions.keys()) + 1;
+  const { promise, resolve, reject } = Promise.withResolvers<Figures>();
+  const late = setTimeout(() => {
+    questions.delete(question);
+    reject(new Unavailable("the supervisor did not tell the counters of all processes"));
+  }, FIGURES_MS_MAX);
+  questions.set(question, resolve);
+  report({ kind: "ask_figures", question });
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(late);
+  }
+}
+
+function report(message: Report, sent: () => void = () => undefined): void {
+  if (process.send === undefined) throw new Fault("supervised.ts is started by a supervisor");
+  process.send(message, undefined, {}, sent);
+}
+
+function fail(error: unknown): void {
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  report(
+    {
+      kind: "failed",
+      message: toldOf(error),
+      code: typeof code === "string" ? code : null,
+      isExpected: isExpected(error),
+    },
+    () => process.exit(1),
+  );
+}
+
+try {
+  await beSupervised();
+} catch (error) {
+  fail(error);
+}

@@ -1,0 +1,229 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { databaseProblems, requireSoundDatabase } from "../../src/entry/database-checks.ts";
+import { open, type Sql } from "../../src/store/database.ts";
+import type { DatabaseFacts } from "../../src/store/inspect.ts";
+import { migrate } from "../../src/store/migrate.ts";
+import { startPostgres, type Cluster } from "../support/postgres.ts";
+import { startTollgateProcess } from "../support/tollgate.ts";
+
+const SOUND: DatabaseFacts = {
+  serverVersion: 180_004,
+  schemaApplied: 3,
+  schemaKnown: 3,
+  role: "app",
+  isReplica: false,
+  isReadOnly: false,
+  fsync: true,
+  fullPageWrites: true,
+  synchronousCommit: "on",
+  encoding: "UTF8",
+  connectionsMax: 97,
+  mayMigrate: true,
+  rightsMissing: [],
+};
+
+describe("a PostgreSQL", () => {
+  test.each<[string, Partial<DatabaseFacts>, readonly RegExp[]]>([
+    ["that is sound is started on", {}, []],
+    ["of version 15 is started on", { serverVersion: 150_000 }, []],
+    ["older than 15 is refused", { serverVersion: 149_999 }, [/PostgreSQL 14: 15 or later/]],
+    ["that confirms remotely, too, is started on", { synchronousCommit: "remote_apply" }, []],
+    ["that confirms on its own disk is started on", { synchronousCommit: "local" }, []],
+    ["that is migrated by its owner only is started on", { mayMigrate: false }, []],
+    [
+      "that must be migrated by somebody else is refused",
+      { mayMigrate: false, schemaApplied: 2 },
+      [/role app may not migrate it: grant create/],
+    ],
+    [
+      "that a newer release has migrated is refused",
+      { schemaApplied: 4 },
+      [/schema version 4 and this program knows 3: start the newer release/],
+    ],
+    [
+      "with several mistakes is told them all",
+      { fsync: false, fullPageWrites: false, synchronousCommit: "off", isReadOnly: true },
+      [/^default_transaction_read_only/, /^fsync/, /^full_page_writes/, /^synchronous_commit/],
+    ],
+    [
+      "that is a replica is told nothing else, for its settings are not the primary's",
+      { isReplica: true, fsync: false, rightsMissing: ["insert on decisions"] },
+      [/^it is a replica.*name the primary/],
+    ],
+  ])("%s", (_, facts, expected) => {
+    const found = databaseProblems({ ...SOUND, ...facts });
+    expect(found, found.join("\n")).toHaveLength(expected.length);
+    for (const [i, pattern] of expected.entries()) expect(found[i]).toMatch(pattern);
+  });
+});
+
+/** Made by `set`, undone by `unset`, both by the superuser; `url` is tried by the role `app`. */
+type Row = {
+  readonly name: string;
+  readonly set: readonly string[];
+  readonly unset: readonly string[];
+  readonly database?: string;
+  readonly refusal: RegExp;
+};
+
+const ROWS: readonly Row[] = [
+  {
+    name: "with fsync off",
+    set: ["alter system set fsync = off"],
+    unset: ["alter system reset fsync"],
+    refusal: /fsync is off.*set fsync = on/,
+  },
+  {
+    name: "with full_page_writes off",
+    set: ["alter system set full_page_writes = off"],
+    unset: ["alter system reset full_page_writes"],
+    refusal: /full_page_writes is off.*set full_page_writes = on/,
+  },
+  ...["system set", "database ledger set", "role app set", "role app in database ledger set"].map(
+    (scope): Row => ({
+      name: `with synchronous_commit off by alter ${scope}`,
+      set: [`alter ${scope} synchronous_commit = off`],
+      unset: [`alter ${scope.replace(/set$/u, "reset")} synchronous_commit`],
+      refusal: /synchronous_commit is off for role app.*set it to on/,
+    }),
+  ),
+  ...["system set", "database ledger set", "role app set"].map((scope): Row => ({
+    name: `read-only by alter ${scope}`,
+    set: [`alter ${scope} default_transaction_read_only = on`],
+    // Whoever undoes it would be read-only as well.
+    unset: [
+      "set default_transaction_read_only = off",
+      `alter ${scope.replace(/set$/u, "reset")} default_transaction_read_only`,
+    ],
+    refusal: /default_transaction_read_only is on for role app: turn it off/,
+  })),
+  {
+    name: "in an encoding that cannot hold every name",
+    set: ["create database odd owner app encoding 'SQL_ASCII' template template0"],
+    unset: ["drop database odd with (force)"],
+    database: "odd",
+    refusal: /encoding is SQL_ASCII.*encoding UTF8/,
+  },
+  {
+    name: "that is empty, for a role that may make nothing in it",
+    set: ["create database bare", "revoke create on database bare from public"],
+    unset: ["drop database bare with (force)"],
+    database: "bare",
+    refusal: /role app may not migrate it: grant create/,
+  },
+];
+
+describe("a start on PostgreSQL", () => {
+  let cluster: Cluster;
+  let root: Sql;
+  const urlOf = (database: string, role = "app") =>
+    `postgres://${role}@${cluster.address.host}:${cluster.address.port}/${database}`;
+  const rootUrl = (database: string) => ({
+    kind: "url" as const,
+    url: urlOf(database, cluster.address.user),
+  });
+
+  beforeAll(async () => {
+    cluster = await startPostgres();
+    root = open(rootUrl("postgres"), 1);
+    await root.unsafe("create role app login");
+    await root.unsafe("create database ledger owner app");
+    await migrate({ kind: "url", url: urlOf("ledger") });
+  });
+  afterAll(async () => {
+    await root?.end();
+    await cluster?.stop();
+  });
+
+  /** A reload takes its time: resolves when new sessions see it. */
+  const reload = async (isSeen: () => Promise<boolean>): Promise<void> => {
+    await root.unsafe("select pg_reload_conf()");
+    while (!(await isSeen())) await new Promise((done) => setTimeout(done, 20));
+  };
+  const refusalOf = async (database = "ledger"): Promise<string> => {
+    try {
+      await requireSoundDatabase(urlOf(database));
+      return "";
+    } catch (error) {
+      return error instanceof Error ? error.message : String(error);
+    }
+  };
+
+  test("with PostgreSQL's own defaults is not refused", async () => {
+    expect(await refusalOf()).toBe("");
+  });
+
+  test.each(ROWS)("$name is refused, with what to change", async (row) => {
+    const { set, unset, database, refusal } = row;
+    for (const statement of set) await root.unsafe(statement);
+    await reload(async () => (await refusalOf(database)) !== "");
+    const found = await refusalOf(database);
+    expect(found).toMatch(/^Tollgate does not start on this database/);
+    expect(found).toMatch(refusal);
+    expect(found.split("\n")).toHaveLength(2);
+    for (const statement of unset) await root.unsafe(statement);
+    await root.unsafe("reset default_transaction_read_only");
+    await reload(async () => (await refusalOf()) === "");
+  });
+
+  test("by a role without a right that it will need is refused, with the right's name", async () => {
+    const owner = open({ kind: "url", url: urlOf("ledger") }, 1);
+    await root.unsafe("create role narrow login");
+    await owner.unsafe("grant usage on schema drizzle to narrow");
+    await owner.unsafe("grant select on drizzle.__drizzle_migrations to narrow");
+    await owner.unsafe(
+      "grant select, insert, update, delete on all tables in schema public to narrow",
+    );
+    await expect(requireSoundDatabase(urlOf("ledger", "narrow"))).resolves.toBeUndefined();
+    await owner
+      .unsafe("revoke insert on decisions, delete on reservations from narrow")
+      .catch(async () => {
+        await owner.unsafe("revoke insert on decisions from narrow");
+        await owner.unsafe("revoke delete on reservations from narrow");
+      });
+    await expect(requireSoundDatabase(urlOf("ledger", "narrow"))).rejects.toThrow(
+      "role narrow lacks rights: grant insert on decisions, delete on reservations",
+    );
+    await owner.unsafe("revoke usage on schema drizzle from narrow");
+    await expect(requireSoundDatabase(urlOf("ledger", "narrow"))).rejects.toThrow(
+      "usage on schema drizzle",
+    );
+    await owner.end();
+  });
+
+  test("that is refused ends the process with the sentence and nothing else", async () => {
+    await root.unsafe("alter role app set synchronous_commit = off");
+    try {
+      await expect(startTollgateProcess({ databaseUrl: urlOf("ledger") })).rejects.toThrow(
+        /^tollgate ended with 1:\nTollgate does not start on this database, .*\n {2}synchronous_commit is off[^\n]*\n$/u,
+      );
+    } finally {
+      await root.unsafe("alter role app reset synchronous_commit");
+    }
+  });
+
+  test("with more processes than it has connections for is refused, with both numbers", async () => {
+    const { ended, stderr } = await startTollgateProcess({
+      databaseUrl: urlOf("ledger"),
+      env: { TOLLGATE_PROCESSES: "100" },
+    }).then(
+      async (started) => {
+        await started.close();
+        return { ended: false, stderr: "" };
+      },
+      (error: unknown) => ({ ended: true, stderr: String(error) }),
+    );
+    expect(ended).toBe(true);
+    expect(stderr).toMatch(/TOLLGATE_PROCESSES is 100, which may need 1111 connections/);
+    expect(stderr).toMatch(/PostgreSQL allows 197 connections: raise max_connections/);
+  });
+
+  test("that is a replica is refused", async () => {
+    const [row] = await root`select current_setting('data_directory') as directory`;
+    await root.unsafe(`copy (select '') to '${String(row?.["directory"])}/standby.signal'`);
+    await root.end();
+    await cluster.restart("fast");
+    root = open(rootUrl("postgres"), 1);
+    expect(await refusalOf()).toMatch(/it is a replica, which cannot record anything/);
+  });
+});

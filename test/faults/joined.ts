@@ -1,0 +1,97 @@
+import type {
+  Accepted,
+  Decision,
+  Fault,
+  FaultKind,
+  History,
+  Observation,
+  Settled,
+} from "./history.ts";
+
+/** All that is known of one call, by its tag. */
+export type Case = {
+  readonly tag: string;
+  readonly observation: Observation | null;
+  readonly accepted: readonly Accepted[];
+  readonly decision: Decision | null;
+  readonly lines: readonly Settled[];
+  readonly isHeld: boolean;
+  /** What the upstream bills for it, and what the ledger charges in all its lines. */
+  readonly billed: bigint;
+  readonly charged: bigint;
+};
+
+/** How a client may class what it saw. `indeterminate`: it cannot know whether the upstream ran. */
+export type Class = "ok" | "failed" | "indeterminate";
+
+export type Joined = {
+  readonly history: History;
+  readonly cases: readonly Case[];
+  /** Decisions that name no call. */
+  readonly strays: readonly Decision[];
+};
+
+export function join(history: History): Joined {
+  const { observations, journal, ledger } = history;
+  const accepted = Map.groupBy(journal, ({ tag }) => tag);
+  const lines = Map.groupBy(ledger.settlements, ({ attemptId }) => attemptId);
+  const held = new Set(ledger.reservations.map(({ attemptId }) => attemptId));
+  const seen = new Map(observations.map((each) => [each.tag, each]));
+  const decided = new Map<string, Decision>();
+  const strays: Decision[] = [];
+  for (const decision of ledger.decisions) {
+    const { tag } = decision;
+    if (tag === null || decided.has(tag)) strays.push(decision);
+    else decided.set(tag, decision);
+  }
+  const tags = new Set([...seen.keys(), ...accepted.keys(), ...decided.keys()]);
+  const cases = [...tags].map((tag): Case => {
+    const decision = decided.get(tag) ?? null;
+    const own = decision === null ? [] : (lines.get(decision.attemptId) ?? []);
+    const entries = accepted.get(tag) ?? [];
+    return {
+      tag,
+      observation: seen.get(tag) ?? null,
+      accepted: entries,
+      decision,
+      lines: own,
+      isHeld: decision !== null && held.has(decision.attemptId),
+      billed: sum(entries.map(({ billed }) => billed)),
+      charged: sum(own.map(({ cost }) => cost)),
+    };
+  });
+  return { history, cases, strays };
+}
+
+export function sum(amounts: readonly bigint[]): bigint {
+  return amounts.reduce((total, amount) => total + amount, 0n);
+}
+
+/**
+ * `ok`: a whole answer, or a no that was decided. `failed`: surely not run. The rest is `indeterminate`:
+ * broken off, left, late, an upstream's own failure, or an outcome that the gate itself calls unknown.
+ */
+export function classOf({ end, status, code }: Observation): Class {
+  if (end === "unreached") return "failed";
+  if (end !== "whole" || status === null) return "indeterminate";
+  if (status === 503 || code === "upstream_unreachable") return "failed";
+  return status >= 500 ? "indeterminate" : "ok";
+}
+
+/** Charged for want of evidence, and never corrected by any. */
+export function isPresumed({ lines }: Case): boolean {
+  const last = lines.at(-1);
+  return last !== undefined && (last.basis === "presumed" || last.ending === "unknown");
+}
+
+/** Faults of these kinds that touch a span of time, each widened by so much at its end. */
+export function faultsWithin(
+  { faults }: History,
+  kinds: readonly FaultKind[],
+  span: { readonly fromMs: number; readonly toMs: number; readonly afterMs?: number },
+): readonly Fault[] {
+  const { fromMs, toMs, afterMs = 0 } = span;
+  return faults.filter(
+    (fault) => kinds.includes(fault.kind) && fault.fromMs <= toMs && fault.toMs + afterMs >= fromMs,
+  );
+}

@@ -1,0 +1,29 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startPostgres, type Cluster } from "../support/postgres.ts";
+import { MUTANTS } from "./mutants.ts";
+import { playMutant } from "./verdict-on-mutants.ts";
+
+/** The quickest ones; `node test/faults/long.ts --mutants` plays all of them. */
+const SHORT = new Set(["void on expiry", "one pool for two upstreams"]);
+const TEST_MS = 120_000;
+
+describe("the checker is worth its promises: it finds", () => {
+  let cluster: Cluster | undefined;
+  beforeAll(async () => {
+    cluster = await startPostgres();
+  });
+  afterAll(async () => {
+    await cluster?.stop();
+  });
+
+  test.each(MUTANTS.filter(({ name }) => SHORT.has(name)))(
+    "$name, and nothing where all else is alike",
+    async (mutant) => {
+      if (cluster === undefined) throw new Error("the cluster has started");
+      const verdict = await playMutant(mutant, cluster, 21);
+      expect(verdict.without).toEqual([]);
+      expect(verdict.broken.filter((name) => mutant.breaks.includes(name))).not.toEqual([]);
+    },
+    TEST_MS,
+  );
+});

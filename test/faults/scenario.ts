@@ -1,0 +1,316 @@
+import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import postgres from "postgres";
+import { LEASE_MS, UNKNOWN_GRACE_MS } from "../../src/core/limits.ts";
+import { picousd, usdFromPicousd } from "../../src/core/money.ts";
+import type { Sql } from "../../src/store/database.ts";
+import { migrate } from "../../src/store/migrate.ts";
+import { createRandom, type Random } from "../sim/random.ts";
+import type { Cluster } from "../support/postgres.ts";
+import { call } from "./caller.ts";
+import { startFleet, type Fleet } from "./fleet.ts";
+import type { Fault, FaultKind, History, Observation } from "./history.ts";
+import { readLedger } from "./ledger-reading.ts";
+import { connectTo, jump, play, type Clock, type Victims } from "./nemesis.ts";
+import { manageOn, planner, populate, type Planner, type Population } from "./population.ts";
+import { startTruthUpstream, type TruthUpstream } from "./truth-upstream.ts";
+
+export type ScenarioOptions = {
+  readonly seed: number;
+  /** A PostgreSQL that nobody else uses: it is crashed and frozen. */
+  readonly cluster: Cluster;
+  readonly replicas: number;
+  /** How long calls and faults go on; starting and ending come on top. */
+  readonly forMs: number;
+  readonly agents: number;
+  /** Played in shuffled order, again and again. */
+  readonly deck: readonly FaultKind[];
+  /** The source tree to run. */
+  readonly root: string;
+  /** How long the end is waited for, when it does not come; the checker says what is missing then. */
+  readonly patienceMs?: number;
+  /** Changes the migrated database before anything runs: how a mutant is planted. */
+  readonly plant?: (sql: Sql) => Promise<void>;
+  readonly say?: (line: string) => void;
+};
+
+export const EVERY_FAULT: readonly FaultKind[] = [
+  "kill",
+  "pause",
+  "replace",
+  "crash-database",
+  "freeze-database",
+  "exhaust-connections",
+  "lock-meter",
+  "jump-clock",
+  "database-link",
+  "client-link",
+  "upstream-link",
+  "revoke-key",
+];
+
+const THINK_MS = 90;
+const BETWEEN_FAULTS_MS = 700;
+const CHANGE_EVERY_MS = 150;
+
+type World = {
+  readonly options: ScenarioOptions;
+  readonly random: Random;
+  readonly fleet: Fleet;
+  readonly upstream: TruthUpstream;
+  readonly people: Population;
+  readonly plan: Planner;
+  readonly sql: Sql;
+  readonly clock: Clock;
+  readonly database: string;
+  readonly observations: Observation[];
+  readonly faults: Fault[];
+};
+
+/** Plays one scenario from an empty database to its end, and gives back all that can be said of it. */
+export async function playScenario(options: ScenarioOptions): Promise<History> {
+  const { cluster, seed } = options;
+  const database = `faults_${seed}_${randomBytes(4).toString("hex")}`;
+  const keeper = connectTo(cluster, "postgres");
+  await keeper.unsafe(`create database ${database}`);
+  await keeper.end();
+  const urlOn = (port: number) =>
+    `postgres://${cluster.address.user}@127.0.0.1:${port}/${database}`;
+  await migrate({ kind: "url", url: urlOn(cluster.address.port) });
+  const sql = watcher(urlOn(cluster.address.port));
+  await sql`create index decisions_by_tag on decisions ((record #>> '{context,customer}'))`;
+  await options.plant?.(sql);
+  const random = createRandom(seed);
+  let plan: Planner | null = null;
+  const upstream = await startTruthUpstream(
+    (tag) => plan?.modeOf(tag) ?? "usual",
+    async (tag) => {
+      const rows = await sql`
+        select verdict from decisions where record #>> '{context,customer}' = ${tag}`;
+      return rows.some((row) => row["verdict"] === "allow") ? "allow" : "none";
+    },
+  );
+  const adminKey = randomBytes(24).toString("hex");
+  let people: Population | null = null;
+  const fleet = await startFleet({
+    replicas: options.replicas,
+    databasePort: cluster.address.port,
+    databaseUrl: urlOn,
+    upstreamPort: upstream.port,
+    adminKey,
+    root: options.root,
+    prepare: async (port) => {
+      people = await populate(manageOn(port, adminKey));
+    },
+  });
+  try {
+    if (people === null) throw new Error("nobody lives here");
+    plan = planner(seed, people, random);
+    const world: World = {
+      options,
+      random,
+      fleet,
+      upstream,
+      people,
+      plan,
+      sql,
+      clock: { aheadMs: 0 },
+      database,
+      observations: [],
+      faults: [],
+    };
+    return await playOut(world);
+  } finally {
+    await fleet.close();
+    await upstream.close();
+    await sql.end({ timeout: 5 });
+  }
+}
+
+/** Connections of the test's own, that come back after a crash. */
+function watcher(url: string): Sql {
+  return postgres(url, {
+    max: 4,
+    connect_timeout: 5,
+    backoff: () => 0.05,
+    onnotice: () => undefined,
+    types: { bigint: postgres.BigInt },
+  });
+}
+
+async function playOut(world: World): Promise<History> {
+  const { options, people, observations, fleet, upstream, sql, faults } = world;
+  const { say = () => undefined } = options;
+  // Before any fault: agents with large contexts on a budget of three times their need.
+  await Promise.all(
+    Array.from({ length: people.honestCalls }, () =>
+      callOnce(world, () => world.plan.plain("honest")),
+    ),
+  );
+  say(`${observations.length} honest calls made`);
+  const untilMs = performance.now() + options.forMs;
+  const agents = Array.from({ length: options.agents }, () => agent(world, untilMs));
+  const changes = changeLimits(world, untilMs);
+  await torment(world, untilMs, say);
+  await Promise.all([...agents, changes]);
+  fleet.heal();
+  say(`${observations.length} calls made, ${faults.length} faults played; waiting for the end`);
+  await upstream.quiet();
+  await untilWritten(world);
+  for (const role of ["ample", "held", "changing", "guest"] as const) {
+    for (const slot of fleet.slots) {
+      observations.push(await call(world.plan.plain(role), fleet.doorOf(slot), true));
+    }
+  }
+  await untilWritten(world);
+  // What is left has no owner: it turns unknown, and after the grace is charged in full.
+  await jump(world, LEASE_MS + 1_000);
+  await sql`select tollgate_expire(${LEASE_MS} * interval '1 millisecond', 100000)`;
+  await jump(world, UNKNOWN_GRACE_MS + 1_000);
+  await untilNothingIsHeld(world);
+  const { limitId, amounts } = people.changing;
+  return {
+    seed: options.seed,
+    observations,
+    journal: upstream.journal,
+    ledger: await readLedger(sql),
+    faults,
+    exits: fleet.exits,
+    boots: [],
+    amounts: new Map([[limitId, amounts]]),
+    honestTenants: [people.honest.id],
+  };
+}
+
+async function callOnce({ fleet, random, observations }: World, plan: Planner["next"]) {
+  const slot = random.pick(fleet.slots);
+  const seen = await call(plan(), fleet.doorOf(slot));
+  observations.push(seen);
+  return seen;
+}
+
+async function agent(world: World, untilMs: number): Promise<void> {
+  while (performance.now() < untilMs) {
+    await callOnce(world, world.plan.next);
+    await sleep(world.random.below(2 * THINK_MS));
+  }
+}
+
+/** One fault after the other, so that what follows can be told to be its doing. */
+async function torment(world: World, untilMs: number, say: (line: string) => void): Promise<void> {
+  const { options, fleet, database, sql, people, clock, random, faults } = world;
+  const left = [...people.revocable];
+  const victims: Victims = {
+    fleet,
+    cluster: options.cluster,
+    database,
+    sql,
+    heldTenant: people.held.id,
+    clock,
+    revoke: async () => {
+      const key = left.shift();
+      if (key === undefined) return null;
+      const { id: tenant } = people.ample;
+      const manage = manageOn(random.pick(fleet.slots).door.port, fleet.adminKey);
+      await manage("DELETE", `/keys/${key.id}?tenant=${tenant}`);
+      return { tenant, keyId: key.id };
+    },
+  };
+  let deck: FaultKind[] = [];
+  while (options.deck.length > 0 && performance.now() < untilMs) {
+    if (deck.length === 0) deck = dealt(options.deck, faults.length === 0, random);
+    const kind = deck.shift();
+    if (kind === undefined) return;
+    const fault = await play(kind, victims, random);
+    faults.push(fault);
+    say(`${kind}${fault.slot === null ? "" : ` of replica ${fault.slot}`}: ${fault.detail}`);
+    await sleep(random.below(2 * BETWEEN_FAULTS_MS));
+  }
+}
+
+/**
+ * Shuffled; but first of all a locked tenant, before any other trouble could be its cause, and a revoked
+ * key, so that there is time in which it must not open anything.
+ */
+function dealt(deck: readonly FaultKind[], isFirst: boolean, random: Random): FaultKind[] {
+  const order = shuffled(deck, random);
+  if (!isFirst) return order;
+  const opening = OPENING.filter((kind) => deck.includes(kind));
+  return [...opening, ...order.filter((kind) => !opening.includes(kind))];
+}
+
+const OPENING: readonly FaultKind[] = ["lock-meter", "revoke-key"];
+
+function shuffled<Value>(values: readonly Value[], random: Random): Value[] {
+  const left = [...values];
+  return values.flatMap(() => left.splice(random.below(left.length), 1));
+}
+
+/** Moves one tenant's budget to and fro while it is drawn on; a change that fails is a fault's doing. */
+async function changeLimits({ fleet, people, random, faults }: World, untilMs: number) {
+  const fromMs = performance.now();
+  const { id: tenant, limitId, amounts } = people.changing;
+  let changes = 0;
+  while (performance.now() < untilMs) {
+    const amount = random.pick(amounts);
+    const manage = manageOn(random.pick(fleet.slots).door.port, fleet.adminKey);
+    const body = { tenant, limit: usdFromPicousd(picousd(amount)) };
+    const [done] = await Promise.allSettled([manage("PATCH", `/limits/${limitId}`, body)]);
+    if (done.status === "fulfilled") changes += 1;
+    await sleep(CHANGE_EVERY_MS);
+  }
+  faults.push({
+    kind: "change-limits",
+    detail: `${changes} changes of one budget`,
+    slot: null,
+    incarnation: null,
+    tenant,
+    keyId: null,
+    fromMs,
+    toMs: performance.now(),
+  });
+}
+
+const QUIET_LOOKS = 4;
+const LOOK_EVERY_MS = 250;
+/** Longer than a posting that failed may still be running at the database (16 s), to be released then. */
+const PATIENCE_MS = 30_000;
+
+/** Until no living replica has anything to write: its metrics say so, and nothing changes any more. */
+async function untilWritten({ fleet, sql, options }: World): Promise<void> {
+  const looksMax = (options.patienceMs ?? PATIENCE_MS) / LOOK_EVERY_MS;
+  let quiet = 0;
+  let before = "";
+  for (let look = 0; look < looksMax && quiet < QUIET_LOOKS; look += 1) {
+    const waiting = await Promise.all(
+      fleet.slots.map(({ door }) => waitingOn(door.port, fleet.adminKey)),
+    );
+    const [row] = await sql`select count(*)::text as now from reservations`;
+    const now = String(row?.["now"]);
+    quiet = now === before && waiting.every((count) => count === 0) ? quiet + 1 : 0;
+    before = now;
+    await sleep(LOOK_EVERY_MS);
+  }
+}
+
+async function waitingOn(port: number, adminKey: string): Promise<number> {
+  const headers = { authorization: `Bearer ${adminKey}` };
+  const answer = await fetch(`http://127.0.0.1:${port}/metrics`, { headers });
+  // It still looks for its database: then it may have something to write, too.
+  if (answer.status === 503) return 1;
+  const figures = [...(await answer.text()).matchAll(WAITING)].map(([, count]) => Number(count));
+  if (figures.length < 3) throw new Error("the metrics do not say what waits");
+  return figures.reduce((sum, count) => sum + count, 0);
+}
+
+const WAITING = /^tollgate_(?:exchanges|asks_waiting|settlements_waiting)(?:\{[^}]*\})? (\d+)$/gmu;
+
+/** Until the sweep of some replica has come by. What never ends is for the checker to say. */
+async function untilNothingIsHeld({ sql, options }: World): Promise<void> {
+  const looksMax = (options.patienceMs ?? PATIENCE_MS) / LOOK_EVERY_MS;
+  for (let look = 0; look < looksMax; look += 1) {
+    const [row] = await sql`select count(*)::int as count from reservations`;
+    if (row?.["count"] === 0) return;
+    await sleep(LOOK_EVERY_MS);
+  }
+}

@@ -4,6 +4,7 @@
  * worst shape of JSON makes of it (about twenty times its bytes), and all of them together by a budget.
  */
 import { InputError } from "../../core/errors.ts";
+import { BODY_BYTES_MAX } from "../../core/limits.ts";
 import { Unavailable } from "../../gate/unavailable.ts";
 import type { BodyShare } from "../body-node.ts";
 import { lengthFrom } from "./platform.ts";
@@ -25,12 +26,15 @@ export async function readWhole(request: Request, terms: Terms): Promise<Uint8Ar
   const { idleMsMax, share } = terms;
   const bytesMax = Math.min(terms.bytesMax, WORKER_BODY_BYTES_MAX);
   const claimed = lengthFrom(request.headers.get("content-length")) ?? 0;
-  if (claimed > bytesMax) throw tooLarge(bytesMax);
-  if (!share.fits(claimed)) throw noRoom();
   if (request.body === null) return new Uint8Array(0);
+  const reader = request.body.getReader();
+  const early = claimed > bytesMax ? tooLarge(bytesMax) : share.fits(claimed) ? null : noRoom();
+  if (early !== null) {
+    await discard(reader, idleMsMax);
+    throw early;
+  }
   const parts: Uint8Array[] = [];
   let bytes = 0;
-  const reader = request.body.getReader();
   for (;;) {
     const part = await next(reader, idleMsMax);
     if (part === null) return joined(parts, bytes);
@@ -38,10 +42,25 @@ export async function readWhole(request: Request, terms: Terms): Promise<Uint8Ar
     const refusal =
       bytes > bytesMax ? tooLarge(bytesMax) : share.take(part.byteLength) ? null : noRoom();
     if (refusal !== null) {
-      void reader.cancel().catch(() => undefined);
+      await discard(reader, idleMsMax);
       throw refusal;
     }
     parts.push(part);
+  }
+}
+
+/**
+ * Reads on without keeping anything, so that the client gets to read its answer: a connection whose
+ * request was not read is closed while it still writes. Beyond the limit that is its own affair.
+ */
+async function discard(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  idleMsMax: number,
+): Promise<void> {
+  for (let bytes = 0; bytes < BODY_BYTES_MAX;) {
+    const part = await next(reader, idleMsMax);
+    if (part === null) return;
+    bytes += part.byteLength;
   }
 }
 

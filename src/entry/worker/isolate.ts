@@ -15,6 +15,7 @@ import type { Log, Ports } from "../../gate/ports.ts";
 import { Unavailable } from "../../gate/unavailable.ts";
 import { createApp } from "../../http/app.ts";
 import type { Env } from "../../http/env.ts";
+import { Fault } from "../../lib/assert.ts";
 import { hmacSha256Hex, sha256Hex } from "../../lib/hash.ts";
 import { createRandomId } from "../../lib/random-id.ts";
 import { appliedVersion, SCHEMA_VERSION } from "../../store/applied-version.ts";
@@ -88,7 +89,15 @@ export async function openGateway(isolate: Isolate, life: Life): Promise<Invocat
   const db = connectForRequest(isolate.settings.databaseUrl);
   life.atEnd(db.close);
   const ports = portsOn(isolate, db, life);
-  const standing = isolate.standing ?? (await stand(isolate, db));
+  try {
+    return { db, ports, gateway: await gatewayOn(isolate, ports) };
+  } catch (error) {
+    throw isAnswered(error) ? error : away(error);
+  }
+}
+
+async function gatewayOn(isolate: Isolate, ports: Ports): Promise<Gateway> {
+  const standing = isolate.standing ?? (await stand(isolate, ports.db));
   const gateway = await createGateway(ports, standing.configuration, standing);
   // A revocation holds for whoever asks later than this: an old snapshot admits nobody.
   const askedAtMs = monotonicMs();
@@ -96,7 +105,19 @@ export async function openGateway(isolate: Isolate, life: Life): Promise<Invocat
     await gateway.authority.refresh();
     standing.readAtMs = Math.max(standing.readAtMs, askedAtMs);
   }
-  return { db, ports, gateway };
+  return gateway;
+}
+
+/** A fault of ours, or the database's own words, which have a code of five characters (SQLSTATE). */
+function isAnswered(error: unknown): boolean {
+  if (error instanceof Unavailable || error instanceof Fault) return true;
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code);
+}
+
+/** A socket here says what became of it in words of its own and without a code. */
+function away(cause: unknown): Unavailable {
+  return new Unavailable("The database cannot be reached.", { cause });
 }
 
 /** What an isolate must know before its first judgement. Requests that come together may each ask. */

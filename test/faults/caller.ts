@@ -70,7 +70,7 @@ function bodyOf({ tag, model, stream, outputTokensMax, promptBytes }: Call): str
     user: tag,
     ...(stream ? { stream } : {}),
     max_completion_tokens: outputTokensMax,
-    messages: [{ role: "user", content: `${tag} ${"word ".repeat(promptBytes / 5)}` }],
+    messages: [{ role: "user", content: `${tag} ${"the ".repeat(promptBytes / 4)}` }],
   });
 }
 

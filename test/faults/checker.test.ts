@@ -385,9 +385,9 @@ describe("the checker", () => {
 /** What looks like a broken promise and is none, because something else was done that explains it. */
 const EXPLAINED: readonly (readonly [string, () => History])[] = [
   [
-    "an attempt whose owner was killed is presumed",
+    "an attempt whose owner was killed is presumed, answered or not",
     () => ({
-      ...history({ settled: presumed, observation: { end: "cut" } }),
+      ...history({ settled: presumed }),
       faults: [fault("kill", { slot: 0, incarnation: 1 })],
     }),
   ],

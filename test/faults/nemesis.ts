@@ -9,6 +9,7 @@ import type { Cluster } from "../support/postgres.ts";
 import type { FaultProxy } from "./fault-proxy.ts";
 import type { Fleet, Slot } from "./fleet.ts";
 import type { Fault, FaultKind } from "./history.ts";
+import { persist } from "./persistence.ts";
 
 /** Everything that a fault may lay hands on. */
 export type Victims = {
@@ -32,6 +33,8 @@ type Played = Pick<Fault, "detail"> &
 type Act = (victims: Victims, random: Random) => Promise<Played>;
 
 const CONNECTIONS_MAX = 200;
+/** Below the gate's own deadline for a posting: beyond it a lock is a database that does not answer. */
+const LOCK_MS_MAX = 2_000;
 const run = promisify(execFile);
 
 /** Plays one fault to its end and says what it was. */
@@ -70,7 +73,7 @@ const ACTS: Readonly<Record<FaultKind, Act>> = {
   },
   "crash-database": async ({ cluster, sql }) => {
     await cluster.restart("immediate");
-    await untilAnswers(sql);
+    await persist(() => sql`select 1`);
     return { detail: "pg_ctl stop -m immediate, start" };
   },
   "freeze-database": async ({ sql }, random) => {
@@ -78,7 +81,7 @@ const ACTS: Readonly<Record<FaultKind, Act>> = {
     signalAll(processes, "SIGSTOP");
     await sleep(400 + random.below(1_600));
     signalAll(processes.toReversed(), "SIGCONT");
-    await untilAnswers(sql);
+    await persist(() => sql`select 1`);
     return { detail: `SIGSTOP of ${processes.length} server processes, SIGCONT` };
   },
   "exhaust-connections": async ({ fleet, cluster, database, sql }) => {
@@ -87,12 +90,12 @@ const ACTS: Readonly<Record<FaultKind, Act>> = {
     for (const { database: link } of fleet.slots) link.reset();
     await sleep(800);
     await Promise.all(taken.map((each) => each.end({ timeout: 1 })));
-    await untilAnswers(sql);
+    await persist(() => sql`select 1`);
     return { detail: `${taken.length} connections taken, every replica's reset` };
   },
   "lock-meter": async ({ cluster, database, heldTenant }, random) => {
     const holder = connectTo(cluster, database);
-    const forMs = 600 + random.below(1_400);
+    const forMs = 700 + random.below(LOCK_MS_MAX - 700);
     await holder.begin(async (tx) => {
       await tx`select meter_id from meters where tenant_id = ${heldTenant} order by meter_id for update`;
       await sleep(forMs);
@@ -118,11 +121,10 @@ const ACTS: Readonly<Record<FaultKind, Act>> = {
 /** Ahead only, as time goes: what was decided before stays before. */
 export async function jump({ sql, clock }: Pick<Victims, "sql" | "clock">, byMs: number) {
   clock.aheadMs += byMs;
-  await sql.unsafe(
-    `create or replace function tollgate_now() returns timestamptz
+  const statement = `create or replace function tollgate_now() returns timestamptz
      language sql stable parallel safe
-     as $clock$ select clock_timestamp() + interval '${clock.aheadMs} milliseconds' $clock$`,
-  );
+     as $clock$ select clock_timestamp() + interval '${clock.aheadMs} milliseconds' $clock$`;
+  await persist(() => sql.unsafe(statement));
 }
 
 async function breakLink(
@@ -187,7 +189,7 @@ async function takeConnections(cluster: Cluster, database: string): Promise<Sql[
 
 /** The postmaster first, then its children. */
 async function serverProcesses(sql: Sql): Promise<number[]> {
-  const [row] = await sql`select pg_backend_pid() as pid`;
+  const [row] = await persist(() => sql`select pg_backend_pid() as pid`);
   const { stdout } = await run("ps", ["-A", "-o", "pid=,ppid="]);
   const processes = stdout
     .trim()
@@ -206,21 +208,6 @@ function signalAll(processes: readonly number[], signal: NodeJS.Signals): void {
     } catch (error) {
       // A backend may have ended since it was listed.
       if ((error as NodeJS.ErrnoException).code !== "ESRCH") throw error;
-    }
-  }
-}
-
-const ANSWER_MS_MAX = 30_000;
-
-async function untilAnswers(sql: Sql): Promise<void> {
-  const deadline = performance.now() + ANSWER_MS_MAX;
-  for (;;) {
-    try {
-      await sql`select 1`;
-      return;
-    } catch (error) {
-      if (performance.now() > deadline) throw error;
-      await sleep(50);
     }
   }
 }

@@ -42,8 +42,11 @@ const AMPLE_PICOUSD = 10n ** 12n;
 const CHANGING_PICOUSD = [5n * 10n ** 11n, 6n * 10n ** 11n] as const;
 const HONEST_CALLS = 100;
 const HONEST_BYTES = 20_000;
-/** What one of the honest calls truly costs, nearly: 4,000 tokens in, some twenty out, and the wrapping. */
-const HONEST_NEED_PICOUSD = 42_000n;
+/**
+ * What one of the honest calls truly costs, nearly: 5,000 tokens in, some twenty out, and the wrapping. It
+ * reserves four times as much, so that of a hundred at once a quarter must wait for others to settle.
+ */
+const HONEST_NEED_PICOUSD = 52_000n;
 const REVOCABLE_KEYS = 4;
 
 const usd = (amount: bigint): string => usdFromPicousd(picousd(amount));
@@ -172,7 +175,7 @@ export function planner(seed: number, people: Population, random: Random): Plann
         mode,
         stream,
         outputTokensMax: 32 + random.below(200),
-        promptBytes: 50 * (1 + random.below(8)),
+        promptBytes: 40 * (1 + random.below(10)),
         leavesAtByte: leaves ? random.below(LEAVE_BYTES_MAX) : null,
       };
       if (role === "tight") {

@@ -1,7 +1,7 @@
 /** M1 to M11 of the promises: what was spent, held and given back. */
 import type { Rule } from "./checker.ts";
 import type { Decision, LimitRow, MeterRow } from "./history.ts";
-import { faultsWithin, isPresumed, sum, type Case, type Joined } from "./joined.ts";
+import { isPresumed, sum, type Case, type Joined } from "./joined.ts";
 import { RATES } from "./truth-upstream.ts";
 
 /** Of honest work at three times its need at least so many of a hundred calls are admitted. */
@@ -125,27 +125,20 @@ const nothingIsLost: Rule = ({ history, cases }) => {
       violations.push(`${tag}: its reservation is gone`);
     }
     if (isEvidenceLost(history, each)) {
-      violations.push(`${tag}: its usage was told and its owner lived, yet it is presumed`);
+      violations.push(`${tag}: answered whole by a process that lived, and yet presumed`);
     }
   }
   return { examined, violations };
 };
 
-/** A replica that stood still reads what it was told only when it goes on. */
-const TOLD_LATE_MS = 5_000;
-
-/** Whether an attempt is presumed whose upstream told all, to a process that was neither killed nor cut off. */
-function isEvidenceLost(history: Joined["history"], each: Case): boolean {
-  const told = each.accepted.find(({ toldUsage }) => toldUsage);
-  if (told === undefined || !isPresumed(each)) return false;
-  const { slot, incarnation } = each.observation ?? {};
-  const span = { fromMs: told.acceptedMs, toMs: told.endedMs, afterMs: TOLD_LATE_MS };
-  const late = faultsWithin(history, ["pause", "upstream-link", "freeze-database"], span);
-  const kills = history.faults.filter(({ kind }) => kind === "kill");
-  return ![...late, ...kills].some(
-    (fault) =>
-      fault.kind === "freeze-database" ||
-      (fault.slot === slot && fault.incarnation === incarnation),
+/** Whether an attempt is presumed though its client has the whole answer, by a process that nobody killed. */
+function isEvidenceLost({ faults }: Joined["history"], each: Case): boolean {
+  const { observation, accepted } = each;
+  if (observation?.end !== "whole" || observation.status !== 200 || !isPresumed(each)) return false;
+  if (!accepted.some(({ toldUsage }) => toldUsage)) return false;
+  const { slot, incarnation } = observation;
+  return !faults.some(
+    (fault) => fault.kind === "kill" && fault.slot === slot && fault.incarnation === incarnation,
   );
 }
 

@@ -12,6 +12,7 @@ import { startFleet, type Fleet } from "./fleet.ts";
 import type { Fault, FaultKind, History, Observation } from "./history.ts";
 import { readLedger } from "./ledger-reading.ts";
 import { connectTo, jump, play, type Clock, type Victims } from "./nemesis.ts";
+import { persist } from "./persistence.ts";
 import { manageOn, planner, populate, type Planner, type Population } from "./population.ts";
 import { startTruthUpstream, type TruthUpstream } from "./truth-upstream.ts";
 
@@ -148,6 +149,8 @@ async function playOut(world: World): Promise<History> {
     ),
   );
   say(`${observations.length} honest calls made`);
+  // A meter's row comes with the first call under it: from here on there is one to lock.
+  await callOnce(world, () => world.plan.plain("held"));
   const untilMs = performance.now() + options.forMs;
   const agents = Array.from({ length: options.agents }, () => agent(world, untilMs));
   const changes = changeLimits(world, untilMs);
@@ -165,7 +168,7 @@ async function playOut(world: World): Promise<History> {
   await untilWritten(world);
   // What is left has no owner: it turns unknown, and after the grace is charged in full.
   await jump(world, LEASE_MS + 1_000);
-  await sql`select tollgate_expire(${LEASE_MS} * interval '1 millisecond', 100000)`;
+  await persist(() => sql`select tollgate_expire(${LEASE_MS} * interval '1 millisecond', 100000)`);
   await jump(world, UNKNOWN_GRACE_MS + 1_000);
   await untilNothingIsHeld(world);
   const { limitId, amounts } = people.changing;
@@ -173,7 +176,7 @@ async function playOut(world: World): Promise<History> {
     seed: options.seed,
     observations,
     journal: upstream.journal,
-    ledger: await readLedger(sql),
+    ledger: await persist(() => readLedger(sql)),
     faults,
     exits: fleet.exits,
     boots: [],
@@ -212,7 +215,7 @@ async function torment(world: World, untilMs: number, say: (line: string) => voi
       if (key === undefined) return null;
       const { id: tenant } = people.ample;
       const manage = manageOn(random.pick(fleet.slots).door.port, fleet.adminKey);
-      await manage("DELETE", `/keys/${key.id}?tenant=${tenant}`);
+      await persist(() => manage("DELETE", `/keys/${key.id}?tenant=${tenant}`));
       return { tenant, keyId: key.id };
     },
   };
@@ -283,9 +286,9 @@ async function untilWritten({ fleet, sql, options }: World): Promise<void> {
   let before = "";
   for (let look = 0; look < looksMax && quiet < QUIET_LOOKS; look += 1) {
     const waiting = await Promise.all(
-      fleet.slots.map(({ door }) => waitingOn(door.port, fleet.adminKey)),
+      fleet.slots.map(({ door }) => persist(() => waitingOn(door.port, fleet.adminKey))),
     );
-    const [row] = await sql`select count(*)::text as now from reservations`;
+    const [row] = await persist(() => sql`select count(*)::text as now from reservations`);
     const now = String(row?.["now"]);
     quiet = now === before && waiting.every((count) => count === 0) ? quiet + 1 : 0;
     before = now;
@@ -309,7 +312,7 @@ const WAITING = /^tollgate_(?:exchanges|asks_waiting|settlements_waiting)(?:\{[^
 async function untilNothingIsHeld({ sql, options }: World): Promise<void> {
   const looksMax = (options.patienceMs ?? PATIENCE_MS) / LOOK_EVERY_MS;
   for (let look = 0; look < looksMax; look += 1) {
-    const [row] = await sql`select count(*)::int as count from reservations`;
+    const [row] = await persist(() => sql`select count(*)::int as count from reservations`);
     if (row?.["count"] === 0) return;
     await sleep(LOOK_EVERY_MS);
   }

@@ -5,7 +5,6 @@ import { createServer, IncomingMessage, ServerResponse, type Server } from "node
 import { getRequestListener } from "@hono/node-server";
 import { pino, type Logger } from "pino";
 
-import { demoPrices, priceSnapshot } from "../core/price-snapshot.ts";
 import { LEASE_MS } from "../core/limits.ts";
 import { startDemoUpstream } from "../demo/upstream.ts";
 import { createAdministration, type Administration } from "../gate/administration.ts";
@@ -17,16 +16,11 @@ import type { Figures, Readiness } from "../http/env.ts";
 import type { LargeBodies } from "../http/request-body.ts";
 import { createLedger } from "../ledger/ledger.ts";
 import { Fault } from "../lib/assert.ts";
-import { hmacSha256Hex, sha256Hex } from "../lib/hash.ts";
+import { hmacSha256Hex } from "../lib/hash.ts";
 import { createRandomId } from "../lib/random-id.ts";
 import { appliedVersion } from "../store/applied-version.ts";
 import { connect, CONNECTIONS, type Address, type Database } from "../store/database.ts";
-import {
-  endAllLeases,
-  findOrCreateInstallation,
-  recordPrices,
-  renewLease,
-} from "../store/installation.ts";
+import { endAllLeases, findOrCreateInstallation, renewLease } from "../store/installation.ts";
 import { migrate } from "../store/migrate.ts";
 import { listenForChanges } from "../store/snapshot.ts";
 import { establishAdminKey, establishFirstTenant, type FirstKeys } from "./bootstrap.ts";
@@ -36,6 +30,7 @@ import { CUT_MS_MAX, drain, patienceOf, runSteps, type Patience, type Step } fro
 import { createNodeExchanges } from "./exchange-node.ts";
 import { every, type Repeated } from "./every.ts";
 import { createLargeBodies } from "./large-bodies.ts";
+import { recordListPrices } from "./list-prices.ts";
 import { answerMalformed, answerUnread, refuseTransferCoding } from "./malformed.ts";
 import { requireSoundDatabase } from "./database-checks.ts";
 import { openEmbedded, type Embedded } from "./pglite.ts";
@@ -86,7 +81,7 @@ export async function start(config: Config, options: StartOptions = {}): Promise
     pino.destination(2),
   );
   const { db, embedded } = options.database ?? (await openDatabase(config, log));
-  await recordListPrices(db, config);
+  await recordListPrices(db.admin, config);
   const demo = await startDemoUpstream();
   const randomId = createRandomId();
   const newId = () => randomId(Date.now());
@@ -160,13 +155,6 @@ async function openDatabase(config: Config, log: Logger): Promise<Opened> {
   // Nobody else can own an embedded database, so whoever held reservations in it is gone.
   if (embedded !== null) await endAllLeases(db.admin);
   return { db, embedded };
-}
-
-/** A settlement names its price by version: every price that may be used is in the ledger before. */
-async function recordListPrices(db: Database, config: Config): Promise<void> {
-  const prices = [...priceSnapshot(), ...demoPrices(), ...config.prices];
-  const digest = sha256Hex(prices.map((price) => price.version).join());
-  await recordPrices(db.admin, digest, prices);
 }
 
 type NodePorts = Ports & {

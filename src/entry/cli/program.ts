@@ -8,6 +8,7 @@ import { addDoctor } from "./doctor.ts";
 import { addLocal } from "./local.ts";
 import { addDecisions, addReports, addRuns } from "./look.ts";
 import { addKeys, addLimits, addTenants } from "./manage.ts";
+import { addMigrate } from "./migrate.ts";
 import { paint } from "./output.ts";
 import { CliError, EXIT_ERROR, EXIT_USAGE, type Terminal } from "./terminal.ts";
 
@@ -40,6 +41,7 @@ export function createProgram(terminal: Terminal, version: string): Command {
       outputError: (text, write) => write(text),
     });
   addLocal(program, terminal);
+  addMigrate(program, terminal);
   addDoctor(program, terminal);
   addTenants(program, terminal);
   addKeys(program, terminal);

@@ -7,7 +7,6 @@ import { randomBytes } from "node:crypto";
 
 import type { Hono } from "hono";
 
-import { priceSnapshot } from "../../core/price-snapshot.ts";
 import { BODY_IDLE_MS_MAX } from "../../core/limits.ts";
 import { REFRESH_MS, type Configuration, type Held } from "../../gate/authority.ts";
 import { createGateway, type Gateway } from "../../gate/gateway.ts";
@@ -16,7 +15,7 @@ import { Unavailable } from "../../gate/unavailable.ts";
 import { createApp } from "../../http/app.ts";
 import type { Env } from "../../http/env.ts";
 import { Fault } from "../../lib/assert.ts";
-import { hmacSha256Hex, sha256Hex } from "../../lib/hash.ts";
+import { hmacSha256Hex } from "../../lib/hash.ts";
 import { createRandomId } from "../../lib/random-id.ts";
 import { appliedVersion, SCHEMA_VERSION } from "../../store/applied-version.ts";
 import { connectForRequest, type Database } from "../../store/database.ts";
@@ -24,10 +23,10 @@ import {
   answersFromMemory,
   findOrCreateInstallation,
   holdEndlessLease,
-  recordPrices,
 } from "../../store/installation.ts";
 import { readSnapshot } from "../../store/snapshot.ts";
 import { createBodyBudget, type BodyBudget } from "../body-node.ts";
+import { recordListPrices } from "../list-prices.ts";
 import { configurationOf } from "../upstreams.ts";
 import { WORKER_BODIES_BYTES_MAX } from "./body-web.ts";
 import { inPlaceBodies } from "./bodies-in-place.ts";
@@ -127,8 +126,7 @@ async function stand(isolate: Isolate, db: Database): Promise<Standing> {
   if (applied < SCHEMA_VERSION) throw schemaBehind(applied);
   const installation = await findOrCreateInstallation(db.control, randomBytes(32).toString("hex"));
   if (await answersFromMemory(db.control, `rep_probe_${isolate.newId()}`)) throw cached();
-  const prices = [...priceSnapshot(), ...config.prices];
-  await recordPrices(db.control, sha256Hex(prices.map(({ version }) => version).join()), prices);
+  await recordListPrices(db.control, config);
   await holdEndlessLease(db.control, REPLICA_ID);
   const readAtMs = monotonicMs();
   const standing: Standing = {

@@ -47,7 +47,7 @@ const UPSTREAM_CONNECTIONS = 1_024;
 export const DRAIN_MS_MAX = 30_000;
 
 /** Proxies in front keep connections for 60 s; ours must outlive theirs (WIRE E). */
-const KEEP_ALIVE_TIMEOUT_MS = 75_000;
+export const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 const HEADER_BYTES_MAX = 64 * 1024;
 /** Node's own limit, stated: a client has a few dozen. Beyond it the request is refused, not cut. */
 const HEADERS_MAX = 1_000;

@@ -33,9 +33,6 @@ const RESTART_MS_MAX = 10_000;
 /** Processes cut what is under way by then; one that still runs hangs. */
 const END_MS_MAX = DRAIN_MS_MAX + 60_000;
 
-/** Processes that finish their last answers, for each one that serves: each is memory and connections. */
-const RETIRING_PER_PROCESS_MAX = 2;
-
 /** A process that does not tell its counters within this is counted by what it told last. */
 const FIGURES_MS_MAX = 1_000;
 
@@ -156,7 +153,8 @@ function waitOf(failures: number): number {
 async function roll(supervision: Supervision): Promise<void> {
   const { members, count } = supervision;
   if (supervision.isEnding || supervision.isRolling) return;
-  if (members.retiring().length + count > RETIRING_PER_PROCESS_MAX * count) {
+  // Each of them is memory, and connections to the database.
+  if (members.retiring().length >= count) {
     say("SIGUSR2: the processes of the last restart still finish their answers; try again later");
     return;
   }

@@ -6,6 +6,7 @@ import { inspectDatabase } from "../store/inspect.ts";
 import { CONNECTIONS_PER_PROCESS } from "../store/database.ts";
 import { printBanner } from "./banner.ts";
 import type { Config } from "./config.ts";
+import { survivesLostLookups } from "./lost-lookups.ts";
 import { DRAIN_MS_MAX, start } from "./node.ts";
 import { supervise } from "./supervisor.ts";
 
@@ -16,6 +17,7 @@ export async function serve(config: Config): Promise<void> {
     await supervise(config, count, why);
     return;
   }
+  survivesLostLookups();
   const { url, firstKeys, hasLimits, close } = await start(config);
   const { tenantKey } = firstKeys;
   printBanner(config, { url, tenantKey, hasLimits, processes: `one process${why}` });

@@ -5,6 +5,7 @@ import { Unavailable } from "../gate/unavailable.ts";
 import type { Patience } from "./closing.ts";
 import { readConfig, type Config } from "./config.ts";
 import { diskFiles } from "./config-files.ts";
+import { survivesLostLookups } from "./lost-lookups.ts";
 import { DRAIN_MS_MAX, KEEP_ALIVE_TIMEOUT_MS, start, type Running } from "./node.ts";
 import { orderFrom, type Report } from "./supervision.ts";
 import { isExpected, toldOf } from "./told.ts";
@@ -60,6 +61,7 @@ async function beSupervised(): Promise<void> {
   // A terminal and a service manager send their signal to every process of the group.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, endSoon);
   process.on("SIGUSR2", () => undefined);
+  survivesLostLookups();
   const config = readConfig(process.env, diskFiles);
   const running = await start(config, { figures: () => askFigures(questions) });
   starting.resolve(running);

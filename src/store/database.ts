@@ -53,16 +53,24 @@ export const CONNECTIONS_PER_PROCESS =
   CONTROL_CONNECTIONS +
   1;
 
-/** `settings`: more parameters of each session. */
-export function open(
-  address: Address,
-  connections: number,
-  settings: Readonly<Record<string, string>> = {},
-): Sql {
+export type SessionTerms = {
+  /** More parameters of each session. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /**
+   * Whether rows with array columns are read as arrays. For that the driver asks for their types on each
+   * new connection, by a promise that nobody holds: a connection lost in that moment is an unhandled
+   * rejection (see `entry/lost-lookups.ts`). Not to be wanted where it is not needed.
+   */
+  readonly readsArrays?: boolean;
+};
+
+export function open(address: Address, connections: number, terms: SessionTerms = {}): Sql {
+  const { settings = {}, readsArrays = true } = terms;
   const options = {
     max: connections,
     connect_timeout: CONNECT_TIMEOUT_S,
     idle_timeout: 0,
+    fetch_types: readsArrays,
     backoff: (attempt: number) => Math.min(0.1 * 2 ** attempt, 1),
     onnotice: () => undefined,
     types: { bigint: postgres.BigInt },
@@ -90,8 +98,10 @@ export function open(
 /** Opens no connection by itself: the first query does, and every later one again after a loss. */
 export function connect(address: Address, options: ConnectOptions): Database {
   // Asked for by name: a default that is changed while we run must not make decisions forgettable.
-  const gate = open(address, options.gateConnections, { synchronous_commit: "on" });
-  const control = open(address, address.kind === "url" ? CONTROL_CONNECTIONS : 1);
+  const settings = { synchronous_commit: "on" };
+  const gate = open(address, options.gateConnections, { settings, readsArrays: false });
+  const controls = address.kind === "url" ? CONTROL_CONNECTIONS : 1;
+  const control = open(address, controls, { readsArrays: false });
   const admin = open(address, options.adminConnections);
   return {
     address,

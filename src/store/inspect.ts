@@ -51,7 +51,7 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
 
 /** Throws what the driver throws when the database cannot be reached. */
 export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
-  const client = open({ kind: "url", url }, 1);
+  const client = open({ kind: "url", url }, 1, { readsArrays: false });
   try {
     const [server] = await client`
       select current_setting('server_version_num')::int as version,

@@ -91,7 +91,7 @@ export async function listenForChanges(
   address: Address,
   onChange: () => void,
 ): Promise<{ readonly close: () => Promise<void> }> {
-  const client = open(address, 1);
+  const client = open(address, 1, { readsArrays: false });
   await client.listen(REGISTER_CHANNEL, onChange, onChange);
   return { close: () => client.end({ timeout: 1 }) };
 }

@@ -192,9 +192,9 @@ type Load = {
 function loadOn({ url }: TollgateProcess, { key }: Tenant): Load {
   const agent = new Agent({ connections: 8 });
   const called: string[] = [];
-  let isOver = false;
+  const state = { isOver: false };
   const work = async (): Promise<void> => {
-    while (!isOver) called.push(await callOn(agent, url, key));
+    while (!state.isOver) called.push(await callOn(agent, url, key));
   };
   const working = Promise.all(Array.from({ length: 8 }, work));
   return {
@@ -203,7 +203,7 @@ function loadOn({ url }: TollgateProcess, { key }: Tenant): Load {
       while (called.length < wanted) await new Promise((done) => setTimeout(done, 20));
     },
     stop: async () => {
-      isOver = true;
+      state.isOver = true;
       await working;
       await agent.close();
       return called;

@@ -65,10 +65,10 @@ export type Authority = {
 };
 
 /**
- * What was read last. Workers keep one for all requests of an isolate, which may share data but no
- * sockets, and see to its age themselves.
+ * What was read last, and the monotonic moment at which the database was last asked whether it holds.
+ * Workers keep one for all requests of an isolate, which may share data but no sockets.
  */
-export type Held = { snapshot: Snapshot };
+export type Held = { snapshot: Snapshot; confirmedMs: number };
 
 export type AuthorityClocks = {
   readonly now: () => Date;
@@ -84,8 +84,8 @@ export async function createAuthority(
   held?: Held,
 ): Promise<Authority> {
   const { now, monotonicMs, answered } = clocks;
-  let confirmedMs = monotonicMs();
-  const known = held ?? { snapshot: await readSnapshot(sql) };
+  const confirmedMs = monotonicMs();
+  const known = held ?? { snapshot: await readSnapshot(sql), confirmedMs };
   let reading: Promise<void> | null = null;
   const readIfBehind = async () => {
     if ((await readRevision(sql)) === known.snapshot.revision) return;
@@ -112,11 +112,11 @@ export async function createAuthority(
       const key = known.snapshot.keys.get(keyId);
       return key !== undefined && isCurrent(key, now().getTime());
     },
-    isFresh: () => held !== undefined || monotonicMs() - confirmedMs <= SNAPSHOT_MS_MAX,
+    isFresh: () => monotonicMs() - known.confirmedMs <= SNAPSHOT_MS_MAX,
     refresh: async () => {
       const askedAtMs = monotonicMs();
       await readIfBehind();
-      confirmedMs = Math.max(confirmedMs, askedAtMs);
+      known.confirmedMs = Math.max(known.confirmedMs, askedAtMs);
       answered(askedAtMs);
     },
   };

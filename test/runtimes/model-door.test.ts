@@ -1,6 +1,9 @@
 import { createHash, randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { request, type IncomingMessage } from "node:http";
+import { setTimeout as passes } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
-import { UNKNOWN_GRACE_MS } from "../../src/core/limits.ts";
+import { SNAPSHOT_MS_MAX, UNKNOWN_GRACE_MS } from "../../src/core/limits.ts";
 import { call, until, type Call } from "../http/http-call.ts";
 import { resetClock, shiftClock } from "../support/clock.ts";
 import { chatAnswer, chatFrames, errorAnswer } from "../support/openai-answers.ts";
@@ -234,6 +237,63 @@ describeEachRuntime("the model door", (runtime) => {
     } finally {
       await other.close();
     }
+  });
+
+  test("does not admit a call whose key was revoked while its body came", async () => {
+    const tenant = await runtime.tenant();
+    const { id, key } = await tenant.newKey();
+    const body = JSON.stringify({ model: MODEL, messages: MESSAGES });
+    const [first, second] = [body.slice(0, 20), body.slice(20)];
+    const sent = request(`${runtime.url}/v1/chat/completions`, {
+      method: "POST",
+      agent: false,
+      headers: { ...headers(key), "content-length": Buffer.byteLength(body) },
+    });
+    sent.write(first);
+    // Its key is looked up when the head has come; nothing tells that from outside but time.
+    await passes(500);
+    const before = runtime.upstream.journal.length;
+    const other = await startTollgate({ database: runtime.database });
+    try {
+      await fetch(`${other.url}/api/keys/${id}?tenant=${tenant.id}`, {
+        method: "DELETE",
+        headers: { authorization: `Bearer ${other.adminKey}` },
+      });
+      await passes(SNAPSHOT_MS_MAX + 500);
+      sent.end(second);
+      const [answer] = (await once(sent, "response")) as [IncomingMessage];
+      answer.resume();
+      expect(answer.statusCode).toBe(401);
+      expect(runtime.upstream.journal.length).toBe(before);
+    } finally {
+      await other.close();
+    }
+  });
+
+  test("stops reading from the upstream when its client does", async () => {
+    const tenant = await runtime.tenant();
+    const bytes = Buffer.from(`: ${"x".repeat(64 * 1024)}\n\n`);
+    const total = 4_000;
+    runtime.upstream.next({ kind: "sse", frames: Array<Buffer>(total).fill(bytes) });
+    const sent = request(`${runtime.url}/v1/chat/completions`, {
+      method: "POST",
+      agent: false,
+      headers: headers(tenant.key),
+    });
+    sent.end(STREAMED);
+    const [answer] = (await once(sent, "response")) as [IncomingMessage];
+    const exchange = runtime.upstream.journal.at(-1)!;
+    let still = 0;
+    for (let seen = -1; still < 20;) {
+      still = exchange.delivered.frames === seen ? still + 1 : 0;
+      seen = exchange.delivered.frames;
+      await passes(50);
+    }
+    // The kernels' buffers of two connections, and next to nothing of ours.
+    expect(exchange.delivered.frames).toBeLessThan(total / 4);
+    answer.destroy();
+    await runtime.upstream.quiet();
+    expect(exchange.ended).toBe("closed_by_client");
   });
 
   test("sweeps: what is past its deadline turns unknown, and is charged in full after its grace", async () => {

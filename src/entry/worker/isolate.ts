@@ -39,12 +39,11 @@ import { createFetchUpstream } from "./upstream-fetch.ts";
 /** All Workers of an installation are one replica: none lives long enough to renew a lease. */
 const REPLICA_ID = "rep_workers";
 
-/** What the database said, and when it last did. */
+/** What the database said when the isolate woke, and of keys and limits when it was last asked. */
 type Standing = {
   readonly replicaId: string;
   readonly configuration: Configuration;
   readonly held: Held;
-  readAtMs: number;
 };
 
 export type Isolate = {
@@ -98,12 +97,8 @@ export async function openGateway(isolate: Isolate, life: Life): Promise<Invocat
 async function gatewayOn(isolate: Isolate, ports: Ports): Promise<Gateway> {
   const standing = isolate.standing ?? (await stand(isolate, ports.db));
   const gateway = await createGateway(ports, standing.configuration, standing);
-  // A revocation holds for whoever asks later than this: an old snapshot admits nobody.
-  const askedAtMs = monotonicMs();
-  if (askedAtMs - standing.readAtMs >= REFRESH_MS) {
-    await gateway.authority.refresh();
-    standing.readAtMs = Math.max(standing.readAtMs, askedAtMs);
-  }
+  // Node asks every second; an isolate that nobody calls may not, so whoever calls next does.
+  if (monotonicMs() - standing.held.confirmedMs >= REFRESH_MS) await gateway.authority.refresh();
   return gateway;
 }
 
@@ -128,15 +123,14 @@ async function stand(isolate: Isolate, db: Database): Promise<Standing> {
   if (await answersFromMemory(db.control, `rep_probe_${isolate.newId()}`)) throw cached();
   await recordListPrices(db.control, config);
   await holdEndlessLease(db.control, REPLICA_ID);
-  const readAtMs = monotonicMs();
+  const confirmedMs = monotonicMs();
   const standing: Standing = {
     replicaId: REPLICA_ID,
     configuration: configurationOf(config, null, {
       pepper: installation.pepper,
       adminDigest: hmacSha256Hex(installation.pepper, adminKey),
     }),
-    held: { snapshot: await readSnapshot(db.control) },
-    readAtMs,
+    held: { snapshot: await readSnapshot(db.control), confirmedMs },
   };
   isolate.standing ??= standing;
   return isolate.standing;

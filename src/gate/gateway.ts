@@ -13,18 +13,19 @@ import type { Countable } from "../dialects/openai/tokens.ts";
 import { appliedVersion, SCHEMA_VERSION } from "../store/applied-version.ts";
 import { isContentError } from "../store/errors.ts";
 import { endLease, renewLease } from "../store/installation.ts";
-import { post, postDry, type Ask, type Posted } from "../store/posting.ts";
+import { postDry, type Ask, type Posted } from "../store/posting.ts";
 import { admit, type Admission, type Permit } from "./admit.ts";
 import { createAuthority, type Authority, type Configuration, type Held } from "./authority.ts";
-import { createBatcher } from "./batch.ts";
+import { createBatcher, type Batcher } from "./batch.ts";
 import { createContention } from "./contention.ts";
 import { withDeadline } from "./deadline.ts";
 import { dispatch, type Dispatch, type Dispatched } from "./dispatch.ts";
-import { createFence } from "./fence.ts";
+import { createFence, type Fence } from "./fence.ts";
 import type { Charge } from "../core/charge.ts";
 import type { Ending } from "./ending.ts";
 import type { Ports, Reply } from "./ports.ts";
 import { chargeFor, createSettler } from "./settle.ts";
+import { postSurely } from "./post-again.ts";
 import { sweep, type Swept } from "./sweep.ts";
 import { createTrust, type Trust, type TrustFigures } from "./trust.ts";
 import { Overloaded, Unavailable } from "./unavailable.ts";
@@ -92,22 +93,7 @@ export async function createGateway(
     monotonicMs: ports.monotonicMs,
     newId: ports.newId,
   };
-  const postings = createBatcher<Ask, Posted>({
-    commit: async (asks) => {
-      const askedAtMs = ports.monotonicMs();
-      const posted = await withDeadline(post(ports.db.gate, replicaId, asks), POST_MS_MAX);
-      fence.answered(askedAtMs);
-      return posted;
-    },
-    itemsMax: BATCH_ASKS_MAX,
-    inFlightMax: BATCHES_IN_FLIGHT_MAX,
-    waitingMax: ASKS_WAITING_MAX,
-    waitMsMax: ASK_WAIT_MS_MAX,
-    gatherMs: 0,
-    tenantOf: (ask) => ask.tenantId,
-    isContentError,
-    monotonicMs: ports.monotonicMs,
-  });
+  const postings = createPostings(ports, replicaId, fence);
   const submit = async (ask: Ask): Promise<Posted> => {
     try {
       return await postings.submit(ask);
@@ -196,6 +182,22 @@ export async function createGateway(
       if (standing === undefined) await endLease(ports.db.control, replicaId);
     },
   };
+}
+
+function createPostings(ports: Ports, replicaId: string, fence: Fence): Batcher<Ask, Posted> {
+  const { monotonicMs } = ports;
+  const parts = { sql: ports.db.gate, replicaId, fence, monotonicMs, msMax: POST_MS_MAX };
+  return createBatcher<Ask, Posted>({
+    commit: (asks) => withDeadline(postSurely(parts, asks), POST_MS_MAX),
+    itemsMax: BATCH_ASKS_MAX,
+    inFlightMax: BATCHES_IN_FLIGHT_MAX,
+    waitingMax: ASKS_WAITING_MAX,
+    waitMsMax: ASK_WAIT_MS_MAX,
+    gatherMs: 0,
+    tenantOf: (ask) => ask.tenantId,
+    isContentError,
+    monotonicMs,
+  });
 }
 
 /** A probe is asked again in seconds. */

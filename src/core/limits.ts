@@ -42,6 +42,12 @@ export const ASKS_WAITING_MAX = 4_096;
 /** How long an ask may wait to be posted before it is dropped unposted. */
 export const ASK_WAIT_MS_MAX = 5_000;
 
+/** How long asks may wait without a moment when none does: a burst of a few thousand is posted in that time. */
+export const ASKS_STANDING_MS = 500;
+
+/** The wait from which on a standing queue takes no more: several postings long, and far from any client's patience. */
+export const ASKS_CROWDED_MS = 100;
+
 /** How long an ask blocked only by reservations in flight waits for one to end. */
 export const CONTENTION_WAIT_MS_MAX = 2_000;
 

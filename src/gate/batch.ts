@@ -4,6 +4,10 @@
  *
  * Each item gets exactly one answer: its result, or the error of the batch that held it. An item that
  * the database cannot accept does not sink its neighbours: a refused batch is split until it is alone.
+ *
+ * A burst may wait; a queue that never empties may not grow. Once something has waited for longer than
+ * `standingMs` without a moment when nothing did, an item is turned away as soon as the first in the queue
+ * has waited `crowdedMs`: the controlled delay of B. Maurer, "Fail at Scale" (ACM Queue 13(8), 2015).
  */
 import { Overloaded } from "./unavailable.ts";
 
@@ -11,6 +15,8 @@ export type Batcher<Item, Result> = {
   /** Resolves when the item's batch has committed; rejects when it has not, or when the queue is full. */
   readonly submit: (item: Item) => Promise<Result>;
   readonly waiting: () => number;
+  /** Whether an item would be turned away now: asked before any work is done for it. */
+  readonly isCrowded: () => boolean;
   /** Resolves when nothing waits and nothing flies. */
   readonly drained: () => Promise<void>;
 };
@@ -22,6 +28,10 @@ export type BatchOptions<Item, Result> = {
   readonly waitingMax: number;
   /** How long an item may wait before its batch is made; then it is dropped, unposted. */
   readonly waitMsMax: number;
+  /** How long a queue may stand, without having been empty, before its wait is held down. */
+  readonly standingMs: number;
+  /** The wait of the first in a standing queue from which on nothing more is let into it. */
+  readonly crowdedMs: number;
   /** Time for which the first item waits for others: for work that nobody waits for. */
   readonly gatherMs: number;
   readonly tenantOf: (item: Item) => string;
@@ -44,13 +54,23 @@ export function createBatcher<Item, Result>(
   let inFlight = 0;
   let gathering = false;
   let idle: (() => void)[] = [];
+  let emptyAtMs = options.monotonicMs();
+
+  const isCrowded = (): boolean => {
+    const [first] = queue;
+    if (first === undefined) return false;
+    if (queue.length >= options.waitingMax) return true;
+    const nowMs = options.monotonicMs();
+    return nowMs - emptyAtMs > options.standingMs && nowMs - first.sinceMs > options.crowdedMs;
+  };
 
   const submit = (item: Item): Promise<Result> =>
     new Promise((resolve, reject) => {
-      if (queue.length >= options.waitingMax) {
+      if (isCrowded()) {
         reject(new Overloaded(`${queue.length} asks wait already`));
         return;
       }
+      if (queue.length === 0) emptyAtMs = options.monotonicMs();
       queue.push({ item, sinceMs: options.monotonicMs(), resolve, reject });
       gather();
     });
@@ -93,6 +113,7 @@ export function createBatcher<Item, Result>(
   return {
     submit,
     waiting: () => queue.length,
+    isCrowded,
     drained: () =>
       new Promise((done) => {
         idle.push(done);

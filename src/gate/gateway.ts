@@ -4,6 +4,8 @@ import { InputError } from "../core/errors.ts";
 import type { Intent } from "../core/intent.ts";
 import {
   ASK_WAIT_MS_MAX,
+  ASKS_CROWDED_MS,
+  ASKS_STANDING_MS,
   ASKS_WAITING_MAX,
   BATCH_ASKS_MAX,
   BATCHES_IN_FLIGHT_MAX,
@@ -35,6 +37,8 @@ export type Gateway = {
   readonly replicaId: string;
   readonly authority: Authority;
   readonly identify: (credential: string | null) => Caller | Administrator;
+  /** Whether an ask would be turned away now: what costs nothing may then be all that is done for it. */
+  readonly isCrowded: () => boolean;
   /**
    * Null when what is known of keys and limits is new enough to judge by; else resolves when it is
    * again, and throws Unavailable when it cannot be. To be awaited before `identify`.
@@ -99,8 +103,10 @@ export async function createGateway(
       return await postings.submit(ask);
     } catch (error) {
       trust.unavailable();
+      // It was never posted; and what turns calls away by the thousand writes no line for each.
+      if (error instanceof Overloaded) throw error;
       // Lost on the way, it may have committed: nothing was dispatched, and its owner says so.
-      if (!(error instanceof Overloaded) && !isContentError(error)) {
+      if (!isContentError(error)) {
         ports.runAfter("release", () => settler.release(ask.tenantId, [ask.attemptId]));
       }
       ports.log.error({ error, attemptId: ask.attemptId }, "an ask could not be posted");
@@ -118,6 +124,7 @@ export async function createGateway(
     replicaId,
     authority,
     identify: authority.identify,
+    isCrowded: postings.isCrowded,
     fresh,
     confirm: (caller) => {
       if (!authority.isCurrent(caller)) throw revoked();
@@ -193,6 +200,8 @@ function createPostings(ports: Ports, replicaId: string, fence: Fence): Batcher<
     inFlightMax: BATCHES_IN_FLIGHT_MAX,
     waitingMax: ASKS_WAITING_MAX,
     waitMsMax: ASK_WAIT_MS_MAX,
+    standingMs: ASKS_STANDING_MS,
+    crowdedMs: ASKS_CROWDED_MS,
     gatherMs: 0,
     tenantOf: (ask) => ask.tenantId,
     isContentError,

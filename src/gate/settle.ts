@@ -59,6 +59,8 @@ const BATCHING = {
   inFlightMax: 1,
   waitingMax: SETTLEMENTS_WAITING_MAX,
   waitMsMax: Number.POSITIVE_INFINITY,
+  standingMs: Number.POSITIVE_INFINITY,
+  crowdedMs: Number.POSITIVE_INFINITY,
   gatherMs: SETTLE_GATHER_MS,
   tenantOf: ({ tenantId }: AttemptRef) => tenantId,
   isContentError,

@@ -6,7 +6,7 @@ import type { Log } from "../gate/ports.ts";
 import { unreachable } from "../lib/assert.ts";
 import { createDocs, createManagement, type ReadAsset } from "./docs.ts";
 import type { Env } from "./env.ts";
-import { isCallersMistake, phraseThrown } from "./errors.ts";
+import { needsLog, phraseThrown } from "./errors.ts";
 import { metricsText } from "./metrics.ts";
 import { createModelDoor, type ModelDoorParts } from "./proxy.ts";
 
@@ -26,8 +26,7 @@ export function createApp({ log, newId, readAsset, ...door }: AppParts): Hono<En
 
   app.onError((error, c) => {
     const requestId = c.get("requestId") ?? `req_${newId()}`;
-    if (!isCallersMistake(error))
-      log.error({ error, requestId, path: c.req.path }, "a request failed");
+    if (needsLog(error)) log.error({ error, requestId, path: c.req.path }, "a request failed");
     const { status, headers, body } = phraseThrown(error, requestId);
     return new Response(body, { status, headers: { ...headers, "x-request-id": requestId } });
   });

@@ -4,7 +4,7 @@ import { InputError } from "../core/errors.ts";
 import { phraseError, retryAfter } from "../dialects/openai/phrase.ts";
 import type { Phrased } from "../dialects/dialect.ts";
 import type { UpstreamFailure } from "../gate/ports.ts";
-import { Unavailable } from "../gate/unavailable.ts";
+import { Overloaded, Unavailable } from "../gate/unavailable.ts";
 
 /** The caller mends the request; repeating it unchanged is answered the same. */
 const STATUS: Readonly<Record<InputCode, number>> = {
@@ -52,17 +52,21 @@ export function phraseThrown(error: unknown, requestId: string): Phrased {
     return phraseError(STATUS[code], { code, param, message }, {}, { ...NO_RETRY, ...end });
   }
   if (error instanceof Unavailable || isDatabaseAway(error)) {
-    const message = (error instanceof Unavailable ? error.told : null) ?? UNDECIDED;
-    const body = { code: "admission_unavailable", param: null, message };
-    return phraseError(503, body, {}, retryAfter(UNAVAILABLE_RETRY_MS));
+    return phraseUnavailable(error instanceof Unavailable ? error.told : null);
   }
   const message = `Tollgate failed. Nothing was charged for this answer. Report request ${requestId}.`;
   return phraseError(500, { code: "internal_error", param: null, message }, {}, NO_RETRY);
 }
 
-/** Whether an error is a mistake of the caller's, which no log needs. */
-export function isCallersMistake(error: unknown): boolean {
-  return error instanceof InputError;
+/** 503 and when to come again; `told` says why where it is not the decision that cannot be recorded. */
+export function phraseUnavailable(told: string | null): Phrased {
+  const body = { code: "admission_unavailable", param: null, message: told ?? UNDECIDED };
+  return phraseError(503, body, {}, retryAfter(UNAVAILABLE_RETRY_MS));
+}
+
+/** Not a caller's mistake, nor what turns calls away by the thousand: those are counted. */
+export function needsLog(error: unknown): boolean {
+  return !(error instanceof InputError) && !(error instanceof Overloaded);
 }
 
 /** Codes by which postgres.js and the system say that the database cannot be reached or is ending. */

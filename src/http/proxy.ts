@@ -21,7 +21,7 @@ import { answerHeaders, headerText } from "./answer-headers.ts";
 import { readClient, readContext } from "./context.ts";
 import { phraseDryRun } from "./dry-run.ts";
 import { editsFor } from "./edits.ts";
-import { phraseFailure } from "./errors.ts";
+import { phraseFailure, phraseUnavailable } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import { identifyCaller } from "./identify.ts";
 import {
@@ -49,6 +49,8 @@ export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): M
   const usageUnknown = new Set<string>();
   return async (gateway, exchange, requestId) => {
     const startedMs = monotonicMs();
+    // Before anything is read: turning calls away must cost next to nothing, or those let in pay for it.
+    if (gateway.isCrowded()) return send(exchange, phraseUnavailable(null), requestId);
     const aging = gateway.fresh();
     if (aging !== null) await aging;
     const caller = identifyCaller(gateway, exchange.header);

@@ -8,6 +8,8 @@
  */
 import {
   ASK_WAIT_MS_MAX,
+  ASKS_CROWDED_MS,
+  ASKS_STANDING_MS,
   ASKS_WAITING_MAX,
   BATCH_ASKS_MAX,
   BATCHES_IN_FLIGHT_MAX,
@@ -137,6 +139,8 @@ const batcherOf = (
     inFlightMax: BATCHES_IN_FLIGHT_MAX,
     waitingMax: ASKS_WAITING_MAX,
     waitMsMax: ASK_WAIT_MS_MAX,
+    standingMs: ASKS_STANDING_MS,
+    crowdedMs: ASKS_CROWDED_MS,
     gatherMs: 0,
     tenantOf: (ask) => ask.tenantId,
     isContentError: () => false,

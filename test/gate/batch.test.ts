@@ -29,6 +29,8 @@ function controlled(options: Partial<BatchOptions<Item, string>> = {}) {
     inFlightMax: 1,
     waitingMax: 1_000,
     waitMsMax: 5_000,
+    standingMs: 500,
+    crowdedMs: 100,
     gatherMs: 0,
     tenantOf: ({ tenant }) => tenant,
     isContentError: (error) => error instanceof ContentError,
@@ -102,7 +104,7 @@ describe("a batch", () => {
 
 describe("an ask", () => {
   test("that waited too long is dropped, and never posted", async () => {
-    const { batcher, flights, flight, pass } = controlled();
+    const { batcher, flights, flight, pass } = controlled({ standingMs: 6_000 });
     const first = batcher.submit({ id: 1, tenant: "a" });
     await flight(0);
     const late = batcher.submit({ id: 2, tenant: "a" });
@@ -127,6 +129,62 @@ describe("an ask", () => {
     flights[0]!.land();
     (await flight(1)).land();
     expect(await Promise.all([flying, ...waiting])).toHaveLength(3);
+  });
+
+  describe("in a queue", () => {
+    const rows: [name: string, standsMs: number, isLetIn: boolean][] = [
+      ["that stands for a moment only waits, however long", 500, true],
+      ["that stands for longer is turned away", 501, false],
+    ];
+    test.each(rows)("%s", async (_name, standsMs, isLetIn) => {
+      const { batcher, flight, pass } = controlled({ itemsMax: 1 });
+      const flying = batcher.submit({ id: 0, tenant: "a" });
+      const first = await flight(0);
+      const waiting = batcher.submit({ id: 1, tenant: "a" });
+      pass(standsMs);
+      expect(batcher.isCrowded()).toBe(!isLetIn);
+      const last = batcher.submit({ id: 2, tenant: "a" });
+      if (!isLetIn) await expect(last).rejects.toThrow(Overloaded);
+      first.land();
+      (await flight(1)).land();
+      if (isLetIn) (await flight(2)).land();
+      expect(await Promise.all([flying, waiting, ...(isLetIn ? [last] : [])])).toHaveLength(
+        isLetIn ? 3 : 2,
+      );
+    });
+
+    test("that stands, but moves fast enough, waits", async () => {
+      const { batcher, flight, pass } = controlled({ itemsMax: 1 });
+      const answers = [batcher.submit({ id: 0, tenant: "a" })];
+      for (let number = 0; number < 12; number += 1) {
+        const flying = await flight(number);
+        answers.push(batcher.submit({ id: number + 1, tenant: "a" }));
+        if (number === 0) answers.push(batcher.submit({ id: 100, tenant: "a" }));
+        pass(50);
+        expect(batcher.isCrowded()).toBe(false);
+        flying.land();
+      }
+      (await flight(12)).land();
+      (await flight(13)).land();
+      expect(await Promise.all(answers)).toHaveLength(14);
+    });
+
+    test("that was empty in between may be long again", async () => {
+      const { batcher, flight, pass } = controlled({ itemsMax: 1 });
+      const flying = batcher.submit({ id: 0, tenant: "a" });
+      const first = await flight(0);
+      const waiting = batcher.submit({ id: 1, tenant: "a" });
+      pass(501);
+      expect(batcher.isCrowded()).toBe(true);
+      first.land();
+      const second = await flight(1);
+      const later = batcher.submit({ id: 2, tenant: "a" });
+      pass(499);
+      expect(batcher.isCrowded()).toBe(false);
+      second.land();
+      (await flight(2)).land();
+      expect(await Promise.all([flying, waiting, later])).toHaveLength(3);
+    });
   });
 
   test("that the database cannot accept sinks none of its neighbours", async () => {

@@ -224,7 +224,10 @@ const PLANTED: readonly (readonly [PromiseName, string, () => History])[] = [
   [
     "M3",
     "an ending in disorder",
-    () => ({ ...history(), exits: [{ slot: 0, incarnation: 1, code: 1 }] }),
+    () => ({
+      ...history(),
+      exits: [{ slot: 0, incarnation: 1, isTold: true, code: 1, says: "" }],
+    }),
   ],
   ["M3", "another decision than was told", () => history({ decision: { attemptId: "att_else" } })],
   [
@@ -323,6 +326,14 @@ const PLANTED: readonly (readonly [PromiseName, string, () => History])[] = [
     () => history({ settled: { priceVersion: "price 2" } }),
   ],
   ["D5", "a 401 for a good key", () => history({ observation: { status: 401 } })],
+  [
+    "D5",
+    "a process that did not survive the trouble",
+    () => ({
+      ...history(),
+      exits: [{ slot: 0, incarnation: 1, isTold: false, code: 1, says: "" }],
+    }),
+  ],
   ["D5", "a 500 of the gate's own", () => history({ observation: { status: 500 } })],
   ["D5", "a 503 without any trouble", () => history({ observation: unavailable })],
   [

@@ -33,6 +33,7 @@ export type Replica = {
   readonly output: () => string;
   readonly signal: (signal: NodeJS.Signals) => void;
   readonly exited: Promise<number | null>;
+  readonly hasEnded: () => boolean;
 };
 
 export type Fleet = {
@@ -64,6 +65,18 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
   const exits: Exit[] = [];
   const slots: Slot[] = [];
   const launch = (slot: Slot) => startReplica(options, slot);
+  const stand = (slot: Slot, replica: Replica): void => {
+    slot.replica = replica;
+    slot.incarnation += 1;
+    slot.door.lead(replica.port);
+    const { number, incarnation } = slot;
+    // Whoever ends one on purpose has put another, or nobody, in its place before.
+    void replica.exited.then((code) => {
+      if (slot.replica !== replica) return;
+      const says = replica.output();
+      exits.push({ slot: number, incarnation, isTold: false, code, says });
+    });
+  };
   for (let number = 0; number < options.replicas; number += 1) {
     const slot: Slot = {
       number,
@@ -98,7 +111,8 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       stand(slot, await launch(slot));
       old?.signal("SIGTERM");
       const code = await old?.exited;
-      exits.push({ slot: slot.number, incarnation, code: code ?? -1 });
+      const says = old?.output() ?? "";
+      exits.push({ slot: slot.number, incarnation, isTold: true, code: code ?? null, says });
     },
     heal: () => {
       for (const { door, database, upstream } of slots) {
@@ -106,7 +120,9 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       }
     },
     close: async () => {
-      for (const { replica } of slots) {
+      for (const slot of slots) {
+        const { replica } = slot;
+        slot.replica = null;
         // A replica that stands stopped could not even be killed in order.
         replica?.signal("SIGKILL");
         await replica?.exited;
@@ -115,12 +131,6 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
       await Promise.all(proxies.map((proxy) => proxy.close()));
     },
   };
-}
-
-function stand(slot: Slot, replica: Replica): void {
-  slot.replica = replica;
-  slot.incarnation += 1;
-  slot.door.lead(replica.port);
 }
 
 /** Again and again while the database is away: what a supervisor does. */
@@ -183,20 +193,22 @@ export async function runReplica(options: ReplicaOptions): Promise<Replica> {
       DATABASE_URL: options.databaseUrl,
     },
   });
+  const tail = keepTail(child);
+  const output = (): string => `${child.signalCode ?? ""} ${tail()}`;
   const exited = once(child, "exit").then(async ([code]) => {
     await rm(directory, { recursive: true, force: true });
     return code as number | null;
   });
-  const output = keepTail(child);
-  const port = await Promise.race([
-    listening(child),
-    exited.then((code) => Promise.reject(new Error(`ended with ${code}: ${output()}`))),
-    sleep(START_MS_MAX, null, { ref: false }).then(() => {
-      child.kill("SIGKILL");
-      return Promise.reject(new Error(`did not listen in time: ${output()}`));
-    }),
-  ]);
-  return { port, output, exited, signal: (signal) => void child.kill(signal) };
+  const tooLate = setTimeout(() => void child.kill("SIGKILL"), START_MS_MAX);
+  const ended = exited.then((code) => Promise.reject(new Error(`ended with ${code}: ${output()}`)));
+  const port = await Promise.race([listening(child), ended]).finally(() => clearTimeout(tooLate));
+  return {
+    port,
+    output,
+    exited,
+    hasEnded: () => child.exitCode !== null || child.signalCode !== null,
+    signal: (signal) => void child.kill(signal),
+  };
 }
 
 function listening(child: ChildProcess): Promise<number> {
@@ -214,7 +226,7 @@ function listening(child: ChildProcess): Promise<number> {
 function keepTail(child: ChildProcess): () => string {
   let text = "";
   child.stderr?.on("data", (chunk: Buffer) => {
-    text = (text + chunk.toString()).slice(-8_192);
+    text = (text + chunk.toString()).slice(-2_048);
   });
   return () => text;
 }

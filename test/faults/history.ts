@@ -107,8 +107,16 @@ export type Fault = {
   readonly toMs: number;
 };
 
-/** How a process ended that was told to (`replace`): 0 when it ended in order. */
-export type Exit = { readonly slot: number; readonly incarnation: number; readonly code: number };
+/** How a process ended that was told to (`replace`), or that nobody told and nobody killed. */
+export type Exit = {
+  readonly slot: number;
+  readonly incarnation: number;
+  readonly isTold: boolean;
+  /** 0 when it ended in order; null when a signal ended it. */
+  readonly code: number | null;
+  /** The end of what it wrote to standard error. */
+  readonly says: string;
+};
 
 /** An attempt to start on settings under which promises cannot be kept. */
 export type Boot = { readonly setting: string; readonly started: boolean; readonly says: string };

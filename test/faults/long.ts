@@ -7,6 +7,7 @@ import { startPostgres, type Cluster } from "../support/postgres.ts";
 import { tryUnsafeBoots } from "./boots.ts";
 import { check, PROMISES, violations, type Report } from "./checker.ts";
 import type { History } from "./history.ts";
+import { join } from "./joined.ts";
 import { MUTANTS, ROOT } from "./mutants.ts";
 import { EVERY_FAULT, playScenario } from "./scenario.ts";
 import { playMutant } from "./verdict-on-mutants.ts";
@@ -41,6 +42,8 @@ type Played = {
   readonly faults: History["faults"];
   readonly calls: number;
   readonly dispatched: number;
+  /** All that is known of each call that a violation names. */
+  readonly evidence: readonly string[];
 };
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
@@ -57,6 +60,7 @@ async function playSeeds(options: Options): Promise<number> {
     const { ok, failed, indeterminate } = played.report.classes;
     say(`  ${ok} ok, ${failed} failed, ${indeterminate} indeterminate`);
     for (const line of violations(played.report)) say(`  VIOLATION ${line}`);
+    for (const line of played.evidence) say(`  ${line}`);
   }
   process.stdout.write(tableOf(all, options));
   return all.some(({ report }) => violations(report).length > 0) ? 1 : 0;
@@ -80,8 +84,16 @@ async function playSeed(
   const boots = await tryUnsafeBoots(cluster, ROOT);
   const report = check({ ...past, boots });
   const { faults, observations, journal } = past;
-  return { report, faults, calls: observations.length, dispatched: journal.length };
+  const named = new Set(violations(report).flatMap((line) => TAG.exec(line)?.[0] ?? []));
+  const evidence = join(past)
+    .cases.filter(({ tag }) => named.has(tag))
+    .map((each) =>
+      JSON.stringify(each, (_, value) => (typeof value === "bigint" ? `${value}` : value)),
+    );
+  return { report, faults, calls: observations.length, dispatched: journal.length, evidence };
 }
+
+const TAG = /s\d+-[a-z]+-\d+/u;
 
 async function playMutants(): Promise<number> {
   const rows: string[] = ["| mutant | promises found broken | without it |", "| --- | --- | --- |"];

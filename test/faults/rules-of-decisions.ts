@@ -107,7 +107,9 @@ const seesOneState: Rule = ({ history, cases }) => {
  */
 const troubleIsUnavailable: Rule = ({ history, cases }) => {
   const revoked = new Set(history.faults.map(({ keyId }) => keyId));
-  const violations: string[] = [];
+  const violations = history.exits
+    .filter(({ isTold }) => !isTold)
+    .map(({ slot, code, says }) => `replica ${slot} ended by itself with ${code}: ${says}`);
   let examined = 0;
   for (const { tag, observation, accepted } of cases) {
     if (observation === null || observation.status === null) continue;

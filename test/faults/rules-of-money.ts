@@ -109,17 +109,18 @@ type Ledger = Joined["history"]["ledger"];
 
 /** M3: whoever is told to end loses no settlement; whoever is killed loses no decision and no reservation. */
 const nothingIsLost: Rule = ({ history, cases }) => {
-  const violations = history.exits
+  const told = history.exits.filter(({ isTold }) => isTold);
+  const violations = told
     .filter(({ code }) => code !== 0)
-    .map(({ slot, code }) => `replica ${slot} was told to end and ended with ${code}`);
-  let examined = history.exits.length;
+    .map(({ slot, code, says }) => `replica ${slot}, told to end, ended with ${code}: ${says}`);
+  let examined = told.length;
   for (const each of cases) {
     const { tag, observation, decision, lines, isHeld } = each;
-    const told = observation?.decisionId ?? null;
-    if (told !== null) {
+    const decisionId = observation?.decisionId ?? null;
+    if (decisionId !== null) {
       examined += 1;
       const id = decision?.attemptId.replace("att_", "dec_");
-      if (id !== told) violations.push(`${tag}: its decision is gone`);
+      if (id !== decisionId) violations.push(`${tag}: its decision is gone`);
     }
     if (decision?.verdict === "allow" && lines.length === 0 && !isHeld) {
       violations.push(`${tag}: its reservation is gone`);
@@ -254,7 +255,10 @@ const boundIsSound: Rule = ({ history, cases }) => {
 const leavingIsCharged: Rule = ({ cases }) => {
   const left = cases.filter((each) => each.accepted.length > 0 && isLeft(each));
   const violations = left
-    .filter(({ charged, observation }) => charged < BigInt(observation?.words ?? 0) * RATES.output)
+    .filter(({ charged, billed, observation }) => {
+      const delivered = BigInt(observation?.words ?? 0) * RATES.output;
+      return charged < delivered && charged < billed;
+    })
     .map(({ tag, charged, observation }) => `${tag}: ${charged} for ${observation?.words} words`);
   const inexact = left
     .filter((each) => each.accepted.some(({ toldUsage }) => toldUsage) && !isCutShort(each))

@@ -157,6 +157,10 @@ async function playOut(world: World): Promise<History> {
   await torment(world, untilMs, say);
   await Promise.all([...agents, changes]);
   fleet.heal();
+  for (const slot of fleet.slots.filter(({ replica }) => replica?.hasEnded() !== false)) {
+    say(`replica ${slot.number} is gone: ${fleet.exits.at(-1)?.says}`);
+    await fleet.killAndRestart(slot);
+  }
   say(`${observations.length} calls made, ${faults.length} faults played; waiting for the end`);
   await upstream.quiet();
   await untilWritten(world);

@@ -2,7 +2,7 @@ import { afterAll, beforeAll } from "vitest";
 import { describeOnPostgres, type TestDatabase } from "../support/databases.ts";
 import { startScriptedUpstream, type ScriptedUpstream } from "../support/scripted-upstream.ts";
 import { startTollgate, type Clients } from "../support/tollgate.ts";
-import { bundleWorker, startWorker } from "./workers.ts";
+import { bundleWorker, startWorker, type Bundle } from "./workers.ts";
 
 export type RuntimeKind = "Node" | "workerd";
 
@@ -74,11 +74,15 @@ function onNode(database: TestDatabase) {
   };
 }
 
+/** One for all suites of a file: it takes three seconds. */
+let bundled: Promise<Bundle> | undefined;
+
 async function onWorkerd(database: TestDatabase) {
   const { address } = database;
   if (address.kind !== "url") throw new Error("workerd reaches PostgreSQL only");
   const databaseUrl = address.url;
-  const bundle = await bundleWorker();
+  bundled ??= bundleWorker();
+  const bundle = await bundled;
   return (terms: Terms): Promise<Gateway> => startWorker({ bundle, databaseUrl, ...terms });
 }
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { ConfigError } from "../../src/entry/config.ts";
-import { readSettings } from "../../src/entry/worker/settings.ts";
+import { databaseUrlOf, readSettings } from "../../src/entry/worker/settings.ts";
 
 const KEY = "0123456789abcdef0123456789abcdef";
 const URL = "postgres://u:database-canary@127.0.0.1:5432/d";
@@ -84,9 +84,9 @@ test.each(MISTAKES)("$name is told with its place, and without its secrets", (ro
 
 test("Hyperdrive's database goes before a variable's", () => {
   const bindings = { ...SOUND, DATABASE_URL: "postgres://elsewhere/e" };
-  expect(readSettings(bindings, null).databaseUrl).toBe(URL);
+  expect(databaseUrlOf(bindings)).toBe(URL);
   const { HYPERDRIVE: _, ...without } = bindings;
-  expect(readSettings(without, null).databaseUrl).toBe("postgres://elsewhere/e");
+  expect(databaseUrlOf(without)).toBe("postgres://elsewhere/e");
 });
 
 test("the text of the configuration comes from the variable, else from the program", () => {

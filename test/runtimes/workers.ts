@@ -60,13 +60,14 @@ export type Worker = Clients & {
  * stands on the network itself: a proxy in between, as `wrangler dev` has one, would hide how clients leave.
  */
 export async function startWorker(options: WorkerOptions): Promise<Worker> {
+  const program = workerd();
   const folder = await mkdtemp(join(tmpdir(), "tollgate-workerd-"));
   const adminKey = randomBytes(24).toString("hex");
   await writeFile(join(folder, "worker.js"), options.bundle.script);
   await writeFile(join(folder, "config.capnp"), configFor(options, adminKey));
   // Experimental is the flag by which one Worker may take the clock's turn for another.
   const words = ["serve", "--experimental", "--control-fd=3", "config.capnp"];
-  const child = spawn(workerd(), words, {
+  const child = spawn(program, words, {
     cwd: folder,
     stdio: ["ignore", "pipe", "pipe", "pipe"],
   });

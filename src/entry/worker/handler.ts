@@ -40,7 +40,7 @@ export function createWorker(yaml: string | null = null): WorkerHandler {
         const web = createWebExchange(request, current.bodies);
         const served = live(context, monotonicMs, async (life) => {
           life.atEnd(async () => web.release());
-          return serve(current, life, { request, web });
+          return serve(current, life, { request, bindings, web });
         });
         // A proxied answer is given at its head; the app returns after its last byte.
         return await Promise.race([web.answered, served]);
@@ -51,18 +51,23 @@ export function createWorker(yaml: string | null = null): WorkerHandler {
     scheduled: async (_, bindings, context) => {
       const current = isolateOn(bindings);
       await live(context, monotonicMs, async (life) => {
-        const { gateway } = await openGateway(current, life);
+        const { gateway } = await openGateway(current, bindings, life);
         await gateway.sweep();
       });
     },
   };
 }
 
-type Served = { readonly request: Request; readonly web: WebExchange };
+type Served = {
+  readonly request: Request;
+  readonly bindings: Bindings;
+  readonly web: WebExchange;
+};
 
-async function serve(isolate: Isolate, life: Life, { request, web }: Served): Promise<Response> {
+async function serve(isolate: Isolate, life: Life, served: Served): Promise<Response> {
+  const { request, bindings, web } = served;
   try {
-    const { db, ports, gateway } = await openGateway(isolate, life);
+    const { db, ports, gateway } = await openGateway(isolate, bindings, life);
     const administration = createAdministration({
       db,
       newId: isolate.newId,

@@ -14,7 +14,7 @@ import type { Log, Ports } from "../../gate/ports.ts";
 import { Unavailable } from "../../gate/unavailable.ts";
 import { createApp } from "../../http/app.ts";
 import type { Env } from "../../http/env.ts";
-import { Fault } from "../../lib/assert.ts";
+import { assert, Fault } from "../../lib/assert.ts";
 import { hmacSha256Hex } from "../../lib/hash.ts";
 import { createRandomId } from "../../lib/random-id.ts";
 import { appliedVersion, SCHEMA_VERSION } from "../../store/applied-version.ts";
@@ -33,7 +33,7 @@ import { inPlaceBodies } from "./bodies-in-place.ts";
 import type { Life } from "./life.ts";
 import { createConsoleLog } from "./log-console.ts";
 import type { Bindings } from "./platform.ts";
-import { readSettings, type Settings } from "./settings.ts";
+import { databaseUrlOf, readSettings, type Settings } from "./settings.ts";
 import { createFetchUpstream } from "./upstream-fetch.ts";
 
 /** All Workers of an installation are one replica: none lives long enough to renew a lease. */
@@ -83,8 +83,14 @@ export type Invocation = {
 };
 
 /** A gateway of this invocation's own. Its connections end with `life`. */
-export async function openGateway(isolate: Isolate, life: Life): Promise<Invocation> {
-  const db = connectForRequest(isolate.settings.databaseUrl);
+export async function openGateway(
+  isolate: Isolate,
+  bindings: Bindings,
+  life: Life,
+): Promise<Invocation> {
+  const url = databaseUrlOf(bindings);
+  assert(url !== null, "a binding does not go while its isolate lives");
+  const db = connectForRequest(url);
   life.atEnd(db.close);
   const ports = portsOn(isolate, db, life);
   try {

@@ -5,7 +5,6 @@ import type { Bindings } from "./platform.ts";
 
 export type Settings = {
   readonly config: Config;
-  readonly databaseUrl: string;
   readonly adminKey: string;
 };
 
@@ -31,8 +30,7 @@ export function readSettings(bindings: Bindings, yaml: string | null): Settings 
   }
   const given = bindings[YAML];
   const text = typeof given === "string" ? given : yaml;
-  const databaseUrl = databaseUrlOf(bindings);
-  if (databaseUrl === null) {
+  if (databaseUrlOf(bindings) === null) {
     const message = "required: the binding of a Hyperdrive, which holds the database's URL";
     problems.push({ where: "HYPERDRIVE", message });
   }
@@ -41,10 +39,10 @@ export function readSettings(bindings: Bindings, yaml: string | null): Settings 
     problems.push({ where: ADMIN_KEY, message });
   }
   const config = readOrReport(env, text, problems);
-  if (config === null || databaseUrl === null || config.adminKey === null || problems.length > 0) {
+  if (config === null || config.adminKey === null || problems.length > 0) {
     throw new ConfigError(problems);
   }
-  return { config, databaseUrl, adminKey: config.adminKey };
+  return { config, adminKey: config.adminKey };
 }
 
 function readOrReport(env: Env, yaml: string | null, problems: ConfigProblem[]): Config | null {
@@ -59,8 +57,14 @@ function readOrReport(env: Env, yaml: string | null, problems: ConfigProblem[]):
   }
 }
 
-/** Hyperdrive's, or where there is none the one of a variable: without a pooler, for a test or a start. */
-function databaseUrlOf({ HYPERDRIVE: hyperdrive, DATABASE_URL: url }: Bindings): string | null {
+/**
+ * Hyperdrive's, or where there is none the one of a variable: without a pooler, for a trial. Hyperdrive
+ * makes its own for an invocation, so it is asked by each and never kept.
+ */
+export function databaseUrlOf({
+  HYPERDRIVE: hyperdrive,
+  DATABASE_URL: url,
+}: Bindings): string | null {
   if (typeof hyperdrive === "object" && hyperdrive !== null && "connectionString" in hyperdrive) {
     const { connectionString } = hyperdrive;
     if (typeof connectionString === "string") return connectionString;

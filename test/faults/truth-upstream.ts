@@ -27,6 +27,8 @@ export type TruthUpstream = {
   readonly journal: readonly Accepted[];
   /** Resolves when no exchange is running. */
   readonly quiet: () => Promise<void>;
+  /** Cuts every connection. */
+  readonly cut: () => void;
   readonly close: () => Promise<void>;
 };
 
@@ -113,6 +115,7 @@ export async function startTruthUpstream(
     quiet: async () => {
       while (running.size > 0) await changed.promise;
     },
+    cut: () => server.closeAllConnections(),
     close: async () => {
       const closed = once(server, "close");
       server.close();

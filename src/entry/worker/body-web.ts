@@ -1,7 +1,7 @@
 /**
  * Request bodies on Workers. An isolate has 128 MB for everything that it does at once, no threads, and
- * its end takes every call with it that it carries: so a body that must be read is bounded by what the
- * worst shape of JSON makes of it (about twenty times its bytes), and all of them together by a budget.
+ * its end takes every call with it that it carries: so a body that must be read is bounded, all of them
+ * together by a budget, and what JSON makes of one by `bodies-in-place.ts`.
  */
 import { InputError } from "../../core/errors.ts";
 import { BODY_BYTES_MAX } from "../../core/limits.ts";

@@ -86,9 +86,14 @@ const AWAY = new Set([
   "53300",
 ]);
 
+/** The sockets of Workers say it in words of their own, without a code. */
+const AWAY_WORDS =
+  /^(?:connection attempt failed|network connection lost|proxy request failed|stream was cancelled)/i;
+
 function isDatabaseAway(error: unknown): boolean {
   const code = error instanceof Error && "code" in error ? error.code : null;
   if (typeof code === "string" && AWAY.has(code)) return true;
+  if (code === null && error instanceof Error && AWAY_WORDS.test(error.message)) return true;
   return error instanceof Error && error.cause !== undefined && isDatabaseAway(error.cause);
 }
 

@@ -1,8 +1,12 @@
+import { once } from "node:events";
+import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { Sql } from "../../src/store/database.ts";
 import { answersFromMemory } from "../../src/store/installation.ts";
 import { call } from "../http/http-call.ts";
 import { describeOnPostgres, type TestDatabase } from "../support/databases.ts";
+import { chatAnswer } from "../support/openai-answers.ts";
+import { startScriptedUpstream } from "../support/scripted-upstream.ts";
 import { MODEL } from "../support/tollgate.ts";
 import { bundleWorker, startWorker, type Bundle, type Worker } from "./workers.ts";
 
@@ -150,3 +154,93 @@ describeOnPostgres("a query cache before the database", (database) => {
     expect(await admin`select 1 from replicas`).toHaveLength(0);
   });
 });
+
+describeOnPostgres("a Worker whose database goes and comes", (database) => {
+  test("answers 503 meanwhile, at every door, and then as before", async () => {
+    const line = await startLine(urlOf(database));
+    const upstream = await startScriptedUpstream();
+    upstream.otherwise({
+      kind: "json",
+      body: chatAnswer(MODEL, "ok", { input: 3, output: 2 }),
+    });
+    const worker = await startWorker({ bundle, databaseUrl: line.url, upstream: upstream.url });
+    try {
+      const tenant = await worker.tenant();
+      const authorization = { authorization: `Bearer ${tenant.key}` };
+      const chat = () =>
+        call(`${worker.url}/v1/chat/completions`, {
+          method: "POST",
+          headers: { ...authorization, "content-type": "application/json" },
+          body: JSON.stringify({ model: MODEL, messages: [{ role: "user", content: "Hi" }] }),
+        });
+      const doors: Readonly<Record<string, () => Promise<{ readonly status: number }>>> = {
+        chat,
+        api: () =>
+          call(`${worker.url}/api/tenants`, {
+            headers: { authorization: `Bearer ${worker.adminKey}` },
+          }),
+        ready: () => call(`${worker.url}/readyz`),
+      };
+      const statuses = async () =>
+        Object.fromEntries(
+          await Promise.all(
+            Object.entries(doors).map(async ([name, go]) => [name, (await go()).status]),
+          ),
+        );
+      expect(await statuses()).toEqual({ chat: 200, api: 200, ready: 200 });
+      const before = upstream.journal.length;
+      line.cut();
+      expect(await statuses()).toEqual({ chat: 503, api: 503, ready: 503 });
+      expect(await statuses()).toEqual({ chat: 503, api: 503, ready: 503 });
+      expect(upstream.journal.length).toBe(before);
+      line.mend();
+      expect(await statuses()).toEqual({ chat: 200, api: 200, ready: 200 });
+    } finally {
+      await worker.close();
+      await upstream.close();
+      await line.close();
+    }
+  });
+});
+
+/** A line to the database that can be cut: what was on it is reset, and nobody gets through. */
+async function startLine(databaseUrl: string) {
+  const target = new URL(databaseUrl);
+  const sockets = new Set<Socket>();
+  let isCut = false;
+  const server = createServer((incoming) => {
+    if (isCut) {
+      incoming.resetAndDestroy();
+      return;
+    }
+    const outgoing = connect(Number(target.port), target.hostname);
+    for (const socket of [incoming, outgoing]) {
+      sockets.add(socket);
+      socket.on("close", () => sockets.delete(socket));
+      socket.on("error", () => {
+        incoming.destroy();
+        outgoing.destroy();
+      });
+    }
+    incoming.pipe(outgoing).pipe(incoming);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const cut = () => {
+    isCut = true;
+    for (const socket of sockets) socket.resetAndDestroy();
+  };
+  return {
+    url: Object.assign(new URL(databaseUrl), { port: String(port) }).toString(),
+    cut,
+    mend: () => {
+      isCut = false;
+    },
+    close: async () => {
+      cut();
+      server.close();
+      await once(server, "close");
+    },
+  };
+}

@@ -48,6 +48,16 @@ export const ASKS_STANDING_MS = 500;
 /** The wait from which on a standing queue takes no more: several postings long, and far from any client's patience. */
 export const ASKS_CROWDED_MS = 100;
 
+/**
+ * How long the gate's statements wait for a locked row. A posting holds its meters for a commit, a few
+ * milliseconds, a hundred when the disk is busy; a row that is locked longer is held by somebody who
+ * sleeps, and all tenants of the batch would wait for it. Less than a queue of asks may stand.
+ */
+export const LOCK_MS_MAX = 250;
+
+/** Batches of tenants apart from the others at the database at once: each may be waiting for a lock. */
+export const APART_IN_FLIGHT_MAX = 2;
+
 /** How long an ask blocked only by reservations in flight waits for one to end. */
 export const CONTENTION_WAIT_MS_MAX = 2_000;
 

@@ -3,6 +3,7 @@ import type { Administrator, Caller } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
 import type { Intent } from "../core/intent.ts";
 import {
+  APART_IN_FLIGHT_MAX,
   ASK_WAIT_MS_MAX,
   ASKS_CROWDED_MS,
   ASKS_STANDING_MS,
@@ -13,12 +14,12 @@ import {
 } from "../core/limits.ts";
 import type { Countable } from "../dialects/openai/tokens.ts";
 import { appliedVersion, SCHEMA_VERSION } from "../store/applied-version.ts";
-import { isContentError } from "../store/errors.ts";
+import { isContentError, isLockTimeout } from "../store/errors.ts";
 import { endLease, renewLease } from "../store/installation.ts";
 import { postDry, type Ask, type Posted } from "../store/posting.ts";
 import { admit, type Admission, type Permit } from "./admit.ts";
 import { createAuthority, type Authority, type Configuration, type Held } from "./authority.ts";
-import { createBatcher, type Batcher } from "./batch.ts";
+import type { Batcher } from "./batch.ts";
 import { createContention } from "./contention.ts";
 import { withDeadline } from "./deadline.ts";
 import { dispatch, type Dispatch, type Dispatched } from "./dispatch.ts";
@@ -29,6 +30,7 @@ import type { Ports, Reply } from "./ports.ts";
 import { chargeFor, createSettler } from "./settle.ts";
 import { postSurely } from "./post-again.ts";
 import { sweep, type Swept } from "./sweep.ts";
+import { createLanes } from "./lanes.ts";
 import { createTrust, type Trust, type TrustFigures } from "./trust.ts";
 import { Overloaded, Unavailable } from "./unavailable.ts";
 import { createWatch } from "./watch.ts";
@@ -194,8 +196,11 @@ export async function createGateway(
 function createPostings(ports: Ports, replicaId: string, fence: Fence): Batcher<Ask, Posted> {
   const { monotonicMs } = ports;
   const parts = { sql: ports.db.gate, replicaId, fence, monotonicMs, msMax: POST_MS_MAX };
-  return createBatcher<Ask, Posted>({
+  return createLanes<Ask, Posted>({
     commit: (asks) => withDeadline(postSurely(parts, asks), POST_MS_MAX),
+    isLockTimeout,
+    mayWait: () => true,
+    apartInFlightMax: APART_IN_FLIGHT_MAX,
     itemsMax: BATCH_ASKS_MAX,
     inFlightMax: BATCHES_IN_FLIGHT_MAX,
     waitingMax: ASKS_WAITING_MAX,

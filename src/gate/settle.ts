@@ -15,7 +15,7 @@ import type { Usage } from "../core/usage.ts";
 import { encodingFor, type Countable } from "../dialects/openai/tokens.ts";
 import { unreachable } from "../lib/assert.ts";
 import { STATEMENT_TIMEOUT_MS } from "../store/database.ts";
-import { isContentError } from "../store/errors.ts";
+import { isContentError, isLockTimeout } from "../store/errors.ts";
 import {
   giveBack,
   markUnknown,
@@ -28,9 +28,9 @@ import {
 import type { Reading } from "../dialects/dialect.ts";
 import type { Permit } from "./admit.ts";
 import type { Authority } from "./authority.ts";
-import { createBatcher } from "./batch.ts";
 import type { Contention } from "./contention.ts";
 import type { Ending } from "./ending.ts";
+import { createLanes } from "./lanes.ts";
 import type { Ports } from "./ports.ts";
 import type { Trust } from "./trust.ts";
 
@@ -64,6 +64,8 @@ const BATCHING = {
   gatherMs: SETTLE_GATHER_MS,
   tenantOf: ({ tenantId }: AttemptRef) => tenantId,
   isContentError,
+  isLockTimeout,
+  apartInFlightMax: 1,
 } as const;
 
 /** `postingMsMax`: how long a posting that failed may still be running at the database. */
@@ -74,13 +76,16 @@ export function createSettler(
   postingMsMax: number = POSTING_MS_MAX,
 ): Settler {
   const { monotonicMs } = ports;
-  const settlements = createBatcher<Settlement, Settled>({
+  const mayWait = () => !ports.isClosing();
+  const settlements = createLanes<Settlement, Settled>({
     ...BATCHING,
+    mayWait,
     commit: (batch) => whenPossible(ports, batch.length, () => settle(ports.db.gate, batch)),
     monotonicMs,
   });
-  const unknowns = createBatcher<AttemptRef, "marked">({
+  const unknowns = createLanes<AttemptRef, "marked">({
     ...BATCHING,
+    mayWait,
     commit: async (batch) => {
       const mark = () => markUnknown(ports.db.gate, batch);
       trust.unknown(await whenPossible(ports, batch.length, mark));
@@ -137,7 +142,10 @@ export function createSettler(
   };
 }
 
-/** Repeats until the database takes the batch or refuses its content; a repeat of what committed is harmless. */
+/**
+ * Repeats until the database takes the batch or refuses its content; a repeat of what committed is
+ * harmless. A batch that met a locked row is told so at once: its tenants go on apart.
+ */
 async function whenPossible<Result>(
   ports: Ports,
   attempts: number,
@@ -147,7 +155,7 @@ async function whenPossible<Result>(
     try {
       return await commit();
     } catch (error) {
-      if (isContentError(error) || ports.isClosing()) throw error;
+      if (isContentError(error) || isLockTimeout(error) || ports.isClosing()) throw error;
       ports.log.warn({ error, attempts }, "settling failed, trying again");
       await sleep(waitMs);
     }

@@ -4,6 +4,8 @@
  */
 import postgres from "postgres";
 
+import { LOCK_MS_MAX } from "../core/limits.ts";
+
 export type Sql = postgres.Sql<{ bigint: bigint }>;
 
 /** Where the database is: a PostgreSQL URL, or the directory of PGlite's socket. */
@@ -38,10 +40,13 @@ const CONNECT_TIMEOUT_S = 5;
 export const STATEMENT_TIMEOUT_MS = 15_000;
 const CLOSE_TIMEOUT_S = 5;
 
-/** PGlite has one backend; on PostgreSQL two postings and one settlement fly at a time. */
+/**
+ * PGlite has one backend. On PostgreSQL fly at a time two postings of all tenants and two of tenants apart,
+ * one settlement and one marking; none of them may queue behind one that waits for a lock.
+ */
 export const CONNECTIONS = {
   embedded: { gateConnections: 1, adminConnections: 1 },
-  server: { gateConnections: 4, adminConnections: 4 },
+  server: { gateConnections: 6, adminConnections: 4 },
 } as const;
 
 const CONTROL_CONNECTIONS = 2;
@@ -98,7 +103,7 @@ export function open(address: Address, connections: number, terms: SessionTerms 
 /** Opens no connection by itself: the first query does, and every later one again after a loss. */
 export function connect(address: Address, options: ConnectOptions): Database {
   // Asked for by name: a default that is changed while we run must not make decisions forgettable.
-  const settings = { synchronous_commit: "on" };
+  const settings = { synchronous_commit: "on", lock_timeout: String(LOCK_MS_MAX) };
   const gate = open(address, options.gateConnections, { settings, readsArrays: false });
   const controls = address.kind === "url" ? CONTROL_CONNECTIONS : 1;
   const control = open(address, controls, { readsArrays: false });

@@ -13,6 +13,11 @@ export function isRecordedAlready(error: unknown): boolean {
   return error instanceof postgres.PostgresError && error.code === "23505";
 }
 
+/** Whether a statement was undone because a row that it needs was locked for longer than it may wait. */
+export function isLockTimeout(error: unknown): boolean {
+  return error instanceof postgres.PostgresError && error.code === "55P03";
+}
+
 /** By the driver's and the system's words, and by those of a server that ends or starts. */
 const LOST: ReadonlySet<string> = new Set([
   "CONNECTION_CLOSED",

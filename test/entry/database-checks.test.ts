@@ -210,7 +210,7 @@ describe("a start on PostgreSQL", () => {
       (error: unknown) => ({ ended: true, stderr: String(error) }),
     );
     expect(ended).toBe(true);
-    expect(stderr).toMatch(/TOLLGATE_PROCESSES is 100, which may need 1111 connections/);
+    expect(stderr).toMatch(/TOLLGATE_PROCESSES is 100, which may need 1313 connections/);
     expect(stderr).toMatch(/PostgreSQL allows 197 connections: raise max_connections/);
   });
 

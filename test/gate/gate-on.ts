@@ -158,8 +158,13 @@ export async function newTenant(gate: Gate, limits: Limits = []): Promise<Caller
   const { admin } = gate.ports.db;
   const tenantId = `ten_${newId()}`;
   await admin`insert into tenants (tenant_id, name) values (${tenantId}, ${tenantId})`;
+  const keyId = `key_${newId()}`;
+  // A gate that looks again whether the key still holds must find it.
+  await admin`
+    insert into keys (tenant_id, key_id, name, digest, scopes, created_by)
+    values (${tenantId}, ${keyId}, 'test', 'of no text', '{invoke}', 'test')`;
   await addLimits(gate, tenantId, limits);
-  return { tenantId, keyId: `key_${newId()}`, scopes: ["invoke"], mode: "strict" };
+  return { tenantId, keyId, scopes: ["invoke"], mode: "strict" };
 }
 
 export async function addLimits(gate: Gate, tenantId: string, limits: Limits): Promise<void> {

@@ -7,7 +7,6 @@ import { randomBytes } from "node:crypto";
 
 import type { Hono } from "hono";
 
-import { BODY_IDLE_MS_MAX } from "../../core/limits.ts";
 import { REFRESH_MS, type Configuration, type Held } from "../../gate/authority.ts";
 import { createGateway, type Gateway } from "../../gate/gateway.ts";
 import type { Log, Ports } from "../../gate/ports.ts";
@@ -25,9 +24,10 @@ import {
   holdEndlessLease,
 } from "../../store/installation.ts";
 import { readSnapshot } from "../../store/snapshot.ts";
-import { createBodyBudget, type BodyBudget } from "../body-node.ts";
+import type { BodyBudget } from "../body-node.ts";
 import { recordListPrices } from "../list-prices.ts";
 import { configurationOf } from "../upstreams.ts";
+import { createIsolateBudget } from "./body-budget.ts";
 import { WORKER_BODIES_BYTES_MAX } from "./body-web.ts";
 import { inPlaceBodies } from "./bodies-in-place.ts";
 import type { Life } from "./life.ts";
@@ -69,10 +69,7 @@ export function createIsolate(bindings: Bindings, yaml: string | null): Isolate 
     monotonicMs,
     largeBodies: inPlaceBodies(),
   });
-  const bodies = createBodyBudget({
-    idleMsMax: BODY_IDLE_MS_MAX,
-    heldBytesMax: WORKER_BODIES_BYTES_MAX,
-  });
+  const bodies = createIsolateBudget(WORKER_BODIES_BYTES_MAX);
   return { settings, log, app, bodies, newId, standing: null };
 }
 

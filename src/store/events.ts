@@ -2,6 +2,7 @@
 import type postgres from "postgres";
 
 import type { Database } from "./database.ts";
+import { transaction } from "./transaction.ts";
 
 /** On this channel every change of the register is told, to whoever listens; it carries nothing. */
 export const REGISTER_CHANNEL = "tollgate_register";
@@ -30,13 +31,12 @@ export async function changeRegister<Result>(
   db: Database,
   work: (tx: Queryable) => Promise<Result>,
 ): Promise<Result> {
-  const { result } = await db.admin.begin(async (tx) => {
+  return await transaction(db.admin, async (tx) => {
     await tx`update installation set revision = revision + 1`;
     // Told when this commits, and not at all when it does not.
     await tx`select pg_notify(${REGISTER_CHANNEL}, '')`;
-    return { result: await work(tx) };
+    return await work(tx);
   });
-  return result;
 }
 
 /** Changes one run. Runs are read by the posting itself, so no replica needs to hear of it. */
@@ -45,11 +45,10 @@ export async function changeRun<Result>(
   run: { readonly tenantId: string; readonly runId: string },
   work: (tx: Queryable) => Promise<Result>,
 ): Promise<Result> {
-  const { result } = await db.admin.begin(async (tx) => {
+  return await transaction(db.admin, async (tx) => {
     await lockRun(tx, run.tenantId, run.runId);
-    return { result: await work(tx) };
+    return await work(tx);
   });
-  return result;
 }
 
 /** One change of a run, its budget included, at a time; the run may have no row yet to lock. */

@@ -1,0 +1,54 @@
+/**
+ * A transaction on a connection that may be lost in the middle of it.
+ *
+ * The driver answers a failure inside a transaction with a rollback, also when what failed is the
+ * connection: that write, on a socket that is gone, throws outside of every promise and ends the process
+ * (postgres.js 3.4.9, its issue 1208). So work that fails for want of a connection stays unsettled in
+ * there; the driver itself rejects the transaction when it sees the connection close. Nothing needs
+ * to be rolled back: the server does that for every connection that it loses.
+ */
+import type postgres from "postgres";
+
+import type { Sql } from "./database.ts";
+
+/** By which the driver and the system say that a connection is gone. */
+const LOST: ReadonlySet<string> = new Set([
+  "CONNECTION_CLOSED",
+  "CONNECTION_ENDED",
+  "CONNECTION_DESTROYED",
+  "CONNECT_TIMEOUT",
+  "ECONNRESET",
+  "EPIPE",
+  "ETIMEDOUT",
+]);
+
+/** After these the server closes the connection. */
+const FATAL: ReadonlySet<unknown> = new Set(["FATAL", "PANIC"]);
+
+/** Commits what `work` did, or throws what it threw with nothing done. */
+export async function transaction<Result>(
+  sql: Sql,
+  work: (tx: postgres.TransactionSql<{ bigint: bigint }>) => Promise<Result>,
+): Promise<Result> {
+  const { result } = await sql.begin((tx) =>
+    work(tx).then(
+      (done) => ({ result: done }),
+      (error: unknown) => (isLost(error) ? unsettled() : Promise.reject(asError(error))),
+    ),
+  );
+  return result;
+}
+
+function isLost(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if ("severity" in error && FATAL.has(error.severity)) return true;
+  return "code" in error && typeof error.code === "string" && LOST.has(error.code);
+}
+
+function unsettled(): Promise<never> {
+  return new Promise<never>(() => undefined);
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}

@@ -282,7 +282,12 @@ const PLANTED: readonly (readonly [PromiseName, string, () => History])[] = [
   [
     "M10",
     "words that were delivered for nothing",
-    () => history({ observation: { end: "left", words: 4 }, settled: { ending: "aborted" } }),
+    () =>
+      history({
+        observation: { end: "left", words: 4 },
+        accepted: { billed: 400n, toldUsage: false },
+        settled: { ending: "aborted" },
+      }),
   ],
   [
     "M10",
@@ -359,6 +364,14 @@ const PLANTED: readonly (readonly [PromiseName, string, () => History])[] = [
     "A2",
     "a 503 beside another tenant's lock",
     () => ({ ...history({ observation: unavailable }), faults: [lock] }),
+  ],
+  [
+    "A2",
+    "a call that waits for the end of another tenant's lock",
+    () => ({
+      ...history({ observation: { endedMs: 7_100 } }),
+      faults: [fault("lock-meter", { tenant: "ten_x", toMs: 7_000 })],
+    }),
   ],
   [
     "A3",

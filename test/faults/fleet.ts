@@ -14,6 +14,7 @@ export const UPSTREAM_TIMEOUT_MS = 3_000;
 
 const START_MS_MAX = 40_000;
 const START_TRIES_MAX = 40;
+const LED_ELSEWHERE_MS = 200;
 
 /** One place of the fleet: its process may be killed and replaced, its three proxies stay. */
 export type Slot = {
@@ -109,6 +110,8 @@ export async function startFleet(options: FleetOptions): Promise<Fleet> {
     replace: async (slot) => {
       const { replica: old, incarnation } = slot;
       stand(slot, await launch(slot));
+      // As a balancer does: whoever was led to the old one a moment ago has sent its request by now.
+      await sleep(LED_ELSEWHERE_MS);
       old?.signal("SIGTERM");
       const code = await old?.exited;
       const says = old?.output() ?? "";

@@ -16,7 +16,7 @@ const OTHER_TROUBLE: readonly FaultKind[] = [
 ];
 const TROUBLE_LASTS_MS = 5_000;
 
-/** A2: while one tenant's meter rows are held, every other tenant is served. */
+/** A2: while one tenant's meter rows are held, every other tenant is served, and does not wait for the end of it. */
 const othersAreServed: Rule = ({ history, cases }) => {
   const violations: string[] = [];
   let examined = 0;
@@ -28,8 +28,14 @@ const othersAreServed: Rule = ({ history, cases }) => {
       if (observation === null || observation.tenant === lock.tenant) continue;
       if (observation.sentMs < lock.fromMs || observation.sentMs > lock.toMs) continue;
       examined += 1;
-      if (observation.status === 503)
+      if (observation.status === 503) {
         violations.push(`${tag}: 503 while another tenant was locked`);
+      }
+      // Of six seconds the first quarter: whoever comes then is served before the end, or waited for it.
+      const isEarly = observation.sentMs < lock.fromMs + (lock.toMs - lock.fromMs) / 4;
+      if (isEarly && observation.endedMs > lock.toMs) {
+        violations.push(`${tag}: waited until another tenant's lock was over`);
+      }
     }
   }
   return { examined, violations };

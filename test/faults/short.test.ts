@@ -6,14 +6,13 @@ import type { FaultKind } from "./history.ts";
 import { ROOT } from "./mutants.ts";
 import { playScenario } from "./scenario.ts";
 
-/** Three seeds, and between them every kind of fault. `npm run test:long` plays more of both. */
-const SEEDS: readonly (readonly [number, readonly FaultKind[]])[] = [
-  [11, ["lock-meter", "revoke-key", "kill", "pause", "jump-clock"]],
-  [12, ["crash-database", "freeze-database", "exhaust-connections", "replace"]],
-  [13, ["database-link", "client-link", "upstream-link", "kill", "replace"]],
+/** Three seeds, so many milliseconds of calls each, and between them every kind of fault. `npm run test:long` plays more of both. */
+const SEEDS: readonly (readonly [number, number, readonly FaultKind[]])[] = [
+  [11, 16_000, ["lock-meter", "revoke-key", "kill", "pause", "jump-clock"]],
+  [12, 11_000, ["crash-database", "freeze-database", "exhaust-connections", "replace"]],
+  [13, 11_000, ["database-link", "client-link", "upstream-link", "kill", "replace"]],
 ];
 
-const FOR_MS = 11_000;
 const REPLICAS = 3;
 const AGENTS = 12;
 const TEST_MS = 120_000;
@@ -29,14 +28,14 @@ describe("every promise is kept", () => {
   });
 
   test.each(SEEDS)(
-    "on three replicas, seed %i, through %j",
-    async (seed, deck) => {
+    "on three replicas, seed %i, for %i ms through %j",
+    async (seed, forMs, deck) => {
       if (cluster === undefined) throw new Error("the cluster has started");
       const past = await playScenario({
         seed,
         cluster,
         replicas: REPLICAS,
-        forMs: FOR_MS,
+        forMs,
         agents: AGENTS,
         deck,
         root: ROOT,

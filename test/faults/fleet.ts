@@ -196,9 +196,13 @@ export async function runReplica(options: ReplicaOptions): Promise<Replica> {
       DATABASE_URL: options.databaseUrl,
     },
   });
+  // However this process ends, it leaves none of them behind.
+  const end = (): void => void child.kill("SIGKILL");
+  process.once("exit", end);
   const tail = keepTail(child);
   const output = (): string => `${child.signalCode ?? ""} ${tail()}`;
   const exited = once(child, "exit").then(async ([code]) => {
+    process.removeListener("exit", end);
     await rm(directory, { recursive: true, force: true });
     return code as number | null;
   });

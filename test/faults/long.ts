@@ -177,4 +177,5 @@ async function main(): Promise<number> {
   });
 }
 
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 process.exitCode = await main();

@@ -12,6 +12,9 @@ import { Fault } from "../lib/assert.ts";
 /** How often the connections that have become idle are closed meanwhile. */
 const DRAIN_LOOK_MS = 50;
 
+/** How long answers under way may take once a process was told to end. */
+export const DRAIN_MS_MAX = 30_000;
+
 /** What was cut settles in milliseconds; a database that takes longer is away, and the lease decides. */
 export const CUT_MS_MAX = 3_000;
 

@@ -24,9 +24,16 @@ import { endAllLeases, findOrCreateInstallation, renewLease } from "../store/ins
 import { migrate } from "../store/migrate.ts";
 import { listenForChanges } from "../store/snapshot.ts";
 import { establishAdminKey, establishFirstTenant, type FirstKeys } from "./bootstrap.ts";
-import { readConfig, type Config } from "./config.ts";
-import { diskFiles } from "./config-files.ts";
-import { CUT_MS_MAX, drain, patienceOf, runSteps, type Patience, type Step } from "./closing.ts";
+import type { Config } from "./config.ts";
+import {
+  CUT_MS_MAX,
+  drain,
+  DRAIN_MS_MAX,
+  patienceOf,
+  runSteps,
+  type Patience,
+  type Step,
+} from "./closing.ts";
 import { createNodeExchanges } from "./exchange-node.ts";
 import { every, type Repeated } from "./every.ts";
 import { createLargeBodies } from "./large-bodies.ts";
@@ -35,16 +42,12 @@ import { answerMalformed, answerUnread, refuseTransferCoding } from "./malformed
 import { requireSoundDatabase } from "./database-checks.ts";
 import { openEmbedded, type Embedded } from "./pglite.ts";
 import { createDocsAssets } from "./docs-assets.ts";
-import { toldOf } from "./told.ts";
 import { createTokenCounter } from "./tokens.ts";
 import { createUndiciUpstream } from "./upstream-undici.ts";
 import { configurationOf } from "./upstreams.ts";
 
 /** Connections to one upstream from one process. */
 const UPSTREAM_CONNECTIONS = 1_024;
-
-/** How long answers under way may take once the process was told to end. */
-export const DRAIN_MS_MAX = 30_000;
 
 /** Proxies in front keep connections for 60 s; ours must outlive theirs (WIRE E). */
 export const KEEP_ALIVE_TIMEOUT_MS = 75_000;
@@ -290,15 +293,9 @@ function urlOf(server: Server, config: Config): string {
 }
 
 async function main(): Promise<void> {
-  try {
-    // Loaded only here, for it loads this file.
-    const { serve } = await import("./serve.ts");
-    await serve(readConfig(process.env, diskFiles));
-  } catch (error) {
-    process.stderr.write(`${toldOf(error)}\n`);
-    process.exit(1);
-  }
+  const { serveAsConfigured } = await import("./serve.ts");
+  await serveAsConfigured();
 }
 
-// Not awaited: `serve.ts` waits for this file to have been loaded.
+// Not awaited: `serve.ts` may wait for this file to have been loaded.
 if (import.meta.main) void main();

@@ -1,23 +1,27 @@
-/** `npm start`: as many processes as the machine has cores for, or this one alone. */
+/**
+ * `npm start`: as many processes as the machine has cores for, or this one alone. What only a process that
+ * serves needs is loaded only there: a supervisor is small, and has started the first one the sooner.
+ */
 import { availableParallelism } from "node:os";
 
 import { Fault } from "../lib/assert.ts";
-import { inspectDatabase } from "../store/inspect.ts";
-import { CONNECTIONS_PER_PROCESS } from "../store/database.ts";
 import { printBanner } from "./banner.ts";
-import type { Config } from "./config.ts";
+import { DRAIN_MS_MAX } from "./closing.ts";
+import { readConfig, type Config } from "./config.ts";
+import { diskFiles } from "./config-files.ts";
 import { survivesLostLookups } from "./lost-lookups.ts";
-import { DRAIN_MS_MAX, start } from "./node.ts";
-import { supervise } from "./supervisor.ts";
+import { toldOf } from "./told.ts";
 
 /** Starts everything and says so on standard output. The process ends by SIGINT, SIGTERM or SIGHUP. */
 export async function serve(config: Config): Promise<void> {
   const { count, why } = await processesFor(config);
   if (count > 1) {
+    const { supervise } = await import("./supervisor.ts");
     await supervise(config, count, why);
     return;
   }
   survivesLostLookups();
+  const { start } = await import("./node.ts");
   const { url, firstKeys, hasLimits, close } = await start(config);
   const { tenantKey } = firstKeys;
   printBanner(config, { url, tenantKey, hasLimits, processes: `one process${why}` });
@@ -61,6 +65,8 @@ async function processesFor({ processes, databaseUrl }: Config): Promise<Process
   if (databaseUrl === null || processes === 1) return { count: 1, why: "" };
   const wanted = processes ?? availableParallelism();
   if (wanted === 1) return { count: 1, why: "" };
+  const { inspectDatabase } = await import("../store/inspect.ts");
+  const { CONNECTIONS_PER_PROCESS } = await import("../store/database.ts");
   const { connectionsMax } = await inspectDatabase(databaseUrl);
   const room = Math.floor(connectionsMax / CONNECTIONS_PER_PROCESS) - 1;
   if (wanted <= room) return { count: wanted, why: "" };
@@ -76,3 +82,15 @@ async function processesFor({ processes, databaseUrl }: Config): Promise<Process
     why: ` (of ${wanted} cores: ${allows}, see max_connections)`,
   };
 }
+
+/** Serves as the environment and the file say; ends the process with a sentence when it cannot. */
+export async function serveAsConfigured(): Promise<void> {
+  try {
+    await serve(readConfig(process.env, diskFiles));
+  } catch (error) {
+    process.stderr.write(`${toldOf(error)}\n`);
+    process.exit(1);
+  }
+}
+
+if (import.meta.main) void serveAsConfigured();

@@ -2,11 +2,11 @@
 import { Fault } from "../lib/assert.ts";
 import type { Figures } from "../http/env.ts";
 import { Unavailable } from "../gate/unavailable.ts";
-import type { Patience } from "./closing.ts";
+import { DRAIN_MS_MAX, type Patience } from "./closing.ts";
 import { readConfig, type Config } from "./config.ts";
 import { diskFiles } from "./config-files.ts";
 import { survivesLostLookups } from "./lost-lookups.ts";
-import { DRAIN_MS_MAX, KEEP_ALIVE_TIMEOUT_MS, start, type Running } from "./node.ts";
+import { KEEP_ALIVE_TIMEOUT_MS, start, type Running } from "./node.ts";
 import { orderFrom, type Report } from "./supervision.ts";
 import { isExpected, toldOf } from "./told.ts";
 

@@ -14,9 +14,9 @@ import { fileURLToPath } from "node:url";
 import type { Figures } from "../http/env.ts";
 import { Fault } from "../lib/assert.ts";
 import { printBanner } from "./banner.ts";
+import { DRAIN_MS_MAX } from "./closing.ts";
 import type { Config } from "./config.ts";
 import { createMembers, type Member, type Members } from "./members.ts";
-import { DRAIN_MS_MAX } from "./node.ts";
 import { addFigures, type Report } from "./supervision.ts";
 
 /** A start takes a second, a migration of a large ledger minutes. */
@@ -48,7 +48,10 @@ type Supervision = {
 /** Starts `count` processes, tells it on standard output, and keeps them until it is told to end. */
 export async function supervise(config: Config, count: number, why: string): Promise<void> {
   cluster.schedulingPolicy = cluster.SCHED_RR;
-  cluster.setupPrimary({ exec: fileURLToPath(new URL("./supervised.ts", import.meta.url)) });
+  cluster.setupPrimary({
+    exec: fileURLToPath(new URL("./supervised.ts", import.meta.url)),
+    args: [],
+  });
   const supervision: Supervision = {
     count,
     members: createMembers(FIGURES_MS_MAX),

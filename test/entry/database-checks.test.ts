@@ -4,6 +4,7 @@ import { open, type Sql } from "../../src/store/database.ts";
 import type { DatabaseFacts } from "../../src/store/inspect.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { startPostgres, type Cluster } from "../support/postgres.ts";
+import { createPlace } from "./command.ts";
 import { startTollgateProcess } from "../support/tollgate.ts";
 
 const SOUND: DatabaseFacts = {
@@ -195,6 +196,24 @@ describe("a start on PostgreSQL", () => {
       );
     } finally {
       await root.unsafe("alter role app reset synchronous_commit");
+    }
+  });
+
+  test("that would be refused is told by the doctor in the same words", async () => {
+    const place = createPlace();
+    await root.unsafe("alter role app set synchronous_commit = off");
+    try {
+      const { code, out } = await place.run(["doctor", "--json"], {
+        PORT: "0",
+        DATABASE_URL: urlOf("ledger"),
+      });
+      expect(code).toBe(1);
+      expect(out).toMatch(
+        /"check":"database","status":"fail","detail":"[^"]*synchronous_commit is off for role app/,
+      );
+    } finally {
+      await root.unsafe("alter role app reset synchronous_commit");
+      place.remove();
     }
   });
 

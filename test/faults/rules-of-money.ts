@@ -291,9 +291,13 @@ const honestWorkPasses: Rule = ({ history, cases }) => {
   const honest = cases.filter(
     ({ observation }) => observation !== null && history.honestTenants.includes(observation.tenant),
   );
-  const passed = honest.filter(({ observation }) => observation?.status === 200).length;
+  const statuses = Map.groupBy(honest, ({ observation }) => observation?.status ?? "none");
+  const passed = statuses.get(200)?.length ?? 0;
+  const by = [...statuses].map(([status, calls]) => `${calls.length} × ${status}`).join(", ");
   const isEnough = passed * 100 >= honest.length * ADMITTED_PERCENT_MIN;
-  const violations = isEnough ? [] : [`${passed} of ${honest.length} honest calls were admitted`];
+  const violations = isEnough
+    ? []
+    : [`${passed} of ${honest.length} honest calls were admitted: ${by}`];
   return { examined: honest.length, violations };
 };
 

@@ -286,18 +286,17 @@ function isLeft({ observation, lines }: Case): boolean {
   return observation?.end === "left" || lines.some(({ ending }) => ending === "aborted");
 }
 
-/** M11: reservations do not starve honest work. */
+/** M11: reservations do not starve honest work. What was admitted may fail upstream, as anything may. */
 const honestWorkPasses: Rule = ({ history, cases }) => {
   const honest = cases.filter(
     ({ observation }) => observation !== null && history.honestTenants.includes(observation.tenant),
   );
-  const statuses = Map.groupBy(honest, ({ observation }) => observation?.status ?? "none");
-  const passed = statuses.get(200)?.length ?? 0;
+  const refused = honest.filter(({ decision }) => decision?.verdict !== "allow");
+  const admitted = honest.length - refused.length;
+  const isEnough = admitted * 100 >= honest.length * ADMITTED_PERCENT_MIN;
+  const statuses = Map.groupBy(refused, ({ observation }) => observation?.status ?? "none");
   const by = [...statuses].map(([status, calls]) => `${calls.length} × ${status}`).join(", ");
-  const isEnough = passed * 100 >= honest.length * ADMITTED_PERCENT_MIN;
-  const violations = isEnough
-    ? []
-    : [`${passed} of ${honest.length} honest calls were admitted: ${by}`];
+  const violations = isEnough ? [] : [`of ${honest.length} honest calls were refused: ${by}`];
   return { examined: honest.length, violations };
 };
 

@@ -11,7 +11,7 @@
 import type { Meter, Route } from "../dialects/dialect.ts";
 import { createMeter } from "../dialects/openai/meter.ts";
 import { KEEP_ALIVE, phraseStreamError } from "../dialects/openai/phrase.ts";
-import { ANSWER_HELD_BYTES_MAX, KEEP_ALIVE_MS, USAGE_WAIT_MS } from "../core/limits.ts";
+import { ANSWER_HELD_BYTES_MAX, DRAIN_MS_MAX, KEEP_ALIVE_MS, USAGE_WAIT_MS } from "../core/limits.ts";
 import type { Permit } from "./admit.ts";
 import type { Ending } from "./ending.ts";
 import type { Fence } from "./fence.ts";
@@ -98,6 +98,8 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   const startedMs = ports.monotonicMs();
   const deadlineMs = startedMs + request.permit.upstream.timeoutMs;
   const isFree = request.permit.estimate.basis === "free";
+  const drains = request.permit.isStrict && !isFree;
+  const patienceMs = drains ? DRAIN_MS_MAX : USAGE_WAIT_MS;
   let status: number | null = null;
   let firstByteMs: number | null = null;
   let upstreamHeaders: readonly (readonly [string, string])[] = [];
@@ -243,9 +245,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   const onFail = (failure: UpstreamFailure) => {
     if (isEnded) return;
     if (goneAtMs !== null) {
-      const ending = failure.sent
-        ? abortedEnding()
-        : { ...common(failure.message), kind: "released" as const };
+      const ending = failure.sent ? abortedEnding() : unsentEnding(failure.message);
       finish({ kind: "answered", ending });
       return;
     }
@@ -263,12 +263,15 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     finish({ kind: "unanswered", ending, failure });
   };
 
+  const unsentEnding = (error: string): Ending => ({ ...common(error), kind: "released" });
+
   const abortedEnding = (): Ending => {
     const reading = meter?.reading() ?? NOTHING_READ;
     if (reading.progress === "complete") return answeredEnding(null);
     // A stream was cut by its client: what came of it was delivered. Of an answer that was to come whole
-    // nothing can be counted.
-    if (!isCuttable()) return { ...common("the client left"), kind: "unknown" };
+    // nothing can be counted; and a strict tenant is charged no guess below what may be billed.
+    const isGuess = reading.usage === null && drains;
+    if (!isCuttable() || isGuess) return { ...common("the client left"), kind: "unknown" };
     return {
       ...common("the client left"),
       kind: "aborted",
@@ -282,14 +285,21 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
 
   /**
    * A stream whose client left is not worth finishing, but for the usage that follows a finish reason.
-   * An answer that was to come whole is: most upstreams finish and bill it anyway, and then say what.
+   * An answer that was to come whole is: most upstreams finish and bill it anyway, and then say what. So
+   * is any stream of a strict tenant: many upstreams go on after their connection is closed, and what
+   * they bill then could be known to nobody.
    */
   const onGone = () => {
     if (isEnded) return;
     goneAtMs = ports.monotonicMs();
     exchange.resume();
+    if (!exchange.isSent()) {
+      exchange.abort();
+      if (!isEnded) finish({ kind: "answered", ending: unsentEnding("the client left") });
+      return;
+    }
     const awaitsUsage = mode === "streaming" && meter?.reading().progress === "finishing";
-    if (mode === "passing" || (isCuttable() && !awaitsUsage)) {
+    if (mode === "passing" || (isCuttable() && !drains && !awaitsUsage)) {
       exchange.abort();
       if (!isEnded) finish({ kind: "answered", ending: abortedEnding() });
     }
@@ -305,7 +315,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
         };
         onFail(failure);
         exchange.abort();
-      } else if (goneAtMs !== null && mode === "streaming" && nowMs - goneAtMs > USAGE_WAIT_MS) {
+      } else if (goneAtMs !== null && mode === "streaming" && nowMs - goneAtMs > patienceMs) {
         exchange.abort();
         if (!isEnded) finish({ kind: "answered", ending: abortedEnding() });
       } else if (mode === "streaming" && !isPaused && nowMs - lastWriteMs > KEEP_ALIVE_MS) {

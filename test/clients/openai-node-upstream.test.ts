@@ -200,6 +200,29 @@ describeOnPostgres("openai-node on an upstream", (database) => {
     await expect.poll(endings, POLL).toEqual([...before, "aborted"]);
   });
 
+  test("a strict tenant's client that breaks off a stream pays what the upstream bills for all of it", async () => {
+    const strict = await tollgate.tenant({ mode: "strict" });
+    const held = Promise.withResolvers<void>();
+    const frames = answers.chatFrames(MODEL, ["one", "two", "three"], USAGE);
+    upstream.next({
+      kind: "sse",
+      frames: [...frames.slice(0, 3), { bytes: frames.slice(3).join(""), gate: held.promise }],
+    });
+    const stream = await strict.client.chat.completions.create({ ...ask(), stream: true });
+    for await (const chunk of stream) {
+      if (chunk.choices[0]?.delta.content === "two") break;
+    }
+    held.resolve();
+    const settled = () =>
+      tollgate.ledger("select ending, basis, tokens from settlements where tenant_id = $1", [
+        strict.id,
+      ]);
+    await expect
+      .poll(settled, POLL)
+      .toEqual([{ ending: "succeeded", basis: "computed", tokens: 19n }]);
+    expect(upstream.journal.at(-1)?.ended).toBe("complete");
+  });
+
   test("an abort before the first byte raises in the library", async () => {
     const late = Promise.withResolvers<void>();
     upstream.next({ kind: "sse", frames: [], headersGate: late.promise });

@@ -170,7 +170,7 @@ const ROWS: readonly Row[] = [
     name: "client leaves before the head",
     plays: (endpoint, opened) => [answers(endpoint, USAGE, { headersGate: opened })],
     leave: () => "before_head",
-    stream: ["left", "aborted/estimated"],
+    stream: ["left", "succeeded/computed"],
     whole: ["left", "succeeded/computed"],
     passStream: ["left", "aborted/none"],
     passWhole: ["left", "aborted/none"],
@@ -188,7 +188,7 @@ const ROWS: readonly Row[] = [
     ],
     leave: ({ stream, name }) =>
       stream || name === "pass-through" ? { atByte: 1 } : "before_head",
-    stream: ["left", "aborted/estimated"],
+    stream: ["left", UNKNOWN],
     whole: ["left", UNKNOWN],
     passStream: ["left", "aborted/none"],
     passWhole: ["left", "aborted/none"],

@@ -224,18 +224,17 @@ describeOnPostgres("the same checks, with a lock taken out,", (database) => {
     await mutate(
       db,
       "tollgate_settle",
-      /perform from \(\s*select r\.attempt_id[\s\S]*?as locked;/u,
-      "",
+      /(?<=where r\.tenant_id = asked\.t and r\.attempt_id = asked\.a)\n/u,
+      "\n and r.ctid in (select x.ctid from reservations x for update skip locked)\n",
     );
-    const other = open(address, 1);
+    const [holder, other] = [open(address, 1), open(address, 1)];
     const presumption = { ending: "unknown", basis: "presumed", costPicousd: 10n } as const;
-    const [evidence] = await oneAfterTheOther(
-      database,
-      (sql) => settle(sql, [settlementOf(ask, presumption)]),
-      () => settle(other, [settlementOf(ask)]),
-    );
+    const [evidence] = await holder.begin(async (tx) => {
+      await settle(tx as unknown as Sql, [settlementOf(ask, presumption)]);
+      return settle(other, [settlementOf(ask)]);
+    });
     expect(evidence?.outcome).toBe("missing");
-    await other.end();
+    await Promise.all([holder.end(), other.end()]);
   });
 
   test("find two attempts of one number", async () => {

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { startPostgres, type Cluster } from "../support/postgres.ts";
-import { MUTANTS } from "./mutants.ts";
+import { migrate } from "../../src/store/migrate.ts";
+import { MUTANTS, planted } from "./mutants.ts";
+import { connectTo } from "./nemesis.ts";
 import { playMutant } from "./verdict-on-mutants.ts";
 
 /** The quickest ones; `node test/faults/long.ts --mutants` plays all of them. */
@@ -14,6 +16,23 @@ describe("the checker is worth its promises: it finds", () => {
   });
   afterAll(async () => {
     await cluster?.stop();
+  });
+
+  test("nothing that the code has outgrown: each mutant can still be planted", async () => {
+    if (cluster === undefined) throw new Error("the cluster has started");
+    const { host, port, user } = cluster.address;
+    const database = "planted";
+    const keeper = connectTo(cluster, "postgres");
+    await keeper.unsafe(`create database ${database}`);
+    await keeper.end();
+    await migrate({ kind: "url", url: `postgres://${user}@${host}:${port}/${database}` });
+    const sql = connectTo(cluster, database);
+    for (const mutant of MUTANTS) {
+      const { plant, remove } = await planted(mutant);
+      await plant(sql);
+      await remove();
+    }
+    await sql.end();
   });
 
   test.each(MUTANTS.filter(({ name }) => SHORT.has(name)))(

@@ -75,7 +75,7 @@ export const MUTANTS: readonly Mutant[] = [
     deck: ["crash-database"],
     forMs: 6_000,
     file: "src/gate/settle.ts",
-    part: /if \(isContentError\(error\) \|\| ports\.isClosing\(\)\) throw error;/u,
+    part: /if \(isContentError\(error\)[^;]*\bisClosing\(\)\) throw error;/u,
     by: "throw error;",
   },
 ];

@@ -241,6 +241,9 @@ async function untilReady(
       try {
         await sql`select 1`;
         return;
+      } catch (error) {
+        // The pid file may be that of the time before a crash: it still recovers, or does not listen yet.
+        if (!isStarting(error)) throw error;
       } finally {
         await sql.end();
       }
@@ -251,6 +254,12 @@ async function untilReady(
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
   throw new Error(`PostgreSQL did not start:\n${output()}`);
+}
+
+/** `cannot_connect_now`, or nobody behind the port. */
+function isStarting(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? error.code : null;
+  return code === "57P03" || code === "ECONNREFUSED" || code === "ECONNRESET";
 }
 
 async function freePort(): Promise<number> {

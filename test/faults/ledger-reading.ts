@@ -19,11 +19,11 @@ export async function readLedger(sql: Sql): Promise<Ledger> {
       from decisions`;
     const settlements = await tx`
       select attempt_id, line, ending, basis, coalesce(cost_picousd, 0)::text as cost,
-             overage_picousd::text as overage, tokens::text, price_version, meter_ids::text[] as ids,
-             meter_units as units
+             overage_picousd::text as overage, tokens::text, price_version, to_json(meter_ids::text[]) as ids,
+             to_json(meter_units) as units
       from settlements order by attempt_id, line`;
     const reservations = await tx`
-      select attempt_id, state, meter_ids::text[] as ids, amounts::text[] as amounts
+      select attempt_id, state, to_json(meter_ids::text[]) as ids, to_json(amounts::text[]) as amounts
       from reservations`;
     const meters = await tx`
       select meter_id::text, tenant_id, limit_id, subject, window_start, committed::text, reserved::text

@@ -171,7 +171,7 @@ async function breakIn(
 
 export function connectTo({ address }: Cluster, database: string): Sql {
   const { host, port, user } = address;
-  const settings = { host, port, user, database, max: 1, connect_timeout: 5 };
+  const settings = { host, port, user, database, max: 1, connect_timeout: 5, fetch_types: false };
   return postgres({ ...settings, onnotice: () => undefined, types: { bigint: postgres.BigInt } });
 }
 

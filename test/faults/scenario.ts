@@ -134,6 +134,8 @@ function watcher(url: string): Sql {
     max: 4,
     connect_timeout: 5,
     backoff: () => 0.05,
+    // Asking for the types of arrays on each new connection is a promise that nobody holds: a crash ends us.
+    fetch_types: false,
     onnotice: () => undefined,
     types: { bigint: postgres.BigInt },
   });

@@ -23,11 +23,12 @@ import { migrate } from "../../src/store/migrate.ts";
 import { post, type Ask } from "../../src/store/posting.ts";
 import { insertTenant } from "../../src/store/tenants.ts";
 import { startPostgres } from "../support/postgres.ts";
+import { aboutPostgres } from "./about-postgres.ts";
 import { cpuTicks, ticksPerSecond } from "./cpu.ts";
 import { count, newHistogram, quantile } from "./histogram.ts";
 import { MODEL } from "./scenario.ts";
 import { median } from "./summary.ts";
-import { aboutPostgres, type Defer } from "./targets.ts";
+import type { Defer } from "./targets.ts";
 
 const CALLERS = 64;
 const TENANT = "ten_bench";

@@ -3,9 +3,17 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import postgres from "postgres";
 import { startPostgres } from "../support/postgres.ts";
-import { freePort, LOOPBACK, portOf, readyAt, startModule, startNode } from "./child.ts";
+import { aboutPostgres } from "./about-postgres.ts";
+import {
+  freePort,
+  LOOPBACK,
+  portOf,
+  readyAt,
+  startModule,
+  startNode,
+  type Child,
+} from "./child.ts";
 
 export const TARGET_NAMES = ["direct", "raw", "tollgate", "portkey"] as const;
 export type TargetName = (typeof TARGET_NAMES)[number];
@@ -49,7 +57,7 @@ export const startTarget = (
     case "raw":
       return startRaw(upstreamPort, defer);
     case "tollgate":
-      return startTollgate(upstreamPort, defer);
+      return startTollgate(upstreamPort, defer, 1);
     case "portkey":
       return startPortkey(upstreamPort, defer);
   }
@@ -136,30 +144,54 @@ const RUN = "bench";
 const BUDGET_USD = "1000000";
 const REQUESTS_QUOTA = "1000000000";
 
-/** Tollgate as an operator runs it, everything durable, on a PostgreSQL of its own with fsync on. */
-const startTollgate = async (upstreamPort: number, defer: Defer): Promise<Target> => {
+/** What a Tollgate is started with, and where it will listen; it may be started more than once. */
+export type Installation = {
+  readonly origin: string;
+  readonly databaseUrl: string;
+  readonly launch: (processes: number) => Child;
+};
+
+/** A PostgreSQL of its own with fsync on, and a configuration with one upstream. */
+export const installTollgate = async (
+  upstreamPort: number,
+  defer: Defer,
+): Promise<Installation> => {
   const cluster = await startPostgres();
   defer(cluster.stop);
   const { host, port: databasePort, user } = cluster.address;
   const databaseUrl = `postgres://${user}@${host}:${databasePort}/postgres`;
-  const database = await aboutPostgres(databaseUrl);
   const home = await mkdtemp(join(tmpdir(), "tollgate-bench-"));
   defer(() => rm(home, { recursive: true, force: true }));
   const config = join(home, "tollgate.yaml");
   await writeFile(config, configOf(upstreamPort));
   const port = await freePort();
-  const entry = fileURLToPath(new URL("../../src/entry/node.ts", import.meta.url));
-  const child = startNode([entry], {
-    HOST: LOOPBACK,
-    PORT: String(port),
-    DATABASE_URL: databaseUrl,
-    TOLLGATE_ADMIN_KEY: ADMIN_KEY,
-    TOLLGATE_CONFIG: config,
-    TOLLGATE_DATA: home,
-    LOG_LEVEL: "warn",
-  });
-  defer(child.stop);
-  const origin = `http://${LOOPBACK}:${port}`;
+  const entry = fileURLToPath(new URL("../../src/entry/serve.ts", import.meta.url));
+  const launch = (processes: number): Child => {
+    const child = startNode([entry], {
+      HOST: LOOPBACK,
+      PORT: String(port),
+      DATABASE_URL: databaseUrl,
+      TOLLGATE_PROCESSES: String(processes),
+      TOLLGATE_ADMIN_KEY: ADMIN_KEY,
+      TOLLGATE_CONFIG: config,
+      TOLLGATE_DATA: home,
+      LOG_LEVEL: "warn",
+    });
+    defer(child.stop);
+    return child;
+  };
+  return { origin: `http://${LOOPBACK}:${port}`, databaseUrl, launch };
+};
+
+/** Tollgate as an operator runs it, everything on and durable, in so many processes. */
+export const startTollgate = async (
+  upstreamPort: number,
+  defer: Defer,
+  processes: number,
+): Promise<Target> => {
+  const { origin, databaseUrl, launch } = await installTollgate(upstreamPort, defer);
+  const database = await aboutPostgres(databaseUrl);
+  const child = launch(processes);
   await readyAt(child, `${origin}/readyz`);
   const { tenant, key } = await provision(origin);
   return {
@@ -169,7 +201,7 @@ const startTollgate = async (upstreamPort: number, defer: Defer): Promise<Target
     headers: [...bearer(key), "tollgate-run", RUN],
     gatewayPid: child.pid,
     databasePid: database.pid,
-    version: `everything on, PostgreSQL ${database.version}, ${database.durability}`,
+    version: `${processes === 1 ? "one process" : `${processes} processes`}, everything on, PostgreSQL ${database.version}, ${database.durability}`,
     note: "key, tenant budget in USD, requests quota of the tenant and run budget on the path.",
     evidence: () => tollgateEvidence(origin, tenant),
   };
@@ -185,25 +217,6 @@ const configOf = (upstreamPort: number): string =>
     '    models: ["*"]',
     "",
   ].join("\n");
-
-/** The postmaster's process id (each backend is a child of it), and what a report must say of it. */
-export const aboutPostgres = async (
-  url: string,
-): Promise<{ pid: number; version: string; durability: string }> => {
-  const sql = postgres(url, { max: 1 });
-  try {
-    const setting = async (name: string): Promise<string> => {
-      const rows = await sql`select current_setting(${name}) as value`;
-      return String(rows[0]?.["value"]);
-    };
-    const pidFile = join(await setting("data_directory"), "postmaster.pid");
-    const [line = ""] = (await readFile(pidFile, "utf8")).split("\n");
-    const durability = `fsync ${await setting("fsync")}, synchronous_commit ${await setting("synchronous_commit")}`;
-    return { pid: Number(line), version: await setting("server_version"), durability };
-  } finally {
-    await sql.end();
-  }
-};
 
 const api = async (
   origin: string,
@@ -256,10 +269,10 @@ const tollgateEvidence = async (origin: string, tenant: string): Promise<Evidenc
   return { limits };
 };
 
-/** `hold`: its streams stand after their first event until `releaseStreams`. */
+/** `hold`: its streams stand after their first event until `releaseStreams`; `paced`: see `chunks.ts`. */
 export const startUpstream = async (
   defer: Defer,
-  mode?: "hold",
+  mode?: "hold" | "paced",
 ): Promise<{ port: number; pid: number }> => {
   const child = startModule("./mock-upstream.ts", mode === undefined ? [] : [mode]);
   defer(child.stop);

@@ -1,9 +1,10 @@
 /**
  * The durable decision alone: admissions a second through the posting function, all of them on one hot
- * meter, beside bare rows of the same size in the same batches on the same PostgreSQL. The rows are the
- * floor: the ratio is what the locks, the meter, the reservation and the judgement leave of it.
+ * meter or spread over a hundred tenants, beside bare rows of the same size in the same batches on the
+ * same PostgreSQL. The rows are the floor: the ratio is what the locks, the meter, the reservation and
+ * the judgement leave of it. Under the rows lies the disk, whose fsync is measured in the same rounds.
  *
- * Both go through the gate's own group commit with its own limits, from one process and 64 callers, each
+ * All go through the gate's own group commit with its own limits, from one process and 64 callers, each
  * asking again when it was answered. Nothing settles, so the reservations pile up: the harder case.
  */
 import {
@@ -18,20 +19,22 @@ import { createBatcher, type Batcher } from "../../src/gate/batch.ts";
 import { createRandomId } from "../../src/lib/random-id.ts";
 import { connect, type Database } from "../../src/store/database.ts";
 import { insertLimit } from "../../src/store/limits.ts";
-import { arrayLiteral } from "../../src/store/literal.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { post, type Ask } from "../../src/store/posting.ts";
 import { insertTenant } from "../../src/store/tenants.ts";
 import { startPostgres } from "../support/postgres.ts";
 import { aboutPostgres } from "./about-postgres.ts";
+import { createBareRows, insertBareRows } from "./bare-rows.ts";
 import { cpuTicks, ticksPerSecond } from "./cpu.ts";
+import { measureFsync, type FsyncFigures } from "./fsync.ts";
 import { count, newHistogram, quantile } from "./histogram.ts";
 import { MODEL } from "./scenario.ts";
+import type { Plan } from "./plan.ts";
+import type { Surroundings } from "./stage.ts";
 import { median } from "./summary.ts";
-import type { Defer } from "./targets.ts";
 
 const CALLERS = 64;
-const TENANT = "ten_bench";
+const TENANTS = 100;
 const LIMIT = "lim_bench";
 /** Pico-dollars; and a limit that no run of the bench reaches. */
 const COST = 1_000_000n;
@@ -40,7 +43,9 @@ const DEADLINE_MS = 600_000;
 /** With the columns beside it a decision is about a kilobyte, as those of real calls are. */
 const RECORD = JSON.stringify({ disposition: "execute", policies: [], context: "x".repeat(700) });
 const GATE_CONNECTIONS = 4;
-const STRATEGIES = ["posting", "rows"] as const;
+const STRATEGIES = ["hot", "tenants", "rows"] as const;
+/** One process writes to the disk and waits, so a part of the time tells as much. */
+const FSYNC_SHARE = 1 / 5;
 
 export type Strategy = (typeof STRATEGIES)[number];
 
@@ -57,21 +62,19 @@ export type AdmissionRound = {
 
 export type Admissions = {
   readonly callers: number;
+  readonly tenants: number;
   readonly database: string;
   readonly rounds: readonly AdmissionRound[];
-  /** Posting over bare rows, within a round, then the median. */
-  readonly perRows: number | null;
-};
-
-export type AdmissionPlan = {
-  readonly seconds: number;
-  readonly warmupSeconds: number;
-  readonly rounds: number;
+  /** One per round: the file system of PostgreSQL's data directory. */
+  readonly fsync: readonly FsyncFigures[];
+  /** Posting over bare rows, within a round, then the median: on one meter, and spread over the tenants. */
+  readonly hotPerRows: number | null;
+  readonly tenantsPerRows: number | null;
 };
 
 export const measureAdmissions = async (
-  plan: AdmissionPlan,
-  { defer, progress }: { readonly defer: Defer; readonly progress: (text: string) => void },
+  plan: Plan,
+  { defer, progress }: Surroundings,
 ): Promise<Admissions> => {
   const cluster = await startPostgres();
   defer(cluster.stop);
@@ -86,49 +89,66 @@ export const measureAdmissions = async (
   defer(db.close);
   await provision(db);
   const batchers = {
-    posting: batcherOf((asks) => postAll(db, asks)),
-    rows: batcherOf((asks) => insertAll(db, asks)),
+    hot: batcherOf((asks) => postAll(db, asks)),
+    tenants: batcherOf((asks) => postAll(db, asks)),
+    rows: batcherOf((asks) => insertBareRows(db, asks)),
   };
   const rounds: AdmissionRound[] = [];
+  const fsync: FsyncFigures[] = [];
   let posted = 0;
   for (let round = 0; round <= plan.rounds; round += 1) {
     // The zeroth only warms up, and the order changes from round to round.
     const seconds = round === 0 ? plan.warmupSeconds : plan.seconds;
     for (const strategy of round % 2 === 0 ? STRATEGIES : STRATEGIES.toReversed()) {
-      const measured = await measure(batchers[strategy], seconds, about.pid);
-      if (strategy === "posting") posted += measured.done;
+      const newAsk = newAsks(strategy === "tenants" ? TENANTS : 1);
+      const measured = await measure(batchers[strategy], newAsk, seconds, about.pid);
+      if (strategy !== "rows") posted += measured.done;
       if (round === 0) continue;
       rounds.push({ strategy, round, ...measured.figures });
       progress(`round ${round} admissions ${strategy}: ${measured.figures.perSecond.toFixed(0)}/s`);
     }
+    if (round === 0) continue;
+    const synced = await measureFsync(about.directory, seconds * FSYNC_SHARE);
+    fsync.push(synced);
+    progress(`round ${round} fsync: ${synced.perSecond.toFixed(0)}/s`);
   }
   await verify(db, posted);
   const of = (strategy: Strategy): readonly number[] =>
     rounds.filter((each) => each.strategy === strategy).map((each) => each.perSecond);
   const rows = of("rows");
+  const perRows = (strategy: Strategy): number | null =>
+    median(of(strategy).map((perSecond, at) => perSecond / (rows[at] ?? Number.NaN)));
   return {
     callers: CALLERS,
+    tenants: TENANTS,
     database: `PostgreSQL ${about.version}, ${about.durability}`,
     rounds,
-    perRows: median(of("posting").map((perSecond, at) => perSecond / (rows[at] ?? Number.NaN))),
+    fsync,
+    hotPerRows: perRows("hot"),
+    tenantsPerRows: perRows("tenants"),
   };
 };
 
+const tenantAt = (at: number): string => `ten_bench_${at}`;
+
 const provision = async (db: Database): Promise<void> => {
-  await insertTenant(db.admin, { tenantId: TENANT, name: "bench", mode: "strict" });
-  await insertLimit(db.admin, {
-    tenantId: TENANT,
-    limitId: LIMIT,
-    scopeKind: "tenant",
-    scopeId: "",
-    unit: "usd",
-    window: "none",
-    amount: LIMIT_PICOUSD,
-    mode: "enforce",
-    onExceed: "refuse",
-    timeZone: "UTC",
-  });
-  await db.admin`create table bench_rows (like decisions including indexes)`;
+  for (let at = 0; at < TENANTS; at += 1) {
+    const tenantId = tenantAt(at);
+    await insertTenant(db.admin, { tenantId, name: tenantId, mode: "strict" });
+    await insertLimit(db.admin, {
+      tenantId,
+      limitId: LIMIT,
+      scopeKind: "tenant",
+      scopeId: "",
+      unit: "usd",
+      window: "none",
+      amount: LIMIT_PICOUSD,
+      mode: "enforce",
+      onExceed: "refuse",
+      timeZone: "UTC",
+    });
+  }
+  await createBareRows(db);
 };
 
 const batcherOf = (
@@ -153,48 +173,18 @@ const postAll = async (db: Database, asks: readonly Ask[]): Promise<readonly boo
   return posted.map(({ outcome }) => outcome === "allow");
 };
 
-const INSERT = `
-  insert into bench_rows (tenant_id, attempt_id, key_id, run_id, attempt, door, operation, resource,
-                          upstream, model, verdict, decided_at, estimate_picousd, price_version, meters, record)
-  select tenant, attempt_id, key, run, 1, door, operation, resource, upstream, model, 'allow', now(),
-         cost, price, '[]', record::json
-  from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-              $8::text[], $9::text[], $10::numeric[], $11::text[], string_to_array($12, E'\\n'))
-    as u(tenant, attempt_id, key, run, door, operation, resource, upstream, model, cost, price, record)`;
-
-/** The decisions' own columns and indexes, encoded as the posting's arguments are. */
-const insertAll = async (db: Database, asks: readonly Ask[]): Promise<readonly boolean[]> => {
-  const column = (read: (ask: Ask) => string | bigint | null): string =>
-    arrayLiteral(asks.map(read));
-  const result = await db.gate.unsafe(
-    INSERT,
-    [
-      column((ask) => ask.tenantId),
-      column((ask) => ask.attemptId),
-      column((ask) => ask.keyId),
-      column((ask) => ask.runId),
-      column((ask) => ask.door),
-      column((ask) => ask.operation),
-      column((ask) => ask.resource),
-      column((ask) => ask.upstream),
-      column((ask) => ask.model),
-      column((ask) => ask.costPicousd),
-      column((ask) => ask.priceVersion),
-      asks.map((ask) => ask.record).join("\n"),
-    ],
-    { prepare: true },
-  );
-  return asks.map((_, at) => at < result.count);
-};
-
-const newAsks = (): (() => Ask) => {
+/** Asks of so many tenants in turn. */
+const newAsks = (tenants: number): (() => Ask) => {
   const newId = createRandomId();
   const refs = [{ limitId: LIMIT, subject: "" }];
+  let next = 0;
   return () => {
     const id = newId(Date.now());
+    const tenantId = tenantAt(next % tenants);
+    next += 1;
     return {
       attemptId: `att_${id}`,
-      tenantId: TENANT,
+      tenantId,
       keyId: "key_bench",
       runId: `run_${id}`,
       runNamed: false,
@@ -224,11 +214,11 @@ type Measured = {
 /** Each caller asks, waits and asks again; the last answers are waited for and count. */
 const measure = async (
   batcher: Batcher<Ask, boolean>,
+  newAsk: () => Ask,
   seconds: number,
   pid: number,
 ): Promise<Measured> => {
   const latency = newHistogram();
-  const newAsk = newAsks();
   let done = 0;
   const ticksBefore = cpuTicks([pid])?.[0];
   const ownBefore = process.cpuUsage();
@@ -263,11 +253,11 @@ const measure = async (
   };
 };
 
-/** Every admission must be a decision, and the meter must hold the sum, or nothing was measured. */
+/** Every admission must be a decision, and the meters must hold the sum, or nothing was measured. */
 const verify = async (db: Database, posted: number): Promise<void> => {
   const [told] = await db.admin`
-    select (select count(*) from decisions where tenant_id = ${TENANT})::text as decisions,
-           (select reserved from meters where tenant_id = ${TENANT})::text as reserved`;
+    select (select count(*) from decisions)::text as decisions,
+           (select sum(reserved) from meters)::text as reserved`;
   if (
     told?.["decisions"] !== String(posted) ||
     told["reserved"] !== String(BigInt(posted) * COST)

@@ -16,6 +16,7 @@ export type AnswerReader = {
   tailIsRight: boolean;
   /** The server keeps the connection open after this answer. */
   keepsAlive: boolean;
+  saysWhenToRetry: boolean;
   /** Bytes still to come of a body of known length, or of the current chunk. */
   remaining: number;
   /** The digits of a chunk's size, or the bytes of a trailer line, seen so far. */
@@ -55,6 +56,7 @@ export const newAnswerReader = (expectedBytes: number, expectedTail: Buffer): An
   bodyBytes: 0,
   tailIsRight: true,
   keepsAlive: true,
+  saysWhenToRetry: false,
   remaining: 0,
   lineBytes: 0,
   headSoFar: null,
@@ -68,6 +70,7 @@ export const expectAnswer = (reader: AnswerReader): void => {
   reader.bodyBytes = 0;
   reader.tailIsRight = true;
   reader.keepsAlive = true;
+  reader.saysWhenToRetry = false;
   reader.headSoFar = null;
   reader.fault = null;
 };
@@ -97,6 +100,10 @@ export const faultOfAnswer = (reader: AnswerReader): string | null => {
   }
   return reader.tailIsRight ? null : "another end than expected";
 };
+
+/** Whether an answer that is over turned the call away: 503, and when to come again. */
+export const isShed = (reader: AnswerReader): boolean =>
+  reader.fault === null && reader.status === 503 && reader.saysWhenToRetry;
 
 /** Answers where to go on. */
 const step = (reader: AnswerReader, bytes: Buffer, at: number, length: number): number => {
@@ -154,7 +161,7 @@ const readHead = (reader: AnswerReader, bytes: Buffer, at: number, length: numbe
 const STATUS_LINE = /^HTTP\/1\.([01]) (\d{3})(?: [^\r\n]*)?\r\n/u;
 /** The only lines that matter here; one of them may come several times. */
 const FRAMING =
-  /\n(content-length|transfer-encoding|connection)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)/giu;
+  /\n(content-length|transfer-encoding|connection|retry-after)[ \t]*:[ \t]*([^\r\n]*?)[ \t]*(?=\r\n)/giu;
 
 /** `head` ends with the CRLF of its last line. */
 const takeHead = (reader: AnswerReader, head: string): void => {
@@ -178,7 +185,8 @@ const takeHead = (reader: AnswerReader, head: string): void => {
       size = text;
     } else if (name.length === "transfer-encoding".length) {
       coding = coding === null ? text : `${coding}, ${text}`;
-    } else if (text.includes("close")) reader.keepsAlive = false;
+    } else if (name.length === "retry-after".length) reader.saysWhenToRetry = true;
+    else if (text.includes("close")) reader.keepsAlive = false;
     else if (text.includes("keep-alive")) reader.keepsAlive = true;
   }
   frame(reader, size, coding);

@@ -28,7 +28,10 @@ type Client = {
 };
 
 /** A connection to a server that does this with each request. */
-const startWith = async (onRequest: (socket: Socket) => void): Promise<Client> => {
+const startWith = async (
+  onRequest: (socket: Socket) => void,
+  countsSheds = false,
+): Promise<Client> => {
   const listening = createServer((socket) => {
     sockets.push(socket);
     let sent = "";
@@ -59,6 +62,7 @@ const startWith = async (onRequest: (socket: Socket) => void): Promise<Client> =
       onFirstByte: () => (firstBytes += 1),
       onEnd: (fault) => ended(fault),
       onUnasked: unasked.resolve,
+      ...(countsSheds ? { onShed: () => ended("shed") } : {}),
     },
   );
   const call = (): Promise<string | null> =>
@@ -125,6 +129,28 @@ test("a call fails, and the next one does not, when the answer is cut, refused, 
   }
   expect(client.connection.reopened()).toBe(bad.length);
   client.connection.abandon("the test is over");
+});
+
+test("a 503 that says when to retry is a shed to whoever counts them, and keeps its connection", async () => {
+  const shed = "HTTP/1.1 503 Busy\r\nRetry-After: 1\r\ncontent-length: 2\r\n\r\n{}";
+  const cases = [
+    { text: shed, countsSheds: true, told: "shed", reopened: 0 },
+    { text: shed, countsSheds: false, told: "status 503", reopened: 1 },
+    { text: shed.replace("Retry", "Other"), countsSheds: true, told: "status 503", reopened: 1 },
+    { text: shed.replace("503", "500"), countsSheds: true, told: "status 500", reopened: 1 },
+    { text: `${shed}{`, countsSheds: true, told: "bytes after", reopened: 1 },
+  ];
+  for (const { text, countsSheds, told, reopened } of cases) {
+    sockets = [];
+    let next = text;
+    const client = await startWith((socket) => socket.write(next), countsSheds);
+    expect(await client.call()).toContain(told);
+    next = answer();
+    expect(await client.call()).toBeNull();
+    expect(client.connection.reopened()).toBe(reopened);
+    client.connection.abandon("the test is over");
+    server?.close();
+  }
 });
 
 test("bytes between calls are told, and the connection is not used again", async () => {

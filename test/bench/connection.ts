@@ -8,6 +8,7 @@ import {
   faultOfAnswer,
   feed,
   feedEnd,
+  isShed,
   newAnswerReader,
   type AnswerReader,
 } from "./answer-reader.ts";
@@ -28,6 +29,13 @@ export type Listener = {
   readonly onEnd: (fault: string | null) => void;
   /** The server sent bytes that nobody asked for. */
   readonly onUnasked: () => void;
+  /**
+   * Called instead of `onEnd` for a whole answer 503 with Retry-After: a call that was turned away.
+   * Without it that is a fault like any other.
+   */
+  readonly onShed?: () => void;
+  /** The bytes of a read, before they are counted; they are overwritten by the next one. */
+  readonly onBytes?: (buffer: Buffer, length: number) => void;
 };
 
 export type Connection = {
@@ -70,6 +78,12 @@ export const newConnection = (exchange: Exchange, listener: Listener): Connectio
     listener.onEnd(fault);
   };
 
+  const endShed = (onShed: () => void): void => {
+    state.busy = false;
+    if (!reader.keepsAlive) drop();
+    onShed();
+  };
+
   const onRead = (bytes: number): void => {
     if (!state.busy) {
       drop();
@@ -77,10 +91,12 @@ export const newConnection = (exchange: Exchange, listener: Listener): Connectio
       return;
     }
     const isFirst = reader.bodyBytes === 0;
+    listener.onBytes?.(buffer, bytes);
     feed(reader, buffer, bytes);
     if (isFirst && reader.bodyBytes > 0) listener.onFirstByte();
-    if (reader.state === "whole" || reader.state === "broken")
-      end(faultTold(reader, buffer, bytes));
+    if (reader.state !== "whole" && reader.state !== "broken") return;
+    if (listener.onShed !== undefined && isShed(reader)) endShed(listener.onShed);
+    else end(faultTold(reader, buffer, bytes));
   };
 
   const onClose = (): void => {

@@ -8,6 +8,10 @@
  * fall due at an even rate whatever the answers do, and latency counts from when a call fell due, so
  * that a stalled gateway cannot hide the calls which it kept from being sent.
  *
+ * Overload is an open loop at more than the target can do. A call that falls due while every connection
+ * is busy is then left out and counted: to let it wait would only measure the generator's own queue. An
+ * answer 503 with Retry-After is a shed there, counted apart; anywhere else it is a failure.
+ *
  * Started by fork; takes one `Job` message at a time and answers with one `LoadResult`.
  */
 import { setTimeout as sleep } from "node:timers/promises";
@@ -26,6 +30,7 @@ export type Job = {
   readonly warmupMs: number;
   readonly measureMs: number;
   readonly ratePerSecond: number | null;
+  readonly isOverload: boolean;
   /** What every answer's body must be: its length, and the text that it ends with. */
   readonly expectedBytes: number;
   readonly expectedTail: string;
@@ -37,6 +42,10 @@ export type LoadResult = {
   readonly completed: number;
   readonly failed: number;
   readonly firstFailure: string | null;
+  /** Calls turned away, and calls that fell due while every connection was busy: of overload only. */
+  readonly shed: number;
+  readonly leftOut: number;
+  readonly shedMicros: { readonly p50: number | null; readonly p99: number | null };
   readonly windowMs: number;
   /** Microseconds from sending (open loop: from falling due) to the last byte, and to the first. */
   readonly latencyMicros: { readonly p50: number | null; readonly p99: number | null };
@@ -62,12 +71,15 @@ type Load = {
   readonly exchange: Exchange;
   readonly latency: Histogram;
   readonly firstChunk: Histogram;
+  readonly shedLatency: Histogram;
   measuring: boolean;
   stopping: boolean;
   inFlight: number;
   completed: number;
   failed: number;
   firstFailure: string | null;
+  shed: number;
+  leftOut: number;
   /** Slots without a call, for the open loop; the one that waits longest goes first. */
   readonly idle: Slot[];
   onIdle: () => void;
@@ -92,13 +104,26 @@ const newSlot = (load: Load): Slot => {
 
   const finish = (failure: string | null): void => {
     const now = performance.now();
-    load.inFlight -= 1;
     if (failure !== null) fail(load, failure);
     else if (load.measuring) {
       load.completed += 1;
       count(load.latency, (now - dueAt) * 1_000);
       count(load.firstChunk, (firstAt - dueAt) * 1_000);
     }
+    goOn(now);
+  };
+
+  const finishShed = (): void => {
+    const now = performance.now();
+    if (load.measuring) {
+      load.shed += 1;
+      count(load.shedLatency, (now - dueAt) * 1_000);
+    }
+    goOn(now);
+  };
+
+  const goOn = (now: number): void => {
+    load.inFlight -= 1;
     if (!load.stopping && load.job.ratePerSecond === null) slot.start(now);
     else load.idle.push(slot);
     if (load.inFlight === 0) load.onIdle();
@@ -110,6 +135,7 @@ const newSlot = (load: Load): Slot => {
     },
     onEnd: finish,
     onUnasked: () => fail(load, "bytes that nobody asked for"),
+    ...(load.job.isOverload ? { onShed: finishShed } : {}),
   });
 
   const slot: Slot = {
@@ -146,17 +172,20 @@ const newLoad = (job: Job): Load => ({
   exchange: exchangeOf(job),
   latency: newHistogram(),
   firstChunk: newHistogram(),
+  shedLatency: newHistogram(),
   measuring: false,
   stopping: false,
   inFlight: 0,
   completed: 0,
   failed: 0,
   firstFailure: null,
+  shed: 0,
+  leftOut: 0,
   idle: [],
   onIdle: () => undefined,
 });
 
-/** Starts what falls due; calls that find no idle connection wait, their clock running. */
+/** Starts what falls due; calls that find no idle connection wait, their clock running, or are left out. */
 const startPacing = (load: Load, ratePerSecond: number): NodeJS.Timeout => {
   const stepMs = 1_000 / ratePerSecond;
   let dueAt = performance.now();
@@ -164,8 +193,9 @@ const startPacing = (load: Load, ratePerSecond: number): NodeJS.Timeout => {
     const now = performance.now();
     while (!load.stopping && dueAt <= now) {
       const slot = load.idle.shift();
-      if (slot === undefined) return;
-      slot.start(dueAt);
+      if (slot !== undefined) slot.start(dueAt);
+      else if (!load.job.isOverload) return;
+      else if (load.measuring) load.leftOut += 1;
       dueAt += stepMs;
     }
   }, TICK_MS);
@@ -232,6 +262,9 @@ const run = async (job: Job): Promise<LoadResult> => {
     completed: load.completed,
     failed: load.failed,
     firstFailure: load.firstFailure,
+    shed: load.shed,
+    leftOut: load.leftOut,
+    shedMicros: of(load.shedLatency),
     latencyMicros: of(load.latency),
     firstChunkMicros: of(load.firstChunk),
     reopened: slots.reduce((sum, { connection }) => sum + connection.reopened(), 0),

@@ -9,12 +9,21 @@
  *
  * Started by fork; says its port over IPC. `GET /served` tells how many calls it answered. With `hold`
  * as its argument a stream stops after its first event until `POST /release`: open streams, to be
- * weighed.
+ * weighed. With `paced` each event leaves alone, at an even pace, and tells when.
  */
 import { createServer, type Socket } from "node:net";
 import { tellPort } from "./child.ts";
 import { holdsTrue, memberNamed, readRequest, REQUEST_BYTES_MAX } from "./request-reader.ts";
-import { jsonAnswer, MODEL, sseEvents } from "./scenario.ts";
+import {
+  CHUNK_EVERY_MS,
+  jsonAnswer,
+  MODEL,
+  nowMicros,
+  sseEvents,
+  STAMP_DIGITS,
+  STAMP_MARK,
+  stampedEvents,
+} from "./scenario.ts";
 
 const EVENTS_PER_WRITE = 10;
 /** Beside the request under way, as much as one more may wait on a connection. */
@@ -62,6 +71,25 @@ const writesOf = (events: readonly Buffer[]): readonly Buffer[] => {
   return writes;
 };
 
+/** The head with the first event, then each event alone; the last write ends the stream. */
+const pacedWritesOf = (events: readonly Buffer[]): readonly Buffer[] =>
+  events.map((event, at) =>
+    Buffer.concat([
+      ...(at === 0 ? [STREAM_HEAD] : []),
+      framed(event),
+      ...(at === events.length - 1 ? [Buffer.from("0\r\n\r\n")] : []),
+    ]),
+  );
+
+/** A copy that says when it is sent, where there is room for it. */
+const stamped = (bytes: Buffer): Buffer => {
+  const at = bytes.indexOf(STAMP_MARK);
+  if (at === -1) return bytes;
+  const copy = Buffer.from(bytes);
+  copy.write(String(nowMicros()).padStart(STAMP_DIGITS, "0"), at + STAMP_MARK.length, "latin1");
+  return copy;
+};
+
 const JSON_ANSWER = answerOf("200 OK", jsonAnswer());
 const WITHOUT_USAGE = writesOf(sseEvents(false));
 const WITH_USAGE = writesOf(sseEvents(true));
@@ -79,7 +107,11 @@ const UNKNOWN = answerOf(
 const STREAM = memberNamed("stream");
 const INCLUDE_USAGE = memberNamed("include_usage");
 
+const PACED = pacedWritesOf(stampedEvents(false));
+const PACED_WITH_USAGE = pacedWritesOf(stampedEvents(true));
+
 const holds = process.argv[2] === "hold";
+const isPaced = process.argv[2] === "paced";
 /** Streams that stand after their first event. */
 let held: (() => void)[] = [];
 let served = 0;
@@ -91,8 +123,9 @@ const sendStream = (socket: Socket, writes: readonly Buffer[], next: () => void)
     const bytes = writes[at];
     if (socket.destroyed || bytes === undefined) return;
     at += 1;
-    socket.write(bytes);
+    socket.write(isPaced ? stamped(bytes) : bytes);
     if (at === writes.length) next();
+    else if (isPaced) setTimeout(step, CHUNK_EVERY_MS);
     else if (at === 1 && holds) held.push(step);
     else setImmediate(step);
   };
@@ -148,7 +181,8 @@ const serve = (socket: Socket): void => {
       socket.write(JSON_ANSWER);
       return done();
     }
-    sendStream(socket, holdsTrue(body, INCLUDE_USAGE) ? WITH_USAGE : WITHOUT_USAGE, () => {
+    const [withUsage, without] = isPaced ? [PACED_WITH_USAGE, PACED] : [WITH_USAGE, WITHOUT_USAGE];
+    sendStream(socket, holdsTrue(body, INCLUDE_USAGE) ? withUsage : without, () => {
       done();
       answerAll();
     });

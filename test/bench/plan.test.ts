@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
-import { planOf } from "./plan.ts";
+import { HELP, planOf } from "./plan.ts";
 
 test("a run measures everything, a quick one calls only, and --only says otherwise", () => {
-  expect(planOf([]).only).toEqual(["calls", "admissions", "memory"]);
+  const all = ["calls", "scaling", "overload", "admissions", "chunks", "memory", "start"];
+  expect(planOf([]).only).toEqual(all);
   expect(planOf(["--quick"]).only).toEqual(["calls"]);
   expect(planOf(["--quick", "--only", "memory,admissions"]).only).toEqual(["memory", "admissions"]);
 });
@@ -21,4 +22,19 @@ test("an option that means nothing is refused", () => {
     ["--unknown"],
   ];
   for (const args of wrong) expect(() => planOf(args), args.join(" ")).toThrow();
+});
+
+test("the help names every part and every option", () => {
+  for (const part of planOf([]).only) expect(HELP).toMatch(new RegExp(`^ +${part} +`, "mu"));
+  const options = [
+    "only",
+    "targets",
+    "scenarios",
+    "connections",
+    "seconds",
+    "rounds",
+    "name",
+    "out",
+  ];
+  for (const option of [...options, "quick", "help"]) expect(HELP).toContain(`  --${option} `);
 });

@@ -4,15 +4,40 @@ import { parseArgs } from "node:util";
 import { SCENARIOS, type ScenarioName } from "./scenario.ts";
 import { TARGET_NAMES, type TargetName } from "./targets.ts";
 
-/** Calls through each target; the posting function alone; memory of open streams. */
-const PARTS = ["calls", "admissions", "memory"] as const;
+/** In the order of the report. */
+const PARTS = ["calls", "scaling", "overload", "admissions", "chunks", "memory", "start"] as const;
 export type Part = (typeof PARTS)[number];
+
+export const HELP = `npm run bench -- [options]
+
+  --only parts          of: ${PARTS.join(", ")}; default: all
+                          calls       JSON and streams through each target, closed loop and at half load
+                          scaling     Tollgate in 1, 2 and 4 processes, 256 connections
+                          overload    five times the peak of one process: answered, turned away, how fast
+                          admissions  the posting function alone, beside bare rows and the disk's fsync
+                          chunks      what each target adds to each chunk of a paced stream
+                          memory      what a thousand open streams weigh in each target
+                          start       from the start of the program to ready, on an existing database
+  --targets names       of: ${TARGET_NAMES.join(", ")}; default: all (calls, chunks, memory)
+  --scenarios names     of: ${SCENARIOS.map(({ name }) => name).join(", ")}; default: all (calls)
+  --connections counts  default: 1,64,256 (calls); the targets are told of 64
+  --seconds n           of each measurement; default: 5
+  --rounds n            default: 3
+  --name short-name     of the files; default: the commit
+  --out folder          where the files go; default: test/bench/results
+  --quick               a smoke run: calls only, shorter, without half load, no files unless --out
+  --help                this
+
+Tollgate runs in one process everywhere but in scaling.
+`;
 
 const CONNECTIONS_MAX = 4_096;
 const SECONDS_MAX = 600;
 const ROUNDS_MAX = 100;
 
 export type Plan = {
+  /** Only to say what could be asked for. */
+  readonly help: boolean;
   readonly only: readonly Part[];
   readonly targets: readonly TargetName[];
   readonly scenarios: readonly ScenarioName[];
@@ -49,6 +74,7 @@ export const planOf = (args: readonly string[]): Plan => {
     args: [...args],
     options: {
       quick: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
       only: { type: "string" },
       targets: { type: "string", default: TARGET_NAMES.join(",") },
       scenarios: { type: "string", default: "json,sse" },
@@ -67,6 +93,7 @@ export const planOf = (args: readonly string[]): Plan => {
   const folder = join(import.meta.dirname, "results");
   const only = values.only ?? (quick ? "calls" : PARTS.join(","));
   return {
+    help: values.help,
     only: only.split(",").map((text) => oneOf(PARTS, text, "--only")),
     targets: values.targets.split(",").map((text) => oneOf(TARGET_NAMES, text, "--targets")),
     scenarios: values.scenarios.split(",").map((text) => oneOf(scenarios, text, "--scenarios")),

@@ -1,11 +1,20 @@
 /** What was measured, on what machine, as Markdown for people and JSON for the next comparison. */
 import { execFileSync } from "node:child_process";
 import os from "node:os";
-import type { Admissions } from "./admissions.ts";
+import { aimLines } from "./aims.ts";
+import type { Calls } from "./calls.ts";
+import type { Plan } from "./plan.ts";
+import {
+  admissionLines,
+  chunkLines,
+  memoryLines,
+  overloadLines,
+  scalingLines,
+  startLines,
+} from "./report-parts.ts";
+import { figure, type Results } from "./results.ts";
 import { SCENARIOS } from "./scenario.ts";
-import type { StreamMemory } from "./stream-memory.ts";
-import { median, type Measurement, type Row } from "./summary.ts";
-import type { Evidence, TargetName } from "./targets.ts";
+import type { Row } from "./summary.ts";
 
 export type Machine = {
   readonly cpu: string;
@@ -16,31 +25,21 @@ export type Machine = {
   readonly commit: string;
 };
 
-export type Report = {
+/** What of the plan is told: no folder, which would be one of this machine. */
+export type ToldPlan = Omit<Plan, "out" | "name">;
+
+export type Report = Results & {
   readonly startedAt: string;
   readonly machine: Machine;
-  readonly plan: {
-    readonly rounds: number;
-    readonly seconds: number;
-    readonly warmupSeconds: number;
-    readonly connections: readonly number[];
-    readonly targets: readonly TargetName[];
-  };
-  /** Null: not measured in this run. */
-  readonly calls: Calls | null;
-  readonly admissions: Admissions | null;
-  readonly memory: readonly StreamMemory[] | null;
+  readonly plan: ToldPlan;
 };
 
-export type Calls = {
-  readonly versions: Readonly<Partial<Record<TargetName, string>>>;
-  readonly notes: Readonly<Partial<Record<TargetName, string>>>;
-  /** Whether each target's answers were, byte for byte, the upstream's. */
-  readonly identical: Readonly<Partial<Record<TargetName, boolean>>>;
-  readonly evidence: Readonly<Partial<Record<TargetName, Evidence>>>;
-  readonly rows: readonly Row[];
-  readonly measurements: readonly Measurement[];
+export const reportOf = (startedAt: string, machine: Machine, told: Told): Report => {
+  const { out: _out, name: _name, ...plan } = told.plan;
+  return { startedAt, machine, plan, ...told.results };
 };
+
+type Told = { readonly plan: Plan; readonly results: Results };
 
 export const machineHere = (): Machine => {
   const cpus = os.cpus();
@@ -66,14 +65,6 @@ const commitHere = (): string => {
     return "unknown";
   }
 };
-
-const figure = (value: number | null, digits: number): string =>
-  value === null
-    ? "–"
-    : value.toLocaleString("en-US", {
-        minimumFractionDigits: digits,
-        maximumFractionDigits: digits,
-      });
 
 const COLUMNS = [
   "connections",
@@ -181,67 +172,27 @@ const failureLines = (rows: readonly Row[]): readonly string[] => {
   return ["## Failures", "", ...lines, ""];
 };
 
-const admissionLines = ({ callers, database, rounds, perRows }: Admissions): readonly string[] => {
-  const cells = (strategy: "posting" | "rows", title: string): string => {
-    const of = rounds.filter((each) => each.strategy === strategy);
-    const told = [
-      figure(median(of.map((each) => each.perSecond)), 0),
-      figure(median(of.map((each) => each.p50Ms)), 2),
-      figure(median(of.map((each) => each.p99Ms)), 2),
-      figure(median(of.map((each) => each.nodeCpuMicros)), 0),
-      figure(median(of.map((each) => each.databaseCpuMicros)), 0),
-    ];
-    return `| ${title} | ${told.join(" | ")} |`;
-  };
-  return [
-    "## Admissions alone",
-    "",
-    `The posting function on one hot meter, and bare rows of the same size; ${callers} callers, one process,`,
-    `the gate's own group commit; ${database}. Posting / rows: **${figure(perRows, 2)}**.`,
-    "",
-    "| | per second | p50 ms | p99 ms | CPU µs Node | PostgreSQL |",
-    "| --- | ---: | ---: | ---: | ---: | ---: |",
-    cells("posting", "posting"),
-    cells("rows", "bare rows"),
-    "",
-  ];
-};
-
-const memoryLines = (memory: readonly StreamMemory[]): readonly string[] => [
-  "## Memory of open streams",
-  "",
-  "Resident MiB of the gateway's process, and its growth per 1,000 open streams: since it was ready (its code",
-  "and first buffers included), and since it had served some (streams that fit into spare room are hidden).",
-  "",
-  "| target | ready | warm | streams open | per 1,000 since ready | since warm |",
-  "| --- | ---: | ---: | ---: | ---: | ---: |",
-  ...memory.map(({ target, rounds, fromReadyMib, fromWarmMib }) => {
-    const cells = [
-      median(rounds.map((each) => each.readyMib)),
-      median(rounds.map((each) => each.warmMib)),
-      median(rounds.map((each) => each.openMib)),
-      fromReadyMib,
-      fromWarmMib,
-    ];
-    return `| ${target} | ${cells.map((each) => figure(each, 0)).join(" | ")} |`;
-  }),
-  "",
-];
-
 export const markdownOf = (report: Report): string => {
-  const { calls, admissions, memory } = report;
+  const { calls, scaling, overload, admissions, chunks, memory, start } = report;
   const lines = [
     ...introOf(report),
+    ...aimLines(report),
     ...(calls === null
       ? []
       : [
+          "## Calls",
+          "",
           ...targetLines(report.plan, calls),
           "",
           ...callSections(calls),
           ...failureLines(calls.rows),
         ]),
+    ...(scaling === null ? [] : scalingLines(scaling, report.machine.cores)),
+    ...(overload === null ? [] : overloadLines(overload)),
     ...(admissions === null ? [] : admissionLines(admissions)),
+    ...(chunks === null ? [] : chunkLines(chunks)),
     ...(memory === null ? [] : memoryLines(memory)),
+    ...(start === null ? [] : startLines(start)),
   ];
   return `${lines.join("\n").trimEnd()}\n`;
 };

@@ -92,10 +92,31 @@ const chunkOf = (choices: readonly unknown[], extra: object): string =>
  * and one more event, without choices, holds the figures: the wire of `stream_options.include_usage`.
  */
 export const sseEvents = (includeUsage: boolean): readonly Buffer[] => {
-  const extra = includeUsage ? { usage: null } : {};
   const text = prose((EVENTS - 1) * DELTA_CHARS);
+  return eventsWith(includeUsage, (at) => text.slice(at * DELTA_CHARS, (at + 1) * DELTA_CHARS));
+};
+
+/** How far apart the events of a paced stream are: some fifty tokens a second, as models write. */
+export const CHUNK_EVERY_MS = 20;
+/** Stands before the time, in microseconds and with leading zeros, at which an event was sent. */
+export const STAMP_MARK = "sent-at:";
+export const STAMP_DIGITS = 16;
+export const STAMPED_EVENTS = EVENTS - 1;
+
+/** By the clock that all processes of a machine share, whose zero is any moment. */
+export const nowMicros = (): number => Number(process.hrtime.bigint() / 1_000n);
+
+/** The same stream, with room for the time in each event that holds text. */
+export const stampedEvents = (includeUsage: boolean): readonly Buffer[] =>
+  eventsWith(includeUsage, () => `${STAMP_MARK}${"0".repeat(STAMP_DIGITS)}`);
+
+const eventsWith = (
+  includeUsage: boolean,
+  contentAt: (at: number) => string,
+): readonly Buffer[] => {
+  const extra = includeUsage ? { usage: null } : {};
   const delta = (at: number): string => {
-    const content = text.slice(at * DELTA_CHARS, (at + 1) * DELTA_CHARS);
+    const content = contentAt(at);
     return chunkOf([{ index: 0, delta: { content }, logprobs: null, finish_reason: null }], extra);
   };
   const finish = [{ index: 0, delta: {}, logprobs: null, finish_reason: "stop" }];

@@ -10,7 +10,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { newConnection, requestBytes } from "./connection.ts";
+import type { Plan } from "./plan.ts";
 import { scenarioNamed, sseEvents } from "./scenario.ts";
+import type { Surroundings } from "./stage.ts";
 import { median } from "./summary.ts";
 import {
   releaseStreams,
@@ -47,9 +49,8 @@ type Weight = { readonly readyMib: number; readonly warmMib: number; readonly op
 
 /** Null, told, where the system does not say how much memory a process holds. */
 export const measureStreamMemory = async (
-  targets: readonly TargetName[],
-  rounds: number,
-  { defer, progress }: { readonly defer: Defer; readonly progress: (text: string) => void },
+  { targets, rounds }: Plan,
+  { defer, progress }: Surroundings,
 ): Promise<readonly StreamMemory[] | null> => {
   if (!existsSync("/proc/self/status")) {
     progress("memory: not available without /proc");
@@ -66,13 +67,13 @@ export const measureStreamMemory = async (
       );
     }
   }
-  return [...weighed].map(([target, rounds]) => {
+  return [...weighed].map(([target, weights]) => {
     const from = (start: (weight: Weight) => number): number | null =>
-      median(rounds.map((each) => ((each.openMib - start(each)) * 1_000) / STREAMS));
+      median(weights.map((each) => ((each.openMib - start(each)) * 1_000) / STREAMS));
     return {
       target,
       streams: STREAMS,
-      rounds,
+      rounds: weights,
       fromReadyMib: from((each) => each.readyMib),
       fromWarmMib: from((each) => each.warmMib),
     };

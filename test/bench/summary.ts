@@ -1,23 +1,15 @@
 /** From single measurements to medians and ratios. */
-import type { LoadResult } from "./load.ts";
 import type { ScenarioName } from "./scenario.ts";
+import { perSecondOf, type Measured } from "./stage.ts";
 import type { TargetName } from "./targets.ts";
 
-export type Measurement = {
+export type Measurement = Measured & {
   readonly scenario: ScenarioName;
   readonly connections: number;
   readonly target: TargetName;
   readonly round: number;
   /** Null: closed loop. Otherwise the even rate, and the gateway at half of whose load it is. */
   readonly halfLoad: { readonly of: TargetName; readonly ratePerSecond: number } | null;
-  readonly result: LoadResult;
-  /** CPU of each part over the window, in microseconds per completed call; null where unknown. */
-  readonly cpuMicros: {
-    readonly gateway: number | null;
-    readonly database: number | null;
-    readonly upstream: number | null;
-    readonly generator: number | null;
-  };
 };
 
 export type Row = {
@@ -57,9 +49,6 @@ export const median = (values: readonly Maybe[]): Maybe => {
 const minus = (a: Maybe, b: Maybe): Maybe => (a === null || b === null ? null : a - b);
 const over = (a: Maybe, b: Maybe): Maybe => (a === null || b === null || b === 0 ? null : a / b);
 const millis = (micros: Maybe): Maybe => (micros === null ? null : micros / 1_000);
-
-export const perSecondOf = (each: Measurement): number =>
-  (each.result.completed * 1_000) / each.result.windowMs;
 
 const groupOf = (each: Measurement): string =>
   JSON.stringify([each.scenario, each.connections, each.halfLoad]);

@@ -11,7 +11,12 @@
 import type { Meter, Route } from "../dialects/dialect.ts";
 import { createMeter } from "../dialects/openai/meter.ts";
 import { KEEP_ALIVE, phraseStreamError } from "../dialects/openai/phrase.ts";
-import { ANSWER_HELD_BYTES_MAX, DRAIN_MS_MAX, KEEP_ALIVE_MS, USAGE_WAIT_MS } from "../core/limits.ts";
+import {
+  ANSWER_HELD_BYTES_MAX,
+  DRAIN_MS_MAX,
+  KEEP_ALIVE_MS,
+  USAGE_WAIT_MS,
+} from "../core/limits.ts";
 import type { Permit } from "./admit.ts";
 import type { Ending } from "./ending.ts";
 import type { Fence } from "./fence.ts";

@@ -30,6 +30,7 @@ import type { Permit } from "./admit.ts";
 import type { Authority } from "./authority.ts";
 import type { Contention } from "./contention.ts";
 import type { Ending } from "./ending.ts";
+import { withDeadline } from "./deadline.ts";
 import { createLanes } from "./lanes.ts";
 import type { Ports } from "./ports.ts";
 import type { Trust } from "./trust.ts";
@@ -51,8 +52,8 @@ export type Settler = {
 const RETRY_MS_FIRST = 50;
 const RETRY_MS_MAX = 2_000;
 
-/** After this long the statement of a failed posting has committed, or been ended by its server. */
-const POSTING_MS_MAX = STATEMENT_TIMEOUT_MS + 1_000;
+/** After this long a statement that was not answered has committed, or been ended by its server. */
+const STATEMENT_MS_MAX = STATEMENT_TIMEOUT_MS + 1_000;
 
 const BATCHING = {
   itemsMax: 512,
@@ -73,7 +74,7 @@ export function createSettler(
   ports: Ports,
   contention: Contention,
   trust: Trust,
-  postingMsMax: number = POSTING_MS_MAX,
+  postingMsMax: number = STATEMENT_MS_MAX,
 ): Settler {
   const { monotonicMs } = ports;
   const mayWait = () => !ports.isClosing();
@@ -153,7 +154,8 @@ async function whenPossible<Result>(
 ): Promise<Result> {
   for (let waitMs = RETRY_MS_FIRST; ; waitMs = Math.min(waitMs * 2, RETRY_MS_MAX)) {
     try {
-      return await commit();
+      // The driver forgets a statement whose connection is lost in the wrong moment, and never answers it.
+      return await withDeadline(commit(), STATEMENT_MS_MAX);
     } catch (error) {
       if (isContentError(error) || isLockTimeout(error) || ports.isClosing()) throw error;
       ports.log.warn({ error, attempts }, "settling failed, trying again");

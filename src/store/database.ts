@@ -58,6 +58,14 @@ export const CONNECTIONS_PER_PROCESS =
   CONTROL_CONNECTIONS +
   1;
 
+/**
+ * Blanks in which the server finds no option. The driver sends what is shorter than 1 KiB in the next turn
+ * of the event loop; a connection that closes while something waits for that turn never sends a short
+ * message again, its greeting included, and ends in CONNECT_TIMEOUT for as long as the process lives
+ * (postgres.js 3.4.9: `closed` does not forget the timer). A greeting of this length goes out at once.
+ */
+const LONG_GREETING = " ".repeat(1_024);
+
 export type SessionTerms = {
   /** More parameters of each session. */
   readonly settings?: Readonly<Record<string, string>>;
@@ -83,6 +91,7 @@ export function open(address: Address, connections: number, terms: SessionTerms 
       application_name: "tollgate",
       ...(address.kind === "url"
         ? {
+            options: LONG_GREETING,
             statement_timeout: STATEMENT_TIMEOUT_MS,
             idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
             ...settings,

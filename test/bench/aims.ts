@@ -1,5 +1,5 @@
 /** The targets that Tollgate sets itself, each beside what the run reached. */
-import type { Overload } from "./overload.ts";
+import { OVERLOAD_CONNECTIONS, type Overload } from "./overload.ts";
 import { figure, type Results } from "./results.ts";
 import type { Scaling } from "./scaling.ts";
 import type { ScenarioName } from "./scenario.ts";
@@ -69,7 +69,13 @@ export const aimsOf = (results: Results): readonly Aim[] => {
     ),
     atLeast("admissions on one hot meter / bare rows", 0.5, plain(admissions?.hotPerRows ?? null)),
     atLeast("two processes / one, 256 connections", 1.9, scalingOf(scaling)),
-    atLeast("goodput at five times the peak / peak", 0.95, overloadOf(overload)),
+    ...OVERLOAD_CONNECTIONS.map((connections) =>
+      atLeast(
+        `goodput at five times the peak / peak, ${figure(connections, 0)} connections`,
+        0.95,
+        overloadOf(overload, connections),
+      ),
+    ),
     atMost(
       "memory of 1,000 open streams, since ready",
       "MB",
@@ -108,10 +114,13 @@ const scalingOf = (scaling: Scaling | null): Figure =>
         failed: sumOfFailed(scaling.rounds.filter((each) => each.processes <= 2)),
       };
 
-const overloadOf = (overload: Overload | null): Figure =>
+const overloadOf = (overload: Overload | null, connections: number): Figure =>
   overload === null
     ? NOT_MEASURED
-    : { reached: overload.perPeak, failed: sumOfFailed(overload.rounds) };
+    : {
+        reached: overload.perPeak.find((each) => each.connections === connections)?.ratio ?? null,
+        failed: sumOfFailed(overload.rounds.filter((each) => each.connections === connections)),
+      };
 
 /** What the table says of an aim. */
 export const verdictOn = ({ kind, aim, reached, failed }: Aim): string => {

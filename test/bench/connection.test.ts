@@ -89,6 +89,19 @@ test("calls follow each other on one connection", async () => {
   client.connection.abandon("the test is over");
 });
 
+test("a connection opened beforehand is the one that calls use, and none is opened to nobody", async () => {
+  const client = await startWith((socket) => socket.write(answer()));
+  await client.connection.open();
+  await client.connection.open();
+  expect(await client.call()).toBeNull();
+  expect(sockets).toHaveLength(1);
+  expect(client.connection.reopened()).toBe(0);
+  client.connection.abandon("the test is over");
+  server?.close();
+  if (server !== null) await once(server, "close");
+  await expect(client.connection.open()).rejects.toThrow("ECONNREFUSED");
+});
+
 test("a connection that the server closes is opened anew, and counted", async () => {
   const client = await startWith((socket) => socket.end(answer("connection: close\r\n")));
   for (let i = 0; i < 3; i += 1) expect(await client.call()).toBeNull();

@@ -2,6 +2,7 @@
  * One keep-alive connection with one call at a time: a request made beforehand leaves in one write, and
  * the answer is counted, not kept. It is opened anew for the next call when the server closes it.
  */
+import { once } from "node:events";
 import { connect, type Socket } from "node:net";
 import {
   expectAnswer,
@@ -39,6 +40,8 @@ export type Listener = {
 };
 
 export type Connection = {
+  /** Connects before the first call; rejects when it cannot. */
+  readonly open: () => Promise<void>;
   /** Sends the request. Only when no call is under way. */
   readonly send: () => void;
   readonly isBusy: () => boolean;
@@ -127,6 +130,11 @@ export const newConnection = (exchange: Exchange, listener: Listener): Connectio
   };
 
   return {
+    open: async () => {
+      if (state.socket !== null) return;
+      state.socket = open();
+      await once(state.socket, "connect");
+    },
     send: () => {
       expectAnswer(reader);
       state.busy = true;

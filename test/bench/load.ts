@@ -65,6 +65,8 @@ const TICK_MS = 1;
 /** Longer than any call that is not stuck; beyond it the call fails and its connection is closed. */
 const CALL_MS_MAX = 30_000;
 const CALLS_CHECKED_EVERY_MS = 1_000;
+const OPENED_AT_ONCE = 64;
+const OPENED_EVERY_MS = 10;
 
 type Load = {
   readonly job: Job;
@@ -185,6 +187,18 @@ const newLoad = (job: Job): Load => ({
   onIdle: () => undefined,
 });
 
+/**
+ * A server's queue of connections that it has not accepted yet is short (511 in Node), and the system lets
+ * those beyond it wait for seconds: of many that are opened at once, some would see nothing of the load.
+ */
+const openAll = async (slots: readonly Slot[]): Promise<void> => {
+  for (let at = 0; at < slots.length; at += OPENED_AT_ONCE) {
+    const wave = slots.slice(at, at + OPENED_AT_ONCE);
+    await Promise.all(wave.map(({ connection }) => connection.open()));
+    await sleep(OPENED_EVERY_MS);
+  }
+};
+
 /** Starts what falls due; calls that find no idle connection wait, their clock running, or are left out. */
 const startPacing = (load: Load, ratePerSecond: number): NodeJS.Timeout => {
   const stepMs = 1_000 / ratePerSecond;
@@ -239,6 +253,7 @@ const measured = async (
 const run = async (job: Job): Promise<LoadResult> => {
   const load = newLoad(job);
   const slots = Array.from({ length: job.connections }, () => newSlot(load));
+  if (job.isOverload) await openAll(slots);
   load.idle.push(...slots);
   const expiring = setInterval(() => {
     const now = performance.now();

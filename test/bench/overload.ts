@@ -3,8 +3,9 @@
  * the others away. Each round first finds the peak, closed loop, and then offers five times of it, open
  * loop; the ratio is taken within the round.
  *
- * The connections bound what can wait in the gate. So there are more of them than its two postings of 256
- * calls hold; a call that falls due when all are busy is left out and counted (see `load.ts`).
+ * The connections bound what can wait in the gate: on 512 of them its two postings of 256 calls hold all
+ * that can come, so that it has little to turn away; on 2,048 it has. A call that falls due when all are
+ * busy is left out and counted (see `load.ts`).
  */
 import type { Plan } from "./plan.ts";
 import {
@@ -19,11 +20,12 @@ import { median } from "./summary.ts";
 import { startTollgate } from "./targets.ts";
 
 const PEAK_CONNECTIONS = [64, 256] as const;
-const OVERLOAD_CONNECTIONS = 2_048;
+export const OVERLOAD_CONNECTIONS = [512, 2_048] as const;
 const FACTOR = 5;
 
 export type OverloadRound = {
   readonly round: number;
+  readonly connections: number;
   /** Answers a second of the closed loop, on the number of connections that gave the most. */
   readonly peakPerSecond: number;
   readonly peakConnections: number;
@@ -40,10 +42,9 @@ export type OverloadRound = {
 
 export type Overload = {
   readonly factor: number;
-  readonly connections: number;
   readonly rounds: readonly OverloadRound[];
   /** Goodput over peak, within a round, then the median. */
-  readonly perPeak: number | null;
+  readonly perPeak: readonly { readonly connections: number; readonly ratio: number | null }[];
 };
 
 export const measureOverload = async (
@@ -71,17 +72,26 @@ export const measureOverload = async (
     }
     const peak = highestOf(peaks);
     const rate = Math.max(1, Math.round(FACTOR * perSecondOf(peak.measured)));
-    const measured = roundOf(round, peaks, rate, await load(OVERLOAD_CONNECTIONS, rate));
-    if (round === 0) continue;
-    rounds.push(measured);
-    progress(toldOf(measured));
+    const order = round % 2 === 0 ? OVERLOAD_CONNECTIONS : OVERLOAD_CONNECTIONS.toReversed();
+    for (const connections of order) {
+      const measured = await load(connections, rate);
+      if (round === 0) continue;
+      const told = roundOf({ round, connections, offeredPerSecond: rate }, peaks, measured);
+      rounds.push(told);
+      progress(toldOf(told));
+    }
   }
   await target.evidence();
-  const ratios = rounds.map((each) =>
-    each.peakPerSecond === 0 ? null : each.goodputPerSecond / each.peakPerSecond,
-  );
-  return { factor: FACTOR, connections: OVERLOAD_CONNECTIONS, rounds, perPeak: median(ratios) };
+  const perPeak = OVERLOAD_CONNECTIONS.map((connections) => {
+    const same = rounds.filter((each) => each.connections === connections);
+    return { connections, ratio: median(same.map(ratioOf)) };
+  });
+  return { factor: FACTOR, rounds, perPeak };
 };
+
+/** Goodput over peak; null when the peak was nothing. */
+export const ratioOf = (each: OverloadRound): number | null =>
+  each.peakPerSecond === 0 ? null : each.goodputPerSecond / each.peakPerSecond;
 
 type Peak = { readonly connections: number; readonly measured: Measured };
 
@@ -91,9 +101,8 @@ const highestOf = (peaks: readonly Peak[]): Peak =>
   );
 
 const roundOf = (
-  round: number,
+  point: Pick<OverloadRound, "round" | "connections" | "offeredPerSecond">,
   peaks: readonly Peak[],
-  offeredPerSecond: number,
   measured: Measured,
 ): OverloadRound => {
   const { result } = measured;
@@ -101,10 +110,9 @@ const roundOf = (
   const all = [...peaks.map((each) => each.measured.result), result];
   const perSecond = (calls: number): number => (calls * 1_000) / result.windowMs;
   return {
-    round,
+    ...point,
     peakPerSecond: perSecondOf(peak.measured),
     peakConnections: peak.connections,
-    offeredPerSecond,
     goodputPerSecond: perSecondOf(measured),
     shedPerSecond: perSecond(result.shed),
     leftOutPerSecond: perSecond(result.leftOut),
@@ -118,7 +126,7 @@ const roundOf = (
 const toldOf = (each: OverloadRound): string => {
   const failure = each.failed === 0 ? "" : `, ${each.failed} FAILED: ${each.firstFailure}`;
   return (
-    `round ${each.round} overload: peak ${each.peakPerSecond.toFixed(0)}/s, offered ` +
+    `round ${each.round} overload ${each.connections}: peak ${each.peakPerSecond.toFixed(0)}/s, offered ` +
     `${each.offeredPerSecond}/s: ${each.goodputPerSecond.toFixed(0)}/s answered, ` +
     `${each.shedPerSecond.toFixed(0)}/s shed, ${each.leftOutPerSecond.toFixed(0)}/s left out${failure}`
   );

@@ -1,7 +1,7 @@
 /** The sections of a report beside those of the calls. */
 import type { Admissions, Strategy } from "./admissions.ts";
 import type { Chunks } from "./chunks.ts";
-import type { Overload } from "./overload.ts";
+import { ratioOf, type Overload } from "./overload.ts";
 import { figure } from "./results.ts";
 import type { Scaling } from "./scaling.ts";
 import type { Start } from "./start.ts";
@@ -69,24 +69,20 @@ export const scalingLines = (
   "",
 ];
 
-export const overloadLines = ({
-  factor,
-  connections,
-  rounds,
-  perPeak,
-}: Overload): readonly string[] => [
+export const overloadLines = ({ factor, rounds, perPeak }: Overload): readonly string[] => [
   "## Overload",
   "",
   `JSON to one process. The peak is the higher one of the closed loops; then ${factor} times of it falls due, at an even`,
-  `rate, on ${connections} connections. A shed is 503 with Retry-After. Calls that fell due while every connection was`,
-  "busy were left out: no gateway has seen them. Latency counts from falling due.",
-  `Goodput / peak, median of the rounds: **${figure(perPeak, 2)}**.`,
+  "rate. A shed is 503 with Retry-After. Calls that fell due while every connection was busy were left out: no",
+  "gateway has seen them. Latency counts from falling due. Goodput / peak, median of the rounds:",
+  `${perPeak.map((each) => `**${figure(each.ratio, 2)}** on ${figure(each.connections, 0)} connections`).join(", ")}.`,
   "",
   ...headOf(
     "round",
     "peak per second",
-    "(connections)",
+    "on connections",
     "offered",
+    "on connections",
     "answered",
     "/ peak",
     "shed",
@@ -102,8 +98,9 @@ export const overloadLines = ({
       [each.peakPerSecond, 0],
       [each.peakConnections, 0],
       [each.offeredPerSecond, 0],
+      [each.connections, 0],
       [each.goodputPerSecond, 0],
-      [each.peakPerSecond === 0 ? null : each.goodputPerSecond / each.peakPerSecond, 2],
+      [ratioOf(each), 2],
       [each.shedPerSecond, 0],
       [each.leftOutPerSecond, 0],
       [ms(each.answeredMicros.p50), 1],

@@ -2,7 +2,17 @@ import { connect } from "node:net";
 import OpenAI from "openai";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { LOOPBACK } from "./child.ts";
-import { faultOf, jsonAnswer, MODEL, SCENARIOS, sseEvents } from "./scenario.ts";
+import {
+  faultOf,
+  jsonAnswer,
+  MODEL,
+  nowMicros,
+  SCENARIOS,
+  sseEvents,
+  STAMP_DIGITS,
+  STAMP_MARK,
+  STAMPED_EVENTS,
+} from "./scenario.ts";
 import { servedBy, startTarget, startUpstream, type Target } from "./targets.ts";
 
 const ends: (() => Promise<void>)[] = [];
@@ -43,6 +53,25 @@ test("the mock's stream holds usage exactly when it was asked for", async () => 
     expect(chunks.filter((chunk) => chunk.choices.length > 0)).toHaveLength(60);
     expect("usage" in chunks[0]!).toBe(asked);
   }
+});
+
+test("a paced stream says of each event when it was sent, by this process's clock too", async () => {
+  const paced = await startUpstream((end) => ends.push(end), "paced");
+  const before = nowMicros();
+  const stream = await new OpenAI({
+    apiKey: "sk-bench",
+    baseURL: `http://${LOOPBACK}:${paced.port}/v1`,
+  }).chat.completions.create({ model: MODEL, messages, stream: true });
+  const stamps: number[] = [];
+  for await (const chunk of stream) {
+    const content = chunk.choices[0]?.delta.content ?? "";
+    if (content === "") continue;
+    expect(content).toMatch(new RegExp(`^${STAMP_MARK}\\d{${STAMP_DIGITS}}$`, "u"));
+    stamps.push(Number(content.slice(STAMP_MARK.length)));
+  }
+  expect(stamps).toHaveLength(STAMPED_EVENTS);
+  const inOrder = [before, ...stamps, nowMicros()];
+  expect(inOrder.toSorted((a, b) => a - b)).toEqual(inOrder);
 });
 
 test("requests and answers have the sizes that the scenarios name", () => {

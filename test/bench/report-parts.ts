@@ -1,12 +1,13 @@
 /** The sections of a report beside those of the calls. */
 import type { Admissions, Strategy } from "./admissions.ts";
 import type { Chunks } from "./chunks.ts";
-import { ratioOf, type Overload } from "./overload.ts";
+import { ratioOf, type Overload, type OverloadRound } from "./overload.ts";
 import { figure } from "./results.ts";
 import type { Scaling } from "./scaling.ts";
 import type { Start } from "./start.ts";
 import type { StreamMemory } from "./stream-memory.ts";
 import { median } from "./summary.ts";
+import { TARGET_NAMES } from "./targets.ts";
 
 type Maybe = number | null;
 
@@ -69,6 +70,9 @@ export const scalingLines = (
   "",
 ];
 
+const inOrder = (a: OverloadRound, b: OverloadRound): number =>
+  a.connections - b.connections || a.round - b.round;
+
 export const overloadLines = ({ factor, rounds, perPeak }: Overload): readonly string[] => [
   "## Overload",
   "",
@@ -93,7 +97,7 @@ export const overloadLines = ({ factor, rounds, perPeak }: Overload): readonly s
     "p99 ms",
     "failed",
   ),
-  ...rounds.map((each) =>
+  ...rounds.toSorted(inOrder).map((each) =>
     rowOf(String(each.round), [
       [each.peakPerSecond, 0],
       [each.peakConnections, 0],
@@ -157,7 +161,7 @@ export const admissionLines = (told: Admissions): readonly string[] => {
 };
 
 export const chunkLines = ({ streams, everyMs, rounds, added }: Chunks): readonly string[] => {
-  const targets = [...new Set(rounds.map((each) => each.target))];
+  const targets = TARGET_NAMES.filter((name) => rounds.some((each) => each.target === name));
   return [
     "## Chunks of a stream",
     "",

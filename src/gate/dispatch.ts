@@ -10,7 +10,7 @@
  */
 import type { Meter, Route } from "../dialects/dialect.ts";
 import { createMeter } from "../dialects/openai/meter.ts";
-import { KEEP_ALIVE, phraseStreamError } from "../dialects/openai/phrase.ts";
+import { KEEP_ALIVE } from "../dialects/openai/phrase.ts";
 import {
   ANSWER_HELD_BYTES_MAX,
   DRAIN_MS_MAX,
@@ -18,6 +18,7 @@ import {
   USAGE_WAIT_MS,
 } from "../core/limits.ts";
 import type { Permit } from "./admit.ts";
+import { isCut, streamError } from "./cut-stream.ts";
 import type { Ending } from "./ending.ts";
 import type { Fence } from "./fence.ts";
 import { clientHeaders } from "./headers.ts";
@@ -362,17 +363,6 @@ function neverSent(error: string): Ending {
 
 const EMPTY = new Uint8Array(0);
 const KEEP_ALIVE_BYTES = new TextEncoder().encode(KEEP_ALIVE);
-const BREAK = new TextEncoder().encode("\n\n");
-
-/**
- * One write. Where the upstream was cut inside an event, two line feeds close that one first; where
- * nobody listened it may have been, and between events they mean nothing.
- */
-function streamError(route: Route, message: string, meter: Meter | null): Uint8Array {
-  const error = { code: "upstream_error", message };
-  const event = phraseStreamError(route, error, meter?.nextSequence() ?? 0);
-  return meter?.betweenEvents() === true ? event : Buffer.concat([BREAK, event]);
-}
 
 const NOTHING_READ = {
   usage: null,
@@ -391,14 +381,6 @@ const NOTHING_READ = {
 function mayHaveRun(status: number | null): boolean {
   if (status === null || status === 501 || status === 503) return false;
   return status === 408 || status >= 500;
-}
-
-/** A clean end of file without the terminal marker: official libraries would take it for success. */
-function isCut(route: Route, status: number | null, meter: Meter | null): boolean {
-  if (meter === null || status !== 200) return false;
-  if (!["chat", "text_completion", "responses"].includes(route.operation)) return false;
-  const { progress, error } = meter.reading();
-  return error === null && progress !== "complete" && progress !== "finishing";
 }
 
 /** A short 400 that names the option which we added. */

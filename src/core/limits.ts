@@ -128,7 +128,7 @@ export const KEEP_ALIVE_MS = 15_000;
 export const USAGE_WAIT_MS = 2_000;
 
 /** How long a strict tenant's stream is read to its end after its client left; most end within it. */
-export const DRAIN_MS_MAX = 60_000;
+export const LEFT_STREAM_MS_MAX = 60_000;
 
 /** A text field of a form that is read while it passes (a model name, a number). */
 export const FORM_FIELD_BYTES_MAX = 1_024;

@@ -13,7 +13,7 @@ import { createMeter } from "../dialects/openai/meter.ts";
 import { KEEP_ALIVE } from "../dialects/openai/phrase.ts";
 import {
   ANSWER_HELD_BYTES_MAX,
-  DRAIN_MS_MAX,
+  LEFT_STREAM_MS_MAX,
   KEEP_ALIVE_MS,
   USAGE_WAIT_MS,
 } from "../core/limits.ts";
@@ -105,7 +105,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   const deadlineMs = startedMs + request.permit.upstream.timeoutMs;
   const isFree = request.permit.estimate.basis === "free";
   const drains = request.permit.isStrict && !isFree;
-  const patienceMs = drains ? DRAIN_MS_MAX : USAGE_WAIT_MS;
+  const patienceMs = drains ? LEFT_STREAM_MS_MAX : USAGE_WAIT_MS;
   let status: number | null = null;
   let firstByteMs: number | null = null;
   let upstreamHeaders: readonly (readonly [string, string])[] = [];

@@ -36,6 +36,9 @@ export type OverloadRound = {
   /** Microseconds from falling due to the last byte, of the calls that were answered and of those shed. */
   readonly answeredMicros: { readonly p50: number | null; readonly p99: number | null };
   readonly shedMicros: { readonly p50: number | null; readonly p99: number | null };
+  /** Microseconds of the gateway per answer at the peak, and what is left of the overload's per shed. */
+  readonly answeredCpuMicros: number | null;
+  readonly shedCpuMicros: number | null;
   readonly failed: number;
   readonly firstFailure: string | null;
 };
@@ -118,9 +121,21 @@ const roundOf = (
     leftOutPerSecond: perSecond(result.leftOut),
     answeredMicros: result.latencyMicros,
     shedMicros: result.shedMicros,
+    answeredCpuMicros: peak.measured.cpuMicros.gateway,
+    shedCpuMicros: shedCpuOf(peak.measured, measured),
     failed: all.reduce((sum, each) => sum + each.failed, 0),
     firstFailure: all.find((each) => each.firstFailure !== null)?.firstFailure ?? null,
   };
+};
+
+/**
+ * Supposing that an answer costs what it did at the peak. With c for that and s for this, a process whose
+ * core is full answers (1 - 5 s/c) / (1 - s/c) of its peak at five times of it: it is sheds that cost.
+ */
+const shedCpuOf = (peak: Measured, { result, cpuMicros }: Measured): number | null => {
+  const perAnswer = peak.cpuMicros.gateway;
+  if (perAnswer === null || cpuMicros.gateway === null || result.shed === 0) return null;
+  return ((cpuMicros.gateway - perAnswer) * result.completed) / result.shed;
 };
 
 const toldOf = (each: OverloadRound): string => {

@@ -95,6 +95,8 @@ export const overloadLines = ({ factor, rounds, perPeak }: Overload): readonly s
     "p99 ms",
     "shed p50 ms",
     "p99 ms",
+    "CPU µs/answer at the peak",
+    "CPU µs/shed",
     "failed",
   ),
   ...rounds.toSorted(inOrder).map((each) =>
@@ -111,6 +113,8 @@ export const overloadLines = ({ factor, rounds, perPeak }: Overload): readonly s
       [ms(each.answeredMicros.p99), 1],
       [ms(each.shedMicros.p50), 1],
       [ms(each.shedMicros.p99), 1],
+      [each.answeredCpuMicros, 0],
+      [each.shedCpuMicros, 0],
       [each.failed, 0],
     ]),
   ),

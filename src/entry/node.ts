@@ -49,6 +49,12 @@ import { configurationOf } from "./upstreams.ts";
 /** Connections to one upstream from one process. */
 const UPSTREAM_CONNECTIONS = 1_024;
 
+/**
+ * Connections that may wait to be accepted; the system caps it (`net.core.somaxconn`). Node's 511 made
+ * some of two thousand that came at once wait for seconds, and reset others.
+ */
+const BACKLOG = 4_096;
+
 /** Proxies in front keep connections for 60 s; ours must outlive theirs (WIRE E). */
 export const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 const HEADER_BYTES_MAX = 64 * 1024;
@@ -251,7 +257,7 @@ async function listen(config: Config, served: Served): Promise<Server> {
   answerMalformed(server, newId);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(config.port, config.host, resolve);
+    server.listen(config.port, config.host, BACKLOG, resolve);
   });
   return server;
 }

@@ -27,6 +27,7 @@ export function call(planned: Call, door: Door, isProbe = false): Promise<Observ
     echo: null,
     words: 0,
     isProbe,
+    again: null,
     ...seen,
   });
   return new Promise((resolve) => {

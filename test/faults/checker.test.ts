@@ -55,6 +55,7 @@ function observation(tag: string, fields: Partial<Observation> = {}): Observatio
     echo: tag,
     words: 2,
     isProbe: false,
+    again: null,
     ...fields,
   };
 }
@@ -281,13 +282,23 @@ const PLANTED: readonly (readonly [PromiseName, string, () => History])[] = [
   ["M9", "an overage", () => history({ settled: { overage: 1n } })],
   [
     "M10",
-    "words that were delivered for nothing",
+    "a stream that was left and charged by what was delivered",
     () =>
       history({
-        observation: { end: "left", words: 4 },
+        observation: { end: "left", words: 2 },
         accepted: { billed: 400n, toldUsage: false },
-        settled: { ending: "aborted" },
+        settled: { ending: "aborted", basis: "estimated" },
       }),
+  ],
+  [
+    "M10",
+    "a stream that was left, billed and given back",
+    () => history({ observation: { end: "left" }, settled: { ending: "released", cost: 0n } }),
+  ],
+  [
+    "M2",
+    "a stream that was cut short of its bill, whoever left it",
+    () => history({ settled: { ending: "aborted", basis: "estimated", cost: 299n } }),
   ],
   [
     "M10",
@@ -298,6 +309,19 @@ const PLANTED: readonly (readonly [PromiseName, string, () => History])[] = [
     "M11",
     "an honest tenant that waits in vain",
     () => ({ ...history(), honestTenants: ["ten_broke"] }),
+  ],
+  [
+    "M11",
+    "an honest call that is refused again when those before it have ended",
+    () => {
+      const past = history();
+      const again = observation("s1-a-2", { status: 429, echo: null, again: "s1-b-3" });
+      return {
+        ...past,
+        observations: [...past.observations.toSpliced(1, 1), again],
+        honestTenants: ["ten_a", "ten_broke"],
+      };
+    },
   ],
   ["D1", "a call before its decision", () => history({ accepted: { decision: "none" } })],
   ["D1", "a decision that a crash took", () => withLedger(history(), () => ({ decisions: [] }))],
@@ -367,9 +391,17 @@ const PLANTED: readonly (readonly [PromiseName, string, () => History])[] = [
   ],
   [
     "A2",
+    "a 503 beside another tenant's lock, long after the machine stood still",
+    () => ({
+      ...history({ observation: unavailable }),
+      faults: [lock, fault("stall", { fromMs: -700, toMs: -100 })],
+    }),
+  ],
+  [
+    "A2",
     "a call that waits for the end of another tenant's lock",
     () => ({
-      ...history({ observation: { endedMs: 7_100 } }),
+      ...history({ observation: { endedMs: 7_100 }, accepted: { acceptedMs: 7_050 } }),
       faults: [fault("lock-meter", { tenant: "ten_x", toMs: 7_000 })],
     }),
   ],
@@ -406,6 +438,16 @@ describe("the checker", () => {
   });
 });
 
+/** The same with its first call told that nothing can be decided now, and undecided. */
+const unserved = (): History => ({
+  ...withLedger(history({ observation: unavailable }), (ledger) => ({
+    decisions: ledger.decisions.slice(1),
+    settlements: [],
+    meters: [],
+  })),
+  journal: [],
+});
+
 /** What looks like a broken promise and is none, because something else was done that explains it. */
 const EXPLAINED: readonly (readonly [string, () => History])[] = [
   [
@@ -418,12 +460,7 @@ const EXPLAINED: readonly (readonly [string, () => History])[] = [
   [
     "a 503 while the database was away",
     () => ({
-      ...withLedger(history({ observation: unavailable }), (ledger) => ({
-        decisions: ledger.decisions.slice(1),
-        settlements: [],
-        meters: [],
-      })),
-      journal: [],
+      ...unserved(),
       faults: [fault("crash-database")],
     }),
   ],
@@ -441,13 +478,34 @@ const EXPLAINED: readonly (readonly [string, () => History])[] = [
       }),
   ],
   [
-    "a stream that was left and charged by what was delivered",
+    "a stream that was left, of which nothing was told, presumed in full",
     () =>
       history({
-        observation: { end: "left", words: 2 },
+        observation: { end: "left" },
         accepted: { toldUsage: false, billed: 400n },
-        settled: { ending: "aborted", basis: "estimated" },
+        settled: presumed,
       }),
+  ],
+  [
+    "a 503 beside another tenant's lock, on a machine that stood still",
+    () => {
+      const past = unserved();
+      return { ...past, faults: [lock, fault("stall", { fromMs: 600, toMs: 1_050 })] };
+    },
+  ],
+  [
+    "an upstream that takes longer than another tenant's lock lasts",
+    () => ({
+      ...history({ observation: { endedMs: 9_000 }, accepted: { endedMs: 9_000 } }),
+      faults: [fault("lock-meter", { tenant: "ten_x", toMs: 7_000 })],
+    }),
+  ],
+  [
+    "an honest call that was refused, and admitted when asked again",
+    () => {
+      const past = history({ observation: { again: "s1-a-2" } });
+      return { ...past, honestTenants: ["ten_a"] };
+    },
   ],
 ];
 
@@ -456,12 +514,12 @@ describe("what explains itself", () => {
     expect(violations(check(plant()))).toEqual([]);
   });
 
-  test("but what was left uncharged is counted", () => {
+  test("while what was left uncharged is counted", () => {
     const left = history({
       observation: { end: "left" },
       accepted: { toldUsage: false, billed: 400n },
       settled: { ending: "aborted", basis: "estimated" },
     });
-    expect(check(left).leftUncharged).toEqual({ calls: 1, picousd: 100n });
+    expect(check(left).leftUncharged).toEqual({ left: 1, uncharged: 1, picousd: 100n });
   });
 });

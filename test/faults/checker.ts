@@ -6,7 +6,7 @@
 import type { History } from "./history.ts";
 import { classOf, join, type Class, type Joined } from "./joined.ts";
 import { DECISION_RULES } from "./rules-of-decisions.ts";
-import { leftUncharged, MONEY_RULES } from "./rules-of-money.ts";
+import { leftUncharged, MONEY_RULES, type LeftUncharged } from "./rules-of-money.ts";
 import { SERVICE_RULES } from "./rules-of-service.ts";
 
 /** What a rule found: how many things it decided on, and a sentence for each that breaks the promise. */
@@ -25,8 +25,7 @@ export type Report = {
   readonly seed: number;
   readonly findings: Readonly<Record<PromiseName, Finding>>;
   readonly classes: Readonly<Record<Class, number>>;
-  /** See `leftUncharged`: what M10 does not yet cover. */
-  readonly leftUncharged: { readonly calls: number; readonly picousd: bigint };
+  readonly leftUncharged: LeftUncharged;
 };
 
 export function check(history: History): Report {

@@ -62,6 +62,8 @@ export type Observation = {
   readonly words: number;
   /** Of the call after the end of all faults, which must be served. */
   readonly isProbe: boolean;
+  /** The call that was refused and is asked again by this one. */
+  readonly again: string | null;
 };
 
 export type Accepted = {
@@ -93,7 +95,9 @@ export type FaultKind =
   | "client-link"
   | "upstream-link"
   | "revoke-key"
-  | "change-limits";
+  | "change-limits"
+  /** Nobody's doing: the machine gave no answer in time, see `pulse.ts`. */
+  | "stall";
 
 export type Fault = {
   readonly kind: FaultKind;
@@ -203,6 +207,6 @@ export type History = {
   readonly boots: readonly Boot[];
   /** Limits whose amount was changed while calls ran, and every amount that they had. */
   readonly amounts: ReadonlyMap<string, readonly bigint[]>;
-  /** Tenants whose budget is three times what they truly need: of them nearly every call must pass. */
+  /** Tenants whose budget is three times what they truly need: of their work nearly all must pass. */
   readonly honestTenants: readonly string[];
 };

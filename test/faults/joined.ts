@@ -84,6 +84,18 @@ export function isPresumed({ lines }: Case): boolean {
   return last !== undefined && (last.basis === "presumed" || last.ending === "unknown");
 }
 
+/** Queues that formed while the machine stood still have emptied so long after it. */
+const AFTER_STALL_MS = 1_000;
+
+/** Whether the machine gave nobody an answer in time while that call ran: see `pulse.ts`. */
+export function wasStarved(
+  history: History,
+  { sentMs, endedMs }: Pick<Observation, "sentMs" | "endedMs">,
+): boolean {
+  const span = { fromMs: sentMs, toMs: endedMs, afterMs: AFTER_STALL_MS };
+  return faultsWithin(history, ["stall"], span).length > 0;
+}
+
 /** Faults of these kinds that touch a span of time, each widened by so much at its end. */
 export function faultsWithin(
   { faults }: History,

@@ -132,12 +132,13 @@ function tableOf(all: readonly Played[], { replicas, seeds, first }: Options): s
     const found = total(({ report }) => report.findings[name].violations.length);
     return `| ${name} | ${examined} | ${found} |`;
   });
-  const left = all.reduce((sum, { report }) => sum + report.leftUncharged.picousd, 0n);
+  const short = all.reduce((sum, { report }) => sum + report.leftUncharged.picousd, 0n);
+  const left = total(({ report }) => report.leftUncharged.left);
   return `
 ${seeds} seeds from ${first}, ${replicas} replicas: ${total(({ calls }) => calls)} calls, ${total(({ dispatched }) => dispatched)} dispatched;
 ok ${total(({ report }) => report.classes.ok)}, failed ${total(({ report }) => report.classes.failed)}, indeterminate ${total(({ report }) => report.classes.indeterminate)}
 faults: ${faults.join(", ")}
-left uncharged: ${left} pico-dollars in ${total(({ report }) => report.leftUncharged.calls)} calls
+left by their clients: ${left} calls; left uncharged: ${short} pico-dollars in ${total(({ report }) => report.leftUncharged.uncharged)} of them
 
 | promise | examined | violations |
 | --- | ---: | ---: |

@@ -69,6 +69,16 @@ export const MUTANTS: readonly Mutant[] = [
     by: "const key = `${upstream.length > 0} ${origin}`;",
   },
   {
+    name: "no lane apart for a locked tenant",
+    kind: "source",
+    breaks: ["A2"],
+    deck: ["lock-meter"],
+    forMs: 7_000,
+    file: "src/gate/lanes.ts",
+    part: /if \(!options\.isLockTimeout\(error\)\) throw error;/u,
+    by: "throw error;",
+  },
+  {
     name: "popped before it is written",
     kind: "source",
     breaks: ["M2", "M3"],

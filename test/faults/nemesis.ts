@@ -116,6 +116,7 @@ const ACTS: Readonly<Record<FaultKind, Act>> = {
     return revoked === null ? { detail: "no key was left" } : { detail: "revoked", ...revoked };
   },
   "change-limits": () => Promise.reject(new Error("limits change beside everything else")),
+  stall: () => Promise.reject(new Error("a stall is observed, and not played")),
 };
 
 /** Ahead only, as time goes: what was decided before stays before. */

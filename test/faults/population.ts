@@ -181,8 +181,7 @@ export function planner(seed: number, people: Population, random: Random): Plann
       if (role === "tight") {
         tightCalls += 1;
         const run = `s${seed}-run-${Math.floor(tightCalls / CALLS_OF_A_RUN)}`;
-        // Its budgets can run out, so nobody leaves it: see `leftUncharged`.
-        return plan(role, { ...common, run, leavesAtByte: null });
+        return plan(role, { ...common, run });
       }
       if (role !== "ample") return plan(role, common);
       const key = random.below(3) === 0 ? random.pick(people.revocable) : people.ample.keys[0];

@@ -1,7 +1,7 @@
 /** D1 to D6 of the promises: what was decided, and what is known of it afterwards. */
 import type { Rule } from "./checker.ts";
 import type { Decision, FaultKind } from "./history.ts";
-import { classOf, faultsWithin, isPresumed, type Case } from "./joined.ts";
+import { classOf, faultsWithin, isPresumed, wasStarved, type Case } from "./joined.ts";
 
 /** What takes the database away, from one replica or from all. */
 const DATABASE_FAULTS: readonly FaultKind[] = [
@@ -121,7 +121,8 @@ const troubleIsUnavailable: Rule = ({ history, cases }) => {
     if (accepted.length > 0) violations.push(`${tag}: 503, and yet dispatched`);
     const span = { fromMs: sentMs, toMs: endedMs, afterMs: RECOVERY_MS_MAX };
     const why = faultsWithin(history, [...DATABASE_FAULTS, "pause", "kill", "replace"], span);
-    if (why.length === 0) violations.push(`${tag}: 503 (${code}) with no trouble for five seconds`);
+    if (why.length === 0 && !wasStarved(history, observation))
+      violations.push(`${tag}: 503 (${code}) with no trouble for five seconds`);
   }
   return { examined, violations };
 };

@@ -2,7 +2,6 @@
 import type { Rule } from "./checker.ts";
 import type { Decision, LimitRow, MeterRow } from "./history.ts";
 import { isPresumed, sum, type Case, type Joined } from "./joined.ts";
-import { RATES } from "./truth-upstream.ts";
 
 /** Of honest work at three times its need at least so many of a hundred calls are admitted. */
 const ADMITTED_PERCENT_MIN = 95;
@@ -59,18 +58,13 @@ const settledIsTrue: Rule = (joined) => {
     examined += 1;
     const { tag, billed, charged } = each;
     const is = `${charged} charged, ${billed} billed`;
-    if (isPresumed(each) || isCutShort(each)) {
-      // Known too little of: never below the truth. Those that were left are M10's to judge.
-      if (charged < billed && !isCutShort(each)) violations.push(`${tag}: ${is}, by presumption`);
+    if (isPresumed(each)) {
+      // Known too little of: never below the truth.
+      if (charged < billed) violations.push(`${tag}: ${is}, by presumption`);
     } else if (charged !== billed) violations.push(`${tag}: ${is}`);
   }
   return { examined, violations: [...violations, ...metersAgainstLines(joined.history.ledger)] };
 };
-
-/** A stream that its client left is charged by what was delivered, not by what its upstream told. */
-function isCutShort({ lines }: Case): boolean {
-  return lines.some(({ ending }) => ending === "aborted");
-}
 
 /** Every meter holds what its reservations hold and has committed what was settled on it. */
 function metersAgainstLines({ meters, settlements, reservations, limits }: Ledger): string[] {
@@ -251,45 +245,53 @@ const boundIsSound: Rule = ({ history, cases }) => {
   return { examined: billed.length, violations: [...violations, ...overages] };
 };
 
-/** M10: a client that leaves is charged for all that reached it, and exactly where its upstream told. */
-const leavingIsCharged: Rule = ({ cases }) => {
-  const left = cases.filter((each) => each.accepted.length > 0 && isLeft(each));
+/**
+ * M10: a client that leaves is charged what its upstream billed. Every tenant here is strict: its streams
+ * are read to their end, and what then has no usage is presumed, at no less.
+ */
+const leavingIsCharged: Rule = (joined) => {
+  const left = joined.cases.filter((each) => each.accepted.length > 0 && isLeft(each));
   const violations = left
-    .filter(({ charged, billed, observation }) => {
-      const delivered = BigInt(observation?.words ?? 0) * RATES.output;
-      return charged < delivered && charged < billed;
-    })
-    .map(({ tag, charged, observation }) => `${tag}: ${charged} for ${observation?.words} words`);
-  const inexact = left
-    .filter((each) => each.accepted.some(({ toldUsage }) => toldUsage) && !isCutShort(each))
-    .filter((each) => !isPresumed(each) && each.charged !== each.billed)
+    .filter(
+      (each) => each.charged < each.billed || (each.charged > each.billed && !isPresumed(each)),
+    )
     .map(({ tag, charged, billed }) => `${tag}: left; ${charged} charged, ${billed} billed`);
-  return { examined: left.length, violations: [...violations, ...inexact] };
+  return { examined: left.length, violations };
 };
 
-/**
- * What upstreams bill of streams beyond the moment at which their clients left, and nobody is charged:
- * what was on its way then, and all the rest where an upstream goes on regardless.
- */
-export function leftUncharged({ cases }: Joined): {
-  readonly calls: number;
-  readonly picousd: bigint;
-} {
-  const short = cases.filter((each) => isCutShort(each) && each.charged < each.billed);
+/** What upstreams bill of calls that their clients left, and nobody is charged: each is a violation of M10. */
+export function leftUncharged({ cases }: Joined): LeftUncharged {
+  const left = cases.filter((each) => each.accepted.length > 0 && isLeft(each));
+  const short = left.filter(({ charged, billed }) => charged < billed);
   return {
-    calls: short.length,
+    left: left.length,
+    uncharged: short.length,
     picousd: sum(short.map(({ billed, charged }) => billed - charged)),
   };
 }
+
+export type LeftUncharged = {
+  /** Calls that their clients left after they were dispatched, and those of them that were charged too little. */
+  readonly left: number;
+  readonly uncharged: number;
+  readonly picousd: bigint;
+};
 
 function isLeft({ observation, lines }: Case): boolean {
   return observation?.end === "left" || lines.some(({ ending }) => ending === "aborted");
 }
 
-/** M11: reservations do not starve honest work. What was admitted may fail upstream, as anything may. */
+/**
+ * M11: reservations do not starve honest work. What was admitted may fail upstream, as anything may; what
+ * was refused for want of room, and was asked again once others had ended, counts by its second answer.
+ */
 const honestWorkPasses: Rule = ({ history, cases }) => {
+  const repeated = new Set(history.observations.map(({ again }) => again));
   const honest = cases.filter(
-    ({ observation }) => observation !== null && history.honestTenants.includes(observation.tenant),
+    ({ tag, observation }) =>
+      observation !== null &&
+      history.honestTenants.includes(observation.tenant) &&
+      !repeated.has(tag),
   );
   const refused = honest.filter(({ decision }) => decision?.verdict !== "allow");
   const admitted = honest.length - refused.length;

@@ -14,6 +14,8 @@ import { readLedger } from "./ledger-reading.ts";
 import { connectTo, jump, play, type Clock, type Victims } from "./nemesis.ts";
 import { persist } from "./persistence.ts";
 import { manageOn, planner, populate, type Planner, type Population } from "./population.ts";
+import { startPulse, type Pulse } from "./pulse.ts";
+import { untilNothingIsHeld, untilWritten } from "./quiet.ts";
 import { startTruthUpstream, type TruthUpstream } from "./truth-upstream.ts";
 
 export type ScenarioOptions = {
@@ -64,6 +66,7 @@ type World = {
   readonly sql: Sql;
   readonly clock: Clock;
   readonly database: string;
+  readonly pulse: Pulse;
   readonly observations: Observation[];
   readonly faults: Fault[];
 };
@@ -92,6 +95,9 @@ export async function playScenario(options: ScenarioOptions): Promise<History> {
     },
   );
   const adminKey = randomBytes(24).toString("hex");
+  const pulse = await startPulse(() => connectTo(cluster, database), {
+    waitsForDisk: options.plant === undefined,
+  });
   let people: Population | null = null;
   const fleet = await startFleet({
     replicas: options.replicas,
@@ -117,12 +123,14 @@ export async function playScenario(options: ScenarioOptions): Promise<History> {
       sql,
       clock: { aheadMs: 0 },
       database,
+      pulse,
       observations: [],
       faults: [],
     };
     return await playOut(world);
   } finally {
     await fleet.close();
+    await pulse.stop();
     await upstream.close();
     await sql.end({ timeout: 5 });
   }
@@ -145,11 +153,7 @@ async function playOut(world: World): Promise<History> {
   const { options, people, observations, fleet, upstream, sql, faults } = world;
   const { say = () => undefined } = options;
   // Before any fault: agents with large contexts on a budget of three times their need.
-  await Promise.all(
-    Array.from({ length: people.honestCalls }, () =>
-      callOnce(world, () => world.plan.plain("honest")),
-    ),
-  );
+  await workHonestly(world);
   say(`${observations.length} honest calls made`);
   // A meter's row comes with the first call under it: from here on there is one to lock.
   await callOnce(world, () => world.plan.plain("held"));
@@ -158,6 +162,7 @@ async function playOut(world: World): Promise<History> {
   const changes = changeLimits(world, untilMs);
   await torment(world, untilMs, say);
   await Promise.all([...agents, changes]);
+  faults.push(...(await world.pulse.stop()));
   fleet.heal();
   for (const slot of fleet.slots.filter(({ replica }) => replica?.hasEnded() !== false)) {
     say(`replica ${slot.number} is gone: ${fleet.exits.at(-1)?.says}`);
@@ -189,6 +194,25 @@ async function playOut(world: World): Promise<History> {
     amounts: new Map([[limitId, amounts]]),
     honestTenants: [people.honest.id],
   };
+}
+
+/**
+ * All agents at once. What is refused for want of room or time is asked once more when those that had it
+ * have ended: how long they take is up to the machine, and whether there is room then is up to the gate.
+ */
+async function workHonestly(world: World): Promise<void> {
+  const { people, observations, plan } = world;
+  const ask = () => callOnce(world, () => plan.plain("honest"));
+  const first = await Promise.all(Array.from({ length: people.honestCalls }, ask));
+  const refused = first.filter(({ status }) => status === 429 || status === 503);
+  // What a client has read to its end may yet have to be settled.
+  if (refused.length > 0) await untilWritten(world);
+  await Promise.all(
+    refused.map(async ({ tag }) => {
+      const seen = await ask();
+      observations.splice(observations.indexOf(seen), 1, { ...seen, again: tag });
+    }),
+  );
 }
 
 async function callOnce({ fleet, random, observations }: World, plan: Planner["next"]) {
@@ -278,48 +302,4 @@ async function changeLimits({ fleet, people, random, faults }: World, untilMs: n
     fromMs,
     toMs: performance.now(),
   });
-}
-
-const QUIET_LOOKS = 4;
-const LOOK_EVERY_MS = 250;
-/** Longer than a posting that failed may still be running at the database (16 s), to be released then. */
-const PATIENCE_MS = 30_000;
-
-/** Until no living replica has anything to write: its metrics say so, and nothing changes any more. */
-async function untilWritten({ fleet, sql, options }: World): Promise<void> {
-  const looksMax = (options.patienceMs ?? PATIENCE_MS) / LOOK_EVERY_MS;
-  let quiet = 0;
-  let before = "";
-  for (let look = 0; look < looksMax && quiet < QUIET_LOOKS; look += 1) {
-    const waiting = await Promise.all(
-      fleet.slots.map(({ door }) => persist(() => waitingOn(door.port, fleet.adminKey))),
-    );
-    const [row] = await persist(() => sql`select count(*)::text as now from reservations`);
-    const now = String(row?.["now"]);
-    quiet = now === before && waiting.every((count) => count === 0) ? quiet + 1 : 0;
-    before = now;
-    await sleep(LOOK_EVERY_MS);
-  }
-}
-
-async function waitingOn(port: number, adminKey: string): Promise<number> {
-  const headers = { authorization: `Bearer ${adminKey}` };
-  const answer = await fetch(`http://127.0.0.1:${port}/metrics`, { headers });
-  // It still looks for its database: then it may have something to write, too.
-  if (answer.status === 503) return 1;
-  const figures = [...(await answer.text()).matchAll(WAITING)].map(([, count]) => Number(count));
-  if (figures.length < 3) throw new Error("the metrics do not say what waits");
-  return figures.reduce((sum, count) => sum + count, 0);
-}
-
-const WAITING = /^tollgate_(?:exchanges|asks_waiting|settlements_waiting)(?:\{[^}]*\})? (\d+)$/gmu;
-
-/** Until the sweep of some replica has come by. What never ends is for the checker to say. */
-async function untilNothingIsHeld({ sql, options }: World): Promise<void> {
-  const looksMax = (options.patienceMs ?? PATIENCE_MS) / LOOK_EVERY_MS;
-  for (let look = 0; look < looksMax; look += 1) {
-    const [row] = await persist(() => sql`select count(*)::int as count from reservations`);
-    if (row?.["count"] === 0) return;
-    await sleep(LOOK_EVERY_MS);
-  }
 }

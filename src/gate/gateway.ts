@@ -39,8 +39,11 @@ export type Gateway = {
   readonly replicaId: string;
   readonly authority: Authority;
   readonly identify: (credential: string | null) => Caller | Administrator;
-  /** Whether an ask would be turned away now: what costs nothing may then be all that is done for it. */
-  readonly isCrowded: () => boolean;
+  /**
+   * Whether a call is turned away now because too many asks wait; it is counted as one that nothing could
+   * be decided for. To be asked once for each call, before any work is done for it.
+   */
+  readonly turnsAway: () => boolean;
   /**
    * Null when what is known of keys and limits is new enough to judge by; else resolves when it is
    * again, and throws Unavailable when it cannot be. To be awaited before `identify`.
@@ -83,20 +86,20 @@ export async function createGateway(
 ): Promise<Gateway> {
   const replicaId = standing?.replicaId ?? `rep_${ports.newId()}`;
   if (standing === undefined) await renewLease(ports.db.control, replicaId);
-  const fence = createFence(ports.monotonicMs);
   const { now, monotonicMs } = ports;
-  const clocks = { now, monotonicMs, answered: fence.answered };
+  const fence = createFence(monotonicMs);
   const { control } = ports.db;
+  const clocks = { now, monotonicMs, answered: fence.answered };
   const authority = await createAuthority(control, configuration, clocks, standing?.held);
   const contention = createContention();
   const trust = createTrust();
-  const shared = { watch: createWatch(ports.monotonicMs), fence };
+  const shared = { watch: createWatch(monotonicMs), fence };
   const settler = createSettler(ports, contention, trust);
   const parts = {
     authority,
     contention,
-    now: ports.now,
-    monotonicMs: ports.monotonicMs,
+    now,
+    monotonicMs,
     newId: ports.newId,
   };
   const postings = createPostings(ports, replicaId, fence);
@@ -126,7 +129,11 @@ export async function createGateway(
     replicaId,
     authority,
     identify: authority.identify,
-    isCrowded: postings.isCrowded,
+    turnsAway: () => {
+      const isCrowded = postings.isCrowded();
+      if (isCrowded) trust.unavailable();
+      return isCrowded;
+    },
     fresh,
     confirm: (caller) => {
       if (!authority.isCurrent(caller)) throw revoked();

@@ -50,7 +50,7 @@ export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): M
   return async (gateway, exchange, requestId) => {
     const startedMs = monotonicMs();
     // Before anything is read: turning calls away must cost next to nothing, or those let in pay for it.
-    if (gateway.isCrowded()) return send(exchange, phraseUnavailable(null), requestId);
+    if (gateway.turnsAway()) return send(exchange, phraseUnavailable(null), requestId);
     const aging = gateway.fresh();
     if (aging !== null) await aging;
     const caller = identifyCaller(gateway, exchange.header);

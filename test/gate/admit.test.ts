@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { ASKS_STANDING_MS } from "../../src/core/limits.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import { ledgerViolations } from "../store/violations.ts";
 import {
@@ -47,6 +48,24 @@ describeEachDatabase("a clamping budget", (database) => {
 });
 
 describeEachDatabase("an ask", (database) => {
+  test("of a queue that stands turns the next call away, and that one is counted", async () => {
+    let nowMs = 0;
+    const gate = await gateOn(database.db, { monotonicMs: () => nowMs });
+    const { gateway } = gate;
+    const caller = await newTenant(gate);
+    expect([gateway.turnsAway(), gateway.trust().unavailable]).toEqual([false, 0]);
+    const first = gate.admit(caller);
+    for (let turn = 0; turn < 100 && gateway.trust().asksWaiting === 0; turn += 1) {
+      await Promise.resolve();
+    }
+    expect(gateway.trust().asksWaiting).toBe(1);
+    // Its batch is made in the next turn of the event loop; meanwhile it has waited for long.
+    nowMs = ASKS_STANDING_MS + 1;
+    expect([gateway.turnsAway(), gateway.trust().unavailable]).toEqual([true, 1]);
+    expect((await first).kind).toBe("admitted");
+    expect([gateway.turnsAway(), gateway.trust().unavailable]).toEqual([false, 1]);
+  });
+
   test("whose client has left is not posted", async () => {
     const gate = await gateOn(database.db);
     const caller = await newTenant(gate);

@@ -1,4 +1,4 @@
-import { isLostTypeLookup } from "../store/errors.ts";
+import { isLostTypeLookup } from "../store/connection-lost.ts";
 
 /**
  * Keeps the process alive when the driver loses a new connection while it asks for the types of arrays:

@@ -10,8 +10,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { assert } from "../lib/assert.ts";
+import { isConnectionLost } from "../store/connection-lost.ts";
 import type { Sql } from "../store/database.ts";
-import { isConnectionLost, isRecordedAlready } from "../store/errors.ts";
+import { isRecordedAlready } from "../store/errors.ts";
 import { post, type Ask, type Posted } from "../store/posting.ts";
 import { recordedOf } from "../store/recorded.ts";
 import type { Fence } from "./fence.ts";

@@ -1,3 +1,5 @@
+import { isDatabaseAway } from "../store/connection-lost.ts";
+
 export type UnavailableOptions = ErrorOptions & {
   /** A sentence for the caller, where it is not the gate's decision that cannot be recorded. */
   readonly told?: string;
@@ -17,4 +19,9 @@ export class Unavailable extends Error {
 /** More asks wait than can be posted in time; shedding them fast is what keeps the others quick. */
 export class Overloaded extends Unavailable {
   override readonly name = "Overloaded";
+}
+
+/** Whether nothing could be decided: the gate says so, or the database cannot be reached. */
+export function isUnavailable(error: unknown): boolean {
+  return error instanceof Unavailable || isDatabaseAway(error);
 }

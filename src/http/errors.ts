@@ -4,7 +4,7 @@ import { InputError } from "../core/errors.ts";
 import { phraseError, retryAfter } from "../dialects/openai/phrase.ts";
 import type { Phrased } from "../dialects/dialect.ts";
 import type { UpstreamFailure } from "../gate/ports.ts";
-import { Overloaded, Unavailable } from "../gate/unavailable.ts";
+import { isUnavailable, Overloaded, Unavailable } from "../gate/unavailable.ts";
 
 /** The caller mends the request; repeating it unchanged is answered the same. */
 const STATUS: Readonly<Record<InputCode, number>> = {
@@ -51,7 +51,7 @@ export function phraseThrown(error: unknown, requestId: string): Phrased {
     const end = ENDS_CONNECTION.has(code) ? { connection: "close" } : {};
     return phraseError(STATUS[code], { code, param, message }, {}, { ...NO_RETRY, ...end });
   }
-  if (error instanceof Unavailable || isDatabaseAway(error)) {
+  if (isUnavailable(error)) {
     return phraseUnavailable(error instanceof Unavailable ? error.told : null);
   }
   const message = `Tollgate failed. Nothing was charged for this answer. Report request ${requestId}.`;
@@ -69,37 +69,10 @@ export function needsLog(error: unknown): boolean {
   return !(error instanceof InputError) && !(error instanceof Overloaded);
 }
 
-/** Codes by which postgres.js and the system say that the database cannot be reached or is ending. */
-const AWAY = new Set([
-  "CONNECTION_CLOSED",
-  "CONNECTION_ENDED",
-  "CONNECTION_DESTROYED",
-  "CONNECT_TIMEOUT",
-  "ECONNREFUSED",
-  "ECONNRESET",
-  "ENOENT",
-  "EPIPE",
-  "ETIMEDOUT",
-  "57P01",
-  "57P02",
-  "57P03",
-  "53300",
-]);
-
-/** The sockets of Workers say it in words of their own, without a code. */
-const AWAY_WORDS =
-  /^(?:connection attempt failed|network connection lost|proxy request failed|stream was cancelled)/i;
-
-function isDatabaseAway(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? error.code : null;
-  if (typeof code === "string" && AWAY.has(code)) return true;
-  if (code === null && error instanceof Error && AWAY_WORDS.test(error.message)) return true;
-  return error instanceof Error && error.cause !== undefined && isDatabaseAway(error.cause);
-}
-
 /**
- * An upstream that gave no answer, or a request whose body broke off on its way there. 502 and 504 say whose failure it is. What never arrived may be sent
- * again at once; of what did, nobody knows whether it ran, and official libraries retry both.
+ * An upstream that gave no answer, or a request whose body broke off on its way there. 502 and 504 say
+ * whose failure it is. What never arrived may be sent again at once; of what did, nobody knows whether it
+ * ran, and official libraries retry both.
  */
 export function phraseFailure(
   failure: UpstreamFailure,

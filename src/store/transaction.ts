@@ -9,18 +9,8 @@
  */
 import type postgres from "postgres";
 
+import { isConnectionLost } from "./connection-lost.ts";
 import type { Sql } from "./database.ts";
-
-/** By which the driver and the system say that a connection is gone. */
-const LOST: ReadonlySet<string> = new Set([
-  "CONNECTION_CLOSED",
-  "CONNECTION_ENDED",
-  "CONNECTION_DESTROYED",
-  "CONNECT_TIMEOUT",
-  "ECONNRESET",
-  "EPIPE",
-  "ETIMEDOUT",
-]);
 
 /** After these the server closes the connection. */
 const FATAL: ReadonlySet<unknown> = new Set(["FATAL", "PANIC"]);
@@ -40,9 +30,8 @@ export async function transaction<Result>(
 }
 
 function isLost(error: unknown): boolean {
-  if (!(error instanceof Error)) return false;
-  if ("severity" in error && FATAL.has(error.severity)) return true;
-  return "code" in error && typeof error.code === "string" && LOST.has(error.code);
+  if (isConnectionLost(error)) return true;
+  return error instanceof Error && "severity" in error && FATAL.has(error.severity);
 }
 
 function unsettled(): Promise<never> {

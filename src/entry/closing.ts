@@ -15,7 +15,13 @@ const DRAIN_LOOK_MS = 50;
 /** How long answers under way may take once a process was told to end. */
 export const DRAIN_MS_MAX = 30_000;
 
-/** What was cut settles in milliseconds; a database that takes longer is away, and the lease decides. */
+/** A terminal that is closed ends what was started in it, as politely as the others. */
+export const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+/**
+ * What was cut settles in milliseconds; where the database takes longer, it is away, and the lease decides.
+ * So it does of a strict tenant's stream that is still read to its end: it turns unknown.
+ */
 export const CUT_MS_MAX = 3_000;
 
 /** Ending a connection or a thread takes milliseconds; a statement under way has five seconds. */
@@ -77,7 +83,7 @@ export async function drain(
   clearTimeout(lingering);
   clearInterval(idle);
   if (isDrained) return;
-  // An exchange that loses its client ends its upstream and settles what was delivered.
+  // An exchange that loses its client ends its upstream, mostly, and settles what was delivered.
   server.closeAllConnections();
   await isDoneWithin(finished, CUT_MS_MAX);
 }

@@ -6,7 +6,7 @@ import { availableParallelism } from "node:os";
 
 import { Fault } from "../lib/assert.ts";
 import { printBanner } from "./banner.ts";
-import { DRAIN_MS_MAX } from "./closing.ts";
+import { DRAIN_MS_MAX, ENDING_SIGNALS } from "./closing.ts";
 import { readConfig, type Config } from "./config.ts";
 import { diskFiles } from "./config-files.ts";
 import { survivesLostLookups } from "./lost-lookups.ts";
@@ -47,9 +47,6 @@ export async function serve(config: Config): Promise<void> {
     );
   });
 }
-
-/** A terminal that is closed ends what was started in it, as politely as the others. */
-const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 type Processes = {
   readonly count: number;

@@ -2,7 +2,7 @@
 import { Fault } from "../lib/assert.ts";
 import type { Figures } from "../http/env.ts";
 import { Unavailable } from "../gate/unavailable.ts";
-import { DRAIN_MS_MAX, type Patience } from "./closing.ts";
+import { DRAIN_MS_MAX, ENDING_SIGNALS, type Patience } from "./closing.ts";
 import { readConfig, type Config } from "./config.ts";
 import { diskFiles } from "./config-files.ts";
 import { survivesLostLookups } from "./lost-lookups.ts";
@@ -59,7 +59,7 @@ async function beSupervised(): Promise<void> {
     }
   });
   // A terminal and a service manager send their signal to every process of the group.
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, endSoon);
+  for (const signal of ENDING_SIGNALS) process.on(signal, endSoon);
   process.on("SIGUSR2", () => undefined);
   survivesLostLookups();
   const config = readConfig(process.env, diskFiles);

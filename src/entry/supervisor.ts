@@ -14,7 +14,7 @@ import { fileURLToPath } from "node:url";
 import type { Figures } from "../http/env.ts";
 import { Fault } from "../lib/assert.ts";
 import { printBanner } from "./banner.ts";
-import { DRAIN_MS_MAX } from "./closing.ts";
+import { DRAIN_MS_MAX, ENDING_SIGNALS } from "./closing.ts";
 import type { Config } from "./config.ts";
 import { createMembers, type Member, type Members } from "./members.ts";
 import { addFigures, type Report } from "./supervision.ts";
@@ -59,7 +59,7 @@ export async function supervise(config: Config, count: number, why: string): Pro
     isRolling: false,
     failures: 0,
   };
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  for (const signal of ENDING_SIGNALS) {
     process.once(signal, () => void end(supervision, signal));
   }
   process.on("SIGUSR2", () => void roll(supervision));

@@ -7,6 +7,7 @@
 import type { Server, ServerResponse } from "node:http";
 import { Server as NetServer } from "node:net";
 
+import type { Gateway } from "../gate/gateway.ts";
 import { Fault } from "../lib/assert.ts";
 
 /** How often the connections that have become idle are closed meanwhile. */
@@ -18,10 +19,7 @@ export const DRAIN_MS_MAX = 30_000;
 /** A terminal that is closed ends what was started in it, as politely as the others. */
 export const ENDING_SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/**
- * What was cut settles in milliseconds; where the database takes longer, it is away, and the lease decides.
- * So it does of a strict tenant's stream that is still read to its end: it turns unknown.
- */
+/** What was cut settles in less than a second; a database that takes longer is away, and the lease decides. */
 export const CUT_MS_MAX = 3_000;
 
 /** Ending a connection or a thread takes milliseconds; a statement under way has five seconds. */
@@ -50,7 +48,7 @@ export function patienceOf(msMax: number): Patience {
 /** Takes no new request and waits for those under way; cuts them when its patience ends. */
 export async function drain(
   server: Server,
-  settled: () => Promise<void>,
+  { settled, cutShort }: Pick<Gateway, "settled" | "cutShort">,
   patience: Patience,
 ): Promise<void> {
   const { msMax, lingerMs, hurry, hurriedMsMax } = patience;
@@ -83,7 +81,8 @@ export async function drain(
   clearTimeout(lingering);
   clearInterval(idle);
   if (isDrained) return;
-  // An exchange that loses its client ends its upstream, mostly, and settles what was delivered.
+  // An exchange that loses its client ends its upstream, and settles what was delivered.
+  cutShort();
   server.closeAllConnections();
   await isDoneWithin(finished, CUT_MS_MAX);
 }

@@ -129,7 +129,7 @@ export async function start(config: Config, options: StartOptions = {}): Promise
     gateway,
     close: async (patience = patienceOf(drainMsMax)) => {
       isDraining = true;
-      const finish = () => drain(server, gateway.settled, patience);
+      const finish = () => drain(server, gateway, patience);
       await runSteps([
         ["answers under way", finish, patience.msMax + patience.hurriedMsMax + 2 * CUT_MS_MAX],
         // Settlements are tried again for as long as they were waited for, and no longer.

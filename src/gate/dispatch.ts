@@ -55,7 +55,12 @@ export type Dispatched =
 export type Body = Uint8Array | AsyncIterable<Uint8Array> | null;
 
 /** What all dispatches of a gateway share. */
-export type Dispatching = { readonly watch: Watch; readonly fence: Fence };
+export type Dispatching = {
+  readonly watch: Watch;
+  readonly fence: Fence;
+  /** Whether streams whose clients left are read no further: the process ends. */
+  readonly isCutShort: () => boolean;
+};
 
 export function dispatch(
   ports: Ports,
@@ -311,6 +316,8 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     }
   };
 
+  const isGoneTooLong = (goneMs: number) => shared.isCutShort() || goneMs > patienceMs;
+
   const watched: Watched = {
     tick: (nowMs) => {
       if (nowMs > deadlineMs) {
@@ -321,7 +328,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
         };
         onFail(failure);
         exchange.abort();
-      } else if (goneAtMs !== null && mode === "streaming" && nowMs - goneAtMs > patienceMs) {
+      } else if (goneAtMs !== null && mode === "streaming" && isGoneTooLong(nowMs - goneAtMs)) {
         exchange.abort();
         if (!isEnded) finish({ kind: "answered", ending: abortedEnding() });
       } else if (mode === "streaming" && !isPaused && nowMs - lastWriteMs > KEEP_ALIVE_MS) {

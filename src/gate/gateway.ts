@@ -70,6 +70,8 @@ export type Gateway = {
     readonly asksWaiting: number;
     readonly settlementsWaiting: number;
   };
+  /** Streams whose clients left are read no further from now on: the process ends. */
+  readonly cutShort: () => void;
   /** Resolves when every ending so far is written. */
   readonly settled: () => Promise<void>;
   /** Ends the lease after what waits to be written. */
@@ -93,7 +95,8 @@ export async function createGateway(
   const authority = await createAuthority(control, configuration, clocks, standing?.held);
   const contention = createContention();
   const trust = createTrust();
-  const shared = { watch: createWatch(monotonicMs), fence };
+  let isCutShort = false;
+  const shared = { watch: createWatch(monotonicMs), fence, isCutShort: () => isCutShort };
   const settler = createSettler(ports, contention, trust);
   const parts = {
     authority,
@@ -188,6 +191,9 @@ export async function createGateway(
       asksWaiting: postings.waiting(),
       settlementsWaiting: settler.waiting(),
     }),
+    cutShort: () => {
+      isCutShort = true;
+    },
     settled: async () => {
       if (dispatched.size > 0) await new Promise<void>((wake) => waiters.push(wake));
       await settler.drained();

@@ -31,7 +31,7 @@ async function beSupervised(): Promise<void> {
   const end = (patience: (config: Config) => Patience) => {
     if (isEnding) return;
     isEnding = true;
-    void starting.promise.then((running) => endWith(running, patience(config)), fail);
+    void starting.promise.then((running) => endWith(running, patience(config)));
   };
   const endSoon = () => {
     hurry.resolve();

@@ -64,9 +64,8 @@ export async function supervise(config: Config, count: number, why: string): Pro
   }
   process.on("SIGUSR2", () => void roll(supervision));
   // The first one migrates and makes the first keys; the others find everything there.
-  const first = await startOne(supervision);
-  const rest = await Promise.all(Array.from({ length: count - 1 }, () => startOne(supervision)));
-  for (const { member } of [first, ...rest]) keepAlive(supervision, member);
+  const first = await startKept(supervision);
+  await Promise.all(Array.from({ length: count - 1 }, () => startKept(supervision)));
   const { url, tenantKey, hasLimits } = first.ready;
   const processes = `${count} processes${why}; to replace them one by one: kill -USR2 ${process.pid}`;
   printBanner(config, { url, tenantKey, hasLimits, processes });
@@ -99,6 +98,13 @@ function startOne(supervision: Supervision): Promise<StartedOne> {
     }
   });
   return promise.finally(() => clearTimeout(late));
+}
+
+/** From its first moment on: it may end while others still start. */
+async function startKept(supervision: Supervision): Promise<StartedOne> {
+  const started = await startOne(supervision);
+  keepAlive(supervision, started.member);
+  return started;
 }
 
 async function tellFigures(members: Members, member: Member, question: number): Promise<void> {
@@ -138,7 +144,7 @@ async function replace(supervision: Supervision, why: string): Promise<void> {
     await new Promise((done) => setTimeout(done, waitMs));
     if (supervision.isEnding) return;
     try {
-      keepAlive(supervision, (await startOne(supervision)).member);
+      await startKept(supervision);
       return;
     } catch (error) {
       supervision.failures += 1;
@@ -165,8 +171,7 @@ async function roll(supervision: Supervision): Promise<void> {
   say(`SIGUSR2: replacing ${count} processes one by one`);
   try {
     for (const old of members.serving()) {
-      const { member } = await startOne(supervision);
-      keepAlive(supervision, member);
+      const { member } = await startKept(supervision);
       if (supervision.isEnding) return;
       // One that died meanwhile has been replaced already: then the new one is one too many.
       retire(members.has(old) ? old : member);

@@ -316,7 +316,9 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     }
   };
 
-  const isGoneTooLong = (goneMs: number) => shared.isCutShort() || goneMs > patienceMs;
+  // After the marker of a complete stream nothing is to come, though its upstream may never close it.
+  const isGoneTooLong = (goneMs: number) =>
+    goneMs > patienceMs || shared.isCutShort() || meter?.reading().progress === "complete";
 
   const watched: Watched = {
     tick: (nowMs) => {

@@ -13,7 +13,7 @@ export type Pulse = {
 
 /**
  * Commits to a table that nobody else has, ten times a second, behind no proxy and no gate. Where that
- * takes long, the cause is none of the gate's; and nothing that a lock or a gate does can make it long.
+ * takes long, the machine, its disk or the server itself stood still: no lock makes it long.
  */
 export async function startPulse(
   connect: () => Sql,

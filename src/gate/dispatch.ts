@@ -110,7 +110,6 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   const deadlineMs = startedMs + request.permit.upstream.timeoutMs;
   const isFree = request.permit.estimate.basis === "free";
   const drains = request.permit.isStrict && !isFree;
-  const patienceMs = drains ? LEFT_STREAM_MS_MAX : USAGE_WAIT_MS;
   let status: number | null = null;
   let firstByteMs: number | null = null;
   let upstreamHeaders: readonly (readonly [string, string])[] = [];
@@ -317,8 +316,10 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   };
 
   // After the marker of a complete stream nothing is to come, though its upstream may never close it.
-  const isGoneTooLong = (goneMs: number) =>
-    goneMs > patienceMs || shared.isCutShort() || meter?.reading().progress === "complete";
+  const isGoneTooLong = (goneMs: number) => {
+    if (goneMs > (drains ? LEFT_STREAM_MS_MAX : USAGE_WAIT_MS)) return true;
+    return shared.isCutShort() || meter?.reading().progress === "complete";
+  };
 
   const watched: Watched = {
     tick: (nowMs) => {

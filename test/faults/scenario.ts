@@ -88,11 +88,7 @@ export async function playScenario(options: ScenarioOptions): Promise<History> {
   let plan: Planner | null = null;
   const upstream = await startTruthUpstream(
     (tag) => plan?.modeOf(tag) ?? "usual",
-    async (tag) => {
-      const rows = await sql`
-        select verdict from decisions where record #>> '{context,customer}' = ${tag}`;
-      return rows.some((row) => row["verdict"] === "allow") ? "allow" : "none";
-    },
+    (tag) => verdictOf(sql, tag),
   );
   const adminKey = randomBytes(24).toString("hex");
   const pulse = await startPulse(() => connectTo(cluster, database), {
@@ -134,6 +130,12 @@ export async function playScenario(options: ScenarioOptions): Promise<History> {
     await upstream.close();
     await sql.end({ timeout: 5 });
   }
+}
+
+async function verdictOf(sql: Sql, tag: string): Promise<"allow" | "none"> {
+  const rows = await sql`
+    select verdict from decisions where record #>> '{context,customer}' = ${tag}`;
+  return rows.some((row) => row["verdict"] === "allow") ? "allow" : "none";
 }
 
 /** Connections of the test's own, that come back after a crash. */

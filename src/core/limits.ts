@@ -134,6 +134,12 @@ export const USAGE_WAIT_MS = 2_000;
 /** How long a strict tenant's stream is read to its end after its client left; most end within it. */
 export const LEFT_STREAM_MS_MAX = 60_000;
 
+/** Exchanges of one process that go on without their client: a quarter of the connections to an upstream. */
+export const LEAVERS_MAX = 256;
+
+/** Those of one tenant, so that one that leaves all its streams does not take the others' part. */
+export const LEAVERS_OF_TENANT_MAX = 64;
+
 /** A text field of a form that is read while it passes (a model name, a number). */
 export const FORM_FIELD_BYTES_MAX = 1_024;
 

@@ -6,17 +6,21 @@
  * the database cannot accept does not sink its neighbours: a refused batch is split until it is alone.
  *
  * A burst may wait; a queue that never empties may not grow. Once something has waited for longer than
- * `standingMs` without a moment when nothing did, an item is turned away as soon as the first in the queue
- * has waited `crowdedMs`: the controlled delay of B. Maurer, "Fail at Scale" (ACM Queue 13(8), 2015).
+ * `standingMs` without a moment when nothing did, items are turned away as soon as the first in the queue
+ * has waited `crowdedMs`: the controlled delay of B. Maurer, "Fail at Scale" (ACM Queue 13(8), 2015). Those
+ * of tenants that have their share of the queue, that is: who crowds it keeps nobody else out.
  */
 import { Overloaded } from "./unavailable.ts";
+
+/** The part of a queue that one tenant may fill by itself: the others find room in a burst of its. */
+const TENANT_SHARE_MAX = 3 / 4;
 
 export type Batcher<Item, Result> = {
   /** Resolves when the item's batch has committed; rejects when it has not, or when the queue is full. */
   readonly submit: (item: Item) => Promise<Result>;
   readonly waiting: () => number;
-  /** Whether an item would be turned away now: asked before any work is done for it. */
-  readonly isCrowded: () => boolean;
+  /** Whether an item of this tenant would be turned away now: asked before any work is done for it. */
+  readonly isCrowded: (tenant: string) => boolean;
   /** Resolves when nothing waits and nothing flies. */
   readonly drained: () => Promise<void>;
 };
@@ -55,25 +59,38 @@ export function createBatcher<Item, Result>(
   let gathering = false;
   let idle: (() => void)[] = [];
   let emptyAtMs = options.monotonicMs();
+  /** How many of each tenant wait; who has none is not in it. */
+  const waitingOf = new Map<string, number>();
 
-  const isCrowded = (): boolean => {
+  const isCrowded = (tenant: string): boolean => {
     const [first] = queue;
     if (first === undefined) return false;
-    if (queue.length >= options.waitingMax) return true;
+    const own = waitingOf.get(tenant) ?? 0;
+    if (queue.length >= options.waitingMax || own >= options.waitingMax * TENANT_SHARE_MAX)
+      return true;
+    if (own < Math.max(1, Math.floor(queue.length / waitingOf.size))) return false;
     const nowMs = options.monotonicMs();
     return nowMs - emptyAtMs > options.standingMs && nowMs - first.sinceMs > options.crowdedMs;
   };
 
   const submit = (item: Item): Promise<Result> =>
     new Promise((resolve, reject) => {
-      if (isCrowded()) {
+      const tenant = options.tenantOf(item);
+      if (isCrowded(tenant)) {
         reject(new Overloaded(`${queue.length} asks wait already`));
         return;
       }
       if (queue.length === 0) emptyAtMs = options.monotonicMs();
+      waitingOf.set(tenant, (waitingOf.get(tenant) ?? 0) + 1);
       queue.push({ item, sinceMs: options.monotonicMs(), resolve, reject });
       gather();
     });
+
+  const leave = (tenant: string) => {
+    const left = (waitingOf.get(tenant) ?? 1) - 1;
+    if (left > 0) waitingOf.set(tenant, left);
+    else waitingOf.delete(tenant);
+  };
 
   // Everything that arrives in this turn of the event loop goes into one batch.
   const gather = () => {
@@ -90,6 +107,7 @@ export function createBatcher<Item, Result>(
   const fly = () => {
     const taken = take(queue, options);
     queue = taken.rest;
+    for (const { item } of [...taken.batch, ...taken.late]) leave(options.tenantOf(item));
     for (const late of taken.late) {
       late.reject(new Overloaded(`waited more than ${options.waitMsMax} ms to be posted`));
     }

@@ -19,8 +19,9 @@ import {
 } from "../core/limits.ts";
 import type { Permit } from "./admit.ts";
 import { isCut, streamError } from "./cut-stream.ts";
-import type { Ending } from "./ending.ts";
+import { isToldWhole, mayHaveRun, neverSent, NOTHING_READ, type Ending } from "./ending.ts";
 import type { Fence } from "./fence.ts";
+import type { Leavers } from "./leavers.ts";
 import { clientHeaders } from "./headers.ts";
 import type { Ports, Reply, UpstreamExchange, UpstreamFailure } from "./ports.ts";
 import type { Watch, Watched } from "./watch.ts";
@@ -60,6 +61,7 @@ export type Dispatching = {
   readonly fence: Fence;
   /** Whether streams whose clients left are read no further: the process ends. */
   readonly isCutShort: () => boolean;
+  readonly leavers: Leavers;
 };
 
 export function dispatch(
@@ -104,10 +106,8 @@ type Running = {
 };
 
 function run(ports: Ports, shared: Dispatching, running: Running): void {
-  const { watch, fence } = shared;
   const { request, body, reply, resolve } = running;
   const startedMs = ports.monotonicMs();
-  const deadlineMs = startedMs + request.permit.upstream.timeoutMs;
   const isFree = request.permit.estimate.basis === "free";
   const drains = request.permit.isStrict && !isFree;
   let status: number | null = null;
@@ -120,6 +120,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   let isPaused = false;
   let isEnded = false;
   let goneAtMs: number | null = null;
+  let stay: (() => void) | null = null;
   let lastWriteMs = startedMs;
 
   const common = (error: string | null) => ({
@@ -129,9 +130,14 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     error,
     upstreamRequestId: upstreamHeaders.find(([name]) => name === "x-request-id")?.[1] ?? null,
   });
-  const finish = (dispatched: Dispatched) => {
+  const close = () => {
     isEnded = true;
-    watch.remove(watched);
+    shared.watch.remove(watched);
+    stay?.();
+    stay = null;
+  };
+  const finish = (dispatched: Dispatched) => {
+    close();
     resolve(dispatched);
   };
 
@@ -218,8 +224,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
       finish({ kind: "usage_not_understood", ending });
       return;
     }
-    isEnded = true;
-    watch.remove(watched);
+    close();
     const sent = request.ours.whole(ending).then((ours) => {
       if (reply.isGone()) return;
       headWith(ours, false);
@@ -244,11 +249,12 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
       reply.write(streamError(request.route, message, meter));
       reply.end();
     }
-    // Without usage nobody knows what the upstream bills for the part that it made.
-    const ending: Ending =
-      reading.usage === null
-        ? { ...common(message), kind: "unknown" }
-        : { ...common(message), kind: "failed", reading, text: () => "" };
+    // Without usage nobody knows what the upstream bills for the part that it made. One that tells it as it
+    // goes told only of that part, and may bill the rest: enough for a tolerant tenant.
+    const isTold = drains ? isToldWhole(reading) : reading.usage !== null;
+    const ending: Ending = !isTold
+      ? { ...common(message), kind: "unknown" }
+      : { ...common(message), kind: "failed", reading, text: () => "" };
     finish({ kind: "answered", ending });
   };
 
@@ -280,8 +286,8 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     if (reading.progress === "complete") return answeredEnding(null);
     // A stream was cut by its client: what came of it was delivered. Of an answer that was to come whole
     // nothing can be counted; and a strict tenant is charged no guess below what may be billed.
-    const isGuess = reading.usage === null && drains;
-    if (!isCuttable() || isGuess) return { ...common("the client left"), kind: "unknown" };
+    if (!isCuttable() || (drains && !isToldWhole(reading)))
+      return { ...common("the client left"), kind: "unknown" };
     return {
       ...common("the client left"),
       kind: "aborted",
@@ -293,12 +299,9 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   const isCuttable = () =>
     mode === "streaming" || (mode === "waiting" && request.permit.intent.stream) || isFree;
 
-  /**
-   * A stream whose client left is not worth finishing, but for the usage that follows a finish reason.
-   * An answer that was to come whole is: most upstreams finish and bill it anyway, and then say what. So
-   * is any stream of a strict tenant: many upstreams go on after their connection is closed, and what
-   * they bill then could be known to nobody.
-   */
+  // A stream whose client left is worth finishing for the usage that follows a finish reason, and for a
+  // strict tenant: what an upstream bills that goes on after its connection is closed nobody could know.
+  // An answer that was to come whole is: most upstreams finish and bill it anyway, and then say what.
   const onGone = () => {
     if (isEnded) return;
     goneAtMs = ports.monotonicMs();
@@ -309,7 +312,9 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
       return;
     }
     const awaitsUsage = mode === "streaming" && meter?.reading().progress === "finishing";
-    if (mode === "passing" || (isCuttable() && !drains && !awaitsUsage)) {
+    const isOver = mode === "passing" || (isCuttable() && !drains && !awaitsUsage);
+    if (!isOver) stay = shared.leavers.stay(request.permit.tenantId);
+    if (stay === null) {
       exchange.abort();
       if (!isEnded) finish({ kind: "answered", ending: abortedEnding() });
     }
@@ -323,7 +328,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
 
   const watched: Watched = {
     tick: (nowMs) => {
-      if (nowMs > deadlineMs) {
+      if (nowMs - startedMs > request.permit.upstream.timeoutMs) {
         const failure: UpstreamFailure = {
           kind: "timeout",
           sent: exchange.isSent(),
@@ -331,7 +336,11 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
         };
         onFail(failure);
         exchange.abort();
-      } else if (goneAtMs !== null && mode === "streaming" && isGoneTooLong(nowMs - goneAtMs)) {
+      } else if (!exchange.isSent() && shared.fence.refusal(request.permit.askedAtMs) !== null) {
+        // It waits for a connection, and would be refused one by now.
+        onFail({ kind: "lapsed", sent: false, message: "its permit lapsed before it was sent" });
+        exchange.abort();
+      } else if (goneAtMs !== null && isCuttable() && isGoneTooLong(nowMs - goneAtMs)) {
         exchange.abort();
         if (!isEnded) finish({ kind: "answered", ending: abortedEnding() });
       } else if (mode === "streaming" && !isPaused && nowMs - lastWriteMs > KEEP_ALIVE_MS) {
@@ -340,7 +349,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     },
   };
 
-  watch.add(watched);
+  shared.watch.add(watched);
   const exchange: UpstreamExchange = ports.upstream.dispatch(
     {
       upstream: request.permit.upstream.name,
@@ -349,7 +358,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
       method: request.method,
       headers: request.headers,
       body,
-      mayStart: () => fence.refusal(request.permit.askedAtMs) === null,
+      mayStart: () => shared.fence.refusal(request.permit.askedAtMs) === null,
     },
     { onHead, onData, onEnd, onFail },
   );
@@ -360,38 +369,8 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   reply.onGone(onGone);
 }
 
-function neverSent(error: string): Ending {
-  return {
-    kind: "released",
-    durationMs: 0,
-    firstByteMs: null,
-    status: null,
-    error,
-    upstreamRequestId: null,
-  };
-}
-
 const EMPTY = new Uint8Array(0);
 const KEEP_ALIVE_BYTES = new TextEncoder().encode(KEEP_ALIVE);
-
-const NOTHING_READ = {
-  usage: null,
-  model: null,
-  serviceTier: null,
-  responseId: null,
-  providerCostPicousd: null,
-  progress: "none",
-  error: null,
-} as const;
-
-/**
- * Whether a status leaves open if the model ran: the upstream failed, or something in front of it gave up
- * waiting. A 503 says that it did not, and so does every other 4xx.
- */
-function mayHaveRun(status: number | null): boolean {
-  if (status === null || status === 501 || status === 503) return false;
-  return status === 408 || status >= 500;
-}
 
 /** A short 400 that names the option which we added. */
 function namesStreamOptions(parts: readonly Uint8Array[]): boolean {

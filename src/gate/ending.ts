@@ -20,3 +20,40 @@ export type Ending = {
   /** It may have run and nobody can say: its money stays held. */
   | { readonly kind: "unknown" }
 );
+
+/**
+ * Whether a status leaves open if the model ran: the upstream failed, or something in front of it gave up
+ * waiting. A 503 says that it did not, and so does every other 4xx.
+ */
+export function mayHaveRun(status: number | null): boolean {
+  if (status === null || status === 501 || status === 503) return false;
+  return status === 408 || status >= 500;
+}
+
+/** Whether an answer that was cut had told its usage for the whole of it: some tell it with every event. */
+export function isToldWhole({ usage, progress }: Reading): boolean {
+  return usage !== null && (progress === "finishing" || progress === "complete");
+}
+
+/** The reading of an answer of which nothing was read. */
+export const NOTHING_READ = {
+  usage: null,
+  model: null,
+  serviceTier: null,
+  responseId: null,
+  providerCostPicousd: null,
+  progress: "none",
+  error: null,
+} as const;
+
+/** The ending of an attempt of which no byte was to be written any more. */
+export function neverSent(error: string): Ending {
+  return {
+    kind: "released",
+    durationMs: 0,
+    firstByteMs: null,
+    status: null,
+    error,
+    upstreamRequestId: null,
+  };
+}

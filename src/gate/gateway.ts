@@ -14,7 +14,7 @@ import {
 } from "../core/limits.ts";
 import type { Countable } from "../dialects/openai/tokens.ts";
 import { appliedVersion, SCHEMA_VERSION } from "../store/applied-version.ts";
-import { isContentError, isLockTimeout } from "../store/errors.ts";
+import { isContentError, isLockTimeout, isRecordedAlready } from "../store/errors.ts";
 import { endLease, renewLease } from "../store/installation.ts";
 import { postDry, type Ask, type Posted } from "../store/posting.ts";
 import { admit, type Admission, type Permit } from "./admit.ts";
@@ -31,6 +31,7 @@ import { chargeFor, createSettler } from "./settle.ts";
 import { postSurely } from "./post-again.ts";
 import { sweep, type Swept } from "./sweep.ts";
 import { createLanes } from "./lanes.ts";
+import { createLeavers } from "./leavers.ts";
 import { createTrust, type Trust, type TrustFigures } from "./trust.ts";
 import { Overloaded, Unavailable } from "./unavailable.ts";
 import { createWatch } from "./watch.ts";
@@ -43,7 +44,7 @@ export type Gateway = {
    * Whether a call is turned away now because too many asks wait; it is counted as one that nothing could
    * be decided for. To be asked once for each call, before any work is done for it.
    */
-  readonly turnsAway: () => boolean;
+  readonly turnsAway: (tenantId: string) => boolean;
   /**
    * Null when what is known of keys and limits is new enough to judge by; else resolves when it is
    * again, and throws Unavailable when it cannot be. To be awaited before `identify`.
@@ -96,7 +97,9 @@ export async function createGateway(
   const contention = createContention();
   const trust = createTrust();
   let isCutShort = false;
-  const shared = { watch: createWatch(monotonicMs), fence, isCutShort: () => isCutShort };
+  const leavers = createLeavers();
+  const watch = createWatch(monotonicMs);
+  const shared = { watch, fence, leavers, isCutShort: () => isCutShort };
   const settler = createSettler(ports, contention, trust);
   const parts = {
     authority,
@@ -114,7 +117,7 @@ export async function createGateway(
       // It was never posted; and what turns calls away by the thousand writes no line for each.
       if (error instanceof Overloaded) throw error;
       // Lost on the way, it may have committed: nothing was dispatched, and its owner says so.
-      if (!isContentError(error)) {
+      if (!isContentError(error) || isRecordedAlready(error)) {
         ports.runAfter("release", () => settler.release(ask.tenantId, [ask.attemptId]));
       }
       ports.log.error({ error, attemptId: ask.attemptId }, "an ask could not be posted");
@@ -132,8 +135,8 @@ export async function createGateway(
     replicaId,
     authority,
     identify: authority.identify,
-    turnsAway: () => {
-      const isCrowded = postings.isCrowded();
+    turnsAway: (tenantId) => {
+      const isCrowded = postings.isCrowded(tenantId);
       if (isCrowded) trust.unavailable();
       return isCrowded;
     },

@@ -49,11 +49,13 @@ export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): M
   const usageUnknown = new Set<string>();
   return async (gateway, exchange, requestId) => {
     const startedMs = monotonicMs();
-    // Before anything is read: turning calls away must cost next to nothing, or those let in pay for it.
-    if (gateway.turnsAway()) return send(exchange, phraseUnavailable(null), requestId);
     const aging = gateway.fresh();
     if (aging !== null) await aging;
     const caller = identifyCaller(gateway, exchange.header);
+    // Before its body is read: turning calls away must cost little, or those let in pay for it.
+    if (gateway.turnsAway(caller.tenantId)) {
+      return send(exchange, phraseUnavailable(null), requestId);
+    }
     const asking = await readAsking(exchange, { largeBodies, owner: caller.tenantId });
     gateway.confirm(caller);
     refuseRenamedForm(gateway, asking);

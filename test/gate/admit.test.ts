@@ -53,7 +53,7 @@ describeEachDatabase("an ask", (database) => {
     const gate = await gateOn(database.db, { monotonicMs: () => nowMs });
     const { gateway } = gate;
     const caller = await newTenant(gate);
-    expect([gateway.turnsAway(), gateway.trust().unavailable]).toEqual([false, 0]);
+    expect([gateway.turnsAway(caller.tenantId), gateway.trust().unavailable]).toEqual([false, 0]);
     const first = gate.admit(caller);
     for (let turn = 0; turn < 100 && gateway.trust().asksWaiting === 0; turn += 1) {
       await Promise.resolve();
@@ -61,9 +61,9 @@ describeEachDatabase("an ask", (database) => {
     expect(gateway.trust().asksWaiting).toBe(1);
     // Its batch is made in the next turn of the event loop; meanwhile it has waited for long.
     nowMs = ASKS_STANDING_MS + 1;
-    expect([gateway.turnsAway(), gateway.trust().unavailable]).toEqual([true, 1]);
+    expect([gateway.turnsAway(caller.tenantId), gateway.trust().unavailable]).toEqual([true, 1]);
     expect((await first).kind).toBe("admitted");
-    expect([gateway.turnsAway(), gateway.trust().unavailable]).toEqual([false, 1]);
+    expect([gateway.turnsAway(caller.tenantId), gateway.trust().unavailable]).toEqual([false, 1]);
   });
 
   test("whose client has left is not posted", async () => {

@@ -142,7 +142,7 @@ describe("an ask", () => {
       const first = await flight(0);
       const waiting = batcher.submit({ id: 1, tenant: "a" });
       pass(standsMs);
-      expect(batcher.isCrowded()).toBe(!isLetIn);
+      expect(batcher.isCrowded("a")).toBe(!isLetIn);
       const last = batcher.submit({ id: 2, tenant: "a" });
       if (!isLetIn) await expect(last).rejects.toThrow(Overloaded);
       first.land();
@@ -161,12 +161,30 @@ describe("an ask", () => {
         answers.push(batcher.submit({ id: number + 1, tenant: "a" }));
         if (number === 0) answers.push(batcher.submit({ id: 100, tenant: "a" }));
         pass(50);
-        expect(batcher.isCrowded()).toBe(false);
+        expect(batcher.isCrowded("a")).toBe(false);
         flying.land();
       }
       (await flight(12)).land();
       (await flight(13)).land();
       expect(await Promise.all(answers)).toHaveLength(14);
+    });
+
+    test("is let in beside a tenant that crowds it", async () => {
+      const { batcher, flight, pass } = controlled({ itemsMax: 2, waitingMax: 8 });
+      const flying = batcher.submit({ id: 0, tenant: "a" });
+      const first = await flight(0);
+      const crowd = [1, 2, 3, 4, 5, 7].map((id) => batcher.submit({ id, tenant: "a" }));
+      await expect(batcher.submit({ id: 8, tenant: "a" })).rejects.toThrow(Overloaded);
+      pass(501);
+      expect(batcher.isCrowded("a")).toBe(true);
+      expect(batcher.isCrowded("b")).toBe(false);
+      const other = batcher.submit({ id: 6, tenant: "b" });
+      first.land();
+      const second = await flight(1);
+      expect(tenantsOf(second)).toBe("ab");
+      second.land();
+      for (const number of [2, 3, 4]) (await flight(number)).land();
+      expect(await Promise.all([flying, other, ...crowd])).toHaveLength(8);
     });
 
     test("that was empty in between may be long again", async () => {
@@ -175,12 +193,12 @@ describe("an ask", () => {
       const first = await flight(0);
       const waiting = batcher.submit({ id: 1, tenant: "a" });
       pass(501);
-      expect(batcher.isCrowded()).toBe(true);
+      expect(batcher.isCrowded("a")).toBe(true);
       first.land();
       const second = await flight(1);
       const later = batcher.submit({ id: 2, tenant: "a" });
       pass(499);
-      expect(batcher.isCrowded()).toBe(false);
+      expect(batcher.isCrowded("a")).toBe(false);
       second.land();
       (await flight(2)).land();
       expect(await Promise.all([flying, waiting, later])).toHaveLength(3);

@@ -179,5 +179,5 @@ CREATE TABLE "tenants" (
 --> statement-breakpoint
 ALTER TABLE "keys" ADD CONSTRAINT "keys_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "limits" ADD CONSTRAINT "limits_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-CREATE INDEX "decisions_of_a_run" ON "decisions" USING btree ("tenant_id","run_id","step_id");--> statement-breakpoint
+CREATE INDEX "decisions_of_a_run" ON "decisions" USING btree ("tenant_id","run_id","step_id","verdict","attempt");--> statement-breakpoint
 CREATE INDEX "limits_of_a_run" ON "limits" USING btree ("tenant_id","scope_id") WHERE "limits"."scope_kind" = 'run';

@@ -174,12 +174,16 @@ begin
   -- one below, once it is known which of them are attempts.
   if exists (select from unnest(a_step) as u(step) where step is not null) then
     for k, j in
-      select u.ord, 1 + count(d.attempt_id)
+      -- The highest number is the last row of its index, however many attempts a step has had: counting
+      -- 200,000 of them took 790 ms of each ask. Refusals have numbers too, of attempts that never were.
+      select u.ord, 1 + coalesce(last.attempt, 0)
       from unnest(a_tenant, a_run, a_step) with ordinality as u(t, r, step, ord)
-      left join decisions d
-        on d.tenant_id = u.t and d.run_id = u.r and d.step_id = u.step and d.verdict = 'allow'
+      left join lateral (
+        select d.attempt from decisions d
+        where d.tenant_id = u.t and d.run_id = u.r and d.step_id = u.step and d.verdict = 'allow'
+        order by d.attempt desc limit 1
+      ) as last on true
       where u.step is not null
-      group by u.ord
     loop
       a_attempt_no[k] := j;
     end loop;

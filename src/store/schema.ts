@@ -223,7 +223,8 @@ export const decisions = pgTable(
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.attemptId] }),
-    index("decisions_of_a_run").on(t.tenantId, t.runId, t.stepId),
+    // The timeline reads by run; the gate reads the last number of a step, which must be one row away.
+    index("decisions_of_a_run").on(t.tenantId, t.runId, t.stepId, t.verdict, t.attempt),
     check("decisions_verdict_is_known", sql`${t.verdict} in ('allow', 'block')`),
     check(
       "decisions_block_has_a_reason",

@@ -1,0 +1,70 @@
+/** What it costs to give an attempt its number, in rows read: free calls could make it dear for everyone. */
+import { expect, test } from "vitest";
+import { open, type Sql } from "../../src/store/database.ts";
+import { post, type Ask } from "../../src/store/posting.ts";
+import { newId } from "../gate/gate-on.ts";
+import { describeOnPostgres } from "../support/databases.ts";
+
+const ATTEMPTS = 3_000;
+
+describeOnPostgres("the number of an attempt", (database) => {
+  test("is found by one row, however many attempts and refusals its step has had", async () => {
+    const { db } = database;
+    await db.admin`insert into tenants (tenant_id, name) values ('ten_a', 'a')`;
+    const sql = open(database.address, 1);
+    // The plans of this connection are made here, while the tables are empty, and kept.
+    for (let i = 0; i < 8; i += 1) await post(sql, "rep", [askOf("warm")]);
+    await post(sql, "rep", [askOf("long"), askOf("long", "price_unknown")]);
+    await db.admin`
+      insert into decisions select (json_populate_record(d, json_build_object(
+        'attempt_id', d.attempt_id || n, 'attempt', d.attempt + n))).*
+      from decisions d, generate_series(1, ${ATTEMPTS}) as n where d.step_id = 'long'`;
+    const read: number[] = [];
+    const numbers: number[][] = [];
+    for (const asks of [[askOf("long")], [askOf("long"), askOf("long")]]) {
+      await sql.begin(async (begun) => {
+        const tx = begun as unknown as Sql;
+        const before = await decisionsRead(tx);
+        numbers.push((await post(tx, "rep", asks)).map(({ attempt }) => attempt));
+        read.push((await decisionsRead(tx)) - before);
+      });
+    }
+    await sql.end();
+    expect(numbers).toEqual([[ATTEMPTS + 2], [ATTEMPTS + 3, ATTEMPTS + 4]]);
+    // One for each ask.
+    expect(read).toEqual([1, 2]);
+  });
+});
+
+/** Entries of indexes and rows of scans that this connection has read of the decisions of late. */
+async function decisionsRead(sql: Sql): Promise<number> {
+  const [row] = await sql`
+    select (sum(pg_stat_get_xact_tuples_returned(indexrelid))
+      + pg_stat_get_xact_tuples_returned('decisions'::regclass))::int as count
+    from pg_index where indrelid = 'decisions'::regclass`;
+  return Number(row?.["count"]);
+}
+
+function askOf(stepId: string, judgedReason: Ask["judgedReason"] = null): Ask {
+  return {
+    attemptId: `att_${newId()}`,
+    tenantId: "ten_a",
+    keyId: "key_a",
+    runId: "run_a",
+    runNamed: true,
+    stepId,
+    door: "model",
+    operation: "chat",
+    resource: "m",
+    upstream: "up",
+    model: "m",
+    judgedReason,
+    costPicousd: 0n,
+    tokens: 1,
+    priceVersion: null,
+    final: true,
+    deadlineMs: 60_000,
+    record: "{}",
+    refs: [],
+  };
+}

@@ -2,6 +2,7 @@
 import type { Worker } from "node:cluster";
 
 import type { Figures } from "../http/env.ts";
+import { keepAnswer } from "../lib/kept.ts";
 import {
   addFigures,
   NO_FIGURES,
@@ -21,8 +22,16 @@ export type Member = {
   /** What it told last. */
   figures: Figures;
   readonly order: (order: Order) => void;
-  readonly onReport: (listener: (report: Report) => void) => void;
+  /** Answers how to stop hearing. */
+  readonly onReport: (listener: (report: Report) => void) => () => void;
 };
+
+/**
+ * How long the counters of a round are given out again, in ms: whoever scrapes needs no key, and a round
+ * asks every process. They are kept here and not in the processes, where the older answer of one would
+ * let a counter fall that another one has told.
+ */
+const FIGURES_KEPT_MS = 500;
 
 export type Members = {
   readonly add: (worker: Worker) => Member;
@@ -30,7 +39,7 @@ export type Members = {
   readonly all: () => readonly Member[];
   readonly serving: () => readonly Member[];
   readonly retiring: () => readonly Member[];
-  /** Of every process, and of those that have ended; at least one. */
+  /** Of every process, and of those that have ended; at least one. Asked for by one round at a time. */
   readonly figures: () => Promise<readonly Figures[]>;
 };
 
@@ -59,13 +68,16 @@ export function createMembers(figuresMsMax: number): Members {
     all: () => [...all].filter(({ state }) => state !== "ended"),
     serving: () => of("serving"),
     retiring: () => of("retiring"),
-    figures: async () => {
-      rounds += 1;
-      const round = rounds;
-      const asked = [...all].filter(({ state }) => state === "serving" || state === "retiring");
-      await Promise.all(asked.map((member) => toldBy(member, round, figuresMsMax)));
-      return [ended, ...[...all].map(({ figures }) => figures)];
-    },
+    figures: keepAnswer(
+      async () => {
+        rounds += 1;
+        const round = rounds;
+        const asked = [...all].filter(({ state }) => state === "serving" || state === "retiring");
+        await Promise.all(asked.map((member) => toldBy(member, round, figuresMsMax)));
+        return [ended, ...[...all].map(({ figures }) => figures)];
+      },
+      { msMax: FIGURES_KEPT_MS, monotonicMs: () => performance.now() },
+    ),
   };
 }
 
@@ -75,22 +87,21 @@ function toldBy(member: Member, round: number, msMax: number): Promise<void> {
     const { worker } = member;
     const finish = () => {
       clearTimeout(late);
-      worker.off("message", hear);
+      stopHearing();
       worker.off("exit", finish);
       done();
     };
-    const hear = (message: unknown) => {
-      const report = reportFrom(message);
-      if (report?.kind === "own_figures" && report.round === round) finish();
-    };
+    const stopHearing = member.onReport((report) => {
+      if (report.kind === "own_figures" && report.round === round) finish();
+    });
     const late = setTimeout(finish, msMax);
-    worker.on("message", hear);
     worker.once("exit", finish);
     member.order({ kind: "tell_figures", round });
   });
 }
 
 function createMember(worker: Worker): Member {
+  const listeners = new Set<(report: Report) => void>();
   const member: Member = {
     worker,
     state: "starting",
@@ -102,12 +113,15 @@ function createMember(worker: Worker): Member {
       if (worker.isConnected()) worker.send(order, () => undefined);
     },
     onReport: (listener) => {
-      worker.on("message", (message: unknown) => {
-        const report = reportFrom(message);
-        if (report !== null) listener(report);
-      });
+      listeners.add(listener);
+      return () => listeners.delete(listener);
     },
   };
+  // The channel has one listener for life, so that each message is read once.
+  worker.on("message", (message: unknown) => {
+    const report = reportFrom(message);
+    if (report !== null) for (const listener of listeners) listener(report);
+  });
   member.onReport((report) => {
     if (report.kind === "own_figures") member.figures = report.figures;
   });

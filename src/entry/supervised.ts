@@ -1,5 +1,6 @@
 /** One of several processes that serve one port: what a supervisor starts, orders and asks. */
 import { Fault } from "../lib/assert.ts";
+import { keepAnswer } from "../lib/kept.ts";
 import type { Figures } from "../http/env.ts";
 import { Unavailable } from "../gate/unavailable.ts";
 import { DRAIN_MS_MAX, ENDING_SIGNALS, type Patience } from "./closing.ts";
@@ -63,7 +64,12 @@ async function beSupervised(): Promise<void> {
   process.on("SIGUSR2", () => undefined);
   survivesLostLookups();
   const config = readConfig(process.env, diskFiles);
-  const running = await start(config, { figures: () => askFigures(questions) });
+  // Asked once for all who scrape meanwhile. Not kept: the supervisor keeps them for all processes alike.
+  const figures = keepAnswer(() => askFigures(questions), {
+    msMax: 0,
+    monotonicMs: () => performance.now(),
+  });
+  const running = await start(config, { figures });
   starting.resolve(running);
   const { url, firstKeys, hasLimits } = running;
   report({ kind: "ready", url, tenantKey: firstKeys.tenantKey, hasLimits });

@@ -4,14 +4,21 @@ import { Hono } from "hono";
 import { InputError } from "../core/errors.ts";
 import type { Log } from "../gate/ports.ts";
 import { unreachable } from "../lib/assert.ts";
+import { keepAnswer } from "../lib/kept.ts";
 import { createDocs, createManagement, type ReadAsset } from "./docs.ts";
-import type { Env } from "./env.ts";
+import type { Env, Health } from "./env.ts";
 import { needsLog, phraseThrown } from "./errors.ts";
 import { metricsText } from "./metrics.ts";
 import { createModelDoor, type ModelDoorParts } from "./proxy.ts";
 
 /** When a process that is not ready is worth probing again. */
 const RETRY_AFTER_S = "1";
+
+/**
+ * How long what a probe found is told again, in ms: who probes needs no key, and each probe is a query.
+ * Far below the seconds between two probes of whoever means it.
+ */
+const PROBE_KEPT_MS = 500;
 
 export type AppParts = ModelDoorParts & {
   readonly log: Log;
@@ -23,6 +30,7 @@ export type AppParts = ModelDoorParts & {
 export function createApp({ log, newId, readAsset, ...door }: AppParts): Hono<Env> {
   const app = new Hono<Env>();
   const modelDoor = createModelDoor(door);
+  const probesOf = createProbes(door.monotonicMs);
 
   app.onError((error, c) => {
     const requestId = c.get("requestId") ?? `req_${newId()}`;
@@ -33,7 +41,7 @@ export function createApp({ log, newId, readAsset, ...door }: AppParts): Hono<En
 
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", async (c) => {
-    const readiness = await c.env.health.readiness();
+    const readiness = await probesOf(c.env).readiness();
     switch (readiness.kind) {
       case "ready":
         return c.json({ status: "ready", schema_version: readiness.schemaVersion });
@@ -49,7 +57,7 @@ export function createApp({ log, newId, readAsset, ...door }: AppParts): Hono<En
   });
   app.get("/metrics", async (c) => {
     const figures = await c.env.health.figures();
-    const text = metricsText(figures, await c.env.ledger.openReservations());
+    const text = metricsText(figures, await probesOf(c.env).openReservations());
     return c.text(text, 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
   });
   const management = createManagement();
@@ -69,4 +77,24 @@ export function createApp({ log, newId, readAsset, ...door }: AppParts): Hono<En
     return modelDoor(c.env.gateway, c.env.exchange, requestId);
   });
   return app;
+}
+
+type Bound = Env["Bindings"];
+type Probes = Pick<Health, "readiness"> & Pick<Bound["ledger"], "openReservations">;
+
+/**
+ * Asked for by one query at a time, whoever probes. By what the app is bound to: on Node that is one for
+ * life; where each request has its own, nothing is shared, because its sockets may not be.
+ */
+function createProbes(monotonicMs: () => number): (bound: Bound) => Probes {
+  const known = new WeakMap<Health, Probes>();
+  const keeping = { msMax: PROBE_KEPT_MS, monotonicMs };
+  return ({ health, ledger }) => {
+    const probes = known.get(health) ?? {
+      readiness: keepAnswer(health.readiness, keeping),
+      openReservations: keepAnswer(ledger.openReservations, keeping),
+    };
+    known.set(health, probes);
+    return probes;
+  };
 }

@@ -55,8 +55,8 @@ type Processes = {
 };
 
 /**
- * As configured, else one for each core; never more than PostgreSQL has connections for, with one more
- * that starts while another one ends. Throws a Fault when what was configured needs more.
+ * As configured, else one for each core; never more than PostgreSQL has connections for when a rolling
+ * restart is at its widest. Throws a Fault when what was configured needs more.
  */
 async function processesFor({ processes, databaseUrl }: Config): Promise<Processes> {
   if (databaseUrl === null || processes === 1) return { count: 1, why: "" };
@@ -65,13 +65,14 @@ async function processesFor({ processes, databaseUrl }: Config): Promise<Process
   const { inspectDatabase } = await import("../store/inspect.ts");
   const { CONNECTIONS_PER_PROCESS } = await import("../store/database.ts");
   const { connectionsMax } = await inspectDatabase(databaseUrl);
-  const room = Math.floor(connectionsMax / CONNECTIONS_PER_PROCESS) - 1;
+  // Those that serve, those that finish their answers and one that starts: 2 × count + 1.
+  const room = Math.floor((Math.floor(connectionsMax / CONNECTIONS_PER_PROCESS) - 1) / 2);
   if (wanted <= room) return { count: wanted, why: "" };
   const allows = `PostgreSQL allows ${connectionsMax} connections`;
   if (processes !== null) {
     throw new Fault(
-      `TOLLGATE_PROCESSES is ${processes}, which may need ${(processes + 1) * CONNECTIONS_PER_PROCESS} ` +
-        `connections, and ${allows}: raise max_connections, or lower TOLLGATE_PROCESSES`,
+      `TOLLGATE_PROCESSES is ${processes}, which may need ${(2 * processes + 1) * CONNECTIONS_PER_PROCESS} ` +
+        `connections in a rolling restart, and ${allows}: raise max_connections, or lower TOLLGATE_PROCESSES`,
     );
   }
   return {

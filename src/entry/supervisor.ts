@@ -33,6 +33,9 @@ const RESTART_MS_MAX = 10_000;
 /** Processes cut what is under way by then; one that still runs hangs. */
 const END_MS_MAX = DRAIN_MS_MAX + 60_000;
 
+/** So many may still finish their answers when a restart begins, which adds one less than all to them. */
+const RETIRING_MAX = 1;
+
 /** A process that does not tell its counters within this is counted by what it told last. */
 const FIGURES_MS_MAX = 1_000;
 
@@ -162,8 +165,9 @@ function waitOf(failures: number): number {
 async function roll(supervision: Supervision): Promise<void> {
   const { members, count } = supervision;
   if (supervision.isEnding || supervision.isRolling) return;
-  // Each of them is memory, and connections to the database.
-  if (members.retiring().length >= count) {
+  // Each of them is memory, and connections to the database, which were reserved for 2 × count + 1
+  // processes: those that serve, one that starts, and as many that retire before the last one starts.
+  if (members.retiring().length > RETIRING_MAX) {
     say("SIGUSR2: the processes of the last restart still finish their answers; try again later");
     return;
   }

@@ -229,7 +229,7 @@ describe("a start on PostgreSQL", () => {
       (error: unknown) => ({ ended: true, stderr: String(error) }),
     );
     expect(ended).toBe(true);
-    expect(stderr).toMatch(/TOLLGATE_PROCESSES is 100, which may need 1313 connections/);
+    expect(stderr).toMatch(/TOLLGATE_PROCESSES is 100, which may need 2613 connections/);
     expect(stderr).toMatch(/PostgreSQL allows 197 connections: raise max_connections/);
   });
 

@@ -68,7 +68,12 @@ export type Authority = {
  * What was read last, and the monotonic moment at which the database was last asked whether it holds.
  * Workers keep one for all requests of an isolate, which may share data but no sockets.
  */
-export type Held = { snapshot: Snapshot; confirmedMs: number };
+export type Held = {
+  snapshot: Snapshot;
+  confirmedMs: number;
+  /** The monotonic moment at which the snapshot had been read. */
+  readMs: number;
+};
 
 export type AuthorityClocks = {
   readonly now: () => Date;
@@ -85,19 +90,30 @@ export async function createAuthority(
 ): Promise<Authority> {
   const { now, monotonicMs, answered } = clocks;
   const confirmedMs = monotonicMs();
-  const known = held ?? { snapshot: await readSnapshot(sql), confirmedMs };
+  const known = held ?? {
+    snapshot: await readSnapshot(sql),
+    confirmedMs,
+    readMs: monotonicMs(),
+  };
   let reading: Promise<void> | null = null;
+  const readLater = async () => {
+    const askedMs = monotonicMs();
+    const newer = await readSnapshot(sql);
+    // A database that was restored goes back to a lower revision: what is read after the last read has
+    // ended holds whatever its number. Of reads that overlap (the requests of a Worker's isolate have each
+    // their own) only the number tells which is the later one; the next refresh settles what is left.
+    if (newer.revision > known.snapshot.revision || askedMs >= known.readMs) {
+      known.snapshot = newer;
+      known.readMs = monotonicMs();
+    }
+  };
   const readIfBehind = async () => {
     if ((await readRevision(sql)) === known.snapshot.revision) return;
     // Readers that come meanwhile may need a newer revision than the read under way will find.
     if (reading !== null) await reading;
-    reading ??= readSnapshot(sql)
-      .then((newer) => {
-        if (newer.revision > known.snapshot.revision) known.snapshot = newer;
-      })
-      .finally(() => {
-        reading = null;
-      });
+    reading ??= readLater().finally(() => {
+      reading = null;
+    });
     await reading;
   };
   return {

@@ -224,8 +224,8 @@ async function listen(config: Config, served: Served): Promise<Server> {
   });
   const ledger = createLedger(db);
   const health = {
+    isClosing: () => !served.isReady(),
     readiness: async (): Promise<Readiness> => {
-      if (!served.isReady()) return { kind: "closing" };
       const why = await gateway.hindrance();
       if (why !== null) return { kind: "not_ready", why };
       return { kind: "ready", schemaVersion: await appliedVersion(db.control) };

@@ -41,12 +41,13 @@ export function createApp({ log, newId, readAsset, ...door }: AppParts): Hono<En
 
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", async (c) => {
+    if (c.env.health.isClosing()) {
+      return c.json({ status: "closing" }, 503, { "retry-after": RETRY_AFTER_S });
+    }
     const readiness = await probesOf(c.env).readiness();
     switch (readiness.kind) {
       case "ready":
         return c.json({ status: "ready", schema_version: readiness.schemaVersion });
-      case "closing":
-        return c.json({ status: "closing" }, 503, { "retry-after": RETRY_AFTER_S });
       case "not_ready":
         return c.json({ status: "not_ready", why: readiness.why }, 503, {
           "retry-after": RETRY_AFTER_S,

@@ -19,6 +19,8 @@ export type Env = {
 
 /** What a probe may ask of the process. */
 export type Health = {
+  /** Told to end: it finishes what it has and takes nothing new. Never kept, for it is not asked of anybody. */
+  readonly isClosing: () => boolean;
   /** Throws when the database cannot be reached. */
   readonly readiness: () => Promise<Readiness>;
   /** The counters of every process that serves this address: a scrape meets any of them. */
@@ -28,8 +30,6 @@ export type Health = {
 /** Whether calls should be sent here. */
 export type Readiness =
   | { readonly kind: "ready"; readonly schemaVersion: number }
-  /** Told to end: it finishes what it has and takes nothing new. */
-  | { readonly kind: "closing" }
   /** Why it would answer 503 now, in a sentence. */
   | { readonly kind: "not_ready"; readonly why: string };
 

@@ -90,6 +90,7 @@ async function serve(isolate: Isolate, life: Life, served: Served): Promise<Resp
 
 function healthOf(gateway: Gateway, db: Database): Health {
   return {
+    isClosing: () => false,
     readiness: async () => {
       const why = await gateway.hindrance();
       if (why !== null) return { kind: "not_ready", why };

@@ -165,9 +165,9 @@ export const installTollgate = async (
   const config = join(home, "tollgate.yaml");
   await writeFile(config, configOf(upstreamPort));
   const port = await freePort();
-  const entry = fileURLToPath(new URL("../../src/entry/serve.ts", import.meta.url));
+  const started = await startArguments();
   const launch = (processes: number): Child => {
-    const child = startNode([entry], {
+    const child = startNode(started, {
       HOST: LOOPBACK,
       PORT: String(port),
       DATABASE_URL: databaseUrl,
@@ -181,6 +181,18 @@ export const installTollgate = async (
     return child;
   };
   return { origin: `http://${LOOPBACK}:${port}`, databaseUrl, launch };
+};
+
+/** What `npm start` gives to node, so that what is measured is what is run. */
+const startArguments = async (): Promise<readonly string[]> => {
+  const root = new URL("../../", import.meta.url);
+  const { scripts } = JSON.parse(await readFile(new URL("package.json", root), "utf8")) as {
+    scripts: { start: string };
+  };
+  const [node, ...rest] = scripts.start.split(" ");
+  const entry = rest.pop();
+  if (node !== "node" || entry === undefined) throw new Error("npm start does not start node");
+  return [...rest, fileURLToPath(new URL(entry, root))];
 };
 
 /** Tollgate as an operator runs it, everything on and durable, in so many processes. */

@@ -147,7 +147,7 @@ describeEachRuntime("the model door", (runtime) => {
   });
 
   test("ends the upstream when the client leaves in mid-stream, and settles what was delivered", async () => {
-    const tenant = await runtime.tenant();
+    const tenant = await runtime.tenant({ mode: "tolerant" });
     const [head = "", delta = ""] = chatFrames(MODEL, ["word "], USAGE);
     function* endless() {
       yield head;
@@ -162,7 +162,7 @@ describeEachRuntime("the model door", (runtime) => {
 
   // Node notices it at once; workerd when it next writes, which a comment after 15 s of silence does.
   test("ends the upstream when the client leaves a stream that stays silent", async () => {
-    const tenant = await runtime.tenant();
+    const tenant = await runtime.tenant({ mode: "tolerant" });
     const frames = chatFrames(MODEL, ["word"], USAGE).slice(0, 2);
     runtime.upstream.next({ kind: "sse", frames, last: "stall" });
     await chatOf(runtime, tenant.key, { body: STREAMED, leave: { after: "word" } });
@@ -271,7 +271,7 @@ describeEachRuntime("the model door", (runtime) => {
   });
 
   test("stops reading from the upstream when its client does", async () => {
-    const tenant = await runtime.tenant();
+    const tenant = await runtime.tenant({ mode: "tolerant" });
     const bytes = Buffer.from(`: ${"x".repeat(64 * 1024)}\n\n`);
     const total = 4_000;
     runtime.upstream.next({ kind: "sse", frames: Array<Buffer>(total).fill(bytes) });

@@ -73,6 +73,8 @@ describeOnPostgres("an upload that nobody reads", (database) => {
         order by d.decided_at desc, d.attempt_id desc limit 1`,
     );
     expect(await decisions()).toBe(before + 1);
-    expect(rows).toEqual([{ ending: "released", cost_picousd: "0" }]);
+    // Whether its end is seen in the body first or in the connection.
+    expect(["released", "aborted"]).toContain(rows[0]?.ending);
+    expect(rows[0]?.cost_picousd).toBe("0");
   });
 });

@@ -39,6 +39,12 @@ create trigger events_insert_only before update or delete on events
 create trigger prices_insert_only before update or delete on prices
   for each row execute function tollgate_insert_only();
 --> statement-breakpoint
+create trigger policy_bundles_insert_only before update or delete on policy_bundles
+  for each row execute function tollgate_insert_only();
+--> statement-breakpoint
+create trigger approval_votes_insert_only before update or delete on approval_votes
+  for each row execute function tollgate_insert_only();
+--> statement-breakpoint
 create trigger decisions_never_truncated before truncate on decisions
   for each statement execute function tollgate_insert_only();
 --> statement-breakpoint
@@ -49,6 +55,12 @@ create trigger events_never_truncated before truncate on events
   for each statement execute function tollgate_insert_only();
 --> statement-breakpoint
 create trigger prices_never_truncated before truncate on prices
+  for each statement execute function tollgate_insert_only();
+--> statement-breakpoint
+create trigger policy_bundles_never_truncated before truncate on policy_bundles
+  for each statement execute function tollgate_insert_only();
+--> statement-breakpoint
+create trigger approval_votes_never_truncated before truncate on approval_votes
   for each statement execute function tollgate_insert_only();
 --> statement-breakpoint
 

@@ -50,6 +50,8 @@ function limitName(meter: MeterFigures): string {
       return `${period}${scope} token quota`;
     case "requests":
       return `${period}${scope} request quota`;
+    case "attempts":
+      return `${period}${scope} retry budget`;
     case "in_flight":
       return `${scope} concurrency limit`;
     default:

@@ -154,7 +154,13 @@ function lookFor(parts: AdmitParts, caller: Caller, intent: Intent): Look {
       price,
       sharesAccount: !upstream.sharedObjects && authority.tenants().size > 1,
     },
-    refs: authority.limitsFor({ caller, runId, models, customer: intent.context.customer }),
+    refs: authority.limitsFor({
+      caller,
+      runId,
+      models,
+      customer: intent.context.customer,
+      operation: intent.context.operation,
+    }),
   };
 }
 

@@ -184,12 +184,13 @@ export type Counted = {
   /** Every name of the model: as asked, as routed, and with its upstream. */
   readonly models: readonly string[];
   readonly customer: string | null;
+  readonly operation: string | null;
 };
 
 function limitsFor(
   snapshot: Snapshot,
   catalogue: Catalogue,
-  { caller, runId, models, customer }: Counted,
+  { caller, runId, models, customer, operation }: Counted,
 ): LimitRef[] {
   const refs: LimitRef[] = [];
   for (const limit of snapshot.tenants.get(caller.tenantId)?.limits ?? []) {
@@ -211,6 +212,9 @@ function limitsFor(
         break;
       case "each_customer":
         if (customer !== null) refs.push({ limitId, subject: customer });
+        break;
+      case "each_operation":
+        if (operation !== null) refs.push({ limitId, subject: operation });
         break;
       case "run":
         break;

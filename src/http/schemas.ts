@@ -135,8 +135,16 @@ export const IssuedKey = z
   .object({ ...keyMembers, key: z.string().openapi({ description: "Shown once, here." }) })
   .openapi("IssuedKey");
 
-export const ScopeKinds = z.enum(["tenant", "key", "run", "model", "each_run", "each_customer"]);
-export const Units = z.enum(["usd", "tokens", "requests", "in_flight"]);
+export const ScopeKinds = z.enum([
+  "tenant",
+  "key",
+  "run",
+  "model",
+  "each_run",
+  "each_customer",
+  "each_operation",
+]);
+export const Units = z.enum(["usd", "tokens", "requests", "attempts", "in_flight"]);
 export const Windows = z.enum(WINDOWS);
 export const LimitModes = z.enum(["enforce", "shadow"]);
 export const OnExceed = z.enum(["refuse", "clamp"]);

@@ -154,7 +154,7 @@ function figures(sql: Queryable) {
 function meterOf(sql: Queryable, subject: string | null) {
   return sql`
     cross join lateral (
-      select case when l.scope_kind in ('each_run', 'each_customer') then ${subject}::text
+      select case when l.scope_kind in ('each_run', 'each_customer', 'each_operation') then ${subject}::text
                   else l.scope_id end as subject
     ) as now_
     left join meters m

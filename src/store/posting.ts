@@ -157,8 +157,16 @@ function meterFrom(value: unknown): MeterFigures {
   };
 }
 
-const SCOPES = ["tenant", "key", "run", "model", "each_run", "each_customer"] as const;
-const UNITS = ["usd", "tokens", "requests", "in_flight"] as const;
+const SCOPES = [
+  "tenant",
+  "key",
+  "run",
+  "model",
+  "each_run",
+  "each_customer",
+  "each_operation",
+] as const;
+const UNITS = ["usd", "tokens", "requests", "attempts", "in_flight"] as const;
 
 function member<Member extends string>(known: readonly Member[], value: unknown): Member {
   const found = known.find((each) => each === value);

@@ -96,7 +96,14 @@ export async function listenForChanges(
   return { close: () => client.end({ timeout: 1 }) };
 }
 
-const SCOPE_KINDS = ["tenant", "key", "model", "each_run", "each_customer"] as const;
+const SCOPE_KINDS = [
+  "tenant",
+  "key",
+  "model",
+  "each_run",
+  "each_customer",
+  "each_operation",
+] as const;
 
 function keyFrom(key: Readonly<Record<string, unknown>>): KeyRow {
   const { scopes, expires_ms: expiresMs } = key;

@@ -10,8 +10,16 @@ import type { Reply } from "./client.ts";
 import type { Terminal } from "./terminal.ts";
 
 const MODES = ["strict", "tolerant"];
-const UNITS = ["usd", "tokens", "requests", "in_flight"];
-const SCOPE_KINDS = ["tenant", "key", "run", "model", "each_run", "each_customer"];
+const UNITS = ["usd", "tokens", "requests", "attempts", "in_flight"];
+const SCOPE_KINDS = [
+  "tenant",
+  "key",
+  "run",
+  "model",
+  "each_run",
+  "each_customer",
+  "each_operation",
+];
 
 const TENANT_COLUMNS: readonly Column[] = [
   { title: "id", value: "id" },

@@ -172,3 +172,9 @@ export const BODIES_HELD_BYTES_MAX = 1024 * 1024 * 1024;
 
 /** A posting that takes longer is a database that hangs: its asks are answered 503 and released. */
 export const POST_MS_MAX = 5_000;
+
+/** Parts of a JSON pointer: arguments nest a handful deep. */
+export const POINTER_TOKENS_MAX = 16;
+
+/** Pointers that make one operation's key: more would be no name of a business act. */
+export const POINTERS_MAX = 4;

@@ -173,6 +173,9 @@ export const BODIES_HELD_BYTES_MAX = 1024 * 1024 * 1024;
 /** A posting that takes longer is a database that hangs: its asks are answered 503 and released. */
 export const POST_MS_MAX = 5_000;
 
+/** Tools that a tenant declares: each replica keeps them in memory. */
+export const TOOLS_MAX = 1_000;
+
 /** Parts of a JSON pointer: arguments nest a handful deep. */
 export const POINTER_TOKENS_MAX = 16;
 

@@ -18,6 +18,7 @@ import { createKey, revokeKey, rotateKey } from "./administer-keys.ts";
 import { changeLimit, createLimit, removeLimit } from "./administer-limits.ts";
 import { putRun, stopRun } from "./administer-runs.ts";
 import { changeTenant, createTenant } from "./administer-tenants.ts";
+import { putTool, removeTool, type ToolTerms } from "./administer-tools.ts";
 
 export type Administration = {
   readonly createTenant: (
@@ -48,6 +49,8 @@ export type Administration = {
   ) => Promise<Changed & { readonly created: boolean }>;
   /** After it no attempt of the run, or of one below it, is admitted. Stopping twice is once. */
   readonly stopRun: (actor: Actor, tenantId: string, runId: string) => Promise<void>;
+  readonly putTool: (actor: Actor, terms: ToolTerms) => Promise<void>;
+  readonly removeTool: (actor: Actor, tenantId: string, name: string) => Promise<void>;
 };
 
 export function createAdministration(ports: AdministrationPorts): Administration {
@@ -62,5 +65,7 @@ export function createAdministration(ports: AdministrationPorts): Administration
     removeLimit: (actor, tenantId, limitId) => removeLimit(ports, actor, { tenantId, limitId }),
     putRun: (actor, terms) => putRun(ports, actor, terms),
     stopRun: (actor, tenantId, runId) => stopRun(ports, actor, { tenantId, runId }),
+    putTool: (actor, terms) => putTool(ports, actor, terms),
+    removeTool: (actor, tenantId, name) => removeTool(ports, actor, { tenantId, name }),
   };
 }

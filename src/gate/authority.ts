@@ -12,6 +12,7 @@ import { InputError } from "../core/errors.ts";
 import { SNAPSHOT_MS_MAX } from "../core/limits.ts";
 import { looksLikeKey, parseKey } from "../core/key.ts";
 import type { PriceBook } from "../core/price.ts";
+import type { Tool } from "../core/operation.ts";
 import { routeModel, type Catalogue, type ModelRoute } from "../core/route.ts";
 import { equalConstantTime, hmacSha256Hex } from "../lib/hash.ts";
 import type { Sql } from "../store/database.ts";
@@ -56,6 +57,8 @@ export type Authority = {
   /** The limits on an ask's path that this snapshot knows. */
   readonly limitsFor: (counted: Counted) => LimitRef[];
   readonly tenants: () => Snapshot["tenants"];
+  /** What the tenant declares of a tool, or null where it declares nothing. */
+  readonly tool: (tenantId: string, name: string) => Tool | null;
   /** Whether a caller's key still holds: it may have been revoked since the call began. */
   readonly isCurrent: (caller: Caller) => boolean;
   /** Whether what is known is new enough to judge by. */
@@ -124,6 +127,7 @@ export async function createAuthority(
     configuration,
     limitsFor: (counted) => limitsFor(known.snapshot, configuration.catalogue, counted),
     tenants: () => known.snapshot.tenants,
+    tool: (tenantId, name) => known.snapshot.tenants.get(tenantId)?.tools.get(name) ?? null,
     isCurrent: ({ keyId }) => {
       const key = known.snapshot.keys.get(keyId);
       return key !== undefined && isCurrent(key, now().getTime());

@@ -8,6 +8,7 @@ import type { Env } from "./env.ts";
 import { limitRoutes } from "./limits.ts";
 import { manageRoutes } from "./manage.ts";
 import { runRoutes } from "./runs.ts";
+import { toolRoutes } from "./tools.ts";
 
 /** A file of the page, by its name; null when there is none. */
 export type ReadAsset = (name: string) => Promise<Uint8Array<ArrayBuffer> | null>;
@@ -79,6 +80,7 @@ export function createManagement(): Management {
   manageRoutes(api);
   limitRoutes(api);
   runRoutes(api);
+  toolRoutes(api);
   const document = api.getOpenAPI31Document({
     openapi: "3.1.0",
     info: {

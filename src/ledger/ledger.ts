@@ -12,10 +12,13 @@ import {
   limitsOf,
   tenantOf,
   tenantsOf,
+  toolOf,
+  toolsOf,
   type EventView,
   type KeyView,
   type LimitView,
   type TenantView,
+  type ToolView,
 } from "./register.ts";
 import {
   decisionsOf,
@@ -45,6 +48,9 @@ export type Ledger = {
     tenantId: string,
     page: Page & { readonly run: string | null; readonly subject: string | null },
   ) => Promise<Paged<LimitView>>;
+  /** Declared, and not removed. */
+  readonly tool: (tenantId: string, name: string) => Promise<ToolView | null>;
+  readonly tools: (tenantId: string, page: Page) => Promise<Paged<ToolView>>;
   readonly events: (tenantId: string, page: Page) => Promise<Paged<EventView>>;
   readonly runs: (tenantId: string, page: Page) => Promise<Paged<RunSummary>>;
   readonly run: (
@@ -80,6 +86,8 @@ export function createLedger(db: Database): Ledger {
     keys: (tenantId, page) => keysOf(db, tenantId, page),
     limit: (limit, subject) => limitOf(db, limit, subject),
     limits: (tenantId, page) => limitsOf(db, tenantId, page),
+    tool: (tenantId, name) => toolOf(db, tenantId, name),
+    tools: (tenantId, page) => toolsOf(db, tenantId, page),
     events: (tenantId, page) => eventsOf(db, tenantId, page),
     runs: (tenantId, page) => runsOf(db, tenantId, page),
     run: (tenantId, page) => runOf(db, tenantId, page),

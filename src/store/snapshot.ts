@@ -1,14 +1,16 @@
 /**
- * What a replica keeps in memory to judge without asking: keys, tenants, limits. One query reads all
+ * What a replica keeps in memory to judge without asking: keys, tenants, limits, tools. One query reads all
  * of it at one revision, so no judgement mixes two. Runs are too many and are read by the posting.
  */
 import type { Scope } from "../core/caller.ts";
 import { SCOPES } from "../core/caller.ts";
+import type { Tool } from "../core/operation.ts";
 import type { ScopeKind } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
 import { isList, isRecord } from "../lib/json.ts";
 import { open, type Address, type Sql } from "./database.ts";
 import { REGISTER_CHANNEL } from "./events.ts";
+import { toolFrom } from "./tools.ts";
 
 export type KeyRow = {
   readonly tenantId: string;
@@ -29,6 +31,8 @@ export type TenantRow = {
   readonly name: string;
   readonly mode: "strict" | "tolerant";
   readonly limits: readonly LimitRow[];
+  /** By name. */
+  readonly tools: ReadonlyMap<string, Tool>;
 };
 
 export type Snapshot = {
@@ -43,7 +47,7 @@ export async function readRevision(sql: Sql): Promise<bigint> {
   return BigInt(String(row["revision"]));
 }
 
-/** Reads keys, tenants and limits of every tenant in one statement, hence at one moment. */
+/** Reads keys, tenants, limits and tools of every tenant in one statement, hence at one moment. */
 export async function readSnapshot(sql: Sql): Promise<Snapshot> {
   const [row] = await sql`
     select revision::text,
@@ -56,7 +60,11 @@ export async function readSnapshot(sql: Sql): Promise<Snapshot> {
       (select coalesce(json_agg(json_build_object(
          'tenant', tenant_id, 'id', limit_id, 'scope', scope_kind, 'subject', scope_id)
          order by limit_id), '[]')
-       from limits where scope_kind <> 'run' and removed_at is null)::text as limits
+       from limits where scope_kind <> 'run' and removed_at is null)::text as limits,
+      (select coalesce(json_agg(json_build_object(
+         'tenant', tenant_id, 'name', name, 'effect', effect_class, 'price', price_picousd::text,
+         'extractor', extractor)), '[]')
+       from tools where removed_at is null)::text as tools
     from installation`;
   assert(row !== undefined, "an installation has its row");
   const limits = new Map<string, LimitRow[]>();
@@ -68,11 +76,13 @@ export async function readSnapshot(sql: Sql): Promise<Snapshot> {
     own.push({ limitId: String(limit["id"]), scope, scopeId: String(limit["subject"]) });
     limits.set(tenantId, own);
   }
+  const tools = toolsFrom(records(row["tools"]));
   const tenants = records(row["tenants"]).map((tenant): TenantRow => ({
     tenantId: String(tenant["id"]),
     name: String(tenant["name"]),
     mode: tenant["mode"] === "tolerant" ? "tolerant" : "strict",
     limits: limits.get(String(tenant["id"])) ?? [],
+    tools: tools.get(String(tenant["id"])) ?? new Map<string, Tool>(),
   }));
   const keys = records(row["keys"]).map(keyFrom);
   return {
@@ -115,6 +125,21 @@ function keyFrom(key: Readonly<Record<string, unknown>>): KeyRow {
     scopes: SCOPES.filter((scope) => scopes.includes(scope)),
     expiresAtMs: expiresMs === null ? null : Number(expiresMs),
   };
+}
+
+/** By tenant, then by name. */
+function toolsFrom(
+  rows: readonly Readonly<Record<string, unknown>>[],
+): ReadonlyMap<string, ReadonlyMap<string, Tool>> {
+  const tools = new Map<string, Map<string, Tool>>();
+  for (const { tenant, name, effect, price, extractor } of rows) {
+    const own = tools.get(String(tenant)) ?? new Map<string, Tool>();
+    tools.set(String(tenant), own);
+    const pricePicousd = typeof price === "string" ? price : null;
+    const tool = toolFrom({ name, effectClass: effect, pricePicousd, extractor });
+    own.set(tool.name, tool);
+  }
+  return tools;
 }
 
 function records(text: unknown): readonly Readonly<Record<string, unknown>>[] {

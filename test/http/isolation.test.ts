@@ -28,10 +28,11 @@ const BODIES: Readonly<Record<string, unknown>> = {
   "patch /api/limits/{limit}": { limit: 1_000_000 },
   "put /api/runs/{run}": { budget_usd: 1_000_000 },
   "post /api/runs/{run}/stop": {},
+  "put /api/tools/{tool}": { effect: "pure" },
 };
 
-/** A run's name is the caller's own: by the same name a tenant makes a run of its own. */
-const MAKES_ITS_OWN = new Set(["put /api/runs/{run}"]);
+/** The name of a run or a tool is the caller's own: by the same name a tenant makes one of its own. */
+const MAKES_ITS_OWN = new Set(["put /api/runs/{run}", "put /api/tools/{tool}"]);
 
 describeEachDatabase("isolation", (database) => {
   let api: Management;
@@ -45,6 +46,7 @@ describeEachDatabase("isolation", (database) => {
     thief = await api.newTenant();
     const limit = await api.call(owner.key, "POST", "/api/limits", BODIES["post /api/limits"]);
     await api.call(owner.key, "PUT", "/api/runs/owned", { budget_usd: "3" });
+    await api.call(owner.key, "PUT", "/api/tools/owned", BODIES["put /api/tools/{tool}"]);
     const attempt = await api.admit({
       tenantId: owner.id,
       keyId: owner.keyId,
@@ -56,6 +58,7 @@ describeEachDatabase("isolation", (database) => {
       key: owner.keyId,
       limit: limit.body.id,
       run: "owned",
+      tool: "owned",
       decision: `dec_${attempt.slice(4)}`,
     };
   });

@@ -25,10 +25,13 @@ import {
 import { picousd } from "../core/money.ts";
 import { findPrice, undated, type Price } from "../core/price.ts";
 import { decisionRecord } from "../core/record.ts";
-import { meterAtFault, meterMessage } from "../core/refusal.ts";
+import { attemptsMessage, duplicateMessage, meterAtFault, meterMessage } from "../core/refusal.ts";
+import type { RetryFacts } from "../core/retry.ts";
 import type { ModelRoute } from "../core/route.ts";
+import { identifyStep, type StepIdentity } from "../core/step.ts";
 import type { MeterFigures, Refusal } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
+import { hmacSha256Hex } from "../lib/hash.ts";
 import type { Ask, Posted } from "../store/posting.ts";
 import type { Authority, Upstream } from "./authority.ts";
 import type { Contention } from "./contention.ts";
@@ -44,6 +47,9 @@ export type Permit = {
   readonly runId: string;
   readonly stepId: string | null;
   readonly attempt: number;
+  /** What makes it an attempt of its step; null for what is no step. */
+  readonly stepDigest: string | null;
+  readonly retry: RetryFacts | null;
   /** Its tenant spends only what is bounded: what may have run holds its money. */
   readonly isStrict: boolean;
   readonly intent: Intent;
@@ -52,6 +58,8 @@ export type Permit = {
   readonly model: string | null;
   readonly price: Price | null;
   readonly estimate: Estimate;
+  /** How long its answer is kept for those who ask again, in ms, or null. */
+  readonly answerKeptMs: number | null;
   /** Output tokens to which a limit lowered the request, or null. */
   readonly clampedTo: number | null;
   readonly meters: readonly MeterFigures[];
@@ -59,8 +67,23 @@ export type Permit = {
   readonly askedAtMs: number;
 };
 
+/** What a caller is granted that acts itself: it reports how the attempt ended, or its lease runs out. */
+export type Grant = {
+  readonly attemptId: string;
+  readonly decisionId: string;
+  readonly runId: string;
+  readonly stepId: string | null;
+  readonly attempt: number;
+  readonly retry: RetryFacts | null;
+  readonly estimate: Estimate;
+  readonly meters: readonly MeterFigures[];
+  readonly decidedAt: Date;
+  readonly leaseMs: number;
+};
+
 export type Admission =
   | { readonly kind: "admitted"; readonly permit: Permit }
+  | { readonly kind: "granted"; readonly grant: Grant }
   | {
       readonly kind: "refused";
       readonly refusal: Refusal;
@@ -75,6 +98,8 @@ export type AdmitParts = {
   readonly authority: Authority;
   readonly postings: { readonly submit: (ask: Ask) => Promise<Posted> };
   readonly contention: Contention;
+  /** The last attempt of a step whose client this process has seen leave, while that is not written yet. */
+  readonly leftOf: (tenantId: string, stepDigest: string) => string | null;
   readonly now: () => Date;
   readonly monotonicMs: () => number;
   readonly newId: () => string;
@@ -99,7 +124,10 @@ export async function admit(
     const askedAtMs = parts.monotonicMs();
     const posted = await parts.postings.submit(askFor(turn, isFinal));
     if (posted.outcome === "allow") {
-      return { kind: "admitted", permit: permitFor(turn, posted, askedAtMs) };
+      const { upstream } = look;
+      return upstream === null
+        ? { kind: "granted", grant: grantFor(turn, posted) }
+        : { kind: "admitted", permit: permitFor({ ...turn, upstream }, posted, askedAtMs) };
     }
     if (posted.outcome === "block") {
       const { attempt, decidedAt } = posted;
@@ -127,9 +155,13 @@ type Look = {
   readonly id: string;
   readonly runId: string;
   readonly caller: Caller;
-  readonly upstream: Upstream;
+  /** Null where the caller acts itself. */
+  readonly upstream: Upstream | null;
   readonly facts: Omit<Facts, "now" | "clampedTo">;
   readonly refs: Ask["refs"];
+  readonly step: StepIdentity | null;
+  readonly retryResource: string;
+  readonly extra: Ask["extra"];
 };
 
 function lookFor(parts: AdmitParts, caller: Caller, intent: Intent): Look {
@@ -137,12 +169,13 @@ function lookFor(parts: AdmitParts, caller: Caller, intent: Intent): Look {
   const id = parts.newId();
   const runId = intent.context.run ?? `run_${id}`;
   const route = intent.billing === "metered" ? authority.route(intent.resource) : null;
-  if (route === null && intent.billing === "metered") throw unknownModel(intent.resource);
-  const name = route?.upstream ?? authority.defaultUpstream();
-  const upstream = name === null ? undefined : authority.upstream(name);
-  if (upstream === undefined) throw unknownModel(intent.resource);
-  const price = route === null ? null : priceOf(authority, upstream, route, parts.now());
+  const upstream = intent.billing === "stated" ? null : upstreamFor(authority, intent, route);
+  const price =
+    route === null || upstream === null ? null : priceOf(authority, upstream, route, parts.now());
   const models = route === null ? [] : namesOf(intent.resource, route);
+  const retryResource = intent.tool ?? `model:${route?.model ?? intent.resource}`;
+  const isRunNamed = intent.context.run !== null;
+  const { step, extra } = identityOf(parts, caller, intent, runId);
   return {
     id,
     runId,
@@ -152,16 +185,69 @@ function lookFor(parts: AdmitParts, caller: Caller, intent: Intent): Look {
       caller,
       route,
       price,
-      sharesAccount: !upstream.sharedObjects && authority.tenants().size > 1,
+      sharesAccount: upstream !== null && !upstream.sharedObjects && authority.tenants().size > 1,
     },
     refs: authority.limitsFor({
       caller,
       runId,
+      isRunNamed,
       models,
       customer: intent.context.customer,
       operation: intent.context.operation,
+      retryResource,
     }),
+    step,
+    retryResource,
+    extra,
   };
+}
+
+function upstreamFor(authority: Authority, intent: Intent, route: ModelRoute | null): Upstream {
+  if (route === null && intent.billing === "metered") throw unknownModel(intent.resource);
+  const name = route?.upstream ?? authority.defaultUpstream();
+  const upstream = name === null ? undefined : authority.upstream(name);
+  if (upstream === undefined) throw unknownModel(intent.resource);
+  return upstream;
+}
+
+/** Which step it is an attempt of, and what it claims. What costs nothing here is no step of anything. */
+function identityOf(
+  { authority, leftOf }: AdmitParts,
+  caller: Caller,
+  intent: Intent,
+  runId: string,
+): { readonly step: StepIdentity | null; readonly extra: Ask["extra"] } {
+  const { context, idempotency, effect, client } = intent;
+  const idempotencyDigest =
+    idempotency === null
+      ? null
+      : hmacSha256Hex(authority.configuration.pepper, `${caller.tenantId} ${idempotency.key}`);
+  const isStep = intent.billing === "metered" || intent.billing === "stated";
+  const isNamed = context.step !== null || idempotencyDigest !== null;
+  const step =
+    isStep || isNamed
+      ? identifyStep({
+          keyId: caller.keyId,
+          runId,
+          isRunNamed: context.run !== null,
+          step: context.step,
+          idempotencyDigest,
+          door: intent.door,
+          operation: intent.operation,
+          resource: intent.resource,
+          inputDigest: intent.inputDigest,
+        })
+      : null;
+  const left = step === null ? null : leftOf(caller.tenantId, step.stepDigest);
+  const sdkRetries = isStep ? client.sdkRetryCount : 0;
+  if (sdkRetries === 0 && left === null && idempotencyDigest === null && effect === null) {
+    return { step, extra: null };
+  }
+  const claim =
+    idempotency === null || idempotencyDigest === null
+      ? null
+      : { ...idempotency, digest: idempotencyDigest };
+  return { step, extra: { sdkRetries, left, expects: null, idempotency: claim, effect } };
 }
 
 /** Every name by which a limit may mean this model: as asked, as routed, with its upstream, and undated. */
@@ -209,24 +295,49 @@ function askFor({ look, intent, facts, verdict }: Turn, isFinal: boolean): Ask {
     runId: look.runId,
     runNamed: intent.context.run !== null,
     stepId: intent.context.step,
+    stepDigest: look.step?.stepDigest ?? null,
+    contentDigest: look.step?.contentDigest ?? null,
+    retryResource: look.retryResource,
     door: intent.door,
     operation: intent.operation,
     resource: intent.resource,
-    upstream: upstream.name,
+    upstream: upstream?.name ?? null,
     model: look.facts.route?.model ?? null,
     judgedReason: verdict.kind === "block" ? verdict.reason : null,
     costPicousd: verdict.kind === "ask" ? verdict.estimate.costPicousd : null,
     tokens: verdict.kind === "ask" ? verdict.estimate.tokens : 0,
     priceVersion: look.facts.price?.version ?? null,
     final: isFinal || verdict.kind === "block",
-    deadlineMs: upstream.timeoutMs + RESERVATION_MARGIN_MS,
+    deadlineMs: upstream === null ? leaseOf(intent) : upstream.timeoutMs + RESERVATION_MARGIN_MS,
     record: decisionRecord(facts, intent, verdict),
     refs: look.refs,
+    extra: look.extra,
+  };
+}
+
+function leaseOf({ leaseMs }: Intent): number {
+  assert(leaseMs !== null, "who acts itself has a lease");
+  return leaseMs;
+}
+
+function grantFor({ look, intent, verdict }: Turn, posted: Posted): Grant {
+  assert(verdict.kind === "ask", "only what was judged askable is allowed");
+  return {
+    attemptId: `att_${look.id}`,
+    decisionId: `dec_${look.id}`,
+    runId: look.runId,
+    stepId: intent.context.step,
+    attempt: posted.attempt,
+    retry: posted.retry,
+    estimate: verdict.estimate,
+    meters: posted.meters,
+    decidedAt: posted.decidedAt,
+    leaseMs: leaseOf(intent),
   };
 }
 
 function permitFor(
-  { look, intent, facts, verdict }: Turn,
+  { look, intent, facts, verdict, upstream }: Turn & { readonly upstream: Upstream },
   posted: Posted,
   askedAtMs: number,
 ): Permit {
@@ -240,32 +351,41 @@ function permitFor(
     runId: look.runId,
     stepId: intent.context.step,
     attempt: posted.attempt,
+    stepDigest: look.step?.stepDigest ?? null,
+    retry: posted.retry,
     isStrict: look.caller.mode === "strict",
     intent,
-    upstream: look.upstream,
+    upstream,
     model: facts.route?.model ?? null,
     price: facts.price,
     estimate,
+    answerKeptMs: intent.idempotency?.keptMs ?? null,
     clampedTo: facts.clampedTo,
     meters: posted.meters,
     askedAtMs,
   };
 }
 
-function refusalFor({ look, verdict }: Turn, { reason, meters }: Posted): Refusal {
+function refusalFor({ look, intent, verdict }: Turn, posted: Posted): Refusal {
+  const { reason, meters, retry } = posted;
   assert(reason !== null, "a block has a reason");
-  const decisionId = `dec_${look.id}`;
-  // A stopped run comes before what was judged, and has a sentence of its own.
+  const base = { reason, decisionId: `dec_${look.id}`, retry };
+  // A stopped run, and a duplicate, come before what was judged, and have sentences of their own.
   if (reason === "run_stopped" || reason === "run_closed") {
-    return { reason, message: runMessage(look.runId), meter: null, param: null, decisionId };
+    return { ...base, message: runMessage(look.runId), meter: null, param: null };
   }
+  const duplicate = duplicateMessage(reason, intent, retry);
+  if (duplicate !== null) return { ...base, message: duplicate, meter: null, param: null };
   if (verdict.kind === "block") {
-    const { message, param } = verdict;
-    return { reason, message, meter: null, param, decisionId };
+    return { ...base, message: verdict.message, meter: null, param: verdict.param };
+  }
+  if (reason === "retry_budget_exceeded" && typeof retry?.attemptsMax === "number") {
+    const message = attemptsMessage(posted.attempt, retry.attemptsMax);
+    return { ...base, message, meter: null, param: null };
   }
   const meter = meterAtFault(reason, meters);
   assert(meter !== null, "a limit that refuses is on the path");
-  return { reason, message: meterMessage(reason, meter), meter, param: null, decisionId };
+  return { ...base, message: meterMessage(reason, meter), meter, param: null };
 }
 
 function runMessage(runId: string): string {

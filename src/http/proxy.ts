@@ -4,8 +4,8 @@
  */
 import type { Caller } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
-import type { Demand, Intent } from "../core/intent.ts";
-import { RESOURCE_CHARS_MAX } from "../core/limits.ts";
+import type { Demand, IdempotencyAsked, Intent } from "../core/intent.ts";
+import { MODEL_KEY_KEPT_MS, RESOURCE_CHARS_MAX } from "../core/limits.ts";
 import type { Asked, Phrased, Route } from "../dialects/dialect.ts";
 import { splitRunPrefix } from "../dialects/openai/path.ts";
 import { phrase } from "../dialects/openai/phrase.ts";
@@ -17,8 +17,9 @@ import { upstreamHeaders } from "../gate/headers.ts";
 import type { Charge } from "../core/charge.ts";
 import type { Ending } from "../gate/ending.ts";
 import { assert } from "../lib/assert.ts";
+import { sha256Hex } from "../lib/hash.ts";
 import { answerHeaders, headerText } from "./answer-headers.ts";
-import { readClient, readContext } from "./context.ts";
+import { readClient, readContext, readIdempotency } from "./context.ts";
 import { phraseDryRun } from "./dry-run.ts";
 import { editsFor } from "./edits.ts";
 import { phraseFailure, phraseUnavailable } from "./errors.ts";
@@ -148,8 +149,21 @@ async function readAsking(exchange: Exchange, readers: BodyReaders): Promise<Ask
     inputDigest: body.digest,
     context,
     client: readClient(exchange),
+    tool: null,
+    idempotency: idempotencyOf(exchange, route, body.digest),
+    effect: null,
+    costStatedPicousd: null,
+    leaseMs: null,
   };
   return { intent, route, query: at < 0 ? "" : exchange.url.slice(at), asked, body };
+}
+
+/** Only what is metered is executed once under a key: the rest costs nothing, or its answer is not ours to keep. */
+function idempotencyOf(exchange: Exchange, route: Route, digest: string): IdempotencyAsked | null {
+  const asked = readIdempotency(exchange);
+  if (asked === null || route.billing !== "metered") return null;
+  const content = sha256Hex(JSON.stringify([route.operation, route.path, digest]));
+  return { ...asked, content, keptMs: MODEL_KEY_KEPT_MS };
 }
 
 /** A form is forwarded as the bytes that came, so the model in it must be the upstream's own name. */
@@ -175,6 +189,7 @@ async function answer(turn: Turn): Promise<Response | "again"> {
   const { intent } = asking;
   const admission = await gateway.admit(caller, intent, exchange.isGone);
   if (admission.kind === "gone") return exchange.handled;
+  assert(admission.kind !== "granted", "what the model door asks for is dispatched here");
   if (admission.kind === "refused") {
     const { refusal, runId, attempt } = admission;
     const phrased = phrase(refusal, intent.client, admission.decidedAt);

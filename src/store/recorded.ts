@@ -7,9 +7,10 @@ import { REASONS } from "../core/verdict.ts";
 import type { Sql } from "./database.ts";
 import { arrayLiteral } from "./literal.ts";
 import { metersFrom, type Ask, type Posted } from "./posting.ts";
+import { retryFrom } from "../core/retry.ts";
 
 const STATEMENT = `
-  select u.ord::int as ask, d.verdict, d.reason, d.attempt, d.decided_at, d.meters::text as meters,
+  select u.ord::int as ask, d.verdict, d.reason, d.attempt, d.decided_at, d.meters::text as meters, d.retry,
          r.attempt_id is not null as held
   from unnest($1::text::text[], $2::text::text[]) with ordinality as u(tenant_id, attempt_id, ord)
   join decisions d on d.tenant_id = u.tenant_id and d.attempt_id = u.attempt_id
@@ -43,6 +44,7 @@ function recordedFrom(row: Readonly<Record<string, unknown>>): Recorded {
     attempt: Number(row["attempt"]),
     decidedAt,
     meters: metersFrom(String(row["meters"])),
+    retry: retryFrom(row["retry"]),
   };
   return { posted, isHeld: held === true };
 }

@@ -4,6 +4,7 @@ import { priceBook } from "../../src/core/price.ts";
 import { createAdministration } from "../../src/gate/administration.ts";
 import { createGateway, type Gateway } from "../../src/gate/gateway.ts";
 import type { Ports } from "../../src/gate/ports.ts";
+import { createSeal } from "../../src/gate/sealing.ts";
 import { createManagement, createDocs } from "../../src/http/docs.ts";
 import type { Env } from "../../src/http/env.ts";
 import { phraseThrown } from "../../src/http/errors.ts";
@@ -50,6 +51,8 @@ export type Management = {
   ) => Promise<void>;
   readonly close: () => Promise<void>;
 };
+
+export const TEST_SEAL = createSeal(new Uint8Array(32).fill(7));
 
 const randomId = createRandomId();
 const newId = () => randomId(Date.now());
@@ -186,6 +189,7 @@ function portsOn(db: Database): Ports {
       warn: () => undefined,
       error: () => undefined,
     },
+    seal: TEST_SEAL,
     isClosing: () => false,
   };
 }

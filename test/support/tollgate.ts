@@ -252,6 +252,7 @@ function configFor(options: StartOptions, adminKey: string): Config {
     dataDirectory: join(tmpdir(), "tollgate-unused"),
     processes: 1,
     adminKey,
+    sealingKeys: [],
     logLevel: "silent",
     upstreams: [...(upstream === undefined ? [] : [own]), ...(options.moreUpstreams ?? [])],
     aliases: options.aliases ?? {},

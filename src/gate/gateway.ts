@@ -199,10 +199,10 @@ export async function createGateway(
     settle: (permit, ending, charged, captured = null) => {
       ports.runAfter("settle", async () => {
         try {
-          const { answerKeptMs: keptMs } = permit;
-          if (captured !== null && keptMs !== null)
-            await answers.keep({ ...permit, keptMs }, captured);
-          await settler.end(permit, ending, await charged);
+          // The answer first: who finds the attempt succeeded finds it, too.
+          await keepAnswer(answers, permit, captured).finally(async () =>
+            settler.end(permit, ending, await charged),
+          );
         } finally {
           const step = `${permit.tenantId} ${permit.stepDigest}`;
           if (left.get(step) === permit.attemptId) left.delete(step);
@@ -231,6 +231,15 @@ export async function createGateway(
       if (standing === undefined) await endLease(ports.db.control, replicaId);
     },
   };
+}
+
+async function keepAnswer(
+  answers: Answers,
+  permit: Permit,
+  captured: Captured | null,
+): Promise<void> {
+  const { answerKeptMs: keptMs } = permit;
+  if (captured !== null && keptMs !== null) await answers.keep({ ...permit, keptMs }, captured);
 }
 
 function createPostings(ports: Ports, replicaId: string, fence: Fence): Batcher<Ask, Posted> {

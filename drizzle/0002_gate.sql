@@ -280,7 +280,7 @@ declare
   -- Of this batch: the last number of each step that was given, and who claimed what.
   v_numbered jsonb := '{}'; v_claimed jsonb := '{}';
   v_extra json; v_key json; v_effect json; v_claim text; v_slot text; v_reason text; v_holder text;
-  v_stale boolean; v_max int; v_left text; v_sdk int;
+  v_ask json; v_state text; v_stale boolean; v_max int; v_left text; v_sdk int;
 
   -- The path: one element per (ask, meter), ordered by ask, then by the precedence of its refusal.
   p_ask int[]; p_slot int[]; p_committed numeric[]; p_reserved numeric[]; p_asked numeric[];
@@ -308,6 +308,10 @@ begin
         a_is_named[extra.ask] := true;
         v_locks := v_locks || hashtextextended('idempotency ' || a_tenant[extra.ask] || ' '
           || (extra.value->'idempotency'->>'digest'), 0);
+      end if;
+      if extra.value->'approval' is not null then
+        v_locks := v_locks || hashtextextended('approval ' || a_tenant[extra.ask] || ' '
+          || (extra.value->'approval'->>'digest'), 0);
       end if;
       if extra.value->'effect' is not null then
         v_locks := v_locks || hashtextextended('effect ' || a_tenant[extra.ask] || ' '
@@ -663,6 +667,24 @@ begin
       a_reason[k] := case m_rank[contended] when 4 then 'concurrency_exceeded'
                        else 'budget_contended' end;
     else
+      -- A person is asked last, so that nobody approves what a limit would refuse.
+      v_state := 'approved';
+      if v_extra->'approval' is not null then
+        v_ask := v_extra->'approval';
+        select q.state, q.approval_id into v_state, a_approval[k]
+        from tollgate_ask_approval(
+          a_tenant[k], v_ask->>'digest', v_ask->>'approval', v_ask->>'message', a_attempt[k], a_key[k], a_run[k],
+          a_step[k], a_door[k], v_ask->>'operation', (resources::text[])[k], a_cost[k], v_ask->>'policies',
+          (v_ask->>'quorum')::int, v_ask->>'role', (v_ask->>'expires_ms')::bigint, v_ask->>'sealed') as q;
+      end if;
+      if v_state <> 'approved' then
+        a_outcome[k] := case v_state when 'pending' then 'require_approval' else 'block' end;
+        a_reason[k] := case v_state when 'pending' then 'approval_required'
+                         when 'consumed' then 'approval_used' when 'impossible' then 'approval_impossible'
+                         when 'expired' then 'approval_expired' when 'lapsed' then 'approval_expired'
+                         else 'approval_denied' end;
+        continue;
+      end if;
       for j in first..i - 1 loop
         s := p_slot[j];
         m_reserved[s] := m_reserved[s] + p_asked[j];

@@ -30,6 +30,7 @@ export const REASONS = [
   "approval_required",
   "approval_denied",
   "approval_expired",
+  "approval_used",
   "approval_impossible",
 ] as const;
 
@@ -68,6 +69,7 @@ export const DISPOSITIONS: Readonly<Record<Reason, Disposition>> = {
   approval_required: "wait",
   approval_denied: "stop",
   approval_expired: "stop",
+  approval_used: "stop",
   approval_impossible: "stop",
 };
 

@@ -121,7 +121,7 @@ export async function admit(
         ? { kind: "granted", grant: grantFor(turn, posted) }
         : { kind: "admitted", permit: permitFor({ ...turn, upstream }, posted, askedAtMs) };
     }
-    if (posted.outcome === "block") {
+    if (posted.outcome !== "again") {
       const { attempt, decidedAt } = posted;
       const refusal = refusalFor(turn, posted);
       return { kind: "refused", refusal, runId: look.runId, attempt, decidedAt };

@@ -199,10 +199,11 @@ export async function createGateway(
     settle: (permit, ending, charged, captured = null) => {
       ports.runAfter("settle", async () => {
         try {
-          // The answer first: who finds the attempt succeeded finds it, too.
-          await keepAnswer(answers, permit, captured).finally(async () =>
-            settler.end(permit, ending, await charged),
-          );
+          // The answer first: who finds the attempt succeeded finds it, too. Whatever becomes of it, the
+          // attempt is settled.
+          const kept = await Promise.allSettled([keepAnswer(answers, permit, captured)]);
+          await settler.end(permit, ending, await charged);
+          for (const each of kept) if (each.status === "rejected") throw each.reason;
         } finally {
           const step = `${permit.tenantId} ${permit.stepDigest}`;
           if (left.get(step) === permit.attemptId) left.delete(step);

@@ -115,7 +115,10 @@ function identityOf(
     idempotency === null || idempotencyDigest === null
       ? null
       : { ...idempotency, digest: idempotencyDigest };
-  return { step, extra: { sdkRetries, left, expects: null, idempotency: claim, effect } };
+  return {
+    step,
+    extra: { sdkRetries, left, expects: null, idempotency: claim, effect, approval: null },
+  };
 }
 
 /** Every name by which a limit may mean this model: as asked, as routed, with its upstream, and undated. */

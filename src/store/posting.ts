@@ -48,6 +48,20 @@ export type EffectClaim = {
   readonly repeats: string | null;
 };
 
+/** The question to people that an ask needs answered; `sealed` is the call, for the row `approvalId`. */
+export type ApprovalAsk = {
+  readonly digest: string;
+  readonly approvalId: string;
+  readonly messageId: string;
+  readonly operation: string | null;
+  /** The policies that ask: JSON. */
+  readonly policies: string;
+  readonly quorum: number;
+  readonly role: string | null;
+  readonly expiresMs: number;
+  readonly sealed: Uint8Array;
+};
+
 /** What few asks have. */
 export type Extra = {
   /** How often the client's own library has tried before. */
@@ -58,6 +72,7 @@ export type Extra = {
   readonly expects: number | null;
   readonly idempotency: KeyClaim | null;
   readonly effect: EffectClaim | null;
+  readonly approval: ApprovalAsk | null;
 };
 
 export type Ask = {
@@ -95,7 +110,7 @@ export type Ask = {
 
 export type Posted = {
   /** `again` without a reason: it was judged as another attempt than it is. */
-  readonly outcome: "allow" | "block" | "again";
+  readonly outcome: "allow" | "block" | "require_approval" | "again";
   readonly reason: Reason | null;
   /** The attempt's number in its step, from 1. */
   readonly attempt: number;
@@ -104,6 +119,8 @@ export type Posted = {
   readonly meters: readonly MeterFigures[];
   /** Why it is a further attempt, or whose duplicate it is; null for a first one. */
   readonly retry: RetryFacts | null;
+  /** The approval that it asked for, waits for or used up. */
+  readonly approvalId: string | null;
 };
 
 const ARGUMENTS = Array.from({ length: 27 }, (_, i) => `$${i + 1}`).join(", ");
@@ -172,7 +189,7 @@ function extrasOf(asks: readonly Ask[]): string | null {
   for (let i = 0; i < asks.length; i += 1) {
     const extra = asks[i]?.extra ?? null;
     if (extra === null) continue;
-    const { sdkRetries, left, expects, idempotency, effect } = extra;
+    const { sdkRetries, left, expects, idempotency, effect, approval } = extra;
     extras.push({
       ask: i + 1,
       sdk_retries: sdkRetries,
@@ -180,6 +197,7 @@ function extrasOf(asks: readonly Ask[]): string | null {
       ...(expects === null ? {} : { expects }),
       ...(idempotency === null ? {} : { idempotency: keyClaim(idempotency) }),
       ...(effect === null ? {} : { effect: effectClaim(effect) }),
+      ...(approval === null ? {} : { approval: approvalAsk(approval) }),
     });
   }
   return extras.length === 0 ? null : JSON.stringify(extras);
@@ -189,6 +207,20 @@ function keyClaim({ digest, content, acceptsUnknown, keptMs }: KeyClaim): object
   return { digest, content, accepts_unknown: acceptsUnknown, kept_ms: keptMs };
 }
 
+function approvalAsk(ask: ApprovalAsk): object {
+  return {
+    digest: ask.digest,
+    approval: ask.approvalId,
+    message: ask.messageId,
+    operation: ask.operation,
+    policies: ask.policies,
+    quorum: ask.quorum,
+    role: ask.role,
+    expires_ms: ask.expiresMs,
+    sealed: Buffer.from(ask.sealed).toString("base64"),
+  };
+}
+
 function effectClaim(claim: EffectClaim): object {
   const { type, key, effect, content, mayRepeatUnknown, repeats } = claim;
   return { type, key, effect, content, may_repeat_unknown: mayRepeatUnknown, repeats };
@@ -196,7 +228,7 @@ function effectClaim(claim: EffectClaim): object {
 
 function postedFrom(row: Readonly<Record<string, unknown>>): Posted {
   const { outcome, reason, decided_at: decidedAt, meters } = row;
-  assert(outcome === "allow" || outcome === "block" || outcome === "again", "a known outcome");
+  assert(isOutcome(outcome), "a known outcome");
   assert(decidedAt instanceof Date, "the posting says when");
   return {
     outcome,
@@ -205,7 +237,14 @@ function postedFrom(row: Readonly<Record<string, unknown>>): Posted {
     decidedAt,
     meters: meters === "[]" ? [] : metersFrom(String(meters)),
     retry: retryFrom(row["retry"]),
+    approvalId: row["approval"] === null ? null : String(row["approval"]),
   };
+}
+
+function isOutcome(value: unknown): value is Posted["outcome"] {
+  return (
+    value === "allow" || value === "block" || value === "require_approval" || value === "again"
+  );
 }
 
 function reasonFrom(value: unknown): Reason {

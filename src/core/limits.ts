@@ -173,6 +173,26 @@ export const BODIES_HELD_BYTES_MAX = 1024 * 1024 * 1024;
 /** A posting that takes longer is a database that hangs: its asks are answered 503 and released. */
 export const POST_MS_MAX = 5_000;
 
+/** Arguments of a tool call, as JSON: what a model writes into one call, with room for a document. */
+export const ARGUMENTS_BYTES_MAX = 1024 * 1024;
+
+/** A result that is kept for who asks again: what a tool tells a model, which reads no more. */
+export const RESULT_STORED_BYTES_MAX = 256 * 1024;
+
+/** A question to the step door, or a report: arguments or a result, and some names. */
+export const STEP_BODY_BYTES_MAX = ARGUMENTS_BYTES_MAX + 64 * 1024;
+
+/** How long who acts itself may be silent: shorter is lost in a pause of the process, longer hides its end. */
+export const LEASE_SECONDS_MIN = 5;
+export const LEASE_SECONDS_DEFAULT = 60;
+export const LEASE_SECONDS_MAX = 3_600;
+
+/** How long one attempt may be kept alive in all: a step that takes a day is a run. */
+export const LEASE_TOTAL_MS_MAX = 24 * 3_600_000;
+
+/** Classes of use that a report counts. */
+export const USAGE_CLASSES_MAX = 32;
+
 /** Tools that a tenant declares: each replica keeps them in memory. */
 export const TOOLS_MAX = 1_000;
 

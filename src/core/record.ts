@@ -4,7 +4,7 @@
  */
 import type { Verdict } from "./decide.ts";
 import type { Facts } from "./facts.ts";
-import type { Intent } from "./intent.ts";
+import type { ActFacts, Intent } from "./intent.ts";
 
 export function decisionRecord(facts: Facts, intent: Intent, verdict: Verdict): string {
   const { client, context, demand } = intent;
@@ -25,6 +25,7 @@ export function decisionRecord(facts: Facts, intent: Intent, verdict: Verdict): 
       choices: demand.choices,
       unbounded: demand.unbounded,
     },
+    ...(intent.act === null ? {} : { act: actRecord(intent.act) }),
     policies: [],
     policy_version: null,
     tenant_mode: facts.caller.mode,
@@ -43,4 +44,8 @@ export function decisionRecord(facts: Facts, intent: Intent, verdict: Verdict): 
     },
     judged_at: facts.now.toISOString(),
   });
+}
+
+function actRecord({ effectClass, effect, extracted }: ActFacts): object {
+  return { effect_class: effectClass, effect, extracted };
 }

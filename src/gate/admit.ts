@@ -87,6 +87,8 @@ export type Admission =
       readonly runId: string;
       readonly attempt: number;
       readonly decidedAt: Date;
+      /** Every meter on the path, as it was. */
+      readonly meters: readonly MeterFigures[];
     }
   /** The client left before anything was decided. */
   | { readonly kind: "gone" };
@@ -122,9 +124,9 @@ export async function admit(
         : { kind: "admitted", permit: permitFor({ ...turn, upstream }, posted, askedAtMs) };
     }
     if (posted.outcome !== "again") {
-      const { attempt, decidedAt } = posted;
+      const { attempt, decidedAt, meters } = posted;
       const refusal = refusalFor(turn, posted);
-      return { kind: "refused", refusal, runId: look.runId, attempt, decidedAt };
+      return { kind: "refused", refusal, runId: look.runId, attempt, decidedAt, meters };
     }
     const waitedMs = parts.monotonicMs() - startedMs;
     const isContended =

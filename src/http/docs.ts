@@ -5,8 +5,10 @@ import { Hono } from "hono";
 import { InputError } from "../core/errors.ts";
 import type { Api } from "./api.ts";
 import type { Env } from "./env.ts";
+import { gateRoute } from "./gate.ts";
 import { limitRoutes } from "./limits.ts";
 import { manageRoutes } from "./manage.ts";
+import { operationRoutes } from "./operations.ts";
 import { runRoutes } from "./runs.ts";
 import { toolRoutes } from "./tools.ts";
 
@@ -81,6 +83,8 @@ export function createManagement(): Management {
   limitRoutes(api);
   runRoutes(api);
   toolRoutes(api);
+  gateRoute(api);
+  operationRoutes(api);
   const document = api.getOpenAPI31Document({
     openapi: "3.1.0",
     info: {

@@ -3,6 +3,8 @@ import type { Database } from "../store/database.ts";
 import { readNow } from "../store/usage.ts";
 import { countReservations } from "../store/settlement.ts";
 import { decisionOf, type AttemptView, type DecisionView } from "./explain.ts";
+import type { OperationName } from "../core/operation.ts";
+import { operationOf, type OperationView } from "./operations.ts";
 import type { Page, Paged } from "./paged.ts";
 import {
   eventsOf,
@@ -51,6 +53,8 @@ export type Ledger = {
   /** Declared, and not removed. */
   readonly tool: (tenantId: string, name: string) => Promise<ToolView | null>;
   readonly tools: (tenantId: string, page: Page) => Promise<Paged<ToolView>>;
+  /** Also of an operation of which nothing was ever claimed. */
+  readonly operation: (tenantId: string, operation: OperationName) => Promise<OperationView>;
   readonly events: (tenantId: string, page: Page) => Promise<Paged<EventView>>;
   readonly runs: (tenantId: string, page: Page) => Promise<Paged<RunSummary>>;
   readonly run: (
@@ -88,6 +92,7 @@ export function createLedger(db: Database): Ledger {
     limits: (tenantId, page) => limitsOf(db, tenantId, page),
     tool: (tenantId, name) => toolOf(db, tenantId, name),
     tools: (tenantId, page) => toolsOf(db, tenantId, page),
+    operation: (tenantId, operation) => operationOf(db, tenantId, operation),
     events: (tenantId, page) => eventsOf(db, tenantId, page),
     runs: (tenantId, page) => runsOf(db, tenantId, page),
     run: (tenantId, page) => runOf(db, tenantId, page),

@@ -29,6 +29,11 @@ const BODIES: Readonly<Record<string, unknown>> = {
   "put /api/runs/{run}": { budget_usd: 1_000_000 },
   "post /api/runs/{run}/stop": {},
   "put /api/tools/{tool}": { effect: "pure" },
+  "post /api/gate": { kind: "step", name: "stolen", run: "owned" },
+  "post /api/attempts/{attempt}/complete": {},
+  "post /api/attempts/{attempt}/fail": { error: "stolen", executed: "no" },
+  "post /api/attempts/{attempt}/heartbeat": {},
+  "post /api/attempts/{attempt}/reconcile": { applied: true, evidence: "stolen" },
 };
 
 /** The name of a run or a tool is the caller's own: by the same name a tenant makes one of its own. */

@@ -222,3 +222,6 @@ export const WAITERS_MAX = 256;
 
 /** How often one of them asks whether the attempt that it waits for has ended. */
 export const WAITER_LOOK_MS = 200;
+
+/** The highest guard on attempts of a derived step: beyond it there is none, which is said by null. */
+export const DERIVED_ATTEMPTS_MAX = 1_000;

@@ -114,7 +114,14 @@ export const ErrorAnswer = z
   .openapi("Error");
 
 export const Tenant = z
-  .object({ id: z.string(), name: z.string(), mode: Mode, created_at: time })
+  .object({
+    id: z.string(),
+    name: z.string(),
+    mode: Mode,
+    derived_attempts_max: z.int().nullable(),
+    run_share_percent: z.int().nullable(),
+    created_at: time,
+  })
   .openapi("Tenant");
 
 const keyMembers = {

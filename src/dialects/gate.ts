@@ -58,8 +58,7 @@ export function classifyStep(asked: StepAsked, context: Context, tool: Tool | nu
     const message = `Arguments are at most ${ARGUMENTS_BYTES_MAX} bytes of JSON.`;
     throw new InputError("body_too_large", "arguments", message);
   }
-  const named =
-    context.operation === null ? null : parseOperation(context.operation, "Tollgate-Operation");
+  const named = context.operation === null ? null : parseOperation(context.operation, "operation");
   const extracted = extractedOf(asked, tool);
   const operation = operationOf(named, extracted);
   const content = sha256Hex(JSON.stringify([asked.kind, asked.name, args]));

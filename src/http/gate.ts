@@ -23,7 +23,7 @@ import type { Admission } from "../gate/admit.ts";
 import { assert } from "../lib/assert.ts";
 import { tightest } from "./answer-headers.ts";
 import { readJson, check } from "./api-body.ts";
-import { describeDoor, type Api } from "./api.ts";
+import { describeDoor, NONE, type Api } from "./api.ts";
 import { readClient, readContext, readIdempotency, readWaitMs } from "./context.ts";
 import { phraseDryRun } from "./dry-run.ts";
 import type { Env } from "./env.ts";
@@ -102,6 +102,7 @@ export function gateRoute(api: Api): void {
     c.set("caller", caller);
     // Before its body is read: turning calls away must cost little, or those let in pay for it.
     if (gateway.turnsAway(caller.tenantId)) return send(phraseUnavailable(null));
+    check(NONE, c.req.query());
     const asked = check(Asked, await readJson(c.req.raw, STEP_BODY_BYTES_MAX));
     gateway.confirm(caller);
     const meant = meantBy(c, caller, asked);
@@ -152,7 +153,8 @@ function meantBy(c: HonoContext<Env>, caller: Caller, asked: Asked): Meant {
       repeats: asked.repeats ?? null,
       idempotencyKey: readIdempotency(exchange)?.key ?? asked.idempotency_key ?? null,
     },
-    read,
+    // A header carries ASCII; a member of the body takes the keys that arguments have.
+    { ...read, operation: read.operation ?? asked.operation ?? null },
     c.env.gateway.authority.tool(caller.tenantId, asked.name),
   );
   const intent: Intent = {
@@ -184,8 +186,8 @@ function meantBy(c: HonoContext<Env>, caller: Caller, asked: Asked): Meant {
 
 /** The members of the body that a header may carry, too; a header counts first. */
 function carried(asked: Asked): Readonly<Record<string, string>> {
-  const { run, step, parent_step: parentStep, operation, customer } = asked;
-  const members = { run, step, parent_step: parentStep, operation, customer };
+  const { run, step, parent_step: parentStep, customer } = asked;
+  const members = { run, step, parent_step: parentStep, customer };
   return Object.fromEntries(
     Object.entries(members).flatMap(([name, value]) =>
       value === undefined ? [] : [[name, value] as const],

@@ -14,7 +14,7 @@ import { picousd, picousdFromUsd, usdFromPicousd } from "../core/money.ts";
 import { flawOfOperation, OPERATION_TYPE, RUN_OPERATION } from "../core/operation.ts";
 import type { Reported } from "../gate/steps.ts";
 import { canonicalJson } from "../lib/canonical-json.ts";
-import { define, NONE, type Api } from "./api.ts";
+import { define, found, NONE, type Api } from "./api.ts";
 import { AmountText, Id, Tenanted } from "./schemas.ts";
 
 const AttemptParams = z.strictObject({ attempt: Id });
@@ -214,9 +214,9 @@ function reconcileRoute(api: Api): void {
     async ({ bindings: { gateway }, actor, tenantId, params, body }) => {
       const name = { tenantId, attemptId: params.attempt };
       const { applied, evidence } = body;
-      const found = { applied, evidence, result: resultText(body.result) };
+      const told = { applied, evidence, result: resultText(body.result) };
       const costPicousd = costOf(body.cost_usd);
-      return shown(await gateway.steps.reconcile(actor, name, { ...found, costPicousd }));
+      return shown(await gateway.steps.reconcile(actor, name, { ...told, costPicousd }));
     },
   );
 }
@@ -229,7 +229,7 @@ function operationRoute(api: Api): void {
       path: "/operations/{type}/{key}",
       summary: "Get the effects of a business operation, whatever runs they are of",
       description:
-        "What became of each is derived from the ledger. An effect that is not listed is free. The type `run` names what " +
+        "What became of each is derived from the ledger. An effect that is not listed is free, and an operation of which none was ever claimed answers 404. The type `run` names what " +
         "a run did by itself.",
       scopes: ["report", "admin"],
       tenancy: "one",
@@ -245,7 +245,8 @@ function operationRoute(api: Api): void {
     async ({ bindings: { ledger }, tenantId, params }) => {
       const flaw = params.type === RUN_OPERATION ? null : flawOfOperation(params);
       if (flaw !== null) throw new InputError("invalid_value", "key", flaw);
-      return ledger.operation(tenantId, params);
+      const operation = await ledger.operation(tenantId, params);
+      return found(operation.effects.length === 0 ? null : operation, "operation");
     },
   );
 }

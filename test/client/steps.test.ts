@@ -14,6 +14,9 @@ import { startHeartbeat } from "../../src/client/heartbeat.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import { startTollgate, type Tenant, type Tollgate } from "../support/tollgate.ts";
 
+const urlOf = (input: string | URL | Request): string =>
+  typeof input === "string" ? input : input instanceof URL ? input.href : input.url;
+
 describeEachDatabase("the client", (database) => {
   let tollgate: Tollgate;
   let tenant: Tenant;
@@ -212,7 +215,7 @@ describeEachDatabase("the client", (database) => {
       baseURL: tollgate.url,
       apiKey: tenant.key,
       fetch: (input, init) => {
-        if (!String(input).endsWith("/complete")) return fetch(input, init);
+        if (!urlOf(input).endsWith("/complete")) return fetch(input, init);
         tries += 1;
         return Promise.reject(new TypeError("the line is cut"));
       },
@@ -230,7 +233,7 @@ describeEachDatabase("the client", (database) => {
       apiKey: tenant.key,
       fetch: async (input, init) => {
         const answer = await fetch(input, init);
-        if (!String(input).endsWith("/complete") || (tries += 1) > 1) return answer;
+        if (!urlOf(input).endsWith("/complete") || (tries += 1) > 1) return answer;
         throw new TypeError("reset");
       },
     });
@@ -294,8 +297,7 @@ describeEachDatabase("the client", (database) => {
       baseURL: tollgate.url,
       apiKey: tenant.key,
       fetch: (input, init) => {
-        const url = input instanceof Request ? input.url : String(input);
-        sent.push([url, new Headers(init?.headers).get("tollgate-run")]);
+        sent.push([urlOf(input), new Headers(init?.headers).get("tollgate-run")]);
         return Promise.resolve(new Response("{}"));
       },
     });

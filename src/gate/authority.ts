@@ -203,10 +203,11 @@ function limitsFor(snapshot: Snapshot, catalogue: Catalogue, counted: Counted): 
     const subject = subjectOf(limit, catalogue, counted);
     if (subject === null || !countsResource(limit, counted.retryResource)) continue;
     const { limitId } = limit;
-    const apart = limit.resource === "*" ? `${subject} ${counted.retryResource}` : subject;
+    const apart =
+      limit.resource === "*" ? `${subject} ${counted.retryResource}`.trimStart() : subject;
     refs.push({ limitId, subject: apart, share: null });
     const share = tenant?.runSharePercent ?? null;
-    if (share !== null && counted.isRunNamed && isDailyOfTenant(limit)) {
+    if (share !== null && counted.isRunNamed && isDailyQuota(limit)) {
       refs.push({ limitId, subject: `run:${counted.runId}`, share });
     }
   }
@@ -239,9 +240,9 @@ function countsResource({ resource }: LimitRow, retryResource: string): boolean 
 }
 
 /** Of these one run may not take all: a bad query would use up the day for everybody. */
-function isDailyOfTenant({ scope, unit, window }: LimitRow): boolean {
-  const isSum = unit === "usd" || unit === "tokens" || unit === "requests";
-  return window === "day" && isSum && (scope === "tenant" || scope === "key");
+function isDailyQuota({ scope, unit, window }: LimitRow): boolean {
+  const isQuota = unit === "tokens" || unit === "requests";
+  return window === "day" && isQuota && (scope === "tenant" || scope === "key");
 }
 
 /** A limit names a model as a caller would: by alias, with its upstream or without. It holds for every spelling. */

@@ -160,6 +160,7 @@ const limitMembers = {
   id: z.string(),
   tenant: z.string(),
   scope: z.object({ kind: ScopeKinds, id: z.string().nullable() }),
+  resource: z.string().nullable(),
   unit: Units,
   window: Windows,
   limit: amount,

@@ -34,6 +34,8 @@ export type LimitView = {
   readonly id: string;
   readonly tenant: string;
   readonly scope: { readonly kind: LimitRecord["scopeKind"]; readonly id: string | null };
+  /** Of a retry budget; null: all together, or no retry budget. */
+  readonly resource: string | null;
   readonly unit: LimitRecord["unit"];
   readonly window: LimitRecord["window"];
   readonly limit: Amount;
@@ -158,6 +160,7 @@ function limitView(tenantId: string, row: LimitRecord): LimitView {
     id: row.limitId,
     tenant: tenantId,
     scope: { kind: row.scopeKind, id: row.scopeId === "" ? null : row.scopeId },
+    resource: row.resource === "" ? null : row.resource,
     unit,
     window: row.window,
     limit: amountOf(unit, row.amount),

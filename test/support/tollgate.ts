@@ -50,6 +50,8 @@ export type LimitTerms = {
   readonly scope: ScopeKind;
   readonly id?: string;
   readonly unit: Unit;
+  /** With `attempts`. */
+  readonly resource?: string;
   /** `none` when absent. */
   readonly window?: Window;
   /** Dollars as a decimal text, or a whole number. */
@@ -338,6 +340,7 @@ export function clientsOf(url: string, adminKey: string, known: () => Promise<un
           const { id: limitId = "" } = await act("POST", "/limits", {
             tenant,
             scope: { kind: scope, id },
+            resource: rest.resource,
             unit,
             window,
             limit,

@@ -138,11 +138,11 @@ describeEachDatabase("a request under an idempotency key", (database) => {
   });
 
   test("is another tenant's business alone", async () => {
-    await ask("shared name");
+    await ask("shared-name");
     const other = await door.tollgate.tenant();
     const before = dispatched();
     const called = await door.chat(other.key, {
-      headers: { "idempotency-key": "shared name" },
+      headers: { "idempotency-key": "shared-name" },
       body: { messages: [{ role: "user", content: "theirs" }] },
     });
     expect([called.status, dispatched()]).toEqual([200, before + 1]);

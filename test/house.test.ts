@@ -43,8 +43,9 @@ const PACKAGES = {
   "swagger-ui-dist": ["entry", "http"],
   tiktoken: ["entry"],
   undici: ["entry", "gate"],
-  yaml: ["entry"],
-  zod: ["entry", "http"],
+  // Reads a text and does nothing else.
+  yaml: ["lib"],
+  zod: ["entry", "http", "lib"],
 };
 
 /** Where something may be caught. A place ending in a slash is a whole folder. */

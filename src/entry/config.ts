@@ -1,7 +1,7 @@
 /** The configuration: the environment and `tollgate.yaml`, read once, told in full when wrong. */
 import type { Price } from "../core/price.ts";
 import { readConfigFile, type FileReading } from "./config-file.ts";
-import { didYouMean } from "./nearest.ts";
+import { didYouMean } from "../lib/nearest.ts";
 
 export type UpstreamConfig = {
   readonly name: string;

@@ -11,7 +11,8 @@
  */
 import { outputTokensFor } from "../core/bound.ts";
 import type { Caller } from "../core/caller.ts";
-import { decide, type Estimate, type Verdict } from "../core/decide.ts";
+import { decide, type Estimate } from "../core/decide.ts";
+import { NOT_SEARCHED } from "../core/detect.ts";
 import { InputError } from "../core/errors.ts";
 import type { Facts } from "../core/facts.ts";
 import type { Intent } from "../core/intent.ts";
@@ -24,7 +25,9 @@ import {
 } from "../core/limits.ts";
 import { picousd } from "../core/money.ts";
 import { findPrice, undated, type Price } from "../core/price.ts";
-import { decisionRecord } from "../core/record.ts";
+import { shortVersion } from "../core/policy.ts";
+import { needsFindings } from "../core/policy-bundle.ts";
+import { decisionRecord, type Final } from "../core/record.ts";
 import { meterAtFault, meterMessage } from "../core/refusal.ts";
 import type { ModelRoute } from "../core/route.ts";
 import type { MeterFigures, Refusal } from "../core/verdict.ts";
@@ -52,8 +55,10 @@ export type Permit = {
   readonly model: string | null;
   readonly price: Price | null;
   readonly estimate: Estimate;
-  /** Output tokens to which a limit lowered the request, or null. */
+  /** Output tokens to which a limit or a policy lowered the request, or null. */
   readonly clampedTo: number | null;
+  /** Of the policies that judged it, as much as finds it; `none` where its tenant has none. */
+  readonly policyVersion: string;
   readonly meters: readonly MeterFigures[];
   /** When its posting was asked for, by the monotonic clock. */
   readonly askedAtMs: number;
@@ -67,6 +72,7 @@ export type Admission =
       readonly runId: string;
       readonly attempt: number;
       readonly decidedAt: Date;
+      readonly policyVersion: string;
     }
   /** The client left before anything was decided. */
   | { readonly kind: "gone" };
@@ -87,7 +93,7 @@ export async function admit(
   intent: Intent,
   isGone: () => boolean,
 ): Promise<Admission> {
-  const look = lookFor(parts, caller, intent);
+  let look = lookFor(parts, caller, intent);
   const startedMs = parts.monotonicMs();
   let clampedTo: number | null = null;
   let isFinal = false;
@@ -95,7 +101,13 @@ export async function admit(
   for (let relooks = 0; ;) {
     if (isGone()) return { kind: "gone" };
     const facts: Facts = { ...look.facts, now: parts.now(), clampedTo };
-    const turn: Turn = { look, intent, facts, verdict: decide(facts, intent) };
+    const verdict = decide(facts, intent);
+    if (verdict.kind === "reroute") {
+      // Once at most: a call that was rerouted is judged by where it goes now.
+      look = lookElsewhere(parts, look, intent, verdict);
+      continue;
+    }
+    const turn: Turn = { look, intent, facts, verdict: heldForApproval(verdict) };
     const askedAtMs = parts.monotonicMs();
     const posted = await parts.postings.submit(askFor(turn, isFinal));
     if (posted.outcome === "allow") {
@@ -104,7 +116,8 @@ export async function admit(
     if (posted.outcome === "block") {
       const { attempt, decidedAt } = posted;
       const refusal = refusalFor(turn, posted);
-      return { kind: "refused", refusal, runId: look.runId, attempt, decidedAt };
+      const policyVersion = policyVersionOf(turn.verdict);
+      return { kind: "refused", refusal, runId: look.runId, attempt, decidedAt, policyVersion };
     }
     const waitedMs = parts.monotonicMs() - startedMs;
     const isContended =
@@ -135,21 +148,60 @@ type Look = {
 function lookFor(parts: AdmitParts, caller: Caller, intent: Intent): Look {
   const { authority } = parts;
   const id = parts.newId();
+  const bundle = authority.bundle(caller.tenantId);
+  const known = {
+    caller,
+    bundle,
+    keyLabels: authority.keyLabels(caller.keyId),
+    findings: needsFindings(bundle) ? (intent.inspect?.() ?? NOT_SEARCHED) : null,
+    history: null,
+    rerouted: null,
+  };
+  return { id, ...placeOf(parts, intent, { ...known, id, model: intent.resource }) };
+}
+
+/** The same ask at the model that a policy names. */
+function lookElsewhere(
+  parts: AdmitParts,
+  { id, facts }: Look,
+  intent: Intent,
+  { model, policy }: { readonly model: string; readonly policy: string },
+): Look {
+  const { caller, bundle, keyLabels, findings, history } = facts;
+  const rerouted = { model, policy };
+  const known = { caller, bundle, keyLabels, findings, history, rerouted };
+  return { id, ...placeOf(parts, intent, { ...known, id, model }) };
+}
+
+/** Where a model is served, at what price, and which limits count it. */
+function placeOf(
+  parts: AdmitParts,
+  intent: Intent,
+  {
+    id,
+    model,
+    ...known
+  }: Omit<Look["facts"], "route" | "price" | "sharesAccount"> & {
+    readonly id: string;
+    readonly model: string;
+  },
+): Omit<Look, "id"> {
+  const { authority } = parts;
+  const { caller } = known;
   const runId = intent.context.run ?? `run_${id}`;
-  const route = intent.billing === "metered" ? authority.route(intent.resource) : null;
-  if (route === null && intent.billing === "metered") throw unknownModel(intent.resource);
+  const route = intent.billing === "metered" ? authority.route(model) : null;
+  if (route === null && intent.billing === "metered") throw unknownModel(model);
   const name = route?.upstream ?? authority.defaultUpstream();
   const upstream = name === null ? undefined : authority.upstream(name);
-  if (upstream === undefined) throw unknownModel(intent.resource);
+  if (upstream === undefined) throw unknownModel(model);
   const price = route === null ? null : priceOf(authority, upstream, route, parts.now());
-  const models = route === null ? [] : namesOf(intent.resource, route);
+  const models = route === null ? [] : namesOf(model, route);
   return {
-    id,
     runId,
     caller,
     upstream,
     facts: {
-      caller,
+      ...known,
       route,
       price,
       sharesAccount: !upstream.sharedObjects && authority.tenants().size > 1,
@@ -192,12 +244,29 @@ function unknownModel(model: string): InputError {
   );
 }
 
+/**
+ * A call that people must approve is not admitted without: until an approval can be used, asking for one
+ * is all that becomes of it.
+ */
+function heldForApproval(verdict: Final): Final {
+  if (verdict.kind !== "ask" || verdict.approval === null) return verdict;
+  const { policies: asking } = verdict.approval;
+  const why = asking.map(({ id, reason }) => `policy \`${id}\`: ${reason}`).join(" ");
+  return {
+    kind: "block",
+    reason: "approval_required",
+    message: `A person must approve this call first (${why})`,
+    param: null,
+    policies: verdict.policies,
+  };
+}
+
 /** One look at the facts, and what was judged of it. */
 type Turn = {
   readonly look: Look;
   readonly intent: Intent;
   readonly facts: Facts;
-  readonly verdict: Verdict;
+  readonly verdict: Final;
 };
 
 function askFor({ look, intent, facts, verdict }: Turn, isFinal: boolean): Ask {
@@ -246,10 +315,15 @@ function permitFor(
     model: facts.route?.model ?? null,
     price: facts.price,
     estimate,
-    clampedTo: facts.clampedTo,
+    clampedTo: estimate.clampedTo,
+    policyVersion: policyVersionOf(verdict),
     meters: posted.meters,
     askedAtMs,
   };
+}
+
+function policyVersionOf({ policies }: Final): string {
+  return policies === null ? "none" : shortVersion(policies.version);
 }
 
 function refusalFor({ look, verdict }: Turn, { reason, meters }: Posted): Refusal {

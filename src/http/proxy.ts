@@ -176,12 +176,13 @@ async function answer(turn: Turn): Promise<Response | "again"> {
   const admission = await gateway.admit(caller, intent, exchange.isGone);
   if (admission.kind === "gone") return exchange.handled;
   if (admission.kind === "refused") {
-    const { refusal, runId, attempt } = admission;
+    const { refusal, runId, attempt, policyVersion } = admission;
     const phrased = phrase(refusal, intent.client, admission.decidedAt);
     const facts = {
       "tollgate-verdict": "block",
       "tollgate-run": headerText(runId),
       "tollgate-attempt": String(attempt),
+      "tollgate-policy-version": policyVersion,
     };
     return send(exchange, { ...phrased, headers: { ...phrased.headers, ...facts } }, requestId);
   }

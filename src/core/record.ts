@@ -29,9 +29,6 @@ export function decisionRecord(facts: Facts, intent: Intent, verdict: Final): st
     policies: verdict.policies?.results.map(policyMembers) ?? [],
     policy_version: verdict.policies?.version ?? null,
     ...(verdict.policies === null ? {} : policyOutcome(verdict.policies)),
-    ...(verdict.kind === "ask" && verdict.approval !== null
-      ? { approval: approvalMembers(verdict.approval) }
-      : {}),
     ...(rerouted === null ? {} : { rerouted }),
     tenant_mode: caller.mode,
     scopes: caller.scopes,
@@ -48,9 +45,7 @@ export function decisionRecord(facts: Facts, intent: Intent, verdict: Final): st
         ? {}
         : { max_cost_picousd: String(context.costPicousdMax) }),
     },
-    ...(history === null
-      ? {}
-      : { history: { ...history, runSpendPicousd: String(history.runSpendPicousd) } }),
+    ...(history === null ? {} : { history: historyMembers(history) }),
     ...(findings === null ? {} : { findings: findingsMembers(findings) }),
     ...keptArguments(facts, intent),
     trace_id: context.traceId,
@@ -101,6 +96,9 @@ function policyOutcome({ outcome, risk, shadow }: Judged): object {
   return {
     risk: { score: risk.score, inputs: risk.inputs },
     shadow,
+    ...(outcome.kind === "pass" && outcome.approval !== null
+      ? { approval: approvalMembers(outcome.approval) }
+      : {}),
     ...(hasObligations
       ? {
           obligations: {
@@ -114,6 +112,16 @@ function policyOutcome({ outcome, risk, shadow }: Judged): object {
 
 function approvalMembers({ quorum, role, expiresInMs, policies }: Approval): object {
   return { quorum, role, expires_in_ms: expiresInMs, policies };
+}
+
+function historyMembers(history: NonNullable<Facts["history"]>): object {
+  return {
+    run_age_seconds: history.runAgeSeconds,
+    run_attempts: history.runAttempts,
+    run_spend_picousd: String(history.runSpendPicousd),
+    attempt: history.attempt,
+    prior_status: history.priorStatus,
+  };
 }
 
 function findingsMembers({ found, complete }: NonNullable<Facts["findings"]>): object {

@@ -107,7 +107,7 @@ export async function admit(
       look = lookElsewhere(parts, look, intent, verdict);
       continue;
     }
-    const turn: Turn = { look, intent, facts, verdict: heldForApproval(verdict) };
+    const turn: Turn = { look, intent, facts, verdict };
     const askedAtMs = parts.monotonicMs();
     const posted = await parts.postings.submit(askFor(turn, isFinal));
     if (posted.outcome === "allow") {
@@ -245,20 +245,14 @@ function unknownModel(model: string): InputError {
 }
 
 /**
- * A call that people must approve is not admitted without: until an approval can be used, asking for one
- * is all that becomes of it.
+ * What is asked of people, in a sentence; null where nothing is. Such a call is not admitted: until an
+ * approval can be used, asking for one is all that becomes of it.
  */
-function heldForApproval(verdict: Final): Final {
-  if (verdict.kind !== "ask" || verdict.approval === null) return verdict;
+function approvalMessage(verdict: Final): string | null {
+  if (verdict.kind !== "ask" || verdict.approval === null) return null;
   const { policies: asking } = verdict.approval;
   const why = asking.map(({ id, reason }) => `policy \`${id}\`: ${reason}`).join(" ");
-  return {
-    kind: "block",
-    reason: "approval_required",
-    message: `A person must approve this call first (${why})`,
-    param: null,
-    policies: verdict.policies,
-  };
+  return `A person must approve this call first (${why})`;
 }
 
 /** One look at the facts, and what was judged of it. */
@@ -283,15 +277,20 @@ function askFor({ look, intent, facts, verdict }: Turn, isFinal: boolean): Ask {
     resource: intent.resource,
     upstream: upstream.name,
     model: look.facts.route?.model ?? null,
-    judgedReason: verdict.kind === "block" ? verdict.reason : null,
+    judgedReason: judgedReason(verdict),
     costPicousd: verdict.kind === "ask" ? verdict.estimate.costPicousd : null,
     tokens: verdict.kind === "ask" ? verdict.estimate.tokens : 0,
     priceVersion: look.facts.price?.version ?? null,
-    final: isFinal || verdict.kind === "block",
+    final: isFinal || judgedReason(verdict) !== null,
     deadlineMs: upstream.timeoutMs + RESERVATION_MARGIN_MS,
     record: decisionRecord(facts, intent, verdict),
     refs: look.refs,
   };
+}
+
+function judgedReason(verdict: Final): Ask["judgedReason"] {
+  if (verdict.kind === "block") return verdict.reason;
+  return verdict.approval === null ? null : "approval_required";
 }
 
 function permitFor(
@@ -337,6 +336,8 @@ function refusalFor({ look, verdict }: Turn, { reason, meters }: Posted): Refusa
     const { message, param } = verdict;
     return { reason, message, meter: null, param, decisionId };
   }
+  const held = approvalMessage(verdict);
+  if (held !== null) return { reason, message: held, meter: null, param: null, decisionId };
   const meter = meterAtFault(reason, meters);
   assert(meter !== null, "a limit that refuses is on the path");
   return { reason, message: meterMessage(reason, meter), meter, param: null, decisionId };

@@ -11,8 +11,10 @@ import type { Administrator, Caller } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
 import { SNAPSHOT_MS_MAX } from "../core/limits.ts";
 import { looksLikeKey, parseKey } from "../core/key.ts";
+import type { CompiledBundle } from "../core/policy-bundle.ts";
 import type { PriceBook } from "../core/price.ts";
 import { routeModel, type Catalogue, type ModelRoute } from "../core/route.ts";
+import { assert } from "../lib/assert.ts";
 import { equalConstantTime, hmacSha256Hex } from "../lib/hash.ts";
 import type { Sql } from "../store/database.ts";
 import type { LimitRef } from "../store/posting.ts";
@@ -62,6 +64,9 @@ export type Authority = {
   /** The limits on an ask's path that this snapshot knows. */
   readonly limitsFor: (counted: Counted) => LimitRef[];
   readonly tenants: () => Snapshot["tenants"];
+  /** The policies that judge a tenant's calls now, or null. */
+  readonly bundle: (tenantId: string) => CompiledBundle | null;
+  readonly keyLabels: (keyId: string) => Readonly<Record<string, string>>;
   /** Whether a caller's key still holds: it may have been revoked since the call began. */
   readonly isCurrent: (caller: Caller) => boolean;
   /** Whether what is known is new enough to judge by. */
@@ -97,14 +102,14 @@ export async function createAuthority(
   const { now, monotonicMs, answered } = clocks;
   const confirmedMs = monotonicMs();
   const known = held ?? {
-    snapshot: await readSnapshot(sql),
+    snapshot: await readSnapshot(sql, null),
     confirmedMs,
     readMs: monotonicMs(),
   };
   let reading: Promise<void> | null = null;
   const readLater = async () => {
     const askedMs = monotonicMs();
-    const newer = await readSnapshot(sql);
+    const newer = await readSnapshot(sql, known.snapshot);
     // A database that was restored goes back to a lower revision: what is read after the last read has
     // ended holds whatever its number. Of reads that overlap (the requests of a Worker's isolate have each
     // their own) only the number tells which is the later one; the next refresh settles what is left.
@@ -130,6 +135,8 @@ export async function createAuthority(
     configuration,
     limitsFor: (counted) => limitsFor(known.snapshot, configuration.catalogue, counted),
     tenants: () => known.snapshot.tenants,
+    bundle: (tenantId) => activeBundle(known.snapshot, tenantId),
+    keyLabels: (keyId) => known.snapshot.keys.get(keyId)?.labels ?? {},
     isCurrent: ({ keyId }) => {
       const key = known.snapshot.keys.get(keyId);
       return key !== undefined && isCurrent(key, now().getTime());
@@ -142,6 +149,14 @@ export async function createAuthority(
       answered(askedAtMs);
     },
   };
+}
+
+function activeBundle({ tenants, bundles }: Snapshot, tenantId: string): CompiledBundle | null {
+  const version = tenants.get(tenantId)?.bundle ?? null;
+  if (version === null) return null;
+  const bundle = bundles.get(version);
+  assert(bundle !== undefined, "a snapshot holds the policies that are active in it");
+  return bundle;
 }
 
 function isCurrent({ expiresAtMs }: KeyRow, nowMs: number): boolean {

@@ -124,6 +124,8 @@ export async function createGateway(
     now,
     monotonicMs,
     newId: ports.newId,
+    db: ports.db,
+    seal: ports.seal,
     leftOf: (tenantId: string, stepDigest: string) => left.get(`${tenantId} ${stepDigest}`) ?? null,
   };
   const postings = createPostings(ports, replicaId, fence);

@@ -129,6 +129,7 @@ export function intentOf(terms: IntentTerms = {}): Intent {
     stream: false,
     reachesStored: false,
     inputDigest: "0".repeat(64),
+    call: () => null,
     context: {
       run: null,
       step: null,

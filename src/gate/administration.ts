@@ -17,6 +17,8 @@ import type {
 import { createKey, revokeKey, rotateKey } from "./administer-keys.ts";
 import { changeLimit, createLimit, removeLimit } from "./administer-limits.ts";
 import { putRun, stopRun } from "./administer-runs.ts";
+import { createWebhookAdministration, type WebhookAdministration } from "./administer-webhooks.ts";
+import { createApproving, type Approving } from "./approve.ts";
 import { changeTenant, createTenant } from "./administer-tenants.ts";
 
 export type Administration = {
@@ -48,6 +50,8 @@ export type Administration = {
   ) => Promise<Changed & { readonly created: boolean }>;
   /** After it no attempt of the run, or of one below it, is admitted. Stopping twice is once. */
   readonly stopRun: (actor: Actor, tenantId: string, runId: string) => Promise<void>;
+  readonly approvals: Approving;
+  readonly webhooks: WebhookAdministration;
 };
 
 export function createAdministration(ports: AdministrationPorts): Administration {
@@ -62,5 +66,7 @@ export function createAdministration(ports: AdministrationPorts): Administration
     removeLimit: (actor, tenantId, limitId) => removeLimit(ports, actor, { tenantId, limitId }),
     putRun: (actor, terms) => putRun(ports, actor, terms),
     stopRun: (actor, tenantId, runId) => stopRun(ports, actor, { tenantId, runId }),
+    approvals: createApproving(ports),
+    webhooks: createWebhookAdministration(ports),
   };
 }

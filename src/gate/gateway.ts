@@ -15,8 +15,10 @@ import {
 import type { Countable } from "../dialects/openai/tokens.ts";
 import { appliedVersion, SCHEMA_VERSION } from "../store/applied-version.ts";
 import { isContentError, isLockTimeout, isRecordedAlready } from "../store/errors.ts";
+import { readApprovalStates } from "../store/approvals.ts";
 import { endLease, renewLease } from "../store/installation.ts";
 import { postDry, type Ask, type Posted } from "../store/posting.ts";
+import { createApprovalWaits, type ApprovalWaits } from "./approval-waits.ts";
 import { admit, type Admission, type Permit } from "./admit.ts";
 import { createAuthority, type Authority, type Configuration, type Held } from "./authority.ts";
 import type { Batcher } from "./batch.ts";
@@ -66,6 +68,8 @@ export type Gateway = {
   /** Ends a permit; the writing goes on after the answer. */
   readonly settle: (permit: Permit, ending: Ending, charge: Charge | Promise<Charge>) => void;
   readonly sweep: () => Promise<Swept>;
+  /** What became of an approval, when it is known or `untilMs` of the monotonic clock has come. */
+  readonly waitForApproval: ApprovalWaits["wait"];
   readonly trust: () => TrustFigures & {
     readonly exchanges: number;
     readonly asksWaiting: number;
@@ -101,6 +105,10 @@ export async function createGateway(
   const watch = createWatch(monotonicMs);
   const shared = { watch, fence, leavers, isCutShort: () => isCutShort };
   const settler = createSettler(ports, contention, trust);
+  const approvalWaits = createApprovalWaits({
+    read: (refs) => readApprovalStates(ports.db.admin, refs),
+    monotonicMs,
+  });
   const parts = {
     authority,
     contention,
@@ -188,6 +196,7 @@ export async function createGateway(
       });
     },
     sweep: () => sweep(ports, settler, trust),
+    waitForApproval: approvalWaits.wait,
     trust: () => ({
       ...trust.read(),
       exchanges: shared.watch.size(),

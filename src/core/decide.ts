@@ -68,6 +68,8 @@ function decideByBilling(facts: Facts, intent: Intent): Verdict {
         : block("cost_unbounded", deferredCost(intent));
     case "metered":
       return decideMetered(facts, intent);
+    case "stated":
+      return decideStated(facts, intent);
   }
 }
 
@@ -109,6 +111,30 @@ function decideMetered(facts: Facts, intent: Intent): Verdict {
       };
     }
   }
+}
+
+/** A tool or a step: what it costs at most is declared by its operator, or said by its caller. */
+function decideStated(facts: Facts, intent: Intent): Verdict {
+  const { costStatedPicousd: cost } = intent;
+  if (cost === null) {
+    return facts.caller.mode === "tolerant"
+      ? { kind: "ask", estimate: UNPRICED }
+      : block("price_unknown", unstatedCost(intent), "estimate_usd");
+  }
+  const costMax = intent.context.costPicousdMax;
+  if (costMax !== null && cost > costMax) {
+    const message = overMaxCost(picousd(cost), picousd(costMax));
+    return block("max_cost_exceeded", message, MAX_COST);
+  }
+  const estimate = { costPicousd: picousd(cost), tokens: 0, outputTokensMax: null };
+  return { kind: "ask", estimate: { ...estimate, basis: cost === 0n ? "free" : "bound" } };
+}
+
+function unstatedCost(intent: Intent): string {
+  return (
+    `Nobody says what \`${intent.resource}\` may cost, and this tenant spends only what is priced. Send ` +
+    "`estimate_usd` (0 for what costs nothing), declare a price for the tool, or set the tenant's mode to `tolerant`."
+  );
 }
 
 function block(reason: Reason, message: string, param: string | null = null): Verdict {

@@ -21,8 +21,11 @@ const ANSWER_MS_MAX = 1_000;
 
 const ANSWER_HEADER_BYTES_MAX = 16 * 1024;
 
-/** All addresses of a name. */
-export type Lookup = (hostname: string) => Promise<readonly LookupAddress[]>;
+/** Tells all addresses of a name. */
+export type Lookup = (
+  hostname: string,
+  tell: (error: Error | null, addresses: readonly LookupAddress[]) => void,
+) => void;
 
 export type WebhookOptions = { readonly allowsPrivate: boolean; readonly lookup?: Lookup };
 
@@ -74,17 +77,14 @@ const NOT_PUBLIC = "not sent: its host has no public address";
 
 function guardedConnector(allowsPrivate: boolean, lookup: Lookup): buildConnector.connector {
   const guardedLookup: LookupFunction = (hostname, options, callback) => {
-    lookup(hostname).then(
-      (found) => {
-        const usable = found.filter(({ address }) => allowsPrivate || isPublicAddress(address));
-        const [first] = usable;
-        if (first === undefined) callback(new NotPublic(NOT_PUBLIC), "", 0);
-        else if (options.all === true) callback(null, [...usable]);
-        else callback(null, first.address, first.family);
-      },
-      (error: unknown) =>
-        callback(error instanceof Error ? error : new Error(String(error)), "", 0),
-    );
+    lookup(hostname, (error, found) => {
+      const usable = found.filter(({ address }) => allowsPrivate || isPublicAddress(address));
+      const [first] = usable;
+      if (error !== null) callback(error, "", 0);
+      else if (first === undefined) callback(new NotPublic(NOT_PUBLIC), "", 0);
+      else if (options.all === true) callback(null, [...usable]);
+      else callback(null, first.address, first.family);
+    });
   };
   const connect = buildConnector({ timeout: CONNECT_MS_MAX, lookup: guardedLookup });
   return (options, callback) => {
@@ -98,12 +98,10 @@ function guardedConnector(allowsPrivate: boolean, lookup: Lookup): buildConnecto
   };
 }
 
-function lookupAll(hostname: string): Promise<readonly LookupAddress[]> {
-  return new Promise((resolve, reject) => {
-    systemLookup(hostname, { all: true }, (error, addresses) => {
-      if (error === null) resolve(addresses);
-      else reject(error);
-    });
+function lookupAll(hostname: string, tell: Parameters<Lookup>[1]): void {
+  systemLookup(hostname, { all: true }, (error, addresses) => {
+    // On an error there are none, whatever the types say.
+    tell(error, error === null ? addresses : []);
   });
 }
 

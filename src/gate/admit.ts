@@ -12,7 +12,6 @@
 import { outputTokensFor } from "../core/bound.ts";
 import type { Caller } from "../core/caller.ts";
 import { decide, type Estimate, type Verdict } from "../core/decide.ts";
-import { InputError } from "../core/errors.ts";
 import type { Facts } from "../core/facts.ts";
 import type { Intent } from "../core/intent.ts";
 import {
@@ -23,15 +22,16 @@ import {
   RESERVATION_MARGIN_MS,
 } from "../core/limits.ts";
 import { picousd } from "../core/money.ts";
-import { findPrice, undated, type Price } from "../core/price.ts";
+import type { Price } from "../core/price.ts";
 import { decisionRecord } from "../core/record.ts";
-import { meterAtFault, meterMessage } from "../core/refusal.ts";
-import type { ModelRoute } from "../core/route.ts";
+import { attemptsMessage, duplicateMessage, meterAtFault, meterMessage } from "../core/refusal.ts";
+import type { RetryFacts } from "../core/retry.ts";
 import type { MeterFigures, Refusal } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
 import type { Ask, Posted } from "../store/posting.ts";
-import type { Authority, Upstream } from "./authority.ts";
+import type { Upstream } from "./authority.ts";
 import type { Contention } from "./contention.ts";
+import { lookFor, type Look, type LookParts } from "./look.ts";
 
 const permitted: unique symbol = Symbol("permitted");
 
@@ -44,6 +44,9 @@ export type Permit = {
   readonly runId: string;
   readonly stepId: string | null;
   readonly attempt: number;
+  /** What makes it an attempt of its step; null for what is no step. */
+  readonly stepDigest: string | null;
+  readonly retry: RetryFacts | null;
   /** Its tenant spends only what is bounded: what may have run holds its money. */
   readonly isStrict: boolean;
   readonly intent: Intent;
@@ -52,6 +55,8 @@ export type Permit = {
   readonly model: string | null;
   readonly price: Price | null;
   readonly estimate: Estimate;
+  /** How long its answer is kept for those who ask again, in ms, or null. */
+  readonly answerKeptMs: number | null;
   /** Output tokens to which a limit lowered the request, or null. */
   readonly clampedTo: number | null;
   readonly meters: readonly MeterFigures[];
@@ -59,8 +64,23 @@ export type Permit = {
   readonly askedAtMs: number;
 };
 
+/** What a caller is granted that acts itself: it reports how the attempt ended, or its lease runs out. */
+export type Grant = {
+  readonly attemptId: string;
+  readonly decisionId: string;
+  readonly runId: string;
+  readonly stepId: string | null;
+  readonly attempt: number;
+  readonly retry: RetryFacts | null;
+  readonly estimate: Estimate;
+  readonly meters: readonly MeterFigures[];
+  readonly decidedAt: Date;
+  readonly leaseMs: number;
+};
+
 export type Admission =
   | { readonly kind: "admitted"; readonly permit: Permit }
+  | { readonly kind: "granted"; readonly grant: Grant }
   | {
       readonly kind: "refused";
       readonly refusal: Refusal;
@@ -71,13 +91,10 @@ export type Admission =
   /** The client left before anything was decided. */
   | { readonly kind: "gone" };
 
-export type AdmitParts = {
-  readonly authority: Authority;
+export type AdmitParts = LookParts & {
   readonly postings: { readonly submit: (ask: Ask) => Promise<Posted> };
   readonly contention: Contention;
-  readonly now: () => Date;
   readonly monotonicMs: () => number;
-  readonly newId: () => string;
 };
 
 /** Throws InputError for a model that nobody serves, and Unavailable when the gate cannot decide. */
@@ -99,9 +116,12 @@ export async function admit(
     const askedAtMs = parts.monotonicMs();
     const posted = await parts.postings.submit(askFor(turn, isFinal));
     if (posted.outcome === "allow") {
-      return { kind: "admitted", permit: permitFor(turn, posted, askedAtMs) };
+      const { upstream } = look;
+      return upstream === null
+        ? { kind: "granted", grant: grantFor(turn, posted) }
+        : { kind: "admitted", permit: permitFor({ ...turn, upstream }, posted, askedAtMs) };
     }
-    if (posted.outcome === "block") {
+    if (posted.outcome !== "again") {
       const { attempt, decidedAt } = posted;
       const refusal = refusalFor(turn, posted);
       return { kind: "refused", refusal, runId: look.runId, attempt, decidedAt };
@@ -122,76 +142,6 @@ export async function admit(
   }
 }
 
-/** What an ask is judged on and does not change while it waits. */
-type Look = {
-  readonly id: string;
-  readonly runId: string;
-  readonly caller: Caller;
-  readonly upstream: Upstream;
-  readonly facts: Omit<Facts, "now" | "clampedTo">;
-  readonly refs: Ask["refs"];
-};
-
-function lookFor(parts: AdmitParts, caller: Caller, intent: Intent): Look {
-  const { authority } = parts;
-  const id = parts.newId();
-  const runId = intent.context.run ?? `run_${id}`;
-  const route = intent.billing === "metered" ? authority.route(intent.resource) : null;
-  if (route === null && intent.billing === "metered") throw unknownModel(intent.resource);
-  const name = route?.upstream ?? authority.defaultUpstream();
-  const upstream = name === null ? undefined : authority.upstream(name);
-  if (upstream === undefined) throw unknownModel(intent.resource);
-  const price = route === null ? null : priceOf(authority, upstream, route, parts.now());
-  const models = route === null ? [] : namesOf(intent.resource, route);
-  return {
-    id,
-    runId,
-    caller,
-    upstream,
-    facts: {
-      caller,
-      route,
-      price,
-      sharesAccount: !upstream.sharedObjects && authority.tenants().size > 1,
-    },
-    refs: authority.limitsFor({
-      caller,
-      runId,
-      models,
-      customer: intent.context.customer,
-      operation: intent.context.operation,
-    }),
-  };
-}
-
-/** Every name by which a limit may mean this model: as asked, as routed, with its upstream, and undated. */
-function namesOf(asked: string, { upstream, model }: ModelRoute): readonly string[] {
-  const bare = undated(model) ?? model;
-  return [...new Set([asked, model, `${upstream}/${model}`, bare, `${upstream}/${bare}`])];
-}
-
-/** A price of the upstream's own, else the list price of its provider. */
-function priceOf(
-  authority: Authority,
-  upstream: Upstream,
-  route: ModelRoute,
-  at: Date,
-): Price | null {
-  const { prices } = authority.configuration;
-  return (
-    findPrice(prices, upstream.name, route.model, at) ??
-    findPrice(prices, upstream.priceList, route.model, at)
-  );
-}
-
-function unknownModel(model: string): InputError {
-  return new InputError(
-    "model_not_found",
-    "model",
-    `The model \`${model}\` is served by no upstream: neither an alias, nor \`upstream/model\`, nor a pattern of tollgate.yaml names it.`,
-  );
-}
-
 /** One look at the facts, and what was judged of it. */
 type Turn = {
   readonly look: Look;
@@ -209,24 +159,49 @@ function askFor({ look, intent, facts, verdict }: Turn, isFinal: boolean): Ask {
     runId: look.runId,
     runNamed: intent.context.run !== null,
     stepId: intent.context.step,
+    stepDigest: look.step?.stepDigest ?? null,
+    contentDigest: look.step?.contentDigest ?? null,
+    retryResource: look.retryResource,
     door: intent.door,
     operation: intent.operation,
     resource: intent.resource,
-    upstream: upstream.name,
+    upstream: upstream?.name ?? null,
     model: look.facts.route?.model ?? null,
     judgedReason: verdict.kind === "block" ? verdict.reason : null,
     costPicousd: verdict.kind === "ask" ? verdict.estimate.costPicousd : null,
     tokens: verdict.kind === "ask" ? verdict.estimate.tokens : 0,
     priceVersion: look.facts.price?.version ?? null,
     final: isFinal || verdict.kind === "block",
-    deadlineMs: upstream.timeoutMs + RESERVATION_MARGIN_MS,
+    deadlineMs: upstream === null ? leaseOf(intent) : upstream.timeoutMs + RESERVATION_MARGIN_MS,
     record: decisionRecord(facts, intent, verdict),
     refs: look.refs,
+    extra: look.extra,
+  };
+}
+
+function leaseOf({ leaseMs }: Intent): number {
+  assert(leaseMs !== null, "who acts itself has a lease");
+  return leaseMs;
+}
+
+function grantFor({ look, intent, verdict }: Turn, posted: Posted): Grant {
+  assert(verdict.kind === "ask", "only what was judged askable is allowed");
+  return {
+    attemptId: `att_${look.id}`,
+    decisionId: `dec_${look.id}`,
+    runId: look.runId,
+    stepId: intent.context.step,
+    attempt: posted.attempt,
+    retry: posted.retry,
+    estimate: verdict.estimate,
+    meters: posted.meters,
+    decidedAt: posted.decidedAt,
+    leaseMs: leaseOf(intent),
   };
 }
 
 function permitFor(
-  { look, intent, facts, verdict }: Turn,
+  { look, intent, facts, verdict, upstream }: Turn & { readonly upstream: Upstream },
   posted: Posted,
   askedAtMs: number,
 ): Permit {
@@ -240,32 +215,41 @@ function permitFor(
     runId: look.runId,
     stepId: intent.context.step,
     attempt: posted.attempt,
+    stepDigest: look.step?.stepDigest ?? null,
+    retry: posted.retry,
     isStrict: look.caller.mode === "strict",
     intent,
-    upstream: look.upstream,
+    upstream,
     model: facts.route?.model ?? null,
     price: facts.price,
     estimate,
+    answerKeptMs: intent.idempotency?.keptMs ?? null,
     clampedTo: facts.clampedTo,
     meters: posted.meters,
     askedAtMs,
   };
 }
 
-function refusalFor({ look, verdict }: Turn, { reason, meters }: Posted): Refusal {
+function refusalFor({ look, intent, verdict }: Turn, posted: Posted): Refusal {
+  const { reason, meters, retry } = posted;
   assert(reason !== null, "a block has a reason");
-  const decisionId = `dec_${look.id}`;
-  // A stopped run comes before what was judged, and has a sentence of its own.
+  const base = { reason, decisionId: `dec_${look.id}`, retry };
+  // A stopped run, and a duplicate, come before what was judged, and have sentences of their own.
   if (reason === "run_stopped" || reason === "run_closed") {
-    return { reason, message: runMessage(look.runId), meter: null, param: null, decisionId };
+    return { ...base, message: runMessage(look.runId), meter: null, param: null };
   }
+  const duplicate = duplicateMessage(reason, intent, retry);
+  if (duplicate !== null) return { ...base, message: duplicate, meter: null, param: null };
   if (verdict.kind === "block") {
-    const { message, param } = verdict;
-    return { reason, message, meter: null, param, decisionId };
+    return { ...base, message: verdict.message, meter: null, param: verdict.param };
+  }
+  if (reason === "retry_budget_exceeded" && typeof retry?.attemptsMax === "number") {
+    const message = attemptsMessage(posted.attempt, retry.attemptsMax);
+    return { ...base, message, meter: null, param: null };
   }
   const meter = meterAtFault(reason, meters);
   assert(meter !== null, "a limit that refuses is on the path");
-  return { reason, message: meterMessage(reason, meter), meter, param: null, decisionId };
+  return { ...base, message: meterMessage(reason, meter), meter, param: null };
 }
 
 function runMessage(runId: string): string {

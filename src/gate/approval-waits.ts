@@ -5,7 +5,8 @@
  */
 import type { ApprovalState } from "../core/approval.ts";
 import { APPROVAL_LOOK_MS, APPROVAL_WAITS_MAX } from "../core/limits.ts";
-import type { ApprovalRef } from "../store/approvals.ts";
+import { readApprovalStates, type ApprovalRef } from "../store/approvals.ts";
+import type { Ports } from "./ports.ts";
 
 export type ApprovalWaits = {
   /**
@@ -20,12 +21,6 @@ export type ApprovalWaits = {
   ) => Promise<ApprovalState>;
 };
 
-export type ApprovalWaitParts = {
-  /** States by `tenant approval`. */
-  readonly read: (refs: readonly ApprovalRef[]) => Promise<ReadonlyMap<string, ApprovalState>>;
-  readonly monotonicMs: () => number;
-};
-
 type Waiter = {
   readonly approval: ApprovalRef;
   readonly untilMs: number;
@@ -34,14 +29,18 @@ type Waiter = {
   readonly reject: (error: unknown) => void;
 };
 
-export function createApprovalWaits({ read, monotonicMs }: ApprovalWaitParts): ApprovalWaits {
+export function createApprovalWaits({
+  db,
+  monotonicMs,
+}: Pick<Ports, "db" | "monotonicMs">): ApprovalWaits {
   const waiting = new Set<Waiter>();
   let isLooking = false;
   const look = async () => {
     while (waiting.size > 0) {
       // Those that come while the question is under way are in the next one.
       const asked = [...waiting];
-      const states = await read(asked.map(({ approval }) => approval));
+      const refs = asked.map(({ approval }) => approval);
+      const states = await readApprovalStates(db.admin, refs);
       for (const waiter of asked) {
         const { tenantId, approvalId } = waiter.approval;
         const state = states.get(`${tenantId} ${approvalId}`) ?? "cancelled";

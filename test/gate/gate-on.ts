@@ -147,6 +147,11 @@ export function intentOf(terms: IntentTerms = {}): Intent {
       ...terms.context,
     },
     client: { userAgent: "test", sdk: null, sdkRetryCount: 0, isCodex: false },
+    tool: null,
+    idempotency: null,
+    effect: null,
+    costStatedPicousd: null,
+    leaseMs: null,
   };
 }
 

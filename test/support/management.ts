@@ -138,6 +138,9 @@ export async function createTestManagement(db: Database): Promise<Management> {
 const PLAIN_ASK: Omit<Ask, "tenantId" | "keyId" | "attemptId" | "runId"> = {
   runNamed: false,
   stepId: null,
+  stepDigest: null,
+  contentDigest: null,
+  retryResource: "model:m",
   door: "model",
   operation: "chat",
   resource: "gpt-4o",
@@ -151,6 +154,7 @@ const PLAIN_ASK: Omit<Ask, "tenantId" | "keyId" | "attemptId" | "runId"> = {
   deadlineMs: 600_000,
   record: JSON.stringify({ estimate: { basis: "bound", clamped_to: null } }),
   refs: [],
+  extra: null,
 };
 
 const PLAIN_SETTLEMENT: Omit<Settlement, "tenantId" | "attemptId"> = {

@@ -254,7 +254,8 @@ function configFor(options: StartOptions, adminKey: string): Config {
     dataDirectory: join(tmpdir(), "tollgate-unused"),
     processes: 1,
     adminKey,
-    sealingKeys: [],
+    // Several of a test share a database, each with an administration key of its own.
+    sealingKeys: ["tests-sealing-key-0123456789-0123456789"],
     logLevel: "silent",
     upstreams: [...(upstream === undefined ? [] : [own]), ...(options.moreUpstreams ?? [])],
     aliases: options.aliases ?? {},

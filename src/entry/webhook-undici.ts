@@ -27,21 +27,27 @@ export type Lookup = (
   tell: (error: Error | null, addresses: readonly LookupAddress[]) => void,
 ) => void;
 
-export type WebhookOptions = { readonly allowsPrivate: boolean; readonly lookup?: Lookup };
+export type WebhookOptions = {
+  readonly allowsPrivate: boolean;
+  readonly lookup?: Lookup;
+  /** How long a try may take, in ms. */
+  readonly msMax?: number;
+};
 
 export type NodeWebhookPort = WebhookPort & { readonly close: () => Promise<void> };
 
 export function createWebhookPort({
   allowsPrivate,
   lookup = lookupAll,
+  msMax = DELIVERY_MS_MAX,
 }: WebhookOptions): NodeWebhookPort {
   const agent = new Agent({
     connect: guardedConnector(allowsPrivate, lookup),
     // No connection is kept: the next message may be another tenant's, and the name lead elsewhere.
     pipelining: 0,
     maxHeaderSize: ANSWER_HEADER_BYTES_MAX,
-    headersTimeout: DELIVERY_MS_MAX,
-    bodyTimeout: DELIVERY_MS_MAX,
+    headersTimeout: msMax,
+    bodyTimeout: msMax,
   });
   return {
     allowsPrivate,
@@ -54,14 +60,14 @@ export function createWebhookPort({
           method: "POST",
           headers,
           body,
-          signal: AbortSignal.timeout(DELIVERY_MS_MAX),
+          signal: AbortSignal.timeout(msMax),
         });
         // The status has said it: how the rest of the answer ends changes nothing.
         const signal = AbortSignal.timeout(ANSWER_MS_MAX);
         await answer.body.dump({ limit: ANSWER_BYTES_MAX, signal }).catch(() => undefined);
         return { kind: "answered", status: answer.statusCode };
       } catch (error) {
-        return { kind: "failed", message: whyNot(error) };
+        return { kind: "failed", message: whyNot(error, msMax) };
       }
     },
     close: () => agent.destroy(),
@@ -106,10 +112,10 @@ function lookupAll(hostname: string, tell: Parameters<Lookup>[1]): void {
 }
 
 /** In words that say nothing of this network: an error's own text may name addresses. */
-function whyNot(error: unknown): string {
+function whyNot(error: unknown, msMax: number): string {
   if (error instanceof NotPublic) return error.message;
   if (!(error instanceof Error)) return "no answer";
-  if (error.name === "TimeoutError") return `no answer within ${DELIVERY_MS_MAX / 1_000} s`;
+  if (error.name === "TimeoutError") return `no answer within ${msMax / 1_000} s`;
   const code = "code" in error && typeof error.code === "string" ? error.code : error.name;
   return `no answer (${code})`;
 }

@@ -173,6 +173,43 @@ export const BODIES_HELD_BYTES_MAX = 1024 * 1024 * 1024;
 /** A posting that takes longer is a database that hangs: its asks are answered 503 and released. */
 export const POST_MS_MAX = 5_000;
 
+/** A call that a person is asked about: more than this nobody reads before he says yes. */
+export const APPROVAL_CALL_BYTES_MAX = 1024 * 1024;
+
+/** Why somebody approves or denies, in characters. */
+export const APPROVAL_REASON_CHARS_MAX = 1_000;
+
+/** How often those who wait for an answer are looked up, all together: people take seconds. */
+export const APPROVAL_LOOK_MS = 500;
+
+/** Requests of one process that wait for a person; each is a connection that does nothing. */
+export const APPROVAL_WAITS_MAX = 1_024;
+
+/** Webhooks of a tenant: each message is written once for each of them. */
+export const WEBHOOKS_MAX = 16;
+
+/** A webhook's URL: what servers take in a request line. */
+export const WEBHOOK_URL_CHARS_MAX = 2_048;
+
+/** How long a receiver has to answer a message; what it does with it can wait until it has. */
+export const DELIVERY_MS_MAX = 10_000;
+
+/** Until another replica may try what this one has taken: longer than a try lasts. */
+export const DELIVERY_LEASE_MS = 60_000;
+
+/** Messages under way from one process. */
+export const DELIVERIES_MAX = 32;
+
+/** Those of one tenant, so that receivers that hang hold up nobody else's. */
+export const DELIVERIES_OF_TENANT_MAX = 4;
+
+/** Tries of one message, over most of a day: see `gate/deliver.ts`. Then it is dead, and can be sent anew. */
+export const DELIVERY_TRIES_MAX = 8;
+
+/** What was delivered is kept for a week, to be looked up; what is dead for a month, to be sent anew. */
+export const DELIVERED_KEPT_MS = 7 * 86_400_000;
+export const DEAD_KEPT_MS = 30 * 86_400_000;
+
 /** An idempotency key: the draft of the IETF names no limit, OpenAI's own is 255 characters. */
 export const IDEMPOTENCY_KEY_CHARS_MAX = 255;
 

@@ -25,6 +25,8 @@ import {
   deactivatePolicies,
 } from "./administer-policies.ts";
 import { putRun, stopRun } from "./administer-runs.ts";
+import { createWebhookAdministration, type WebhookAdministration } from "./administer-webhooks.ts";
+import { createApproving, type Approving } from "./approve.ts";
 import { changeTenant, createTenant } from "./administer-tenants.ts";
 
 export type Administration = {
@@ -64,6 +66,8 @@ export type Administration = {
     bundle: { readonly tenantId: string; readonly version: string },
   ) => Promise<Activation>;
   readonly deactivatePolicies: (actor: Actor, tenantId: string) => Promise<Activation>;
+  readonly approvals: Approving;
+  readonly webhooks: WebhookAdministration;
 };
 
 export function createAdministration(ports: AdministrationPorts): Administration {
@@ -81,5 +85,7 @@ export function createAdministration(ports: AdministrationPorts): Administration
     applyPolicies: (actor, terms) => applyPolicies(ports, actor, terms),
     activatePolicies: (actor, bundle) => activatePolicies(ports, actor, bundle),
     deactivatePolicies: (actor, tenantId) => deactivatePolicies(ports, actor, tenantId),
+    approvals: createApproving(ports),
+    webhooks: createWebhookAdministration(ports),
   };
 }

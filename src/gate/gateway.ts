@@ -17,6 +17,7 @@ import { appliedVersion, SCHEMA_VERSION } from "../store/applied-version.ts";
 import { isContentError, isLockTimeout, isRecordedAlready } from "../store/errors.ts";
 import { endLease, renewLease } from "../store/installation.ts";
 import { postDry, type Ask, type Posted } from "../store/posting.ts";
+import { createApprovalWaits, type ApprovalWaits } from "./approval-waits.ts";
 import { admit, type Admission, type Permit } from "./admit.ts";
 import { createAnswers, type Answers } from "./answers.ts";
 import { createAuthority, type Authority, type Configuration, type Held } from "./authority.ts";
@@ -75,6 +76,8 @@ export type Gateway = {
   /** Answers that are kept for those who ask again. */
   readonly answers: Pick<Answers, "find" | "ended">;
   readonly sweep: () => Promise<Swept>;
+  /** What became of an approval, when it is known or `untilMs` of the monotonic clock has come. */
+  readonly waitForApproval: ApprovalWaits["wait"];
   readonly trust: () => TrustFigures & {
     readonly exchanges: number;
     readonly asksWaiting: number;
@@ -215,6 +218,7 @@ export async function createGateway(
       });
     },
     sweep: () => sweep(ports, settler, trust),
+    waitForApproval: createApprovalWaits(ports).wait,
     trust: () => ({
       ...trust.read(),
       exchanges: shared.watch.size(),

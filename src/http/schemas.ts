@@ -129,6 +129,7 @@ const keyMembers = {
   tenant: z.string(),
   name: z.string(),
   scopes: z.array(z.enum(SCOPES)).readonly(),
+  labels: z.record(z.string(), z.string()).readonly(),
   active: z.boolean(),
   created_by: z.string(),
   created_at: time,

@@ -22,6 +22,7 @@ export type KeyView = {
   readonly tenant: string;
   readonly name: string;
   readonly scopes: readonly ("invoke" | "report" | "approve" | "admin")[];
+  readonly labels: Readonly<Record<string, string>>;
   readonly active: boolean;
   readonly created_by: string;
   readonly created_at: string;
@@ -145,6 +146,7 @@ function keyView(tenantId: string, row: KeyRecord): KeyView {
     tenant: tenantId,
     name: row.name,
     scopes: row.scopes,
+    labels: row.labels,
     active: row.active,
     created_by: row.createdBy,
     created_at: row.createdAt.toISOString(),

@@ -50,6 +50,7 @@ describe("the environment", () => {
       logLevel: "info",
       upstreams: [],
       aliases: {},
+      allowsPrivateWebhooks: false,
       prices: [],
       configFile: null,
     });

@@ -34,6 +34,8 @@ export type StartOptions = {
   readonly aliases?: Readonly<Record<string, string>>;
   /** Instead of the one price of `MODEL`. */
   readonly prices?: readonly Price[];
+  /** Webhooks may go to receivers of the test itself. */
+  readonly allowsPrivateWebhooks?: boolean;
   /** How long `close` waits for answers under way before it cuts them. */
   readonly drainMsMax?: number;
 };
@@ -266,6 +268,7 @@ function configFor(options: StartOptions, adminKey: string): Config {
     prices: options.prices ?? [
       priceOf({ upstream: UPSTREAM, model: MODEL, outputTokensMax: 1_000 }),
     ],
+    allowsPrivateWebhooks: options.allowsPrivateWebhooks ?? false,
     configFile: null,
   };
 }

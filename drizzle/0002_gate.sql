@@ -724,11 +724,12 @@ begin
 
   insert into reservations (tenant_id, attempt_id, replica_id, meter_ids, meter_units, amounts,
                             cost_picousd, tokens, deadline_at)
-  select u.t, u.attempt, replica,
+  -- What its caller makes itself has no replica to lose: only its deadline ends its lease.
+  select u.t, u.attempt, case u.door when 'step' then 'caller' else replica end,
          coalesce(p.ids, '{}'), coalesce(p.units, '{}'), coalesce(p.amounts, '{}'),
          u.cost, u.tokens, v_now + u.deadline * interval '1 millisecond'
-  from unnest(a_tenant, a_attempt, a_cost, a_tokens, deadlines_ms::bigint[], a_outcome)
-    with ordinality as u(t, attempt, cost, tokens, deadline, outcome, ord)
+  from unnest(a_tenant, a_attempt, a_door, a_cost, a_tokens, deadlines_ms::bigint[], a_outcome)
+    with ordinality as u(t, attempt, door, cost, tokens, deadline, outcome, ord)
   left join (
     select d.n, array_agg(m.id) as ids, array_agg(m.unit) as units, array_agg(d.asked) as amounts
     from unnest(p_ask, p_slot, p_asked) as d(n, slot, asked)
@@ -978,8 +979,9 @@ as $$
     from reservations r
     where r.state = 'open'
       and (r.deadline_at < tollgate_now()
-           or not exists (select from replicas p where p.replica_id = r.replica_id
-                          and p.seen_at > tollgate_now() - lease))
+           or r.replica_id <> 'caller'
+           and not exists (select from replicas p where p.replica_id = r.replica_id
+                           and p.seen_at > tollgate_now() - lease))
     order by r.tenant_id, r.attempt_id
     limit most
     for update skip locked

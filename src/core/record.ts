@@ -6,7 +6,7 @@
  */
 import type { Estimate, Verdict } from "./decide.ts";
 import type { Facts } from "./facts.ts";
-import type { Demand, Intent } from "./intent.ts";
+import type { ActFacts, Demand, Intent } from "./intent.ts";
 import { wasLookedAt } from "./policy-values.ts";
 import type { Approval, Judged, PolicyResult } from "./policy-judge.ts";
 import { DISPOSITIONS } from "./verdict.ts";
@@ -30,6 +30,7 @@ export function decisionRecord(facts: Facts, intent: Intent, verdict: Final): st
       : { cost_stated_picousd: String(intent.costStatedPicousd) }),
     input_sha256: intent.inputDigest,
     estimate: estimateMembers(facts, intent.demand, estimate),
+    ...(intent.act === null ? {} : { act: actMembers(intent.act) }),
     policies: verdict.policies?.results.map(policyMembers) ?? [],
     policy_version: verdict.policies?.version ?? null,
     ...(verdict.policies === null ? {} : policyOutcome(verdict.policies)),
@@ -141,4 +142,8 @@ function keptArguments(facts: Facts, intent: Intent): object {
   const { arguments: given } = intent;
   if (!isRead || given === undefined || given === null) return {};
   return wasLookedAt("arguments", { facts, intent, estimate: null }) ? { arguments: given } : {};
+}
+
+function actMembers({ effectClass, effect, extracted }: ActFacts): object {
+  return { effect_class: effectClass, effect, extracted };
 }

@@ -9,7 +9,7 @@ import { isList, isRecord } from "../lib/json.ts";
 import { SCOPES } from "./caller.ts";
 import type { Findings } from "./detect.ts";
 import type { Facts, History } from "./facts.ts";
-import type { Billing, Demand, Intent, Json, Operation } from "./intent.ts";
+import type { Act, Billing, Demand, Intent, Json, Operation } from "./intent.ts";
 import type { CompiledBundle } from "./policy-bundle.ts";
 import type { Price } from "./price.ts";
 import { USAGE_CLASSES, type Usage } from "./usage.ts";
@@ -47,7 +47,9 @@ const OPERATIONS = [
   "transcription",
   "moderation",
   "pass_through",
-] as const satisfies readonly Operation[];
+  "execute_tool",
+  "step",
+] as const satisfies readonly (Operation | Act)[];
 const BILLINGS = [
   "metered",
   "free",
@@ -95,6 +97,7 @@ export function readRecord(columns: JudgedColumns, record: unknown): Recorded | 
     idempotency: null,
     effect: null,
     costStatedPicousd: stated === null ? null : BigInt(stated),
+    act: null,
     leaseMs: null,
   };
   return {

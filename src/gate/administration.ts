@@ -28,6 +28,7 @@ import { putRun, stopRun } from "./administer-runs.ts";
 import { createWebhookAdministration, type WebhookAdministration } from "./administer-webhooks.ts";
 import { createApproving, type Approving } from "./approve.ts";
 import { changeTenant, createTenant } from "./administer-tenants.ts";
+import { putTool, removeTool, type ToolTerms } from "./administer-tools.ts";
 
 export type Administration = {
   readonly createTenant: (
@@ -68,6 +69,8 @@ export type Administration = {
   readonly deactivatePolicies: (actor: Actor, tenantId: string) => Promise<Activation>;
   readonly approvals: Approving;
   readonly webhooks: WebhookAdministration;
+  readonly putTool: (actor: Actor, terms: ToolTerms) => Promise<void>;
+  readonly removeTool: (actor: Actor, tenantId: string, name: string) => Promise<void>;
 };
 
 export function createAdministration(ports: AdministrationPorts): Administration {
@@ -87,5 +90,7 @@ export function createAdministration(ports: AdministrationPorts): Administration
     deactivatePolicies: (actor, tenantId) => deactivatePolicies(ports, actor, tenantId),
     approvals: createApproving(ports),
     webhooks: createWebhookAdministration(ports),
+    putTool: (actor, terms) => putTool(ports, actor, terms),
+    removeTool: (actor, tenantId, name) => removeTool(ports, actor, { tenantId, name }),
   };
 }

@@ -96,6 +96,8 @@ export type Admission =
       readonly attempt: number;
       readonly decidedAt: Date;
       readonly policyVersion: string;
+      /** Every meter on the path, as it was. */
+      readonly meters: readonly MeterFigures[];
     }
   /** The client left before anything was decided. */
   | { readonly kind: "gone" };
@@ -140,10 +142,11 @@ export async function admit(
         : { kind: "admitted", permit: permitFor({ ...turn, upstream }, posted, askedAtMs) };
     }
     if (posted.outcome !== "again") {
-      const { attempt, decidedAt } = posted;
+      const { attempt, decidedAt, meters } = posted;
       const refusal = refusalFor(turn, posted);
       const policyVersion = policyVersionOf(turn.verdict);
-      return { kind: "refused", refusal, runId: look.runId, attempt, decidedAt, policyVersion };
+      const { runId } = look;
+      return { kind: "refused", refusal, runId, attempt, decidedAt, meters, policyVersion };
     }
     const waitedMs = parts.monotonicMs() - startedMs;
     const isContended =

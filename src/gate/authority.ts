@@ -13,6 +13,7 @@ import { SNAPSHOT_MS_MAX } from "../core/limits.ts";
 import { looksLikeKey, parseKey } from "../core/key.ts";
 import type { CompiledBundle } from "../core/policy-bundle.ts";
 import type { PriceBook } from "../core/price.ts";
+import type { Tool } from "../core/operation.ts";
 import { routeModel, type Catalogue, type ModelRoute } from "../core/route.ts";
 import { assert } from "../lib/assert.ts";
 import { equalConstantTime, hmacSha256Hex } from "../lib/hash.ts";
@@ -67,6 +68,8 @@ export type Authority = {
   /** The policies that judge a tenant's calls now, or null. */
   readonly bundle: (tenantId: string) => CompiledBundle | null;
   readonly keyLabels: (keyId: string) => Readonly<Record<string, string>>;
+  /** What the tenant declares of a tool, or null where it declares nothing. */
+  readonly tool: (tenantId: string, name: string) => Tool | null;
   /** Whether a caller's key still holds: it may have been revoked since the call began. */
   readonly isCurrent: (caller: Caller) => boolean;
   /** Whether what is known is new enough to judge by. */
@@ -137,6 +140,7 @@ export async function createAuthority(
     tenants: () => known.snapshot.tenants,
     bundle: (tenantId) => activeBundle(known.snapshot, tenantId),
     keyLabels: (keyId) => known.snapshot.keys.get(keyId)?.labels ?? {},
+    tool: (tenantId, name) => known.snapshot.tenants.get(tenantId)?.tools.get(name) ?? null,
     isCurrent: ({ keyId }) => {
       const key = known.snapshot.keys.get(keyId);
       return key !== undefined && isCurrent(key, now().getTime());

@@ -160,6 +160,7 @@ async function readAsking(exchange: Exchange, readers: BodyReaders): Promise<Ask
     idempotency: idempotencyOf(exchange, route, body.digest),
     effect: null,
     costStatedPicousd: null,
+    act: null,
     leaseMs: null,
   };
   return { intent, route, query: at < 0 ? "" : exchange.url.slice(at), asked, body };

@@ -4,7 +4,9 @@ import { type Page, listEvents } from "../store/events.ts";
 import { type KeyRecord, findKey, listKeys } from "../store/keys.ts";
 import { type LimitRecord, findLimit, listLimits } from "../store/limits.ts";
 import { type TenantRecord, findTenant, listTenants } from "../store/tenants.ts";
-import { amountOf, timeOrNull, type Amount } from "./amounts.ts";
+import { type ToolRecord, findTool, listTools } from "../store/tools.ts";
+import type { EffectClass, Extractor } from "../core/operation.ts";
+import { amountOf, timeOrNull, usdOf, type Amount } from "./amounts.ts";
 import { pageOf, type Paged } from "./paged.ts";
 
 export type TenantView = {
@@ -51,6 +53,15 @@ export type LimitView = {
   readonly reserved: Amount | null;
   readonly remaining: Amount | null;
   readonly resets_at: string | null;
+};
+
+export type ToolView = {
+  readonly name: string;
+  readonly tenant: string;
+  readonly effect: EffectClass;
+  readonly price_usd: string | null;
+  readonly operation: Extractor | null;
+  readonly created_at: string;
 };
 
 export type EventView = {
@@ -108,6 +119,28 @@ export async function limitsOf(
   );
 }
 
+export async function toolOf(
+  db: Database,
+  tenantId: string,
+  name: string,
+): Promise<ToolView | null> {
+  const row = await findTool(db.admin, tenantId, name);
+  return row === null ? null : toolView(tenantId, row);
+}
+
+export async function toolsOf(
+  db: Database,
+  tenantId: string,
+  page: Page,
+): Promise<Paged<ToolView>> {
+  const rows = await listTools(db.admin, tenantId, oneMore(page));
+  return pageOf(
+    rows.map((row) => toolView(tenantId, row)),
+    page,
+    (tool) => tool.name,
+  );
+}
+
 export async function eventsOf(
   db: Database,
   tenantId: string,
@@ -153,6 +186,17 @@ function keyView(tenantId: string, row: KeyRecord): KeyView {
     expires_at: timeOrNull(row.expiresAt),
     revoked_at: timeOrNull(row.revokedAt),
     rotated_from: row.rotatedFrom,
+  };
+}
+
+function toolView(tenantId: string, row: ToolRecord): ToolView {
+  return {
+    name: row.name,
+    tenant: tenantId,
+    effect: row.effectClass,
+    price_usd: row.pricePicousd === null ? null : usdOf(row.pricePicousd),
+    operation: row.extractor,
+    created_at: row.createdAt.toISOString(),
   };
 }
 

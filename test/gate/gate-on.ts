@@ -152,6 +152,7 @@ export function intentOf(terms: IntentTerms = {}): Intent {
     idempotency: null,
     effect: null,
     costStatedPicousd: null,
+    act: null,
     leaseMs: null,
   };
 }

@@ -36,6 +36,7 @@ export function intentOf(more: IntentTerms = {}): Intent {
     idempotency: null,
     effect: null,
     costStatedPicousd: null,
+    act: null,
     leaseMs: null,
     context: {
       run: "r",

@@ -469,7 +469,7 @@ begin
     select d.tenant_id, d.limit_id, d.subject, l.scope_kind, l.unit, l.window_kind, l.mode,
            case when d.share is null then l.on_exceed else 'refuse' end as on_exceed,
            -- Of a limit that one run may take a part of only, the part.
-           case when d.share is null then l.amount else floor(l.amount * d.share / 100) end as amount,
+           case when d.share is null then l.amount else ceil(l.amount * d.share / 100) end as amount,
            d.share is not null as is_share,
            tollgate_window_start(l.window_kind, v_now, l.time_zone) as window_start,
            tollgate_window_end(l.window_kind, v_now, l.time_zone) as window_end,

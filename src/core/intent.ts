@@ -1,3 +1,4 @@
+import type { Findings } from "./detect.ts";
 import type { EffectClass } from "./operation.ts";
 import type { Usage } from "./usage.ts";
 
@@ -65,6 +66,14 @@ export type ClientFacts = {
   readonly isCodex: boolean;
 };
 
+export type Json =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly Json[]
+  | { readonly [name: string]: Json };
+
 /** What a caller does itself, by OpenTelemetry's name where it has one. */
 export type Act = "execute_tool" | "step";
 
@@ -92,6 +101,12 @@ export type Intent = {
   readonly stream: boolean;
   /** It reads, changes or deletes objects stored at the provider, in the account that tenants share. */
   readonly reachesStored: boolean;
+  /** Of a tool or step, for policies; absent or null at the model door. */
+  readonly arguments?: Json;
+  /** The exact call, for whoever must approve it; null where it is too large to be shown. */
+  readonly call: () => Uint8Array | null;
+  /** Searches its texts; asked only where the active bundle reads what is found. Absent: nobody can. */
+  readonly inspect?: () => Findings;
   /** SHA-256 of the body, hex. */
   readonly inputDigest: string;
   readonly context: Context;

@@ -17,6 +17,7 @@ import { appliedVersion, SCHEMA_VERSION } from "../store/applied-version.ts";
 import { isContentError, isLockTimeout, isRecordedAlready } from "../store/errors.ts";
 import { endLease, renewLease } from "../store/installation.ts";
 import { postDry, type Ask, type Posted } from "../store/posting.ts";
+import { createApprovalWaits, type ApprovalWaits } from "./approval-waits.ts";
 import { admit, type Admission, type Permit } from "./admit.ts";
 import { createAnswers, type Answers } from "./answers.ts";
 import { createAuthority, type Authority, type Configuration, type Held } from "./authority.ts";
@@ -78,6 +79,8 @@ export type Gateway = {
   /** Attempts that their callers make themselves. */
   readonly steps: Steps;
   readonly sweep: () => Promise<Swept>;
+  /** What became of an approval, when it is known or `untilMs` of the monotonic clock has come. */
+  readonly waitForApproval: ApprovalWaits["wait"];
   readonly trust: () => TrustFigures & {
     readonly exchanges: number;
     readonly asksWaiting: number;
@@ -127,6 +130,8 @@ export async function createGateway(
     now,
     monotonicMs,
     newId: ports.newId,
+    db: ports.db,
+    seal: ports.seal,
     leftOf: (tenantId: string, stepDigest: string) => left.get(`${tenantId} ${stepDigest}`) ?? null,
   };
   const postings = createPostings(ports, replicaId, fence);
@@ -217,6 +222,7 @@ export async function createGateway(
       });
     },
     sweep: () => sweep(ports, settler, trust),
+    waitForApproval: createApprovalWaits(ports).wait,
     trust: () => ({
       ...trust.read(),
       exchanges: shared.watch.size(),

@@ -17,7 +17,7 @@ export function answerHeaders(permit: Permit, charge: Charge | null, overheadMs:
     "tollgate-attempt",
     String(permit.attempt),
     "tollgate-policy-version",
-    "none",
+    permit.policyVersion,
     "tollgate-upstream",
     upstream.name,
     "tollgate-overhead-ms",

@@ -4,12 +4,14 @@ import { Hono } from "hono";
 
 import { InputError } from "../core/errors.ts";
 import type { Api } from "./api.ts";
+import { approvalRoutes } from "./approvals.ts";
 import type { Env } from "./env.ts";
 import { gateRoute } from "./gate.ts";
 import { limitRoutes } from "./limits.ts";
 import { manageRoutes } from "./manage.ts";
 import { operationRoutes } from "./operations.ts";
 import { runRoutes } from "./runs.ts";
+import { webhookRoutes } from "./webhooks.ts";
 import { toolRoutes } from "./tools.ts";
 
 /** A file of the page, by its name; null when there is none. */
@@ -82,6 +84,8 @@ export function createManagement(): Management {
   manageRoutes(api);
   limitRoutes(api);
   runRoutes(api);
+  approvalRoutes(api);
+  webhookRoutes(api);
   toolRoutes(api);
   gateRoute(api);
   operationRoutes(api);

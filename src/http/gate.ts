@@ -6,8 +6,9 @@ import { z } from "@hono/zod-openapi";
 import type { Context as HonoContext } from "hono";
 
 import type { Caller } from "../core/caller.ts";
-import type { Demand, Intent } from "../core/intent.ts";
+import type { Demand, Intent, Json } from "../core/intent.ts";
 import {
+  APPROVAL_CALL_BYTES_MAX,
   CONTEXT_FIELD_BYTES_MAX,
   IDEMPOTENCY_KEY_CHARS_MAX,
   LEASE_SECONDS_DEFAULT,
@@ -21,6 +22,7 @@ import { classifyStep, phraseGrant, phraseRefusal } from "../dialects/gate.ts";
 import type { Phrased } from "../dialects/dialect.ts";
 import type { Admission } from "../gate/admit.ts";
 import { assert } from "../lib/assert.ts";
+import { canonicalJson } from "../lib/canonical-json.ts";
 import { tightest } from "./answer-headers.ts";
 import { readJson, check } from "./api-body.ts";
 import { describeDoor, NONE, type Api } from "./api.ts";
@@ -166,6 +168,8 @@ function meantBy(c: HonoContext<Env>, caller: Caller, asked: Asked): Meant {
     stream: false,
     reachesStored: false,
     inputDigest: meant.inputDigest,
+    ...(isJson(asked.arguments) ? { arguments: asked.arguments } : {}),
+    call: () => shownCall(asked),
     context: {
       ...read,
       tool: asked.kind === "tool" ? asked.name : read.tool,
@@ -182,6 +186,24 @@ function meantBy(c: HonoContext<Env>, caller: Caller, asked: Asked): Meant {
   };
   const operation = meant.business ?? meant.effect;
   return { intent, operation, withResult: asked.include_result === true };
+}
+
+/** What a person is asked about: the act as it was asked for, in one canonical form. */
+function shownCall({ kind, name, arguments: args, operation, estimate_usd: estimate }: Asked) {
+  const call = {
+    kind,
+    name,
+    arguments: args ?? null,
+    operation: operation ?? null,
+    estimate_usd: estimate ?? null,
+  };
+  const bytes = new TextEncoder().encode(canonicalJson(call));
+  return bytes.byteLength > APPROVAL_CALL_BYTES_MAX ? null : bytes;
+}
+
+/** What JSON can hold; absent arguments are none. */
+function isJson(value: unknown): value is Json {
+  return value !== undefined;
 }
 
 /** The members of the body that a header may carry, too; a header counts first. */

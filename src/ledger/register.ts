@@ -24,6 +24,7 @@ export type KeyView = {
   readonly tenant: string;
   readonly name: string;
   readonly scopes: readonly ("invoke" | "report" | "approve" | "admin")[];
+  readonly labels: Readonly<Record<string, string>>;
   readonly active: boolean;
   readonly created_by: string;
   readonly created_at: string;
@@ -36,6 +37,8 @@ export type LimitView = {
   readonly id: string;
   readonly tenant: string;
   readonly scope: { readonly kind: LimitRecord["scopeKind"]; readonly id: string | null };
+  /** Of a retry budget; null: all together, or no retry budget. */
+  readonly resource: string | null;
   readonly unit: LimitRecord["unit"];
   readonly window: LimitRecord["window"];
   readonly limit: Amount;
@@ -176,6 +179,7 @@ function keyView(tenantId: string, row: KeyRecord): KeyView {
     tenant: tenantId,
     name: row.name,
     scopes: row.scopes,
+    labels: row.labels,
     active: row.active,
     created_by: row.createdBy,
     created_at: row.createdAt.toISOString(),
@@ -202,6 +206,7 @@ function limitView(tenantId: string, row: LimitRecord): LimitView {
     id: row.limitId,
     tenant: tenantId,
     scope: { kind: row.scopeKind, id: row.scopeId === "" ? null : row.scopeId },
+    resource: row.resource === "" ? null : row.resource,
     unit,
     window: row.window,
     limit: amountOf(unit, row.amount),

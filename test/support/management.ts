@@ -4,7 +4,6 @@ import { priceBook } from "../../src/core/price.ts";
 import { createAdministration } from "../../src/gate/administration.ts";
 import { createGateway, type Gateway } from "../../src/gate/gateway.ts";
 import type { Ports } from "../../src/gate/ports.ts";
-import { createSeal } from "../../src/gate/sealing.ts";
 import { createManagement, createDocs } from "../../src/http/docs.ts";
 import type { Env } from "../../src/http/env.ts";
 import { phraseThrown } from "../../src/http/errors.ts";
@@ -16,6 +15,7 @@ import type { Database } from "../../src/store/database.ts";
 import { findOrCreateInstallation } from "../../src/store/installation.ts";
 import { post, type Ask } from "../../src/store/posting.ts";
 import { settle, type Settlement } from "../../src/store/settlement.ts";
+import { TEST_SEAL } from "./seal.ts";
 
 export const ADMIN_KEY = "installation-key-of-the-tests-0123456789";
 
@@ -52,8 +52,6 @@ export type Management = {
   readonly close: () => Promise<void>;
 };
 
-export const TEST_SEAL = createSeal(new Uint8Array(32).fill(7));
-
 const randomId = createRandomId();
 const newId = () => randomId(Date.now());
 
@@ -70,6 +68,8 @@ export async function createTestManagement(db: Database): Promise<Management> {
     db,
     newId,
     now: () => new Date(),
+    seal: TEST_SEAL,
+    webhook: { allowsPrivate: false },
     refresh: gateway.authority.refresh,
   });
   const { api, document } = createManagement();
@@ -194,6 +194,10 @@ function portsOn(db: Database): Ports {
       error: () => undefined,
     },
     seal: TEST_SEAL,
+    webhook: {
+      allowsPrivate: false,
+      post: () => Promise.reject(new Error("administration sends no message")),
+    },
     isClosing: () => false,
   };
 }

@@ -34,6 +34,8 @@ export type StartOptions = {
   readonly aliases?: Readonly<Record<string, string>>;
   /** Instead of the one price of `MODEL`. */
   readonly prices?: readonly Price[];
+  /** Webhooks may go to receivers of the test itself. */
+  readonly allowsPrivateWebhooks?: boolean;
   /** How long `close` waits for answers under way before it cuts them. */
   readonly drainMsMax?: number;
 };
@@ -50,6 +52,8 @@ export type LimitTerms = {
   readonly scope: ScopeKind;
   readonly id?: string;
   readonly unit: Unit;
+  /** With `attempts`. */
+  readonly resource?: string;
   /** `none` when absent. */
   readonly window?: Window;
   /** Dollars as a decimal text, or a whole number. */
@@ -264,6 +268,7 @@ function configFor(options: StartOptions, adminKey: string): Config {
     prices: options.prices ?? [
       priceOf({ upstream: UPSTREAM, model: MODEL, outputTokensMax: 1_000 }),
     ],
+    allowsPrivateWebhooks: options.allowsPrivateWebhooks ?? false,
     configFile: null,
   };
 }
@@ -338,6 +343,7 @@ export function clientsOf(url: string, adminKey: string, known: () => Promise<un
           const { id: limitId = "" } = await act("POST", "/limits", {
             tenant,
             scope: { kind: scope, id },
+            resource: rest.resource,
             unit,
             window,
             limit,

@@ -42,6 +42,7 @@ const KEY_COLUMNS: readonly Column[] = [
 const LIMIT_COLUMNS: readonly Column[] = [
   { title: "id", value: "id" },
   { title: "scope", value: (row) => scopeText(row) },
+  { title: "resource", value: "resource" },
   { title: "unit", value: "unit" },
   { title: "window", value: "window" },
   { title: "limit", value: "limit", align: "right" },
@@ -206,6 +207,7 @@ export function addLimits(program: Command, terminal: Terminal): void {
   session.act(limitOptions(create), terminal, async (s) => {
     const body = {
       scope: scopeOf(s),
+      resource: session.option(s.options, "resource"),
       unit: session.option(s.options, "unit"),
       window: session.option(s.options, "window"),
       limit: session.option(s.options, "limit"),
@@ -255,6 +257,7 @@ function limitOptions(command: Command): Command {
     .option("--id <id>", "which key, run or model")
     .addOption(new Option("--unit <unit>", "what it counts").choices(UNITS).makeOptionMandatory())
     .requiredOption("--limit <amount>", "dollars (12.50) or a count", amount)
+    .option("--resource <name>", "with attempts: whose retries, a tool, model:NAME or * for each")
     .addOption(windows)
     .addOption(new Option("--mode <mode>", "shadow only records").choices(["enforce", "shadow"]))
     .addOption(

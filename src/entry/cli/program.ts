@@ -9,6 +9,7 @@ import { addLocal } from "./local.ts";
 import { addDecisions, addReports, addRuns } from "./look.ts";
 import { addKeys, addLimits, addTenants } from "./manage.ts";
 import { addMigrate } from "./migrate.ts";
+import { addOperations } from "./operations.ts";
 import { paint } from "./output.ts";
 import { addTools } from "./tools.ts";
 import { addSealing } from "./sealing.ts";
@@ -50,6 +51,7 @@ export function createProgram(terminal: Terminal, version: string): Command {
   addKeys(program, terminal);
   addLimits(program, terminal);
   addTools(program, terminal);
+  addOperations(program, terminal);
   addRuns(program, terminal);
   addDecisions(program, terminal);
   addReports(program, terminal);

@@ -96,6 +96,8 @@ export type Admission =
       readonly attempt: number;
       readonly decidedAt: Date;
       readonly policyVersion: string;
+      /** The approval that it waits for, or that speaks against it; null for other reasons. */
+      readonly approvalId: string | null;
       /** Every meter on the path, as it was. */
       readonly meters: readonly MeterFigures[];
     }
@@ -142,11 +144,12 @@ export async function admit(
         : { kind: "admitted", permit: permitFor({ ...turn, upstream }, posted, askedAtMs) };
     }
     if (posted.outcome !== "again") {
-      const { attempt, decidedAt, meters } = posted;
+      const { attempt, decidedAt, meters, approvalId } = posted;
       const refusal = refusalFor(turn, posted);
       const policyVersion = policyVersionOf(turn.verdict);
       const { runId } = look;
-      return { kind: "refused", refusal, runId, attempt, decidedAt, meters, policyVersion };
+      const when = { attempt, decidedAt, meters, approvalId, policyVersion };
+      return { kind: "refused", refusal, runId, ...when };
     }
     const waitedMs = parts.monotonicMs() - startedMs;
     const isContended =

@@ -17,9 +17,9 @@ import {
   type PriceEntry,
   type UpstreamEntry,
 } from "./config-schema.ts";
-import { createReader, inOrder, parse, type Path, type Reader } from "./config-reader.ts";
-import { didYouMean } from "./nearest.ts";
-import { readTree, type TreeProblem } from "./yaml-tree.ts";
+import { createReader, inOrder, parse, type Path, type Reader } from "../lib/yaml-reader.ts";
+import { didYouMean } from "../lib/nearest.ts";
+import { readTree, type TreeProblem } from "../lib/yaml-tree.ts";
 
 export type FileConfig = {
   readonly upstreams: readonly UpstreamConfig[];

@@ -2,7 +2,7 @@
 import type { Price } from "../core/price.ts";
 import type { SealingSecrets } from "../gate/sealing.ts";
 import { readConfigFile, type FileReading } from "./config-file.ts";
-import { didYouMean } from "./nearest.ts";
+import { didYouMean } from "../lib/nearest.ts";
 
 export type UpstreamConfig = {
   readonly name: string;

@@ -35,6 +35,8 @@ export type IssuedKey = { readonly keyId: string; readonly text: string };
 export type NewLimitTerms = {
   readonly tenantId: string;
   readonly scope: { readonly kind: ScopeKind; readonly id: string | null };
+  /** Of a retry budget: a tool or `model:<name>`, `*` for each apart; null for all together. */
+  readonly resource: string | null;
   readonly unit: Unit;
   readonly window: Window;
   readonly amount: string;

@@ -11,8 +11,8 @@
  */
 import { outputTokensFor } from "../core/bound.ts";
 import type { Caller } from "../core/caller.ts";
-import { decide, type Estimate, type Verdict } from "../core/decide.ts";
-import type { Facts } from "../core/facts.ts";
+import { decide, type Estimate } from "../core/decide.ts";
+import type { Facts, History } from "../core/facts.ts";
 import type { Intent } from "../core/intent.ts";
 import {
   CLAMP_TOKENS_MIN,
@@ -23,15 +23,21 @@ import {
 } from "../core/limits.ts";
 import { picousd } from "../core/money.ts";
 import type { Price } from "../core/price.ts";
-import { decisionRecord } from "../core/record.ts";
+import { shortVersion } from "../core/policy.ts";
+import { needsHistory } from "../core/policy-bundle.ts";
+import { decisionRecord, type Final } from "../core/record.ts";
 import { attemptsMessage, duplicateMessage, meterAtFault, meterMessage } from "../core/refusal.ts";
 import type { RetryFacts } from "../core/retry.ts";
 import type { MeterFigures, Refusal } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
+import type { Database } from "../store/database.ts";
+import { readHistory } from "../store/history.ts";
 import type { Ask, Posted } from "../store/posting.ts";
 import type { Upstream } from "./authority.ts";
 import type { Contention } from "./contention.ts";
-import { lookFor, type Look, type LookParts } from "./look.ts";
+import { approvalMessage, askApproval } from "./ask-approval.ts";
+import { lookElsewhere, lookFor, type Look, type LookParts } from "./look.ts";
+import type { Seal } from "./sealing.ts";
 
 const permitted: unique symbol = Symbol("permitted");
 
@@ -57,8 +63,10 @@ export type Permit = {
   readonly estimate: Estimate;
   /** How long its answer is kept for those who ask again, in ms, or null. */
   readonly answerKeptMs: number | null;
-  /** Output tokens to which a limit lowered the request, or null. */
+  /** Output tokens to which a limit or a policy lowered the request, or null. */
   readonly clampedTo: number | null;
+  /** Of the policies that judged it, as much as finds it; `none` where its tenant has none. */
+  readonly policyVersion: string;
   readonly meters: readonly MeterFigures[];
   /** When its posting was asked for, by the monotonic clock. */
   readonly askedAtMs: number;
@@ -87,11 +95,16 @@ export type Admission =
       readonly runId: string;
       readonly attempt: number;
       readonly decidedAt: Date;
+      readonly policyVersion: string;
+      /** Every meter on the path, as it was. */
+      readonly meters: readonly MeterFigures[];
     }
   /** The client left before anything was decided. */
   | { readonly kind: "gone" };
 
 export type AdmitParts = LookParts & {
+  readonly db: Pick<Database, "gate">;
+  readonly seal: Seal;
   readonly postings: { readonly submit: (ask: Ask) => Promise<Posted> };
   readonly contention: Contention;
   readonly monotonicMs: () => number;
@@ -104,17 +117,24 @@ export async function admit(
   intent: Intent,
   isGone: () => boolean,
 ): Promise<Admission> {
-  const look = lookFor(parts, caller, intent);
+  let look = lookFor(parts, caller, intent);
   const startedMs = parts.monotonicMs();
   let clampedTo: number | null = null;
   let isFinal = false;
   // Ends: each turn either answers, waits within CONTENTION_WAIT_MS_MAX, or uses up a relook.
   for (let relooks = 0; ;) {
     if (isGone()) return { kind: "gone" };
-    const facts: Facts = { ...look.facts, now: parts.now(), clampedTo };
-    const turn: Turn = { look, intent, facts, verdict: decide(facts, intent) };
+    const history = needsHistory(look.facts.bundle) ? await historyOf(parts, look, intent) : null;
+    const facts: Facts = { ...look.facts, now: parts.now(), clampedTo, history };
+    const verdict = decide(facts, intent);
+    if (verdict.kind === "reroute") {
+      // Once at most: a call that was rerouted is judged by where it goes now.
+      look = lookElsewhere(parts, look, intent, verdict);
+      continue;
+    }
+    const turn: Turn = { look, intent, facts, verdict };
     const askedAtMs = parts.monotonicMs();
-    const posted = await parts.postings.submit(askFor(turn, isFinal));
+    const posted = await parts.postings.submit(askFor(parts, turn, isFinal));
     if (posted.outcome === "allow") {
       const { upstream } = look;
       return upstream === null
@@ -122,9 +142,11 @@ export async function admit(
         : { kind: "admitted", permit: permitFor({ ...turn, upstream }, posted, askedAtMs) };
     }
     if (posted.outcome !== "again") {
-      const { attempt, decidedAt } = posted;
+      const { attempt, decidedAt, meters } = posted;
       const refusal = refusalFor(turn, posted);
-      return { kind: "refused", refusal, runId: look.runId, attempt, decidedAt };
+      const policyVersion = policyVersionOf(turn.verdict);
+      const { runId } = look;
+      return { kind: "refused", refusal, runId, attempt, decidedAt, meters, policyVersion };
     }
     const waitedMs = parts.monotonicMs() - startedMs;
     const isContended =
@@ -137,6 +159,8 @@ export async function admit(
       continue;
     }
     relooks += 1;
+    // Judged as another attempt than it is: what went before is looked at anew.
+    if (posted.reason === null && relooks <= RELOOKS_MAX) continue;
     if (lower === null) isFinal = true;
     else clampedTo = lower;
   }
@@ -147,10 +171,44 @@ type Turn = {
   readonly look: Look;
   readonly intent: Intent;
   readonly facts: Facts;
-  readonly verdict: Verdict;
+  readonly verdict: Final;
 };
 
-function askFor({ look, intent, facts, verdict }: Turn, isFinal: boolean): Ask {
+function historyOf({ db }: AdmitParts, look: Look, intent: Intent): Promise<History> {
+  return readHistory(db.gate, {
+    tenantId: look.caller.tenantId,
+    runId: look.runId,
+    stepDigest: look.step?.stepDigest ?? null,
+    isStepNamed: intent.context.step !== null || intent.idempotency !== null,
+  });
+}
+
+/** What it claims beside its meters, or null for most; and the reason against it where nobody can approve it. */
+function extraFor(
+  parts: AdmitParts,
+  { look, intent, facts, verdict }: Turn,
+): { readonly extra: Ask["extra"]; readonly judged: Ask["judgedReason"] } {
+  if (verdict.kind === "block") return { extra: look.extra, judged: verdict.reason };
+  const terms = verdict.approval;
+  const approval = terms === null ? null : askApproval(parts, look.caller, intent, terms);
+  const judged = terms !== null && approval === null ? "approval_impossible" : null;
+  if (approval === null && facts.history === null) return { extra: look.extra, judged };
+  const expects = facts.history?.attempt ?? null;
+  return { extra: { ...NO_EXTRA, ...look.extra, expects, approval }, judged };
+}
+
+const NO_EXTRA: NonNullable<Ask["extra"]> = {
+  sdkRetries: 0,
+  left: null,
+  expects: null,
+  idempotency: null,
+  effect: null,
+  approval: null,
+};
+
+function askFor(parts: AdmitParts, turn: Turn, isFinal: boolean): Ask {
+  const { look, intent, facts, verdict } = turn;
+  const { extra, judged } = extraFor(parts, turn);
   const { caller, upstream } = look;
   return {
     attemptId: `att_${look.id}`,
@@ -167,15 +225,15 @@ function askFor({ look, intent, facts, verdict }: Turn, isFinal: boolean): Ask {
     resource: intent.resource,
     upstream: upstream?.name ?? null,
     model: look.facts.route?.model ?? null,
-    judgedReason: verdict.kind === "block" ? verdict.reason : null,
+    judgedReason: judged,
     costPicousd: verdict.kind === "ask" ? verdict.estimate.costPicousd : null,
     tokens: verdict.kind === "ask" ? verdict.estimate.tokens : 0,
     priceVersion: look.facts.price?.version ?? null,
-    final: isFinal || verdict.kind === "block",
+    final: isFinal || judged !== null,
     deadlineMs: upstream === null ? leaseOf(intent) : upstream.timeoutMs + RESERVATION_MARGIN_MS,
     record: decisionRecord(facts, intent, verdict),
     refs: look.refs,
-    extra: look.extra,
+    extra,
   };
 }
 
@@ -224,10 +282,15 @@ function permitFor(
     price: facts.price,
     estimate,
     answerKeptMs: intent.idempotency?.keptMs ?? null,
-    clampedTo: facts.clampedTo,
+    clampedTo: estimate.clampedTo,
+    policyVersion: policyVersionOf(verdict),
     meters: posted.meters,
     askedAtMs,
   };
+}
+
+function policyVersionOf({ policies }: Final): string {
+  return policies === null ? "none" : shortVersion(policies.version);
 }
 
 function refusalFor({ look, intent, verdict }: Turn, posted: Posted): Refusal {
@@ -247,6 +310,9 @@ function refusalFor({ look, intent, verdict }: Turn, posted: Posted): Refusal {
     const message = attemptsMessage(posted.attempt, retry.attemptsMax);
     return { ...base, message, meter: null, param: null };
   }
+  const approval = verdict.kind === "ask" ? verdict.approval : null;
+  const held = approvalMessage(reason, approval, posted.approvalId);
+  if (held !== null) return { ...base, message: held, meter: null, param: null };
   const meter = meterAtFault(reason, meters);
   assert(meter !== null, "a limit that refuses is on the path");
   return { ...base, message: meterMessage(reason, meter), meter, param: null };

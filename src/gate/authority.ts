@@ -11,8 +11,11 @@ import type { Administrator, Caller } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
 import { SNAPSHOT_MS_MAX } from "../core/limits.ts";
 import { looksLikeKey, parseKey } from "../core/key.ts";
+import type { CompiledBundle } from "../core/policy-bundle.ts";
 import type { PriceBook } from "../core/price.ts";
+import type { Tool } from "../core/operation.ts";
 import { routeModel, type Catalogue, type ModelRoute } from "../core/route.ts";
+import { assert } from "../lib/assert.ts";
 import { equalConstantTime, hmacSha256Hex } from "../lib/hash.ts";
 import type { Sql } from "../store/database.ts";
 import type { LimitRef } from "../store/posting.ts";
@@ -62,6 +65,11 @@ export type Authority = {
   /** The limits on an ask's path that this snapshot knows. */
   readonly limitsFor: (counted: Counted) => LimitRef[];
   readonly tenants: () => Snapshot["tenants"];
+  /** The policies that judge a tenant's calls now, or null. */
+  readonly bundle: (tenantId: string) => CompiledBundle | null;
+  readonly keyLabels: (keyId: string) => Readonly<Record<string, string>>;
+  /** What the tenant declares of a tool, or null where it declares nothing. */
+  readonly tool: (tenantId: string, name: string) => Tool | null;
   /** Whether a caller's key still holds: it may have been revoked since the call began. */
   readonly isCurrent: (caller: Caller) => boolean;
   /** Whether what is known is new enough to judge by. */
@@ -97,14 +105,14 @@ export async function createAuthority(
   const { now, monotonicMs, answered } = clocks;
   const confirmedMs = monotonicMs();
   const known = held ?? {
-    snapshot: await readSnapshot(sql),
+    snapshot: await readSnapshot(sql, null),
     confirmedMs,
     readMs: monotonicMs(),
   };
   let reading: Promise<void> | null = null;
   const readLater = async () => {
     const askedMs = monotonicMs();
-    const newer = await readSnapshot(sql);
+    const newer = await readSnapshot(sql, known.snapshot);
     // A database that was restored goes back to a lower revision: what is read after the last read has
     // ended holds whatever its number. Of reads that overlap (the requests of a Worker's isolate have each
     // their own) only the number tells which is the later one; the next refresh settles what is left.
@@ -130,6 +138,9 @@ export async function createAuthority(
     configuration,
     limitsFor: (counted) => limitsFor(known.snapshot, configuration.catalogue, counted),
     tenants: () => known.snapshot.tenants,
+    bundle: (tenantId) => activeBundle(known.snapshot, tenantId),
+    keyLabels: (keyId) => known.snapshot.keys.get(keyId)?.labels ?? {},
+    tool: (tenantId, name) => known.snapshot.tenants.get(tenantId)?.tools.get(name) ?? null,
     isCurrent: ({ keyId }) => {
       const key = known.snapshot.keys.get(keyId);
       return key !== undefined && isCurrent(key, now().getTime());
@@ -142,6 +153,14 @@ export async function createAuthority(
       answered(askedAtMs);
     },
   };
+}
+
+function activeBundle({ tenants, bundles }: Snapshot, tenantId: string): CompiledBundle | null {
+  const version = tenants.get(tenantId)?.bundle ?? null;
+  if (version === null) return null;
+  const bundle = bundles.get(version);
+  assert(bundle !== undefined, "a snapshot holds the policies that are active in it");
+  return bundle;
 }
 
 function isCurrent({ expiresAtMs }: KeyRow, nowMs: number): boolean {
@@ -203,10 +222,11 @@ function limitsFor(snapshot: Snapshot, catalogue: Catalogue, counted: Counted): 
     const subject = subjectOf(limit, catalogue, counted);
     if (subject === null || !countsResource(limit, counted.retryResource)) continue;
     const { limitId } = limit;
-    const apart = limit.resource === "*" ? `${subject} ${counted.retryResource}` : subject;
+    const apart =
+      limit.resource === "*" ? `${subject} ${counted.retryResource}`.trimStart() : subject;
     refs.push({ limitId, subject: apart, share: null });
     const share = tenant?.runSharePercent ?? null;
-    if (share !== null && counted.isRunNamed && isDailyOfTenant(limit)) {
+    if (share !== null && counted.isRunNamed && isDailyQuota(limit)) {
       refs.push({ limitId, subject: `run:${counted.runId}`, share });
     }
   }
@@ -239,9 +259,9 @@ function countsResource({ resource }: LimitRow, retryResource: string): boolean 
 }
 
 /** Of these one run may not take all: a bad query would use up the day for everybody. */
-function isDailyOfTenant({ scope, unit, window }: LimitRow): boolean {
-  const isSum = unit === "usd" || unit === "tokens" || unit === "requests";
-  return window === "day" && isSum && (scope === "tenant" || scope === "key");
+function isDailyQuota({ scope, unit, window }: LimitRow): boolean {
+  const isQuota = unit === "tokens" || unit === "requests";
+  return window === "day" && isQuota && (scope === "tenant" || scope === "key");
 }
 
 /** A limit names a model as a caller would: by alias, with its upstream or without. It holds for every spelling. */

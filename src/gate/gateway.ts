@@ -32,6 +32,7 @@ import type { Ending } from "./ending.ts";
 import type { Ports, Reply } from "./ports.ts";
 import { chargeFor, createSettler } from "./settle.ts";
 import { postSurely } from "./post-again.ts";
+import { createSteps, type Steps } from "./steps.ts";
 import { sweep, type Swept } from "./sweep.ts";
 import { createLanes } from "./lanes.ts";
 import { createLeavers } from "./leavers.ts";
@@ -75,6 +76,8 @@ export type Gateway = {
   ) => void;
   /** Answers that are kept for those who ask again. */
   readonly answers: Pick<Answers, "find" | "ended">;
+  /** Attempts that their callers make themselves. */
+  readonly steps: Steps;
   readonly sweep: () => Promise<Swept>;
   /** What became of an approval, when it is known or `untilMs` of the monotonic clock has come. */
   readonly waitForApproval: ApprovalWaits["wait"];
@@ -127,6 +130,8 @@ export async function createGateway(
     now,
     monotonicMs,
     newId: ports.newId,
+    db: ports.db,
+    seal: ports.seal,
     leftOf: (tenantId: string, stepDigest: string) => left.get(`${tenantId} ${stepDigest}`) ?? null,
   };
   const postings = createPostings(ports, replicaId, fence);
@@ -199,6 +204,7 @@ export async function createGateway(
     charge: (permit, ending, countable) =>
       chargeFor({ ports, authority }, permit, ending, countable),
     answers,
+    steps: createSteps({ ports, authority, answers, settler }),
     settle: (permit, ending, charged, captured = null) => {
       ports.runAfter("settle", async () => {
         try {

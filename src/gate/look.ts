@@ -1,8 +1,10 @@
 /** What an ask is judged on: from the snapshot in memory, which asks nobody. */
 import type { Caller } from "../core/caller.ts";
+import { NOT_SEARCHED } from "../core/detect.ts";
 import { InputError } from "../core/errors.ts";
 import type { Facts } from "../core/facts.ts";
 import type { Intent } from "../core/intent.ts";
+import { needsFindings } from "../core/policy-bundle.ts";
 import { findPrice, undated, type Price } from "../core/price.ts";
 import type { ModelRoute } from "../core/route.ts";
 import { identifyStep, type StepIdentity } from "../core/step.ts";
@@ -34,15 +36,46 @@ export type Look = {
 
 export function lookFor(parts: LookParts, caller: Caller, intent: Intent): Look {
   const { authority } = parts;
-  const id = parts.newId();
+  const bundle = authority.bundle(caller.tenantId);
+  const known = {
+    caller,
+    bundle,
+    keyLabels: authority.keyLabels(caller.keyId),
+    findings: needsFindings(bundle) ? (intent.inspect?.() ?? NOT_SEARCHED) : null,
+    history: null,
+    rerouted: null,
+  };
+  return placeOf(parts, intent, { id: parts.newId(), model: intent.resource, ...known });
+}
+
+/** The same ask at the model that a policy names. */
+export function lookElsewhere(
+  parts: LookParts,
+  { id, facts }: Look,
+  intent: Intent,
+  { model, policy }: { readonly model: string; readonly policy: string },
+): Look {
+  return placeOf(parts, intent, { ...facts, id, model, rerouted: { model, policy } });
+}
+
+/** Of whom, and where to. */
+type Place = Omit<Look["facts"], "route" | "price" | "sharesAccount"> & {
+  readonly id: string;
+  readonly model: string;
+};
+
+/** Where a model is served, at what price, which limits count it, and which step it is of. */
+function placeOf(parts: LookParts, intent: Intent, { id, model, ...known }: Place): Look {
+  const { authority } = parts;
+  const { caller } = known;
   const runId = intent.context.run ?? `run_${id}`;
-  const route = intent.billing === "metered" ? authority.route(intent.resource) : null;
-  const upstream = intent.billing === "stated" ? null : upstreamFor(authority, intent, route);
+  const route = intent.billing === "metered" ? authority.route(model) : null;
+  if (route === null && intent.billing === "metered") throw unknownModel(model);
+  const upstream = intent.billing === "stated" ? null : upstreamFor(authority, model, route);
   const price =
     route === null || upstream === null ? null : priceOf(authority, upstream, route, parts.now());
-  const models = route === null ? [] : namesOf(intent.resource, route);
+  const models = route === null ? [] : namesOf(model, route);
   const retryResource = intent.tool ?? `model:${route?.model ?? intent.resource}`;
-  const isRunNamed = intent.context.run !== null;
   const { step, extra } = identityOf(parts, caller, intent, runId);
   return {
     id,
@@ -50,7 +83,7 @@ export function lookFor(parts: LookParts, caller: Caller, intent: Intent): Look 
     caller,
     upstream,
     facts: {
-      caller,
+      ...known,
       route,
       price,
       sharesAccount: upstream !== null && !upstream.sharedObjects && authority.tenants().size > 1,
@@ -58,7 +91,7 @@ export function lookFor(parts: LookParts, caller: Caller, intent: Intent): Look 
     refs: authority.limitsFor({
       caller,
       runId,
-      isRunNamed,
+      isRunNamed: intent.context.run !== null,
       models,
       customer: intent.context.customer,
       operation: intent.context.operation,
@@ -70,11 +103,10 @@ export function lookFor(parts: LookParts, caller: Caller, intent: Intent): Look 
   };
 }
 
-function upstreamFor(authority: Authority, intent: Intent, route: ModelRoute | null): Upstream {
-  if (route === null && intent.billing === "metered") throw unknownModel(intent.resource);
+function upstreamFor(authority: Authority, model: string, route: ModelRoute | null): Upstream {
   const name = route?.upstream ?? authority.defaultUpstream();
   const upstream = name === null ? undefined : authority.upstream(name);
-  if (upstream === undefined) throw unknownModel(intent.resource);
+  if (upstream === undefined) throw unknownModel(model);
   return upstream;
 }
 

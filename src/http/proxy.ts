@@ -155,10 +155,12 @@ async function readAsking(exchange: Exchange, readers: BodyReaders): Promise<Ask
     inputDigest: body.digest,
     context,
     client: readClient(exchange),
+    call: () => body.small,
     tool: null,
     idempotency: idempotencyOf(exchange, route, body.digest),
     effect: null,
     costStatedPicousd: null,
+    act: null,
     leaseMs: null,
   };
   return { intent, route, query: at < 0 ? "" : exchange.url.slice(at), asked, body };
@@ -197,7 +199,7 @@ async function answer(turn: Turn): Promise<Response | "again"> {
   if (admission.kind === "gone") return exchange.handled;
   assert(admission.kind !== "granted", "what the model door asks for is dispatched here");
   if (admission.kind === "refused") {
-    const { refusal, runId, attempt } = admission;
+    const { refusal, runId, attempt, policyVersion } = admission;
     const repeat = await repeatOf(turn, refusal);
     if (repeat !== null) return repeat;
     const phrased = phrase(refusal, intent.client, admission.decidedAt);
@@ -205,6 +207,7 @@ async function answer(turn: Turn): Promise<Response | "again"> {
       "tollgate-verdict": "block",
       "tollgate-run": headerText(runId),
       "tollgate-attempt": String(attempt),
+      "tollgate-policy-version": policyVersion,
     };
     return send(exchange, { ...phrased, headers: { ...phrased.headers, ...facts } }, requestId);
   }

@@ -114,7 +114,14 @@ export const ErrorAnswer = z
   .openapi("Error");
 
 export const Tenant = z
-  .object({ id: z.string(), name: z.string(), mode: Mode, created_at: time })
+  .object({
+    id: z.string(),
+    name: z.string(),
+    mode: Mode,
+    derived_attempts_max: z.int().nullable(),
+    run_share_percent: z.int().nullable(),
+    created_at: time,
+  })
   .openapi("Tenant");
 
 const keyMembers = {
@@ -154,6 +161,7 @@ const limitMembers = {
   id: z.string(),
   tenant: z.string(),
   scope: z.object({ kind: ScopeKinds, id: z.string().nullable() }),
+  resource: z.string().nullable(),
   unit: Units,
   window: Windows,
   limit: amount,

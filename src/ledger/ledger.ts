@@ -16,6 +16,8 @@ import {
   type DeliveryView,
   type WebhookView,
 } from "./outbox.ts";
+import type { OperationName } from "../core/operation.ts";
+import { operationOf, type OperationView } from "./operations.ts";
 import type { Page, Paged } from "./paged.ts";
 import {
   eventsOf,
@@ -25,10 +27,13 @@ import {
   limitsOf,
   tenantOf,
   tenantsOf,
+  toolOf,
+  toolsOf,
   type EventView,
   type KeyView,
   type LimitView,
   type TenantView,
+  type ToolView,
 } from "./register.ts";
 import {
   decisionsOf,
@@ -64,6 +69,11 @@ export type Ledger = {
     tenantId: string,
     page: Page & { readonly run: string | null; readonly subject: string | null },
   ) => Promise<Paged<LimitView>>;
+  /** Declared, and not removed. */
+  readonly tool: (tenantId: string, name: string) => Promise<ToolView | null>;
+  readonly tools: (tenantId: string, page: Page) => Promise<Paged<ToolView>>;
+  /** Also of an operation of which nothing was ever claimed. */
+  readonly operation: (tenantId: string, operation: OperationName) => Promise<OperationView>;
   readonly events: (tenantId: string, page: Page) => Promise<Paged<EventView>>;
   readonly runs: (tenantId: string, page: Page) => Promise<Paged<RunSummary>>;
   readonly run: (
@@ -114,6 +124,9 @@ export function createLedger(db: Database): Ledger {
     keys: (tenantId, page) => keysOf(db, tenantId, page),
     limit: (limit, subject) => limitOf(db, limit, subject),
     limits: (tenantId, page) => limitsOf(db, tenantId, page),
+    tool: (tenantId, name) => toolOf(db, tenantId, name),
+    tools: (tenantId, page) => toolsOf(db, tenantId, page),
+    operation: (tenantId, operation) => operationOf(db, tenantId, operation),
     events: (tenantId, page) => eventsOf(db, tenantId, page),
     runs: (tenantId, page) => runsOf(db, tenantId, page),
     run: (tenantId, page) => runOf(db, tenantId, page),

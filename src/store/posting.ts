@@ -4,7 +4,7 @@
  * Either the whole batch commits or none of it does; what each ask met is told per ask. Nothing is
  * decided here: the judgement came before, the arithmetic of meters is PostgreSQL's, under its locks.
  */
-import { isList, isRecord } from "../lib/json.ts";
+import { isList, isRecord, textOrNull } from "../lib/json.ts";
 import { assert, Fault } from "../lib/assert.ts";
 import {
   REASONS,
@@ -237,7 +237,7 @@ function postedFrom(row: Readonly<Record<string, unknown>>): Posted {
     decidedAt,
     meters: meters === "[]" ? [] : metersFrom(String(meters)),
     retry: retryFrom(row["retry"]),
-    approvalId: row["approval"] === null ? null : String(row["approval"]),
+    approvalId: textOrNull(row["approval"]),
   };
 }
 

@@ -133,6 +133,7 @@ export function intentOf(terms: IntentTerms = {}): Intent {
     stream: false,
     reachesStored: false,
     inputDigest: "0".repeat(64),
+    call: () => null,
     context: {
       run: null,
       step: null,
@@ -151,6 +152,7 @@ export function intentOf(terms: IntentTerms = {}): Intent {
     idempotency: null,
     effect: null,
     costStatedPicousd: null,
+    act: null,
     leaseMs: null,
   };
 }

@@ -36,10 +36,19 @@ const BODIES: Readonly<Record<string, unknown>> = {
   "post /api/webhooks": { url: "https://example.com/stolen" },
   "post /api/webhooks/{webhook}/test": {},
   "post /api/deliveries/{delivery}/redeliver": {},
+  "put /api/tools/{tool}": { effect: "pure" },
+  "post /api/gate": { kind: "step", name: "stolen", run: "owned" },
+  "post /api/attempts/{attempt}/complete": {},
+  "post /api/attempts/{attempt}/fail": { error: "stolen", executed: "no" },
+  "post /api/attempts/{attempt}/heartbeat": {},
+  "post /api/attempts/{attempt}/reconcile": { applied: true, evidence: "stolen" },
 };
 
-/** A run's name is the caller's own: by the same name a tenant makes a run of its own. */
-const MAKES_ITS_OWN = new Set(["put /api/runs/{run}"]);
+/** The name of a run or a tool is the caller's own: by the same name a tenant makes one of its own. */
+const MAKES_ITS_OWN = new Set(["put /api/runs/{run}", "put /api/tools/{tool}"]);
+
+/** What a key with the scope `approve` does. */
+const APPROVERS_DO = new Set(["post /api/attempts/{attempt}/reconcile"]);
 
 describeEachDatabase("isolation", (database) => {
   let api: Management;
@@ -68,17 +77,24 @@ describeEachDatabase("isolation", (database) => {
     });
     const limit = await api.call(owner.key, "POST", "/api/limits", BODIES["post /api/limits"]);
     await api.call(owner.key, "PUT", "/api/runs/owned", { budget_usd: "3" });
+    await api.call(owner.key, "PUT", "/api/tools/owned", BODIES["put /api/tools/{tool}"]);
     const attempt = await api.admit({
       tenantId: owner.id,
       keyId: owner.keyId,
       runId: "owned",
       runNamed: true,
     });
+    const operation = `refund:${owner.keyId}`;
+    const claim = { kind: "step", name: "refund", operation };
+    expect((await api.call(owner.key, "POST", "/api/gate", claim)).status).toBe(200);
     ids = {
       tenant: owner.id,
       key: owner.keyId,
       limit: limit.body.id,
       run: "owned",
+      tool: "owned",
+      type: "refund",
+      attempt,
       decision: `dec_${attempt.slice(4)}`,
       approval: asked.approvalId ?? "",
       webhook: webhook.body.id,
@@ -173,6 +189,7 @@ describeEachDatabase("isolation", (database) => {
     for (const { method, path } of operations(api)) {
       if (path === "/api/prices") continue;
       const key = path.startsWith("/api/approvals") ? keys.invoke : keys.approve;
+      if (path === "/api/prices" || APPROVERS_DO.has(`${method} ${path}`)) continue;
       const body = BODIES[`${method} ${path}`];
       const answer = await api.call(key, method.toUpperCase(), filled(path), body);
       expect([method, path, answer.status]).toEqual([method, path, 403]);

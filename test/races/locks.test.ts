@@ -240,7 +240,7 @@ describeOnPostgres("the same checks, with a lock taken out,", (database) => {
     const [holder, other] = [open(address, 1), open(address, 1)];
     const presumption = { ending: "unknown", basis: "presumed", costPicousd: 10n } as const;
     const [evidence] = await holder.begin(async (tx) => {
-      await settle(tx as unknown as Sql, [settlementOf(ask, presumption)]);
+      await settle(tx, [settlementOf(ask, presumption)]);
       return settle(other, [settlementOf(ask)]);
     });
     expect(evidence?.outcome).toBe("missing");

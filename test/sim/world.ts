@@ -106,6 +106,7 @@ async function addLimits({ administration, tenantId, limits }: World): Promise<v
     const { limitId } = await administration.createLimit(INSTALLATION, {
       tenantId,
       scope: { kind, id: null },
+      resource: null,
       unit,
       window,
       amount: unit === "usd" ? usd(amount) : String(amount),

@@ -41,7 +41,11 @@ export type StartOptions = {
   readonly drainMsMax?: number;
 };
 
-export type TenantTerms = { readonly mode?: "strict" | "tolerant" };
+export type TenantTerms = {
+  readonly mode?: "strict" | "tolerant";
+  /** `off`: the same content may fail as often as a test repeats it. */
+  readonly guards?: "off";
+};
 
 export type KeyTerms = { readonly scopes?: readonly Scope[]; readonly expiresAt?: Date };
 
@@ -49,6 +53,8 @@ export type LimitTerms = {
   readonly scope: ScopeKind;
   readonly id?: string;
   readonly unit: Unit;
+  /** With `attempts`. */
+  readonly resource?: string;
   /** `none` when absent. */
   readonly window?: Window;
   /** Dollars as a decimal text, or a whole number. */
@@ -314,8 +320,10 @@ export function clientsOf(url: string, adminKey: string, known: () => Promise<un
     url,
     adminKey,
     client,
-    tenant: async ({ mode = "strict" } = {}) => {
+    tenant: async ({ mode = "strict", guards } = {}) => {
       const made = await manage("POST", "/tenants", { name: `test ${randomUUID()}`, mode });
+      const off = { derived_attempts_max: null, run_share_percent: null };
+      if (guards === "off") await manage("PATCH", `/tenants/${String(made["id"])}`, off);
       const tenant = made["id"] ?? "";
       const newKey = async (terms: KeyTerms = {}): Promise<Key> => {
         const { scopes = ["invoke", "report"], expiresAt } = terms;
@@ -337,6 +345,7 @@ export function clientsOf(url: string, adminKey: string, known: () => Promise<un
           const { id: limitId = "" } = await act("POST", "/limits", {
             tenant,
             scope: { kind: scope, id },
+            resource: rest.resource,
             unit,
             window,
             limit,

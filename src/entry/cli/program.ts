@@ -11,6 +11,7 @@ import { addDecisions, addReports, addRuns } from "./look.ts";
 import { addKeys, addLimits, addTenants } from "./manage.ts";
 import { addMigrate } from "./migrate.ts";
 import { paint } from "./output.ts";
+import { addTools } from "./tools.ts";
 import { addSealing } from "./sealing.ts";
 import { addWebhooks } from "./webhooks.ts";
 import { CliError, EXIT_ERROR, EXIT_USAGE, type Terminal } from "./terminal.ts";
@@ -50,6 +51,7 @@ export function createProgram(terminal: Terminal, version: string): Command {
   addTenants(program, terminal);
   addKeys(program, terminal);
   addLimits(program, terminal);
+  addTools(program, terminal);
   addRuns(program, terminal);
   addDecisions(program, terminal);
   addApprovals(program, terminal);

@@ -141,7 +141,7 @@ async function stand(isolate: Isolate, db: Database): Promise<Standing> {
       pepper: installation.pepper,
       adminDigest: hmacSha256Hex(installation.pepper, adminKey),
     }),
-    held: { snapshot: await readSnapshot(db.control), confirmedMs, readMs: monotonicMs() },
+    held: { snapshot: await readSnapshot(db.control, null), confirmedMs, readMs: monotonicMs() },
   };
   isolate.standing ??= standing;
   return isolate.standing;

@@ -1,6 +1,6 @@
 /** The configuration of a Worker: its bindings, read as Node reads its environment and its file. */
 import { readConfig, ConfigError, type Config, type ConfigProblem, type Env } from "../config.ts";
-import { didYouMean } from "../nearest.ts";
+import { didYouMean } from "../../lib/nearest.ts";
 import type { Bindings } from "./platform.ts";
 
 export type Settings = {

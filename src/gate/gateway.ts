@@ -36,6 +36,7 @@ import { createSteps, type Steps } from "./steps.ts";
 import { sweep, type Swept } from "./sweep.ts";
 import { createLanes } from "./lanes.ts";
 import { createLeavers } from "./leavers.ts";
+import { createUnderWay } from "./under-way.ts";
 import { createTrust, type Trust, type TrustFigures } from "./trust.ts";
 import { Overloaded, Unavailable } from "./unavailable.ts";
 import { createWatch } from "./watch.ts";
@@ -116,14 +117,8 @@ export async function createGateway(
   const watch = createWatch(monotonicMs);
   const settler = createSettler(ports, contention, trust);
   const answers = createAnswers(ports);
-  // By its step, the attempt whose client left last: until that is written, and where, only this process knows.
-  const left = new Map<string, string>();
-  const onLeft = ({ tenantId, attemptId, stepDigest }: Permit) => {
-    if (stepDigest === null) return;
-    left.set(`${tenantId} ${stepDigest}`, attemptId);
-    ports.runAfter("left", () => settler.left({ tenantId, attemptId }));
-  };
-  const shared = { watch, fence, leavers, isCutShort: () => isCutShort, onLeft };
+  const underWay = createUnderWay(settler, ports.runAfter);
+  const shared = { watch, fence, leavers, isCutShort: () => isCutShort, onLeft: underWay.leave };
   const parts = {
     authority,
     contention,
@@ -132,7 +127,7 @@ export async function createGateway(
     newId: ports.newId,
     db: ports.db,
     seal: ports.seal,
-    leftOf: (tenantId: string, stepDigest: string) => left.get(`${tenantId} ${stepDigest}`) ?? null,
+    leftOf: underWay.leftOf,
   };
   const postings = createPostings(ports, replicaId, fence);
   const submit = async (ask: Ask): Promise<Posted> => {
@@ -152,10 +147,6 @@ export async function createGateway(
   };
 
   const fresh = () => (authority.isFresh() ? null : refreshed(authority, trust));
-
-  // Attempts from their dispatch to the end of their settlement, the counting of tokens in between included.
-  const dispatched = new Set<string>();
-  const waiters: (() => void)[] = [];
 
   return {
     replicaId,
@@ -198,7 +189,7 @@ export async function createGateway(
       return admit({ ...parts, postings: once }, caller, intent, () => false);
     },
     dispatch: (request, reply) => {
-      dispatched.add(request.permit.attemptId);
+      underWay.begin(request.permit);
       return dispatch(ports, shared, request, reply);
     },
     charge: (permit, ending, countable) =>
@@ -214,10 +205,7 @@ export async function createGateway(
           await settler.end(permit, ending, await charged);
           for (const each of kept) if (each.status === "rejected") throw each.reason;
         } finally {
-          const step = `${permit.tenantId} ${permit.stepDigest}`;
-          if (left.get(step) === permit.attemptId) left.delete(step);
-          dispatched.delete(permit.attemptId);
-          if (dispatched.size === 0) for (const wake of waiters.splice(0)) wake();
+          underWay.end(permit);
         }
       });
     },
@@ -233,7 +221,7 @@ export async function createGateway(
       isCutShort = true;
     },
     settled: async () => {
-      if (dispatched.size > 0) await new Promise<void>((wake) => waiters.push(wake));
+      await underWay.idle();
       await settler.drained();
     },
     close: async () => {

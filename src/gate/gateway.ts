@@ -10,6 +10,8 @@ import {
   ASKS_WAITING_MAX,
   BATCH_ASKS_MAX,
   BATCHES_IN_FLIGHT_MAX,
+  COMPANY_ASKS_MIN,
+  COMPANY_MS_MAX,
   POST_MS_MAX,
 } from "../core/limits.ts";
 import type { Countable } from "../dialects/openai/tokens.ts";
@@ -62,7 +64,11 @@ export type Gateway = {
   readonly admitDry: (caller: Caller, intent: Intent) => Promise<Admission>;
   readonly dispatch: (request: Dispatch, reply: Reply) => Promise<Dispatched>;
   /** What an ending costs; both sides are counted when the upstream told no usage. */
-  readonly charge: (permit: Permit, ending: Ending, countable: () => Countable) => Promise<Charge>;
+  readonly charge: (
+    permit: Permit,
+    ending: Ending,
+    countable: () => Countable,
+  ) => Charge | Promise<Charge>;
   /** Ends a permit; the writing goes on after the answer. */
   readonly settle: (permit: Permit, ending: Ending, charge: Charge | Promise<Charge>) => void;
   readonly sweep: () => Promise<Swept>;
@@ -109,10 +115,8 @@ export async function createGateway(
     newId: ports.newId,
   };
   const postings = createPostings(ports, replicaId, fence);
-  const submit = async (ask: Ask): Promise<Posted> => {
-    try {
-      return await postings.submit(ask);
-    } catch (error) {
+  const submit = (ask: Ask): Promise<Posted> =>
+    postings.submit(ask).catch((error: unknown) => {
       trust.unavailable();
       // It was never posted; and what turns calls away by the thousand writes no line for each.
       if (error instanceof Overloaded) throw error;
@@ -122,14 +126,24 @@ export async function createGateway(
       }
       ports.log.error({ error, attemptId: ask.attemptId }, "an ask could not be posted");
       throw new Unavailable("The gate cannot record its decision now.", { cause: error });
-    }
-  };
+    });
 
+  const admitting = { ...parts, postings: { submit } };
   const fresh = () => (authority.isFresh() ? null : refreshed(authority, trust));
 
   // Attempts from their dispatch to the end of their settlement, the counting of tokens in between included.
   const dispatched = new Set<string>();
   const waiters: (() => void)[] = [];
+  // It holds no more than an id while it waits: the permit and the answer of each call that was not settled
+  // yet were most of what a collection of the young generation had to copy.
+  const over = async (attemptId: string, written: Promise<unknown>): Promise<void> => {
+    try {
+      await written;
+    } finally {
+      dispatched.delete(attemptId);
+      if (dispatched.size === 0) for (const wake of waiters.splice(0)) wake();
+    }
+  };
 
   return {
     replicaId,
@@ -160,7 +174,7 @@ export async function createGateway(
         // The key was looked up in what has become too old since: its body took long to come.
         if (!authority.isCurrent(caller)) throw revoked();
       }
-      const admission = await admit({ ...parts, postings: { submit } }, caller, intent, isGone);
+      const admission = await admit(admitting, caller, intent, isGone);
       if (admission.kind === "admitted") trust.admitted();
       if (admission.kind === "refused") trust.refused(admission.refusal.reason);
       return admission;
@@ -178,14 +192,12 @@ export async function createGateway(
     charge: (permit, ending, countable) =>
       chargeFor({ ports, authority }, permit, ending, countable),
     settle: (permit, ending, charged) => {
-      ports.runAfter("settle", async () => {
-        try {
-          await settler.end(permit, ending, await charged);
-        } finally {
-          dispatched.delete(permit.attemptId);
-          if (dispatched.size === 0) for (const wake of waiters.splice(0)) wake();
-        }
-      });
+      const { attemptId } = permit;
+      const written =
+        charged instanceof Promise
+          ? charged.then((charge) => settler.end(permit, ending, charge))
+          : settler.end(permit, ending, charged);
+      ports.runAfter("settle", () => over(attemptId, written));
     },
     sweep: () => sweep(ports, settler, trust),
     trust: () => ({
@@ -224,6 +236,8 @@ function createPostings(ports: Ports, replicaId: string, fence: Fence): Batcher<
     standingMs: ASKS_STANDING_MS,
     crowdedMs: ASKS_CROWDED_MS,
     gatherMs: 0,
+    companyMin: COMPANY_ASKS_MIN,
+    companyMs: COMPANY_MS_MAX,
     tenantOf: (ask) => ask.tenantId,
     isContentError,
     monotonicMs,

@@ -1,50 +1,3 @@
-CREATE TABLE "answers" (
-	"tenant_id" text collate "C" NOT NULL,
-	"attempt_id" text collate "C" NOT NULL,
-	"status" smallint NOT NULL,
-	"sealed" "bytea" NOT NULL,
-	"stored_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
-	"expires_at" timestamp (6) with time zone NOT NULL,
-	CONSTRAINT "answers_tenant_id_attempt_id_pk" PRIMARY KEY("tenant_id","attempt_id")
-);
---> statement-breakpoint
-CREATE TABLE "approval_votes" (
-	"tenant_id" text collate "C" NOT NULL,
-	"approval_id" text collate "C" NOT NULL,
-	"key_id" text collate "C" NOT NULL,
-	"approves" boolean NOT NULL,
-	"reason" text NOT NULL,
-	"digest" text collate "C" NOT NULL,
-	"voted_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
-	CONSTRAINT "approval_votes_tenant_id_approval_id_key_id_pk" PRIMARY KEY("tenant_id","approval_id","key_id")
-);
---> statement-breakpoint
-CREATE TABLE "approvals" (
-	"tenant_id" text collate "C" NOT NULL,
-	"approval_id" text collate "C" NOT NULL,
-	"digest" text collate "C" NOT NULL,
-	"state" text collate "C" DEFAULT 'pending' NOT NULL,
-	"requested_by" text collate "C" NOT NULL,
-	"run_id" text collate "C" NOT NULL,
-	"step_id" text collate "C",
-	"door" text collate "C" NOT NULL,
-	"operation" text,
-	"resource" text NOT NULL,
-	"sealed_call" "bytea" NOT NULL,
-	"policies" json NOT NULL,
-	"quorum" smallint NOT NULL,
-	"role" text,
-	"created_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
-	"expires_at" timestamp (6) with time zone NOT NULL,
-	"decided_at" timestamp (6) with time zone,
-	"consumed_by" text collate "C",
-	CONSTRAINT "approvals_tenant_id_approval_id_pk" PRIMARY KEY("tenant_id","approval_id"),
-	CONSTRAINT "approvals_one_per_digest" UNIQUE("tenant_id","digest"),
-	CONSTRAINT "approvals_state_is_known" CHECK ("approvals"."state" in ('pending', 'approved', 'denied', 'cancelled', 'consumed')),
-	CONSTRAINT "approvals_quorum_is_positive" CHECK ("approvals"."quorum" >= 1),
-	CONSTRAINT "approvals_consumed_says_by_what" CHECK (("approvals"."state" = 'consumed') = ("approvals"."consumed_by" is not null))
-);
---> statement-breakpoint
 CREATE TABLE "decisions" (
 	"tenant_id" text collate "C" NOT NULL,
 	"attempt_id" text collate "C" NOT NULL,
@@ -73,34 +26,6 @@ CREATE TABLE "decisions" (
 	CONSTRAINT "decisions_only_allow_needs_no_reason" CHECK (("decisions"."verdict" = 'allow') = ("decisions"."reason" is null))
 );
 --> statement-breakpoint
-CREATE TABLE "deliveries" (
-	"tenant_id" text collate "C" NOT NULL,
-	"delivery_id" text collate "C" NOT NULL,
-	"webhook_id" text collate "C" NOT NULL,
-	"kind" text collate "C" NOT NULL,
-	"body" text NOT NULL,
-	"state" text collate "C" DEFAULT 'pending' NOT NULL,
-	"tries" smallint DEFAULT 0 NOT NULL,
-	"created_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
-	"due_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
-	"ended_at" timestamp (6) with time zone,
-	"last_result" text,
-	CONSTRAINT "deliveries_tenant_id_delivery_id_pk" PRIMARY KEY("tenant_id","delivery_id"),
-	CONSTRAINT "deliveries_state_is_known" CHECK ("deliveries"."state" in ('pending', 'delivered', 'dead'))
-);
---> statement-breakpoint
-CREATE TABLE "effects" (
-	"tenant_id" text collate "C" NOT NULL,
-	"operation_type" text collate "C" NOT NULL,
-	"operation_key" text NOT NULL,
-	"effect" text NOT NULL,
-	"content_digest" text collate "C" NOT NULL,
-	"attempt_id" text collate "C" NOT NULL,
-	"run_id" text collate "C" NOT NULL,
-	"claimed_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
-	CONSTRAINT "effects_tenant_id_operation_type_operation_key_effect_pk" PRIMARY KEY("tenant_id","operation_type","operation_key","effect")
-);
---> statement-breakpoint
 CREATE TABLE "events" (
 	"tenant_id" text collate "C" NOT NULL,
 	"event_id" text collate "C" NOT NULL,
@@ -110,17 +35,6 @@ CREATE TABLE "events" (
 	"body" json NOT NULL,
 	"happened_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
 	CONSTRAINT "events_tenant_id_event_id_pk" PRIMARY KEY("tenant_id","event_id")
-);
---> statement-breakpoint
-CREATE TABLE "idempotency_keys" (
-	"tenant_id" text collate "C" NOT NULL,
-	"door" text collate "C" NOT NULL,
-	"key_digest" text collate "C" NOT NULL,
-	"content_digest" text collate "C" NOT NULL,
-	"attempt_id" text collate "C" NOT NULL,
-	"claimed_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
-	"expires_at" timestamp (6) with time zone NOT NULL,
-	CONSTRAINT "idempotency_keys_tenant_id_door_key_digest_pk" PRIMARY KEY("tenant_id","door","key_digest")
 );
 --> statement-breakpoint
 CREATE TABLE "installation" (
@@ -189,16 +103,6 @@ CREATE TABLE "meters" (
 	CONSTRAINT "meters_one_per_window" UNIQUE("limit_id","subject","window_start","tenant_id"),
 	CONSTRAINT "meters_reserved_is_not_negative" CHECK ("meters"."reserved" >= 0),
 	CONSTRAINT "meters_committed_is_not_negative" CHECK ("meters"."committed" >= 0)
-);
---> statement-breakpoint
-CREATE TABLE "policy_bundles" (
-	"tenant_id" text collate "C" NOT NULL,
-	"version" text collate "C" NOT NULL,
-	"content" json NOT NULL,
-	"source" text NOT NULL,
-	"created_by" text collate "C" NOT NULL,
-	"created_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
-	CONSTRAINT "policy_bundles_tenant_id_version_pk" PRIMARY KEY("tenant_id","version")
 );
 --> statement-breakpoint
 CREATE TABLE "prices" (
@@ -288,6 +192,102 @@ CREATE TABLE "tenants" (
 	CONSTRAINT "tenants_run_share_is_a_percentage" CHECK ("tenants"."run_share_percent" between 1 and 100)
 );
 --> statement-breakpoint
+CREATE TABLE "answers" (
+	"tenant_id" text collate "C" NOT NULL,
+	"attempt_id" text collate "C" NOT NULL,
+	"status" smallint NOT NULL,
+	"sealed" "bytea" NOT NULL,
+	"stored_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	"expires_at" timestamp (6) with time zone NOT NULL,
+	CONSTRAINT "answers_tenant_id_attempt_id_pk" PRIMARY KEY("tenant_id","attempt_id")
+);
+--> statement-breakpoint
+CREATE TABLE "approval_votes" (
+	"tenant_id" text collate "C" NOT NULL,
+	"approval_id" text collate "C" NOT NULL,
+	"key_id" text collate "C" NOT NULL,
+	"approves" boolean NOT NULL,
+	"reason" text NOT NULL,
+	"digest" text collate "C" NOT NULL,
+	"voted_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	CONSTRAINT "approval_votes_tenant_id_approval_id_key_id_pk" PRIMARY KEY("tenant_id","approval_id","key_id")
+);
+--> statement-breakpoint
+CREATE TABLE "approvals" (
+	"tenant_id" text collate "C" NOT NULL,
+	"approval_id" text collate "C" NOT NULL,
+	"digest" text collate "C" NOT NULL,
+	"state" text collate "C" DEFAULT 'pending' NOT NULL,
+	"requested_by" text collate "C" NOT NULL,
+	"run_id" text collate "C" NOT NULL,
+	"step_id" text collate "C",
+	"door" text collate "C" NOT NULL,
+	"operation" text,
+	"resource" text NOT NULL,
+	"sealed_call" "bytea" NOT NULL,
+	"policies" json NOT NULL,
+	"quorum" smallint NOT NULL,
+	"role" text,
+	"created_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	"expires_at" timestamp (6) with time zone NOT NULL,
+	"decided_at" timestamp (6) with time zone,
+	"consumed_by" text collate "C",
+	CONSTRAINT "approvals_tenant_id_approval_id_pk" PRIMARY KEY("tenant_id","approval_id"),
+	CONSTRAINT "approvals_one_per_digest" UNIQUE("tenant_id","digest"),
+	CONSTRAINT "approvals_state_is_known" CHECK ("approvals"."state" in ('pending', 'approved', 'denied', 'cancelled', 'consumed')),
+	CONSTRAINT "approvals_quorum_is_positive" CHECK ("approvals"."quorum" >= 1),
+	CONSTRAINT "approvals_consumed_says_by_what" CHECK (("approvals"."state" = 'consumed') = ("approvals"."consumed_by" is not null))
+);
+--> statement-breakpoint
+CREATE TABLE "deliveries" (
+	"tenant_id" text collate "C" NOT NULL,
+	"delivery_id" text collate "C" NOT NULL,
+	"webhook_id" text collate "C" NOT NULL,
+	"kind" text collate "C" NOT NULL,
+	"body" text NOT NULL,
+	"state" text collate "C" DEFAULT 'pending' NOT NULL,
+	"tries" smallint DEFAULT 0 NOT NULL,
+	"created_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	"due_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	"ended_at" timestamp (6) with time zone,
+	"last_result" text,
+	CONSTRAINT "deliveries_tenant_id_delivery_id_pk" PRIMARY KEY("tenant_id","delivery_id"),
+	CONSTRAINT "deliveries_state_is_known" CHECK ("deliveries"."state" in ('pending', 'delivered', 'dead'))
+);
+--> statement-breakpoint
+CREATE TABLE "effects" (
+	"tenant_id" text collate "C" NOT NULL,
+	"operation_type" text collate "C" NOT NULL,
+	"operation_key" text NOT NULL,
+	"effect" text NOT NULL,
+	"content_digest" text collate "C" NOT NULL,
+	"attempt_id" text collate "C" NOT NULL,
+	"run_id" text collate "C" NOT NULL,
+	"claimed_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	CONSTRAINT "effects_tenant_id_operation_type_operation_key_effect_pk" PRIMARY KEY("tenant_id","operation_type","operation_key","effect")
+);
+--> statement-breakpoint
+CREATE TABLE "idempotency_keys" (
+	"tenant_id" text collate "C" NOT NULL,
+	"door" text collate "C" NOT NULL,
+	"key_digest" text collate "C" NOT NULL,
+	"content_digest" text collate "C" NOT NULL,
+	"attempt_id" text collate "C" NOT NULL,
+	"claimed_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	"expires_at" timestamp (6) with time zone NOT NULL,
+	CONSTRAINT "idempotency_keys_tenant_id_door_key_digest_pk" PRIMARY KEY("tenant_id","door","key_digest")
+);
+--> statement-breakpoint
+CREATE TABLE "policy_bundles" (
+	"tenant_id" text collate "C" NOT NULL,
+	"version" text collate "C" NOT NULL,
+	"content" json NOT NULL,
+	"source" text NOT NULL,
+	"created_by" text collate "C" NOT NULL,
+	"created_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	CONSTRAINT "policy_bundles_tenant_id_version_pk" PRIMARY KEY("tenant_id","version")
+);
+--> statement-breakpoint
 CREATE TABLE "tools" (
 	"tenant_id" text collate "C" NOT NULL,
 	"name" text NOT NULL,
@@ -317,11 +317,11 @@ ALTER TABLE "keys" ADD CONSTRAINT "keys_tenant_id_tenants_tenant_id_fk" FOREIGN 
 ALTER TABLE "limits" ADD CONSTRAINT "limits_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "tools" ADD CONSTRAINT "tools_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "webhooks" ADD CONSTRAINT "webhooks_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+CREATE INDEX "decisions_of_a_run" ON "decisions" USING btree ("tenant_id","run_id");--> statement-breakpoint
+CREATE INDEX "decisions_of_a_step" ON "decisions" USING btree ("tenant_id","step_digest","decided_at","attempt") WHERE "decisions"."verdict" = 'allow' and "decisions"."step_digest" is not null;--> statement-breakpoint
+CREATE INDEX "decisions_of_a_content" ON "decisions" USING btree ("tenant_id","content_digest") WHERE "decisions"."content_digest" is not null;--> statement-breakpoint
+CREATE INDEX "limits_of_a_run" ON "limits" USING btree ("tenant_id","scope_id") WHERE "limits"."scope_kind" = 'run';--> statement-breakpoint
 CREATE INDEX "answers_by_expiry" ON "answers" USING btree ("expires_at");--> statement-breakpoint
 CREATE INDEX "approvals_by_state" ON "approvals" USING btree ("tenant_id","state","created_at");--> statement-breakpoint
-CREATE INDEX "decisions_of_a_run" ON "decisions" USING btree ("tenant_id","run_id");--> statement-breakpoint
-CREATE INDEX "decisions_of_a_step" ON "decisions" USING btree ("tenant_id","step_digest","verdict","decided_at");--> statement-breakpoint
-CREATE INDEX "decisions_of_a_content" ON "decisions" USING btree ("tenant_id","content_digest") WHERE "decisions"."content_digest" is not null;--> statement-breakpoint
 CREATE INDEX "deliveries_due" ON "deliveries" USING btree ("due_at") WHERE "deliveries"."state" = 'pending';--> statement-breakpoint
-CREATE INDEX "idempotency_keys_by_expiry" ON "idempotency_keys" USING btree ("expires_at");--> statement-breakpoint
-CREATE INDEX "limits_of_a_run" ON "limits" USING btree ("tenant_id","scope_id") WHERE "limits"."scope_kind" = 'run';
+CREATE INDEX "idempotency_keys_by_expiry" ON "idempotency_keys" USING btree ("expires_at");

@@ -62,6 +62,8 @@ const CATCHES = {
   "src/entry/": "the outermost frame: what nobody handled is told and ends the process",
   "src/core/policy-cel.ts": "cel-js says in no other way that an expression cannot be evaluated",
   "src/lib/exact-json.ts": "JSON.parse says no in no other way; the caller is answered a value",
+  "src/lib/seal.ts":
+    "a cipher says that a tag is wrong in no other way; the caller is answered null",
   "src/lib/json.ts": "JSON.parse says no in no other way; the caller is answered a value",
   "src/lib/zones.ts": "Intl says that a time zone is unknown in no other way",
   "src/demo/upstream.ts":

@@ -158,6 +158,8 @@ function priceByBilling(facts: Facts, intent: Intent, clampedTo: number | null):
         : refused("cost_unbounded", deferredCost(intent));
     case "metered":
       return priceMetered(facts, intent, clampedTo);
+    case "stated":
+      return priceStated(facts, intent);
   }
 }
 
@@ -195,6 +197,29 @@ function priceMetered(facts: Facts, intent: Intent, clampedTo: number | null): P
       return { ...refused("max_cost_exceeded", message, MAX_COST), estimate };
     }
   }
+}
+
+/** A tool or a step: what it costs at most is declared by its operator, or said by its caller. */
+function priceStated(facts: Facts, intent: Intent): Priced {
+  const { costStatedPicousd: cost } = intent;
+  if (cost === null) {
+    if (facts.caller.mode === "tolerant") return { estimate: UNPRICED, refusal: null };
+    return refused("price_unknown", unstatedCost(intent), "estimate_usd");
+  }
+  const costPicousd = picousd(cost);
+  const estimate: Estimate =
+    cost === 0n ? FREE : { ...FREE, costPicousd, tokens: 0, basis: "bound" };
+  const costMax = intent.context.costPicousdMax;
+  if (costMax === null || cost <= costMax) return { estimate, refusal: null };
+  const message = overMaxCost(costPicousd, picousd(costMax));
+  return { ...refused("max_cost_exceeded", message, MAX_COST), estimate };
+}
+
+function unstatedCost(intent: Intent): string {
+  return (
+    `Nobody says what \`${intent.resource}\` may cost, and this tenant spends only what is priced. Send ` +
+    "`estimate_usd` (0 for what costs nothing), declare a price for the tool, or set the tenant's mode to `tolerant`."
+  );
 }
 
 function refused(reason: Reason, message: string, param: string | null = null): Priced {

@@ -9,7 +9,8 @@ export type AttemptStatus =
   | "failed"
   | "aborted"
   | "released"
-  | "blocked";
+  | "blocked"
+  | "awaiting_approval";
 
 /** What an explanation looks at; amounts are pico-dollars. */
 export type Explained = {
@@ -75,7 +76,8 @@ const REASON_SENTENCES: Readonly<Record<Reason, string>> = {
   budget_contended: "calls in flight had reserved the room that it needed",
   approval_required: "a person must approve it first",
   approval_denied: "a person denied exactly this call",
-  approval_expired: "nobody approved exactly this call in time",
+  approval_expired: "nobody approved exactly this call in time, or used the approval in time",
+  approval_used: "its approval was used already, and holds once",
   approval_impossible: "nobody can approve it",
 };
 
@@ -135,6 +137,7 @@ function meterSentence(meter: MeterFigures, reason: Reason | null): string {
 function became(decision: Explained): readonly string[] {
   switch (decision.status) {
     case "blocked":
+    case "awaiting_approval":
       return [];
     case "admitted":
       return [`It has not ended yet, and holds ${held(decision)}.`];

@@ -16,9 +16,9 @@ export type Operation =
 /**
  * Whether a request can cost money here. `metered`: its answer says what was used. `free`: reading,
  * listing, deleting. `deferred`: it starts work whose cost appears elsewhere (batches, fine-tuning,
- * video, realtime). `unknown`: a path we do not know.
+ * video, realtime). `unknown`: a path we do not know. `stated`: a tool or step, whose cost is declared.
  */
-export type Billing = "metered" | "free" | "deferred" | "unknown";
+export type Billing = "metered" | "free" | "deferred" | "unknown" | "stated";
 
 /**
  * What a request could use, as far as its body bounds it. Every figure is an upper bound.
@@ -92,4 +92,35 @@ export type Intent = {
   readonly inputDigest: string;
   readonly context: Context;
   readonly client: ClientFacts;
+  /** The tool by which its further attempts are counted apart; null: by its model. */
+  readonly tool: string | null;
+  readonly idempotency: IdempotencyAsked | null;
+  /** The effect that it claims for a business operation, or null. */
+  readonly effect: EffectAsked | null;
+  /** `stated`: the most that it costs, as the operator or the caller says; null where nobody does. */
+  readonly costStatedPicousd: bigint | null;
+  /** How long its caller, who acts itself, may be silent; null where the gateway dispatches. */
+  readonly leaseMs: number | null;
+};
+
+/** Under one key the same content is executed once. */
+export type IdempotencyAsked = {
+  readonly key: string;
+  /** SHA-256 of the route and the canonical body, hex. */
+  readonly content: string;
+  /** It may run again though nobody knows whether it ran. */
+  readonly acceptsUnknown: boolean;
+  readonly keptMs: number;
+};
+
+/** What an act does to a business operation, whatever run it is of. */
+export type EffectAsked = {
+  readonly type: string;
+  readonly key: string;
+  readonly effect: string;
+  /** SHA-256 of the canonical arguments, hex. */
+  readonly content: string;
+  readonly mayRepeatUnknown: boolean;
+  /** The attempt that is repeated deliberately, or null. */
+  readonly repeats: string | null;
 };

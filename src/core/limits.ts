@@ -223,3 +223,26 @@ export const APPROVERS_MAX = 10;
 
 /** How long an approval may be waited for: a long weekend, and a week more. */
 export const APPROVAL_MS_MAX = 14 * 86_400_000;
+/** An idempotency key: the draft of the IETF names no limit, OpenAI's own is 255 characters. */
+export const IDEMPOTENCY_KEY_CHARS_MAX = 255;
+
+/** How long a model call's answer is kept for its repeats: a client that retries does so within the day. */
+export const MODEL_KEY_KEPT_MS = 24 * 3_600_000;
+
+/** Acts on the world are repeated by people and by jobs of the month: theirs are kept for longer. */
+export const TOOL_KEY_KEPT_MS = 30 * 24 * 3_600_000;
+
+/** An answer that is kept for its repeats; the longest of a model are a megabyte of text. */
+export const ANSWER_STORED_BYTES_MAX = 4 * 1024 * 1024;
+
+/** How long a request may be held open for an answer, whatever its `Prefer: wait` says. */
+export const PREFER_WAIT_MS_MAX = 60_000;
+
+/** Requests of one process that are held open for somebody else's answer: each asks the database now and then. */
+export const WAITERS_MAX = 256;
+
+/** How often one of them asks whether the attempt that it waits for has ended. */
+export const WAITER_LOOK_MS = 200;
+
+/** The highest guard on attempts of a derived step: beyond it there is none, which is said by null. */
+export const DERIVED_ATTEMPTS_MAX = 1_000;

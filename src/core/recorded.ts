@@ -63,6 +63,7 @@ export function readRecord(columns: JudgedColumns, record: unknown): Recorded | 
   const door = (["model", "tool", "step"] as const).find((known) => known === columns.door);
   const judgedAt = textOf(record["judged_at"]);
   const digest = textOf(record["input_sha256"]);
+  const stated = textOf(estimate["stated_picousd"]);
   if (operation === undefined || billing === undefined || door === undefined) return null;
   if (judgedAt === null || digest === null || !isList(record["scopes"])) return null;
   const intent: Intent = {
@@ -83,6 +84,12 @@ export function readRecord(columns: JudgedColumns, record: unknown): Recorded | 
       // It decides how a refusal is phrased, and nothing that is judged.
       isCodex: false,
     },
+    // What names attempts and effects is arbitrated by the posting, and nothing that is judged.
+    tool: null,
+    idempotency: null,
+    effect: null,
+    costStatedPicousd: stated === null ? null : BigInt(stated),
+    leaseMs: null,
   };
   return {
     intent,

@@ -1,3 +1,5 @@
+import type { RetryFacts } from "./retry.ts";
+
 /** Every reason for which the gate says no, in the order in which the caller is told one: the order is API. */
 export const REASONS = [
   "run_closed",
@@ -28,6 +30,7 @@ export const REASONS = [
   "approval_required",
   "approval_denied",
   "approval_expired",
+  "approval_used",
   "approval_impossible",
 ] as const;
 
@@ -66,11 +69,13 @@ export const DISPOSITIONS: Readonly<Record<Reason, Disposition>> = {
   approval_required: "wait",
   approval_denied: "stop",
   approval_expired: "stop",
+  approval_used: "stop",
   approval_impossible: "stop",
 };
 
 /** `attempts` counts further attempts: what a retry budget limits. */
-export type Unit = "usd" | "tokens" | "requests" | "attempts" | "in_flight";
+export const UNITS = ["usd", "tokens", "requests", "attempts", "in_flight"] as const;
+export type Unit = (typeof UNITS)[number];
 export type ScopeKind =
   | "tenant"
   | "key"
@@ -90,6 +95,8 @@ export type MeterFigures = {
   readonly window: Window;
   readonly mode: "enforce" | "shadow";
   readonly onExceed: "refuse" | "clamp";
+  /** Its limit is the part of a larger one that one run may take. */
+  readonly isShare: boolean;
   readonly limit: bigint;
   readonly committed: bigint;
   readonly reserved: bigint;
@@ -110,4 +117,6 @@ export type Refusal = {
   /** The request member at fault, where one is. */
   readonly param: string | null;
   readonly decisionId: string;
+  /** Why it was a further attempt, or whose duplicate; null for a first one. */
+  readonly retry: RetryFacts | null;
 };

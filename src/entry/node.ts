@@ -11,6 +11,7 @@ import { createAdministration, type Administration } from "../gate/administratio
 import { REFRESH_MS } from "../gate/authority.ts";
 import { createGateway, type Gateway } from "../gate/gateway.ts";
 import type { Ports } from "../gate/ports.ts";
+import { createSeal, establishDataKey, type Seal } from "../gate/sealing.ts";
 import { createApp } from "../http/app.ts";
 import type { Figures, Readiness } from "../http/env.ts";
 import type { LargeBodies } from "../http/request-body.ts";
@@ -24,7 +25,7 @@ import { endAllLeases, findOrCreateInstallation, renewLease } from "../store/ins
 import { migrate } from "../store/migrate.ts";
 import { listenForChanges } from "../store/snapshot.ts";
 import { establishAdminKey, establishFirstTenant, type FirstKeys } from "./bootstrap.ts";
-import type { Config } from "./config.ts";
+import { sealingSecretsOf, type Config } from "./config.ts";
 import {
   CUT_MS_MAX,
   drain,
@@ -100,7 +101,9 @@ export async function start(config: Config, options: StartOptions = {}): Promise
     pepper: installation.pepper,
     adminDigest: hmacSha256Hex(installation.pepper, adminKey),
   });
-  const ports = portsOn(db, log, newId);
+  const secrets = sealingSecretsOf(config, adminKey);
+  const seal = createSeal(await establishDataKey(db.admin, installation.pepper, secrets));
+  const ports = portsOn(db, log, { newId, seal });
   const gateway = await createGateway(ports, configuration);
   const administration = createAdministration({
     db,
@@ -173,7 +176,9 @@ type NodePorts = Ports & {
   readonly workersClose: () => Promise<void>;
 };
 
-function portsOn(db: Database, log: Logger, newId: () => string): NodePorts {
+type PortParts = { readonly newId: () => string; readonly seal: Seal };
+
+function portsOn(db: Database, log: Logger, { newId, seal }: PortParts): NodePorts {
   const counter = createTokenCounter();
   const largeBodies = createLargeBodies();
   let isClosing = false;
@@ -190,6 +195,7 @@ function portsOn(db: Database, log: Logger, newId: () => string): NodePorts {
       );
     },
     log,
+    seal,
     isClosing: () => isClosing,
     close: () => {
       isClosing = true;

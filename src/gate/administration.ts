@@ -3,7 +3,7 @@
  * asked before; every act that changes something is told in the ledger by an event of its own
  * transaction, and this replica judges by it before the answer leaves.
  */
-import type { Mode } from "../store/tenants.ts";
+import type { Mode, TenantTerms } from "../store/tenants.ts";
 import type {
   Actor,
   AdministrationPorts,
@@ -32,9 +32,10 @@ export type Administration = {
     actor: Actor,
     terms: { readonly name: string; readonly mode: Mode },
   ) => Promise<{ readonly tenantId: string }>;
+  /** What is absent stays as it is. */
   readonly changeTenant: (
     actor: Actor,
-    terms: { readonly tenantId: string; readonly mode: Mode },
+    change: { readonly tenantId: string } & Partial<TenantTerms>,
   ) => Promise<void>;
   readonly createKey: (actor: Actor, terms: NewKeyTerms) => Promise<IssuedKey>;
   /** Revoking twice is once. */
@@ -68,7 +69,7 @@ export type Administration = {
 export function createAdministration(ports: AdministrationPorts): Administration {
   return {
     createTenant: (actor, terms) => createTenant(ports, actor, terms),
-    changeTenant: (actor, terms) => changeTenant(ports, actor, terms),
+    changeTenant: (actor, change) => changeTenant(ports, actor, change),
     createKey: (actor, terms) => createKey(ports, actor, terms),
     revokeKey: (actor, tenantId, keyId) => revokeKey(ports, actor, { tenantId, keyId }),
     rotateKey: (actor, key) => rotateKey(ports, actor, key),

@@ -12,8 +12,6 @@
 import { outputTokensFor } from "../core/bound.ts";
 import type { Caller } from "../core/caller.ts";
 import { decide, type Estimate } from "../core/decide.ts";
-import { NOT_SEARCHED } from "../core/detect.ts";
-import { InputError } from "../core/errors.ts";
 import type { Facts } from "../core/facts.ts";
 import type { Intent } from "../core/intent.ts";
 import {
@@ -24,17 +22,17 @@ import {
   RESERVATION_MARGIN_MS,
 } from "../core/limits.ts";
 import { picousd } from "../core/money.ts";
-import { findPrice, undated, type Price } from "../core/price.ts";
 import { shortVersion } from "../core/policy.ts";
-import { needsFindings } from "../core/policy-bundle.ts";
+import type { Price } from "../core/price.ts";
 import { decisionRecord, type Final } from "../core/record.ts";
-import { meterAtFault, meterMessage } from "../core/refusal.ts";
-import type { ModelRoute } from "../core/route.ts";
+import { attemptsMessage, duplicateMessage, meterAtFault, meterMessage } from "../core/refusal.ts";
+import type { RetryFacts } from "../core/retry.ts";
 import type { MeterFigures, Refusal } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
 import type { Ask, Posted } from "../store/posting.ts";
-import type { Authority, Upstream } from "./authority.ts";
+import type { Upstream } from "./authority.ts";
 import type { Contention } from "./contention.ts";
+import { lookElsewhere, lookFor, type Look, type LookParts } from "./look.ts";
 
 const permitted: unique symbol = Symbol("permitted");
 
@@ -47,6 +45,9 @@ export type Permit = {
   readonly runId: string;
   readonly stepId: string | null;
   readonly attempt: number;
+  /** What makes it an attempt of its step; null for what is no step. */
+  readonly stepDigest: string | null;
+  readonly retry: RetryFacts | null;
   /** Its tenant spends only what is bounded: what may have run holds its money. */
   readonly isStrict: boolean;
   readonly intent: Intent;
@@ -55,6 +56,8 @@ export type Permit = {
   readonly model: string | null;
   readonly price: Price | null;
   readonly estimate: Estimate;
+  /** How long its answer is kept for those who ask again, in ms, or null. */
+  readonly answerKeptMs: number | null;
   /** Output tokens to which a limit or a policy lowered the request, or null. */
   readonly clampedTo: number | null;
   /** Of the policies that judged it, as much as finds it; `none` where its tenant has none. */
@@ -64,8 +67,23 @@ export type Permit = {
   readonly askedAtMs: number;
 };
 
+/** What a caller is granted that acts itself: it reports how the attempt ended, or its lease runs out. */
+export type Grant = {
+  readonly attemptId: string;
+  readonly decisionId: string;
+  readonly runId: string;
+  readonly stepId: string | null;
+  readonly attempt: number;
+  readonly retry: RetryFacts | null;
+  readonly estimate: Estimate;
+  readonly meters: readonly MeterFigures[];
+  readonly decidedAt: Date;
+  readonly leaseMs: number;
+};
+
 export type Admission =
   | { readonly kind: "admitted"; readonly permit: Permit }
+  | { readonly kind: "granted"; readonly grant: Grant }
   | {
       readonly kind: "refused";
       readonly refusal: Refusal;
@@ -77,13 +95,10 @@ export type Admission =
   /** The client left before anything was decided. */
   | { readonly kind: "gone" };
 
-export type AdmitParts = {
-  readonly authority: Authority;
+export type AdmitParts = LookParts & {
   readonly postings: { readonly submit: (ask: Ask) => Promise<Posted> };
   readonly contention: Contention;
-  readonly now: () => Date;
   readonly monotonicMs: () => number;
-  readonly newId: () => string;
 };
 
 /** Throws InputError for a model that nobody serves, and Unavailable when the gate cannot decide. */
@@ -111,9 +126,12 @@ export async function admit(
     const askedAtMs = parts.monotonicMs();
     const posted = await parts.postings.submit(askFor(turn, isFinal));
     if (posted.outcome === "allow") {
-      return { kind: "admitted", permit: permitFor(turn, posted, askedAtMs) };
+      const { upstream } = look;
+      return upstream === null
+        ? { kind: "granted", grant: grantFor(turn, posted) }
+        : { kind: "admitted", permit: permitFor({ ...turn, upstream }, posted, askedAtMs) };
     }
-    if (posted.outcome === "block") {
+    if (posted.outcome !== "again") {
       const { attempt, decidedAt } = posted;
       const refusal = refusalFor(turn, posted);
       const policyVersion = policyVersionOf(turn.verdict);
@@ -133,115 +151,6 @@ export async function admit(
     if (lower === null) isFinal = true;
     else clampedTo = lower;
   }
-}
-
-/** What an ask is judged on and does not change while it waits. */
-type Look = {
-  readonly id: string;
-  readonly runId: string;
-  readonly caller: Caller;
-  readonly upstream: Upstream;
-  readonly facts: Omit<Facts, "now" | "clampedTo">;
-  readonly refs: Ask["refs"];
-};
-
-function lookFor(parts: AdmitParts, caller: Caller, intent: Intent): Look {
-  const { authority } = parts;
-  const id = parts.newId();
-  const bundle = authority.bundle(caller.tenantId);
-  const known = {
-    caller,
-    bundle,
-    keyLabels: authority.keyLabels(caller.keyId),
-    findings: needsFindings(bundle) ? (intent.inspect?.() ?? NOT_SEARCHED) : null,
-    history: null,
-    rerouted: null,
-  };
-  return { id, ...placeOf(parts, intent, { ...known, id, model: intent.resource }) };
-}
-
-/** The same ask at the model that a policy names. */
-function lookElsewhere(
-  parts: AdmitParts,
-  { id, facts }: Look,
-  intent: Intent,
-  { model, policy }: { readonly model: string; readonly policy: string },
-): Look {
-  const { caller, bundle, keyLabels, findings, history } = facts;
-  const rerouted = { model, policy };
-  const known = { caller, bundle, keyLabels, findings, history, rerouted };
-  return { id, ...placeOf(parts, intent, { ...known, id, model }) };
-}
-
-/** Where a model is served, at what price, and which limits count it. */
-function placeOf(
-  parts: AdmitParts,
-  intent: Intent,
-  {
-    id,
-    model,
-    ...known
-  }: Omit<Look["facts"], "route" | "price" | "sharesAccount"> & {
-    readonly id: string;
-    readonly model: string;
-  },
-): Omit<Look, "id"> {
-  const { authority } = parts;
-  const { caller } = known;
-  const runId = intent.context.run ?? `run_${id}`;
-  const route = intent.billing === "metered" ? authority.route(model) : null;
-  if (route === null && intent.billing === "metered") throw unknownModel(model);
-  const name = route?.upstream ?? authority.defaultUpstream();
-  const upstream = name === null ? undefined : authority.upstream(name);
-  if (upstream === undefined) throw unknownModel(model);
-  const price = route === null ? null : priceOf(authority, upstream, route, parts.now());
-  const models = route === null ? [] : namesOf(model, route);
-  return {
-    runId,
-    caller,
-    upstream,
-    facts: {
-      ...known,
-      route,
-      price,
-      sharesAccount: !upstream.sharedObjects && authority.tenants().size > 1,
-    },
-    refs: authority.limitsFor({
-      caller,
-      runId,
-      models,
-      customer: intent.context.customer,
-      operation: intent.context.operation,
-    }),
-  };
-}
-
-/** Every name by which a limit may mean this model: as asked, as routed, with its upstream, and undated. */
-function namesOf(asked: string, { upstream, model }: ModelRoute): readonly string[] {
-  const bare = undated(model) ?? model;
-  return [...new Set([asked, model, `${upstream}/${model}`, bare, `${upstream}/${bare}`])];
-}
-
-/** A price of the upstream's own, else the list price of its provider. */
-function priceOf(
-  authority: Authority,
-  upstream: Upstream,
-  route: ModelRoute,
-  at: Date,
-): Price | null {
-  const { prices } = authority.configuration;
-  return (
-    findPrice(prices, upstream.name, route.model, at) ??
-    findPrice(prices, upstream.priceList, route.model, at)
-  );
-}
-
-function unknownModel(model: string): InputError {
-  return new InputError(
-    "model_not_found",
-    "model",
-    `The model \`${model}\` is served by no upstream: neither an alias, nor \`upstream/model\`, nor a pattern of tollgate.yaml names it.`,
-  );
 }
 
 /**
@@ -272,19 +181,44 @@ function askFor({ look, intent, facts, verdict }: Turn, isFinal: boolean): Ask {
     runId: look.runId,
     runNamed: intent.context.run !== null,
     stepId: intent.context.step,
+    stepDigest: look.step?.stepDigest ?? null,
+    contentDigest: look.step?.contentDigest ?? null,
+    retryResource: look.retryResource,
     door: intent.door,
     operation: intent.operation,
     resource: intent.resource,
-    upstream: upstream.name,
+    upstream: upstream?.name ?? null,
     model: look.facts.route?.model ?? null,
     judgedReason: judgedReason(verdict),
     costPicousd: verdict.kind === "ask" ? verdict.estimate.costPicousd : null,
     tokens: verdict.kind === "ask" ? verdict.estimate.tokens : 0,
     priceVersion: look.facts.price?.version ?? null,
     final: isFinal || judgedReason(verdict) !== null,
-    deadlineMs: upstream.timeoutMs + RESERVATION_MARGIN_MS,
+    deadlineMs: upstream === null ? leaseOf(intent) : upstream.timeoutMs + RESERVATION_MARGIN_MS,
     record: decisionRecord(facts, intent, verdict),
     refs: look.refs,
+    extra: look.extra,
+  };
+}
+
+function leaseOf({ leaseMs }: Intent): number {
+  assert(leaseMs !== null, "who acts itself has a lease");
+  return leaseMs;
+}
+
+function grantFor({ look, intent, verdict }: Turn, posted: Posted): Grant {
+  assert(verdict.kind === "ask", "only what was judged askable is allowed");
+  return {
+    attemptId: `att_${look.id}`,
+    decisionId: `dec_${look.id}`,
+    runId: look.runId,
+    stepId: intent.context.step,
+    attempt: posted.attempt,
+    retry: posted.retry,
+    estimate: verdict.estimate,
+    meters: posted.meters,
+    decidedAt: posted.decidedAt,
+    leaseMs: leaseOf(intent),
   };
 }
 
@@ -294,7 +228,7 @@ function judgedReason(verdict: Final): Ask["judgedReason"] {
 }
 
 function permitFor(
-  { look, intent, facts, verdict }: Turn,
+  { look, intent, facts, verdict, upstream }: Turn & { readonly upstream: Upstream },
   posted: Posted,
   askedAtMs: number,
 ): Permit {
@@ -308,12 +242,15 @@ function permitFor(
     runId: look.runId,
     stepId: intent.context.step,
     attempt: posted.attempt,
+    stepDigest: look.step?.stepDigest ?? null,
+    retry: posted.retry,
     isStrict: look.caller.mode === "strict",
     intent,
-    upstream: look.upstream,
+    upstream,
     model: facts.route?.model ?? null,
     price: facts.price,
     estimate,
+    answerKeptMs: intent.idempotency?.keptMs ?? null,
     clampedTo: estimate.clampedTo,
     policyVersion: policyVersionOf(verdict),
     meters: posted.meters,
@@ -325,22 +262,28 @@ function policyVersionOf({ policies }: Final): string {
   return policies === null ? "none" : shortVersion(policies.version);
 }
 
-function refusalFor({ look, verdict }: Turn, { reason, meters }: Posted): Refusal {
+function refusalFor({ look, intent, verdict }: Turn, posted: Posted): Refusal {
+  const { reason, meters, retry } = posted;
   assert(reason !== null, "a block has a reason");
-  const decisionId = `dec_${look.id}`;
-  // A stopped run comes before what was judged, and has a sentence of its own.
+  const base = { reason, decisionId: `dec_${look.id}`, retry };
+  // A stopped run, and a duplicate, come before what was judged, and have sentences of their own.
   if (reason === "run_stopped" || reason === "run_closed") {
-    return { reason, message: runMessage(look.runId), meter: null, param: null, decisionId };
+    return { ...base, message: runMessage(look.runId), meter: null, param: null };
   }
+  const duplicate = duplicateMessage(reason, intent, retry);
+  if (duplicate !== null) return { ...base, message: duplicate, meter: null, param: null };
   if (verdict.kind === "block") {
-    const { message, param } = verdict;
-    return { reason, message, meter: null, param, decisionId };
+    return { ...base, message: verdict.message, meter: null, param: verdict.param };
+  }
+  if (reason === "retry_budget_exceeded" && typeof retry?.attemptsMax === "number") {
+    const message = attemptsMessage(posted.attempt, retry.attemptsMax);
+    return { ...base, message, meter: null, param: null };
   }
   const held = approvalMessage(verdict);
-  if (held !== null) return { reason, message: held, meter: null, param: null, decisionId };
+  if (held !== null) return { ...base, message: held, meter: null, param: null };
   const meter = meterAtFault(reason, meters);
   assert(meter !== null, "a limit that refuses is on the path");
-  return { reason, message: meterMessage(reason, meter), meter, param: null, decisionId };
+  return { ...base, message: meterMessage(reason, meter), meter, param: null };
 }
 
 function runMessage(runId: string): string {

@@ -18,7 +18,13 @@ import { assert } from "../lib/assert.ts";
 import { equalConstantTime, hmacSha256Hex } from "../lib/hash.ts";
 import type { Sql } from "../store/database.ts";
 import type { LimitRef } from "../store/posting.ts";
-import { readRevision, readSnapshot, type KeyRow, type Snapshot } from "../store/snapshot.ts";
+import {
+  readRevision,
+  readSnapshot,
+  type KeyRow,
+  type LimitRow,
+  type Snapshot,
+} from "../store/snapshot.ts";
 
 /** One place where models are served, as configured. */
 export type Upstream = {
@@ -196,46 +202,61 @@ function whyUnknown(credential: string, isWellFormed: boolean): string {
 export type Counted = {
   readonly caller: Caller;
   readonly runId: string;
+  readonly isRunNamed: boolean;
   /** Every name of the model: as asked, as routed, and with its upstream. */
   readonly models: readonly string[];
   readonly customer: string | null;
   readonly operation: string | null;
+  /** By what its further attempts are counted apart: a tool, or `model:<name>`. */
+  readonly retryResource: string;
 };
 
-function limitsFor(
-  snapshot: Snapshot,
-  catalogue: Catalogue,
-  { caller, runId, models, customer, operation }: Counted,
-): LimitRef[] {
+function limitsFor(snapshot: Snapshot, catalogue: Catalogue, counted: Counted): LimitRef[] {
   const refs: LimitRef[] = [];
-  for (const limit of snapshot.tenants.get(caller.tenantId)?.limits ?? []) {
+  const tenant = snapshot.tenants.get(counted.caller.tenantId);
+  for (const limit of tenant?.limits ?? []) {
+    const subject = subjectOf(limit, catalogue, counted);
+    if (subject === null || !countsResource(limit, counted.retryResource)) continue;
     const { limitId } = limit;
-    switch (limit.scope) {
-      case "tenant":
-        refs.push({ limitId, subject: "" });
-        break;
-      case "key":
-        if (limit.scopeId === caller.keyId) refs.push({ limitId, subject: limit.scopeId });
-        break;
-      case "model":
-        if (meansOneOf(models, limit.scopeId, catalogue)) {
-          refs.push({ limitId, subject: limit.scopeId });
-        }
-        break;
-      case "each_run":
-        refs.push({ limitId, subject: runId });
-        break;
-      case "each_customer":
-        if (customer !== null) refs.push({ limitId, subject: customer });
-        break;
-      case "each_operation":
-        if (operation !== null) refs.push({ limitId, subject: operation });
-        break;
-      case "run":
-        break;
+    const apart = limit.resource === "*" ? `${subject} ${counted.retryResource}` : subject;
+    refs.push({ limitId, subject: apart, share: null });
+    const share = tenant?.runSharePercent ?? null;
+    if (share !== null && counted.isRunNamed && isDailyOfTenant(limit)) {
+      refs.push({ limitId, subject: `run:${counted.runId}`, share });
     }
   }
   return refs;
+}
+
+/** Whom a limit counts this ask under, or null when it does not. */
+function subjectOf(limit: LimitRow, catalogue: Catalogue, counted: Counted): string | null {
+  switch (limit.scope) {
+    case "tenant":
+      return "";
+    case "key":
+      return limit.scopeId === counted.caller.keyId ? limit.scopeId : null;
+    case "model":
+      return meansOneOf(counted.models, limit.scopeId, catalogue) ? limit.scopeId : null;
+    case "each_run":
+      return counted.runId;
+    case "each_customer":
+      return counted.customer;
+    case "each_operation":
+      return counted.operation;
+    case "run":
+      // Runs are too many to be known here: the posting finds their limits itself.
+      return null;
+  }
+}
+
+function countsResource({ resource }: LimitRow, retryResource: string): boolean {
+  return resource === "" || resource === "*" || resource === retryResource;
+}
+
+/** Of these one run may not take all: a bad query would use up the day for everybody. */
+function isDailyOfTenant({ scope, unit, window }: LimitRow): boolean {
+  const isSum = unit === "usd" || unit === "tokens" || unit === "requests";
+  return window === "day" && isSum && (scope === "tenant" || scope === "key");
 }
 
 /** A limit names a model as a caller would: by alias, with its upstream or without. It holds for every spelling. */

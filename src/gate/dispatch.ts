@@ -62,6 +62,8 @@ export type Dispatching = {
   /** Whether streams whose clients left are read no further: the process ends. */
   readonly isCutShort: () => boolean;
   readonly leavers: Leavers;
+  /** Told when a client left an attempt that was sent: the same content again is its retry. */
+  readonly onLeft: (permit: Permit) => void;
 };
 
 export function dispatch(
@@ -109,7 +111,8 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   const { request, body, reply, resolve } = running;
   const startedMs = ports.monotonicMs();
   const isFree = request.permit.estimate.basis === "free";
-  const drains = request.permit.isStrict && !isFree;
+  const isKept = request.permit.answerKeptMs !== null;
+  const drains = (request.permit.isStrict || isKept) && !isFree;
   let status: number | null = null;
   let firstByteMs: number | null = null;
   let upstreamHeaders: readonly (readonly [string, string])[] = [];
@@ -311,6 +314,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
       if (!isEnded) finish({ kind: "answered", ending: unsentEnding("the client left") });
       return;
     }
+    shared.onLeft(request.permit);
     const awaitsUsage = mode === "streaming" && meter?.reading().progress === "finishing";
     const isOver = mode === "passing" || (isCuttable() && !drains && !awaitsUsage);
     if (!isOver) stay = shared.leavers.stay(request.permit.tenantId);

@@ -18,8 +18,10 @@ import { isContentError, isLockTimeout, isRecordedAlready } from "../store/error
 import { endLease, renewLease } from "../store/installation.ts";
 import { postDry, type Ask, type Posted } from "../store/posting.ts";
 import { admit, type Admission, type Permit } from "./admit.ts";
+import { createAnswers, type Answers } from "./answers.ts";
 import { createAuthority, type Authority, type Configuration, type Held } from "./authority.ts";
 import type { Batcher } from "./batch.ts";
+import type { Captured } from "./capture.ts";
 import { createContention } from "./contention.ts";
 import { withDeadline } from "./deadline.ts";
 import { dispatch, type Dispatch, type Dispatched } from "./dispatch.ts";
@@ -63,8 +65,15 @@ export type Gateway = {
   readonly dispatch: (request: Dispatch, reply: Reply) => Promise<Dispatched>;
   /** What an ending costs; both sides are counted when the upstream told no usage. */
   readonly charge: (permit: Permit, ending: Ending, countable: () => Countable) => Promise<Charge>;
-  /** Ends a permit; the writing goes on after the answer. */
-  readonly settle: (permit: Permit, ending: Ending, charge: Charge | Promise<Charge>) => void;
+  /** Ends a permit; the writing goes on after the answer. `captured`: its answer, to be kept. */
+  readonly settle: (
+    permit: Permit,
+    ending: Ending,
+    charge: Charge | Promise<Charge>,
+    captured?: Captured | null,
+  ) => void;
+  /** Answers that are kept for those who ask again. */
+  readonly answers: Pick<Answers, "find" | "ended">;
   readonly sweep: () => Promise<Swept>;
   readonly trust: () => TrustFigures & {
     readonly exchanges: number;
@@ -99,14 +108,23 @@ export async function createGateway(
   let isCutShort = false;
   const leavers = createLeavers();
   const watch = createWatch(monotonicMs);
-  const shared = { watch, fence, leavers, isCutShort: () => isCutShort };
   const settler = createSettler(ports, contention, trust);
+  const answers = createAnswers(ports);
+  // By its step, the attempt whose client left last: until that is written, and where, only this process knows.
+  const left = new Map<string, string>();
+  const onLeft = ({ tenantId, attemptId, stepDigest }: Permit) => {
+    if (stepDigest === null) return;
+    left.set(`${tenantId} ${stepDigest}`, attemptId);
+    ports.runAfter("left", () => settler.left({ tenantId, attemptId }));
+  };
+  const shared = { watch, fence, leavers, isCutShort: () => isCutShort, onLeft };
   const parts = {
     authority,
     contention,
     now,
     monotonicMs,
     newId: ports.newId,
+    leftOf: (tenantId: string, stepDigest: string) => left.get(`${tenantId} ${stepDigest}`) ?? null,
   };
   const postings = createPostings(ports, replicaId, fence);
   const submit = async (ask: Ask): Promise<Posted> => {
@@ -177,11 +195,18 @@ export async function createGateway(
     },
     charge: (permit, ending, countable) =>
       chargeFor({ ports, authority }, permit, ending, countable),
-    settle: (permit, ending, charged) => {
+    answers,
+    settle: (permit, ending, charged, captured = null) => {
       ports.runAfter("settle", async () => {
         try {
+          // The answer first: who finds the attempt succeeded finds it, too. Whatever becomes of it, the
+          // attempt is settled.
+          const kept = await Promise.allSettled([keepAnswer(answers, permit, captured)]);
           await settler.end(permit, ending, await charged);
+          for (const each of kept) if (each.status === "rejected") throw each.reason;
         } finally {
+          const step = `${permit.tenantId} ${permit.stepDigest}`;
+          if (left.get(step) === permit.attemptId) left.delete(step);
           dispatched.delete(permit.attemptId);
           if (dispatched.size === 0) for (const wake of waiters.splice(0)) wake();
         }
@@ -207,6 +232,15 @@ export async function createGateway(
       if (standing === undefined) await endLease(ports.db.control, replicaId);
     },
   };
+}
+
+async function keepAnswer(
+  answers: Answers,
+  permit: Permit,
+  captured: Captured | null,
+): Promise<void> {
+  const { answerKeptMs: keptMs } = permit;
+  if (captured !== null && keptMs !== null) await answers.keep({ ...permit, keptMs }, captured);
 }
 
 function createPostings(ports: Ports, replicaId: string, fence: Fence): Batcher<Ask, Posted> {

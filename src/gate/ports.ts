@@ -1,5 +1,6 @@
 import type { Reading } from "../dialects/dialect.ts";
 import type { Database } from "../store/database.ts";
+import type { Seal } from "./sealing.ts";
 
 /** Everything that differs between Node, Workers and tests. Nothing else is injected. */
 export type Ports = {
@@ -15,6 +16,8 @@ export type Ports = {
   /** Work that outlives the response; a failure is logged under `name`, never lost. */
   readonly runAfter: (name: string, work: () => Promise<void>) => void;
   readonly log: Log;
+  /** Seals what is stored of calls, answers and secrets, with the installation's data key. */
+  readonly seal: Seal;
   /** The process is ending: what can be tried again later is left to the next one. */
   readonly isClosing: () => boolean;
 };

@@ -18,6 +18,7 @@ import { STATEMENT_TIMEOUT_MS } from "../store/database.ts";
 import { isContentError, isLockTimeout } from "../store/errors.ts";
 import {
   giveBack,
+  markLeft,
   markUnknown,
   settle,
   type AttemptRef,
@@ -38,6 +39,8 @@ import type { Trust } from "./trust.ts";
 export type Settler = {
   /** Ends a permit. Resolves when its ending has committed; nobody need wait for that. */
   readonly end: (permit: Permit, ending: Ending, charge: Charge) => Promise<void>;
+  /** Records that the client of an attempt has left, while the attempt goes on. */
+  readonly left: (attempt: AttemptRef) => Promise<void>;
   /** Charges unknown outcomes in full, after their grace. */
   readonly presume: (attempts: readonly Presumable[]) => Promise<void>;
   /**
@@ -95,6 +98,16 @@ export function createSettler(
     },
     monotonicMs,
   });
+  const lefts = createLanes<AttemptRef, "marked">({
+    ...BATCHING,
+    gatherMs: 0,
+    mayWait,
+    commit: async (batch) => {
+      await whenPossible(ports, batch.length, () => markLeft(ports.db.gate, batch));
+      return batch.map(() => "marked");
+    },
+    monotonicMs,
+  });
   const write = async (settlement: Settlement): Promise<Settled> => {
     const settled = await settlements.submit(settlement);
     trust.settled(settlement.basis, settled);
@@ -122,6 +135,9 @@ export function createSettler(
         contention.settled(tenantId);
       }
     },
+    left: async (attempt) => {
+      await lefts.submit(attempt);
+    },
     presume: async (attempts) => {
       await Promise.all(attempts.map((attempt) => write(presumption(attempt))));
     },
@@ -138,7 +154,7 @@ export function createSettler(
     },
     waiting: () => settlements.waiting() + unknowns.waiting(),
     drained: async () => {
-      await Promise.all([settlements.drained(), unknowns.drained()]);
+      await Promise.all([settlements.drained(), unknowns.drained(), lefts.drained()]);
     },
   };
 }

@@ -1,6 +1,7 @@
 /** Tenants, keys and events. */
 import { z } from "@hono/zod-openapi";
 
+import { DERIVED_ATTEMPTS_MAX } from "../core/limits.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
 import {
   Event,
@@ -93,19 +94,31 @@ function oneTenantRoutes(api: Api): void {
     {
       method: "patch",
       path: "/tenants/{tenant}",
-      summary: "Change a tenant's mode",
+      summary: "Change a tenant's mode and guards",
       description:
-        "`strict` refuses what cannot be priced and bounded; `tolerant` lets it pass, recorded as unpriced.",
+        "`strict` refuses what cannot be priced and bounded; `tolerant` lets it pass, recorded as unpriced. " +
+        "`derived_attempts_max`: attempts of one request whose step nobody named, within two minutes of a failure. " +
+        "`run_share_percent`: the part of a daily limit that one named run may take. Null: no guard.",
       scopes: ["admin"],
       tenancy: "one",
       params: z.strictObject({ tenant: Name }),
       query: NONE,
-      body: z.strictObject({ mode: Mode }),
+      body: z.strictObject({
+        mode: Mode.optional(),
+        derived_attempts_max: z.int().min(1).max(DERIVED_ATTEMPTS_MAX).nullable().optional(),
+        run_share_percent: z.int().min(1).max(100).nullable().optional(),
+      }),
       status: 200,
       answer: Tenant,
     },
     async ({ bindings: { administration, ledger }, actor, tenantId, body }) => {
-      await administration.changeTenant(actor, { tenantId, mode: body.mode });
+      const { mode, derived_attempts_max: attempts, run_share_percent: share } = body;
+      await administration.changeTenant(actor, {
+        tenantId,
+        ...(mode === undefined ? {} : { mode }),
+        ...(attempts === undefined ? {} : { derivedAttemptsMax: attempts }),
+        ...(share === undefined ? {} : { runSharePercent: share }),
+      });
       return found(await ledger.tenant(tenantId), "tenant");
     },
   );

@@ -114,7 +114,14 @@ export const ErrorAnswer = z
   .openapi("Error");
 
 export const Tenant = z
-  .object({ id: z.string(), name: z.string(), mode: Mode, created_at: time })
+  .object({
+    id: z.string(),
+    name: z.string(),
+    mode: Mode,
+    derived_attempts_max: z.int().nullable(),
+    run_share_percent: z.int().nullable(),
+    created_at: time,
+  })
   .openapi("Tenant");
 
 const keyMembers = {
@@ -197,9 +204,18 @@ const attemptMembers = {
   resource: z.string(),
   upstream: z.string().nullable(),
   model: z.string().nullable(),
-  verdict: z.enum(["allow", "block"]),
+  verdict: z.enum(["allow", "block", "require_approval"]),
   reason: z.string().nullable(),
-  status: z.enum(["admitted", "unknown", "succeeded", "failed", "aborted", "released", "blocked"]),
+  status: z.enum([
+    "admitted",
+    "unknown",
+    "succeeded",
+    "failed",
+    "aborted",
+    "released",
+    "blocked",
+    "awaiting_approval",
+  ]),
   usage: z.record(z.string(), z.number()).readonly(),
   tokens: z.number().int(),
   cost_usd: usd.nullable(),

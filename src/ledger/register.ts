@@ -11,6 +11,9 @@ export type TenantView = {
   readonly id: string;
   readonly name: string;
   readonly mode: "strict" | "tolerant";
+  /** Guards against retry storms; null: none. */
+  readonly derived_attempts_max: number | null;
+  readonly run_share_percent: number | null;
   readonly created_at: string;
 };
 
@@ -128,6 +131,8 @@ function tenantView(row: TenantRecord): TenantView {
     id: row.tenantId,
     name: row.name,
     mode: row.mode,
+    derived_attempts_max: row.derivedAttemptsMax,
+    run_share_percent: row.runSharePercent,
     created_at: row.createdAt.toISOString(),
   };
 }

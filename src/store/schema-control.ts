@@ -133,6 +133,8 @@ export const approvals = pgTable(
     digest: id("digest").notNull(),
     state: id("state").notNull().default("pending"),
     requestedBy: id("requested_by").notNull(),
+    /** The attempt that asked first: its decision says why. */
+    attemptId: id("attempt_id").notNull(),
     runId: id("run_id").notNull(),
     stepId: id("step_id"),
     door: id("door").notNull(),
@@ -142,6 +144,8 @@ export const approvals = pgTable(
     sealedCall: bytes("sealed_call").notNull(),
     /** The policies that asked, with their reasons: `[{"id", "version", "reason"}]`. */
     policies: json("policies").notNull(),
+    /** What the call could cost at most; null when no price is known. */
+    estimatePicousd: amount("estimate_picousd"),
     /** Approvals needed, and the role that approvers must have; null: any key with the scope. */
     quorum: smallint("quorum").notNull(),
     role: text("role"),

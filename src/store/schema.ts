@@ -245,7 +245,9 @@ export const decisions = pgTable(
     primaryKey({ columns: [t.tenantId, t.attemptId] }),
     index("decisions_of_a_run").on(t.tenantId, t.runId),
     // The gate reads the last attempt of a step, which must be one row away however many there were.
-    index("decisions_of_a_step").on(t.tenantId, t.stepDigest, t.verdict, t.decidedAt),
+    index("decisions_of_a_step")
+      .on(t.tenantId, t.stepDigest, t.decidedAt, t.attempt)
+      .where(sql`${t.verdict} = 'allow' and ${t.stepDigest} is not null`),
     index("decisions_of_a_content")
       .on(t.tenantId, t.contentDigest)
       .where(sql`${t.contentDigest} is not null`),

@@ -106,6 +106,26 @@ export async function markUnknown(sql: Sql, attempts: readonly AttemptRef[]): Pr
   return Number(rows[0]?.["marked"]);
 }
 
+/** Records that the clients of these attempts have left; what has ended meanwhile is left as it is. */
+export async function markLeft(sql: Sql, attempts: readonly AttemptRef[]): Promise<void> {
+  await sql.unsafe(
+    `update reservations r set left_at = tollgate_now()
+     from (
+       select r.tenant_id, r.attempt_id from reservations r
+       where (r.tenant_id, r.attempt_id) in (select * from unnest($1::text::text[], $2::text::text[]))
+         and r.state = 'open' and r.left_at is null
+       order by r.tenant_id, r.attempt_id
+       for update
+     ) as l
+     where r.tenant_id = l.tenant_id and r.attempt_id = l.attempt_id`,
+    [
+      arrayLiteral(attempts.map((each) => each.tenantId)),
+      arrayLiteral(attempts.map((each) => each.attemptId)),
+    ],
+    { prepare: true },
+  );
+}
+
 /** Gives back the room in flight of unknown attempts of any tenant. Answers how many gave back. */
 export async function giveBack(sql: Sql, most: number): Promise<number> {
   const rows = await sql.unsafe("select tollgate_give_back($1) as given", [most], {

@@ -6,7 +6,7 @@ import type { Scope } from "../core/caller.ts";
 import { SCOPES } from "../core/caller.ts";
 import { type CompiledBundle, unreadableBundle } from "../core/policy-bundle.ts";
 import { loadBundle } from "../core/policy-source.ts";
-import type { ScopeKind } from "../core/verdict.ts";
+import { UNITS, WINDOWS, type ScopeKind, type Unit, type Window } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
 import { isList, isRecord } from "../lib/json.ts";
 import { open, type Address, type Sql } from "./database.ts";
@@ -26,12 +26,18 @@ export type LimitRow = {
   readonly limitId: string;
   readonly scope: ScopeKind;
   readonly scopeId: string;
+  readonly unit: Unit;
+  readonly window: Window;
+  /** Of a retry budget: what it counts, `*` for each apart, empty for all together. */
+  readonly resource: string;
 };
 
 export type TenantRow = {
   readonly tenantId: string;
   readonly name: string;
   readonly mode: "strict" | "tolerant";
+  /** The part of a daily limit that one named run may take, in percent, or null. */
+  readonly runSharePercent: number | null;
   readonly limits: readonly LimitRow[];
   /** The version of its active policies, or null. */
   readonly bundle: string | null;
@@ -63,10 +69,12 @@ export async function readSnapshot(sql: Sql, before: Snapshot | null): Promise<S
          'expires_ms', floor(extract(epoch from expires_at) * 1000))), '[]')
        from keys where revoked_at is null)::text as keys,
       (select coalesce(json_agg(json_build_object(
-         'id', tenant_id, 'name', name, 'mode', mode, 'bundle', active_bundle)), '[]')
+         'id', tenant_id, 'name', name, 'mode', mode, 'run_share', run_share_percent,
+         'bundle', active_bundle)), '[]')
        from tenants)::text as tenants,
       (select coalesce(json_agg(json_build_object(
-         'tenant', tenant_id, 'id', limit_id, 'scope', scope_kind, 'subject', scope_id)
+         'tenant', tenant_id, 'id', limit_id, 'scope', scope_kind, 'subject', scope_id,
+         'unit', unit, 'window', window_kind, 'resource', resource)
          order by limit_id), '[]')
        from limits where scope_kind <> 'run' and removed_at is null)::text as limits
     from installation`;
@@ -76,14 +84,25 @@ export async function readSnapshot(sql: Sql, before: Snapshot | null): Promise<S
     const tenantId = String(limit["tenant"]);
     const scope = SCOPE_KINDS.find((kind) => kind === limit["scope"]);
     assert(scope !== undefined, "a limit's scope is known");
+    const unit = UNITS.find((known) => known === limit["unit"]);
+    const window = WINDOWS.find((known) => known === limit["window"]);
+    assert(unit !== undefined && window !== undefined, "what a limit counts is known");
     const own = limits.get(tenantId) ?? [];
-    own.push({ limitId: String(limit["id"]), scope, scopeId: String(limit["subject"]) });
+    own.push({
+      limitId: String(limit["id"]),
+      scope,
+      scopeId: String(limit["subject"]),
+      unit,
+      window,
+      resource: String(limit["resource"]),
+    });
     limits.set(tenantId, own);
   }
   const tenants = records(row["tenants"]).map((tenant): TenantRow => ({
     tenantId: String(tenant["id"]),
     name: String(tenant["name"]),
     mode: tenant["mode"] === "tolerant" ? "tolerant" : "strict",
+    runSharePercent: tenant["run_share"] === null ? null : Number(tenant["run_share"]),
     limits: limits.get(String(tenant["id"])) ?? [],
     bundle: typeof tenant["bundle"] === "string" ? tenant["bundle"] : null,
   }));

@@ -176,7 +176,7 @@ const postAll = async (db: Database, asks: readonly Ask[]): Promise<readonly boo
 /** Asks of so many tenants in turn. */
 const newAsks = (tenants: number): (() => Ask) => {
   const newId = createRandomId();
-  const refs = [{ limitId: LIMIT, subject: "" }];
+  const refs = [{ limitId: LIMIT, subject: "", share: null }];
   let next = 0;
   return () => {
     const id = newId(Date.now());
@@ -189,6 +189,9 @@ const newAsks = (tenants: number): (() => Ask) => {
       runId: `run_${id}`,
       runNamed: false,
       stepId: null,
+      stepDigest: null,
+      contentDigest: null,
+      retryResource: "model:m",
       door: "model",
       operation: "chat",
       resource: MODEL,
@@ -202,6 +205,7 @@ const newAsks = (tenants: number): (() => Ask) => {
       deadlineMs: DEADLINE_MS,
       record: RECORD,
       refs,
+      extra: null,
     };
   };
 };

@@ -46,6 +46,7 @@ describe("the environment", () => {
       dataDirectory: "./.tollgate",
       processes: null,
       adminKey: null,
+      sealingKeys: [],
       logLevel: "info",
       upstreams: [],
       aliases: {},

@@ -7,6 +7,7 @@ import type { Admission, Permit } from "../../src/gate/admit.ts";
 import type { Ending } from "../../src/gate/ending.ts";
 import { createGateway, type Gateway } from "../../src/gate/gateway.ts";
 import type { Ports } from "../../src/gate/ports.ts";
+import { createSeal } from "../../src/gate/sealing.ts";
 import { createRandomId } from "../../src/lib/random-id.ts";
 import type { Database } from "../../src/store/database.ts";
 import { findOrCreateInstallation } from "../../src/store/installation.ts";
@@ -61,6 +62,7 @@ export async function gateOn(db: Database, options: GateOptions = {}): Promise<G
       running.add(done);
     },
     log: { debug: () => undefined, info: () => undefined, warn: tell, error: tell },
+    seal: createSeal(new Uint8Array(32).fill(7)),
     isClosing: options.isClosing ?? (() => false),
   };
   const upstream = {
@@ -141,6 +143,11 @@ export function intentOf(terms: IntentTerms = {}): Intent {
       ...terms.context,
     },
     client: { userAgent: "test", sdk: null, sdkRetryCount: 0, isCodex: false },
+    tool: null,
+    idempotency: null,
+    effect: null,
+    costStatedPicousd: null,
+    leaseMs: null,
   };
 }
 

@@ -17,6 +17,9 @@ function askOf(tenantId: string, fields: Partial<Ask> = {}): Ask {
     runId: `run_${newId()}`,
     runNamed: false,
     stepId: null,
+    stepDigest: null,
+    contentDigest: null,
+    retryResource: "model:m",
     door: "model",
     operation: "chat",
     resource: "m",
@@ -30,6 +33,7 @@ function askOf(tenantId: string, fields: Partial<Ask> = {}): Ask {
     deadlineMs: 60_000,
     record: "{}",
     refs: [],
+    extra: null,
     ...fields,
   };
 }
@@ -163,11 +167,14 @@ describeOnPostgres("batches that cross", (database) => {
       const refs = Array.from({ length: 1 + random.below(4) }, () => ({
         limitId: `lim_${random.below(6)}`,
         subject: `customer ${random.below(5)}`,
+        share: null,
       }));
       const distinct = new Map(refs.map((ref) => [`${ref.limitId} ${ref.subject}`, ref]));
       return askOf(tenantId, {
         refs: [...distinct.values()],
-        ...(named ? { runId: `run_${random.below(4)}`, runNamed: true, stepId: "s" } : {}),
+        ...(named
+          ? { runId: `run_${random.below(4)}`, runNamed: true, stepId: "s", stepDigest: "s" }
+          : {}),
       });
     };
     const work = async (sql: Sql): Promise<void> => {
@@ -202,7 +209,7 @@ describeOnPostgres("the same checks, with a lock taken out,", (database) => {
     const tenantId = await newTenant(database);
     await db.admin`insert into limits (tenant_id, limit_id, scope_kind, unit, window_kind, amount)
       values (${tenantId}, 'lim_1', 'tenant', 'usd', 'none', 10)`;
-    const refs = [{ limitId: "lim_1", subject: "" }];
+    const refs = [{ limitId: "lim_1", subject: "", share: null }];
     await post(db.gate, "rep", [askOf(tenantId, { refs, costPicousd: 0n })]);
     await mutate(db, "tollgate_post", /for update of m\n/u, "\n");
     // Prepared statements of this connection would keep the function as it was.

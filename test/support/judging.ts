@@ -44,6 +44,11 @@ export function intentOf(more: IntentTerms = {}): Intent {
       traceId: null,
     },
     client: { userAgent: "test", sdk: null, sdkRetryCount: 0, isCodex: false },
+    tool: null,
+    idempotency: null,
+    effect: null,
+    costStatedPicousd: null,
+    leaseMs: null,
     ...rest,
   };
 }

@@ -4,6 +4,7 @@ import { priceBook } from "../../src/core/price.ts";
 import { createAdministration } from "../../src/gate/administration.ts";
 import { createGateway, type Gateway } from "../../src/gate/gateway.ts";
 import type { Ports } from "../../src/gate/ports.ts";
+import { createSeal } from "../../src/gate/sealing.ts";
 import { createManagement, createDocs } from "../../src/http/docs.ts";
 import type { Env } from "../../src/http/env.ts";
 import { phraseThrown } from "../../src/http/errors.ts";
@@ -50,6 +51,8 @@ export type Management = {
   ) => Promise<void>;
   readonly close: () => Promise<void>;
 };
+
+export const TEST_SEAL = createSeal(new Uint8Array(32).fill(7));
 
 const randomId = createRandomId();
 const newId = () => randomId(Date.now());
@@ -135,6 +138,9 @@ export async function createTestManagement(db: Database): Promise<Management> {
 const PLAIN_ASK: Omit<Ask, "tenantId" | "keyId" | "attemptId" | "runId"> = {
   runNamed: false,
   stepId: null,
+  stepDigest: null,
+  contentDigest: null,
+  retryResource: "model:m",
   door: "model",
   operation: "chat",
   resource: "gpt-4o",
@@ -148,6 +154,7 @@ const PLAIN_ASK: Omit<Ask, "tenantId" | "keyId" | "attemptId" | "runId"> = {
   deadlineMs: 600_000,
   record: JSON.stringify({ estimate: { basis: "bound", clamped_to: null } }),
   refs: [],
+  extra: null,
 };
 
 const PLAIN_SETTLEMENT: Omit<Settlement, "tenantId" | "attemptId"> = {
@@ -186,6 +193,7 @@ function portsOn(db: Database): Ports {
       warn: () => undefined,
       error: () => undefined,
     },
+    seal: TEST_SEAL,
     isClosing: () => false,
   };
 }

@@ -38,7 +38,11 @@ export type StartOptions = {
   readonly drainMsMax?: number;
 };
 
-export type TenantTerms = { readonly mode?: "strict" | "tolerant" };
+export type TenantTerms = {
+  readonly mode?: "strict" | "tolerant";
+  /** `off`: the same content may fail as often as a test repeats it. */
+  readonly guards?: "off";
+};
 
 export type KeyTerms = { readonly scopes?: readonly Scope[]; readonly expiresAt?: Date };
 
@@ -252,6 +256,8 @@ function configFor(options: StartOptions, adminKey: string): Config {
     dataDirectory: join(tmpdir(), "tollgate-unused"),
     processes: 1,
     adminKey,
+    // Several of a test share a database, each with an administration key of its own.
+    sealingKeys: ["tests-sealing-key-0123456789-0123456789"],
     logLevel: "silent",
     upstreams: [...(upstream === undefined ? [] : [own]), ...(options.moreUpstreams ?? [])],
     aliases: options.aliases ?? {},
@@ -307,8 +313,10 @@ export function clientsOf(url: string, adminKey: string, known: () => Promise<un
     url,
     adminKey,
     client,
-    tenant: async ({ mode = "strict" } = {}) => {
+    tenant: async ({ mode = "strict", guards } = {}) => {
       const made = await manage("POST", "/tenants", { name: `test ${randomUUID()}`, mode });
+      const off = { derived_attempts_max: null, run_share_percent: null };
+      if (guards === "off") await manage("PATCH", `/tenants/${String(made["id"])}`, off);
       const tenant = made["id"] ?? "";
       const newKey = async (terms: KeyTerms = {}): Promise<Key> => {
         const { scopes = ["invoke", "report"], expiresAt } = terms;

@@ -41,6 +41,7 @@ const KINDS: Readonly<Record<Reason, Kind>> = {
   approval_required: "policy",
   approval_denied: "policy",
   approval_expired: "policy",
+  approval_used: "policy",
   approval_impossible: "policy",
 };
 

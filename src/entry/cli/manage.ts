@@ -25,6 +25,8 @@ const TENANT_COLUMNS: readonly Column[] = [
   { title: "id", value: "id" },
   { title: "name", value: "name" },
   { title: "mode", value: "mode" },
+  { title: "attempts", value: (row) => guardText(row, "derived_attempts_max", "") },
+  { title: "run share", value: (row) => guardText(row, "run_share_percent", " %") },
   { title: "created", value: "created_at" },
 ];
 
@@ -96,6 +98,38 @@ export function addTenants(program: Command, terminal: Terminal): void {
   session.act(setMode, terminal, async (s) => {
     const path = `/api/tenants/${encodeURIComponent(s.argument(0))}`;
     const body = { mode: s.argument(1) };
+    const reply = await s.client().ask({ method: "PATCH", path, body, scope: "admin" });
+    session.showOne(s, reply, TENANT_COLUMNS);
+  });
+  addGuards(tenants, terminal);
+}
+
+/** A number, or `off`: what the API says by null. */
+function guard(text: string): number | null {
+  if (text === "off") return null;
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1) {
+    throw new InvalidArgumentError("a whole number from 1, or `off`");
+  }
+  return value;
+}
+
+function guardText(row: unknown, name: string, unit: string): string {
+  const value = member(row, name);
+  return value === null ? "off" : `${textOf(value)}${unit}`;
+}
+
+function addGuards(tenants: Command, terminal: Terminal): void {
+  const setGuards = tenants
+    .command("set-guards")
+    .description("guards against retry storms: attempts of one request, and a run's part of a day")
+    .argument("<tenant>", "its id or name")
+    .option("--attempts <n>", "attempts of a request whose step nobody named, or `off`", guard)
+    .option("--run-share <percent>", "of a daily limit for one named run, or `off`", guard);
+  session.act(setGuards, terminal, async (s) => {
+    const path = `/api/tenants/${encodeURIComponent(s.argument(0))}`;
+    const { attempts, runShare } = s.options;
+    const body = { derived_attempts_max: attempts, run_share_percent: runShare };
     const reply = await s.client().ask({ method: "PATCH", path, body, scope: "admin" });
     session.showOne(s, reply, TENANT_COLUMNS);
   });

@@ -10,6 +10,7 @@ import type { Hono } from "hono";
 import { REFRESH_MS, type Configuration, type Held } from "../../gate/authority.ts";
 import { createGateway, type Gateway } from "../../gate/gateway.ts";
 import type { Log, Ports } from "../../gate/ports.ts";
+import { createSeal, establishDataKey, type Seal } from "../../gate/sealing.ts";
 import { Unavailable } from "../../gate/unavailable.ts";
 import { createApp } from "../../http/app.ts";
 import type { Env } from "../../http/env.ts";
@@ -25,6 +26,7 @@ import {
 } from "../../store/installation.ts";
 import { readSnapshot } from "../../store/snapshot.ts";
 import type { BodyBudget } from "../body-node.ts";
+import { sealingSecretsOf } from "../config.ts";
 import { recordListPrices } from "../list-prices.ts";
 import { configurationOf } from "../upstreams.ts";
 import { createIsolateBudget } from "./body-budget.ts";
@@ -44,6 +46,7 @@ type Standing = {
   readonly replicaId: string;
   readonly configuration: Configuration;
   readonly held: Held;
+  readonly seal: Seal;
 };
 
 export type Isolate = {
@@ -89,16 +92,16 @@ export async function openGateway(
   assert(url !== null, "a binding does not go while its isolate lives");
   const db = connectForRequest(url);
   life.atEnd(db.close);
-  const ports = portsOn(isolate, db, life);
   try {
-    return { db, ports, gateway: await gatewayOn(isolate, ports) };
+    const standing = isolate.standing ?? (await stand(isolate, db));
+    const ports = portsOn(isolate, { db, seal: standing.seal }, life);
+    return { db, ports, gateway: await gatewayOn(standing, ports) };
   } catch (error) {
     throw isAnswered(error) ? error : away(error);
   }
 }
 
-async function gatewayOn(isolate: Isolate, ports: Ports): Promise<Gateway> {
-  const standing = isolate.standing ?? (await stand(isolate, ports.db));
+async function gatewayOn(standing: Standing, ports: Ports): Promise<Gateway> {
   const gateway = await createGateway(ports, standing.configuration, standing);
   // Node asks every second; an isolate that nobody calls may not, so whoever calls next does.
   if (monotonicMs() - standing.held.confirmedMs >= REFRESH_MS) await gateway.authority.refresh();
@@ -126,8 +129,12 @@ async function stand(isolate: Isolate, db: Database): Promise<Standing> {
   if (await answersFromMemory(db.control, `rep_probe_${isolate.newId()}`)) throw cached();
   await recordListPrices(db.control, config);
   await holdEndlessLease(db.control, REPLICA_ID);
+  const secrets = sealingSecretsOf(config, adminKey);
+  const dataKey = establishDataKey(db.control, installation.pepper, secrets).catch(cannotOpen);
+  const seal = createSeal(await dataKey);
   const confirmedMs = monotonicMs();
   const standing: Standing = {
+    seal,
     replicaId: REPLICA_ID,
     configuration: configurationOf(config, null, {
       pepper: installation.pepper,
@@ -139,9 +146,12 @@ async function stand(isolate: Isolate, db: Database): Promise<Standing> {
   return isolate.standing;
 }
 
-function portsOn({ log, newId }: Isolate, db: Database, life: Life): Ports {
+type PortParts = { readonly db: Database; readonly seal: Seal };
+
+function portsOn({ log, newId }: Isolate, { db, seal }: PortParts, life: Life): Ports {
   return {
     db,
+    seal,
     upstream: createFetchUpstream(),
     monotonicMs,
     now: () => new Date(),
@@ -173,6 +183,13 @@ function schemaBehind(applied: number): Unavailable {
     `The database has schema version ${applied} and this program needs ${SCHEMA_VERSION}: ` +
     "run `npx tollgate migrate` from the release that was deployed.";
   return new Unavailable("The schema is behind.", { told });
+}
+
+/** Told to the log in full, and to a caller that it is the operator's to mend. */
+function cannotOpen(error: unknown): never {
+  if (!(error instanceof Fault)) throw error;
+  const told = "Tollgate cannot open what it has sealed: the Worker's log says what to mend.";
+  throw new Unavailable(error.message, { told });
 }
 
 function cached(): Unavailable {

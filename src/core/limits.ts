@@ -246,3 +246,12 @@ export const WAITER_LOOK_MS = 200;
 
 /** The highest guard on attempts of a derived step: beyond it there is none, which is said by null. */
 export const DERIVED_ATTEMPTS_MAX = 1_000;
+
+/** Decisions that one call judges again: a few seconds; whoever wants more asks for the next part. */
+export const BACKTEST_ROWS_MAX = 10_000;
+
+/** Decisions that are read and judged at once: they hold the loop for some 20 ms. */
+export const BACKTEST_PAGE_ROWS = 250;
+
+/** Changes that one call lists; the rest is counted. */
+export const BACKTEST_CHANGES_MAX = 1_000;

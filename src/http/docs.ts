@@ -7,6 +7,8 @@ import type { Api } from "./api.ts";
 import type { Env } from "./env.ts";
 import { limitRoutes } from "./limits.ts";
 import { manageRoutes } from "./manage.ts";
+import { policyRoutes } from "./policies.ts";
+import { replayRoutes } from "./replays.ts";
 import { runRoutes } from "./runs.ts";
 
 /** A file of the page, by its name; null when there is none. */
@@ -79,6 +81,9 @@ export function createManagement(): Management {
   manageRoutes(api);
   limitRoutes(api);
   runRoutes(api);
+  // Before the routes of one version, whose name would else be taken for a version.
+  replayRoutes(api);
+  policyRoutes(api);
   const document = api.getOpenAPI31Document({
     openapi: "3.1.0",
     info: {

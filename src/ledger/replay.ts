@@ -46,8 +46,8 @@ export type Versions = {
   readonly price: (version: string) => Price | null;
 };
 
-/** Of a candidate that judges instead of what was recorded; null: what was recorded judges. */
-export type Candidate = CompiledBundle | "no policies" | null;
+/** A candidate judges instead of what was recorded; null: what was recorded judges. */
+export type Candidate = CompiledBundle | null;
 
 export function rejudge(
   tenantId: string,
@@ -77,9 +77,15 @@ export function rejudge(
 /** Reads what these rows name and `known` lacks. */
 export async function versionsFor(
   sql: Queryable,
-  tenantId: string,
-  rows: readonly JudgedRow[],
-  known: Known,
+  {
+    tenantId,
+    rows,
+    known,
+  }: {
+    readonly tenantId: string;
+    readonly rows: readonly JudgedRow[];
+    readonly known: Known;
+  },
 ): Promise<Versions> {
   const prices = new Set(rows.flatMap(({ priceVersion }) => priceVersion ?? []));
   const found = await findPrices(
@@ -110,7 +116,6 @@ function bundleFor(
   versions: Versions,
   candidate: Candidate,
 ): CompiledBundle | null | "missing" {
-  if (candidate === "no policies") return null;
   if (candidate !== null) return candidate;
   return bundleVersion === null ? null : (versions.bundle(bundleVersion) ?? "missing");
 }

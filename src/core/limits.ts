@@ -255,3 +255,9 @@ export const BACKTEST_PAGE_ROWS = 250;
 
 /** Changes that one call lists; the rest is counted. */
 export const BACKTEST_CHANGES_MAX = 1_000;
+
+/** Characters of one request that detectors search: 4 MiB take some 300 ms, in a worker. The rest is told to be left. */
+export const DETECT_CHARS_MAX = 4 * 1024 * 1024;
+
+/** Findings of one kind that are counted: more of them say no more. */
+export const DETECT_COUNT_MAX = 1_000;

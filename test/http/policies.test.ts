@@ -275,6 +275,41 @@ describeEachDatabase("policies", (database) => {
     expect((await api("POST", `/decisions/${decisionOf(held)}/replay`)).body.equal).toBe(true);
   });
 
+  test.each([
+    ["a small body", 10],
+    ["a body that is read in a worker", 400 * 1024],
+  ])(
+    "a secret in %s is found, wherever it stands, and is recorded as a kind alone",
+    async (_what, length) => {
+      const tenant = await tollgate.tenant();
+      const api = apiOf(tenant);
+      const secrets = "detectors.secrets > 0 || !detectors.complete";
+      await enforce(
+        api,
+        policies(policy("no-secrets", secrets, "effect: block, reason: '{detectors.kinds}'")),
+      );
+      const secret = ["AK", "IAQWERTYUIOPASDFGH"].join("");
+      const padding = "word ".repeat(length / 5);
+      const hidden = { messages: [{ role: "user", content: padding, name: secret }] };
+      expect(
+        (await chat(tenant, {}, { messages: [{ role: "user", content: padding }] })).status,
+      ).toBe(200);
+      const refused = await chat(tenant, {}, hidden);
+      expect([refused.status, JSON.parse(refused.text).error.message]).toEqual([
+        403,
+        "Policy `no-secrets` blocks this: aws_access_key",
+      ]);
+      const { record, explanation } = (await api("GET", `/decisions/${decisionOf(refused)}`)).body;
+      expect(record.findings).toEqual({
+        found: [{ kind: "aws_access_key", group: "secrets", count: 1 }],
+        complete: true,
+      });
+      expect(explanation).toContain("The detectors found aws_access_key (1).");
+      expect(JSON.stringify(record)).not.toContain(secret);
+      expect((await api("POST", `/decisions/${decisionOf(refused)}/replay`)).body.equal).toBe(true);
+    },
+  );
+
   test("a content that was changed in the store lets nothing pass", async () => {
     const tenant = await tollgate.tenant();
     const version = `pol_${"0".repeat(64)}`;

@@ -11,6 +11,7 @@ import { addKeys, addLimits, addTenants } from "./manage.ts";
 import { addMigrate } from "./migrate.ts";
 import { paint } from "./output.ts";
 import { addSealing } from "./sealing.ts";
+import { addPolicies } from "./policies.ts";
 import { CliError, EXIT_ERROR, EXIT_USAGE, type Terminal } from "./terminal.ts";
 
 const HELP = `
@@ -48,6 +49,7 @@ export function createProgram(terminal: Terminal, version: string): Command {
   addTenants(program, terminal);
   addKeys(program, terminal);
   addLimits(program, terminal);
+  addPolicies(program, terminal);
   addRuns(program, terminal);
   addDecisions(program, terminal);
   addReports(program, terminal);

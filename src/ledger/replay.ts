@@ -95,8 +95,8 @@ export async function versionsFor(
   for (const version of prices)
     known.prices.set(version, known.prices.get(version) ?? found.get(version) ?? null);
   for (const row of rows) {
-    const version = readRecord({ ...row, tenantId }, row.record)?.bundleVersion ?? null;
-    if (version === null || known.bundles.has(version)) continue;
+    const { policy_version: version } = membersOf(row.record);
+    if (typeof version !== "string" || known.bundles.has(version)) continue;
     const [bundle] = await findBundles(sql, tenantId, version);
     known.bundles.set(version, bundle === undefined ? null : loadBundle(version, bundle.content));
   }

@@ -90,8 +90,13 @@ export function decide(facts: Facts, intent: Intent): Verdict {
     const { reason, message } = outcome;
     return refuse({ reason, message, param: null });
   }
+  const { rerouted } = facts;
+  if (rerouted !== null && facts.route === null) {
+    const message = `Policy \`${rerouted.policy}\` has this go to \`${rerouted.model}\`, which no upstream serves, so it goes nowhere.`;
+    return refuse({ reason: "evaluator_unavailable", message, param: null });
+  }
   const { model } = outcome.obligations;
-  if (model !== null && facts.rerouted === null && facts.route !== null) {
+  if (model !== null && rerouted === null && facts.route !== null) {
     if (isRewritable(intent)) return { kind: "reroute", ...model, policies };
     const message = `Policy \`${model.policy}\` has this go to \`${model.model}\`, and a form cannot be rewritten: name that model.`;
     return refuse({ reason: "policy_denied", message, param: "model" });

@@ -53,12 +53,16 @@ export function lookFor(parts: LookParts, caller: Caller, intent: Intent): Look 
 /** The same ask at the model that a policy names: with that one's upstream, price and limits. */
 export function lookElsewhere(
   parts: LookParts,
-  { id, facts }: Look,
+  look: Look,
   intent: Intent,
-  rerouted: { readonly model: string; readonly policy: string },
+  { model, policy }: { readonly model: string; readonly policy: string },
 ): Look {
+  const { id, facts } = look;
   const { caller, bundle, keyLabels, findings, history } = facts;
-  const { model, policy } = rerouted;
+  // The mistake is the policy's and not the caller's: the call is judged, refused and recorded.
+  if (parts.authority.route(model) === null) {
+    return { ...look, facts: { ...facts, route: null, price: null, rerouted: { model, policy } } };
+  }
   const known = { id, model, caller, bundle, keyLabels, findings, history };
   return lookAt(parts, intent, { ...known, rerouted: { model, policy } });
 }

@@ -264,6 +264,39 @@ describeEachDatabase("policies", (database) => {
     expect(replay.body.equal).toBe(true);
   });
 
+  test("a policy that has a call go to a model that nobody serves lets it go nowhere", async () => {
+    const served = await startTollgate({
+      database,
+      upstream: upstream.url,
+      upstreamConfig: { models: [MODEL] },
+    });
+    try {
+      const tenant = await served.tenant();
+      const lost = "effect: allow, obligations: { model: lost }";
+      await tollgate.gateway.authority.refresh();
+      await enforce(apiOf(tenant), policies(policy("away", "true", lost)));
+      await served.gateway.authority.refresh();
+      const before = upstream.journal.length;
+      const refused = await served
+        .client(tenant.key)
+        .chat.completions.create({ model: MODEL, messages: [{ role: "user", content: "Hi" }] })
+        .catch((error: unknown) => error);
+      expect(refused).toMatchObject({ status: 403, code: "evaluator_unavailable" });
+      expect(upstream.journal).toHaveLength(before);
+      const [row] = await tollgate.rows<{ id: string }>(
+        "select attempt_id as id from decisions where tenant_id = $1",
+        [tenant.id],
+      );
+      const replay = await apiOf(tenant)("POST", `/decisions/${row?.id}/replay`);
+      expect(replay.body).toMatchObject({
+        equal: true,
+        recorded: { reason: "evaluator_unavailable" },
+      });
+    } finally {
+      await served.close();
+    }
+  });
+
   test("a call that needs approval does not pass without one", async () => {
     const tenant = await tollgate.tenant();
     const api = apiOf(tenant);

@@ -15,6 +15,7 @@ import { paint } from "./output.ts";
 import { addTools } from "./tools.ts";
 import { addSealing } from "./sealing.ts";
 import { addWebhooks } from "./webhooks.ts";
+import { addPolicies } from "./policies.ts";
 import { CliError, EXIT_ERROR, EXIT_USAGE, type Terminal } from "./terminal.ts";
 
 const HELP = `
@@ -54,6 +55,7 @@ export function createProgram(terminal: Terminal, version: string): Command {
   addLimits(program, terminal);
   addTools(program, terminal);
   addOperations(program, terminal);
+  addPolicies(program, terminal);
   addRuns(program, terminal);
   addDecisions(program, terminal);
   addApprovals(program, terminal);

@@ -3,7 +3,7 @@
  * retries, too. Played on the provider alone, and through the gate.
  */
 import OpenAI from "openai";
-import { startAgent, type Agent, type Said } from "./agent.ts";
+import { startAgent, type Said } from "./agent.ts";
 import { CRM_MODEL, messagesFor, SEARCH_MODEL, type Provider } from "./provider.ts";
 
 /** What an honest neighbour of the workflow gets, with the same key: `ok`, or the error's status and code. */
@@ -14,8 +14,6 @@ export type Drained = {
   readonly cents: number;
   readonly left: number;
   readonly ms: number;
-  /** How often the engine started the step again. */
-  readonly restarts: number;
   /** Another model, and another question to the same one. */
   readonly otherModel: Neighbour;
   readonly otherQuestion: Neighbour;
@@ -28,7 +26,7 @@ export async function drainWithoutGate(provider: Provider): Promise<Drained> {
   try {
     await provider.exhausted();
     const ms = performance.now() - began;
-    return await figures(provider, agent, { url: provider.url, key: "sk-provider", ms });
+    return await figures(provider, { url: provider.url, key: "sk-provider", ms });
   } finally {
     await agent.kill();
   }
@@ -51,7 +49,7 @@ export async function drainThroughGate(
     const told = await agent.said("stopped");
     const exitCode = await agent.exited;
     const ms = performance.now() - began;
-    const drained = await figures(provider, agent, { url: `${url}/v1`, key, ms });
+    const drained = await figures(provider, { url: `${url}/v1`, key, ms });
     return { ...drained, told, exitCode };
   } finally {
     await agent.kill();
@@ -64,21 +62,17 @@ function environmentOf(url: string, key: string): Readonly<Record<string, string
 
 type Where = { readonly url: string; readonly key: string; readonly ms: number };
 
-async function figures(
-  provider: Provider,
-  agent: Agent,
-  { url, key, ms }: Where,
-): Promise<Drained> {
+async function figures(provider: Provider, { url, key, ms }: Where): Promise<Drained> {
   const calls = provider.charged();
+  const cents = provider.chargedCents();
   const client = new OpenAI({ baseURL: url, apiKey: key, maxRetries: 0 });
   const otherModel = await ask(client, CRM_MODEL, "Note that customer 42 called.");
   const otherQuestion = await ask(client, SEARCH_MODEL, "Is invoice 4711 open?");
   return {
     calls,
-    cents: (provider.chargedCents() / provider.charged()) * calls,
+    cents,
     left: provider.quotaCalls - calls,
     ms,
-    restarts: agent.lines.filter(({ kind }) => kind === "failed").length,
     otherModel,
     otherQuestion,
   };

@@ -14,7 +14,7 @@ export const CRM_MODEL = "crm-small";
 export const BAD_QUESTION = "Summarise every open invoice, with all attachments.";
 
 /** How long the provider takes for the bad question: longer than any client here has patience. */
-const SLOW_MS = 900;
+const SLOW_MS = 1_300;
 
 const USAGE = { input: 10_000, output: 500 } satisfies Usage;
 

@@ -9,7 +9,7 @@ import { BAD_QUESTION, messagesFor, SEARCH_MODEL } from "../provider.ts";
 import { say } from "./say.ts";
 
 /** Its patience with one call. */
-const TIMEOUT_MS = 250;
+const TIMEOUT_MS = 400;
 
 const client = new OpenAI({ timeout: TIMEOUT_MS });
 

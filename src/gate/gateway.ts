@@ -74,13 +74,16 @@ export type Gateway = {
     ending: Ending,
     countable: () => Countable,
   ) => Charge | Promise<Charge>;
-  /** Ends a permit; the writing goes on after the answer. `captured`: its answer, to be kept. */
+  /**
+   * Ends a permit; the writing goes on after the answer, and resolves when it has committed. `captured`: its
+   * answer, to be kept.
+   */
   readonly settle: (
     permit: Permit,
     ending: Ending,
     charge: Charge | Promise<Charge>,
     captured?: Captured | null,
-  ) => void;
+  ) => Promise<unknown>;
   /** Answers that are kept for those who ask again. */
   readonly answers: Pick<Answers, "find" | "ended">;
   /** Attempts that their callers make themselves. */
@@ -217,6 +220,7 @@ export async function createGateway(
       const written =
         captured === null ? settled() : keepAnswer(answers, permit, captured, settled);
       ports.runAfter("settle", () => over({ tenantId, attemptId, stepDigest }, written));
+      return written;
     },
     sweep: () => sweep(ports, settler, trust),
     waitForApproval: createApprovalWaits(ports).wait,

@@ -114,11 +114,10 @@ export async function createGateway(
 ): Promise<Gateway> {
   const replicaId = standing?.replicaId ?? `rep_${ports.newId()}`;
   if (standing === undefined) await renewLease(ports.db.control, replicaId);
-  const { now, monotonicMs } = ports;
+  const { now, monotonicMs, db } = ports;
   const fence = createFence(monotonicMs);
-  const { control } = ports.db;
   const clocks = { now, monotonicMs, answered: fence.answered };
-  const authority = await createAuthority(control, configuration, clocks, standing?.held);
+  const authority = await createAuthority(db.control, configuration, clocks, standing?.held);
   const contention = createContention();
   const trust = createTrust();
   let isCutShort = false;
@@ -134,7 +133,7 @@ export async function createGateway(
     now,
     monotonicMs,
     newId: ports.newId,
-    db: ports.db,
+    db,
     seal: ports.seal,
     leftOf: underWay.leftOf,
   };
@@ -179,7 +178,7 @@ export async function createGateway(
       if (!authority.isCurrent(caller)) throw revoked();
     },
     hindrance: async () => {
-      const probe = Promise.all([authority.refresh(), appliedVersion(control)]);
+      const probe = Promise.all([authority.refresh(), appliedVersion(db.control)]);
       const [, applied] = await withDeadline(probe, PROBE_MS_MAX);
       if (applied < SCHEMA_VERSION) {
         return `the database has schema version ${applied}, and ${SCHEMA_VERSION} is needed: migrate it`;

@@ -280,7 +280,7 @@ declare
   -- Of this batch: the last number of each step that was given, and who claimed what.
   v_numbered jsonb := '{}'; v_claimed jsonb := '{}';
   v_extra json; v_key json; v_effect json; v_claim text; v_slot text; v_reason text; v_holder text;
-  v_ask json; v_state text; v_stale boolean; v_max int; v_left text; v_sdk int;
+  v_ask json; v_state text; v_approval text; v_stale boolean; v_max int; v_left text; v_sdk int;
 
   -- The path: one element per (ask, meter), ordered by ask, then by the precedence of its refusal.
   p_ask int[]; p_slot int[]; p_committed numeric[]; p_reserved numeric[]; p_asked numeric[];
@@ -469,7 +469,7 @@ begin
     select d.tenant_id, d.limit_id, d.subject, l.scope_kind, l.unit, l.window_kind, l.mode,
            case when d.share is null then l.on_exceed else 'refuse' end as on_exceed,
            -- Of a limit that one run may take a part of only, the part.
-           case when d.share is null then l.amount else floor(l.amount * d.share / 100) end as amount,
+           case when d.share is null then l.amount else ceil(l.amount * d.share / 100) end as amount,
            d.share is not null as is_share,
            tollgate_window_start(l.window_kind, v_now, l.time_zone) as window_start,
            tollgate_window_end(l.window_kind, v_now, l.time_zone) as window_end,
@@ -671,11 +671,18 @@ begin
       v_state := 'approved';
       if v_extra->'approval' is not null then
         v_ask := v_extra->'approval';
-        select q.state, q.approval_id into v_state, a_approval[k]
-        from tollgate_ask_approval(
-          a_tenant[k], v_ask->>'digest', v_ask->>'approval', v_ask->>'message', a_attempt[k], a_key[k], a_run[k],
-          a_step[k], a_door[k], v_ask->>'operation', (resources::text[])[k], a_cost[k], v_ask->>'policies',
-          (v_ask->>'quorum')::int, v_ask->>'role', (v_ask->>'expires_ms')::bigint, v_ask->>'sealed') as q;
+        -- What cannot be shown nobody can approve.
+        if v_ask->>'sealed' is null then
+          v_state := 'impossible';
+        else
+          select q.state, q.approval_id into v_state, v_approval
+          from tollgate_ask_approval(
+            a_tenant[k], v_ask->>'digest', v_ask->>'approval', v_ask->>'message', a_attempt[k], a_key[k],
+            a_run[k], a_step[k], a_door[k], v_ask->>'operation', (resources::text[])[k], a_cost[k],
+            v_ask->>'policies', (v_ask->>'quorum')::int, v_ask->>'role', (v_ask->>'expires_ms')::bigint,
+            v_ask->>'sealed') as q;
+          a_approval[k] := v_approval;
+        end if;
       end if;
       if v_state <> 'approved' then
         a_outcome[k] := case v_state when 'pending' then 'require_approval' else 'block' end;
@@ -724,11 +731,12 @@ begin
 
   insert into reservations (tenant_id, attempt_id, replica_id, meter_ids, meter_units, amounts,
                             cost_picousd, tokens, deadline_at)
-  select u.t, u.attempt, replica,
+  -- What its caller makes itself has no replica to lose: only its deadline ends its lease.
+  select u.t, u.attempt, case u.door when 'step' then 'caller' else replica end,
          coalesce(p.ids, '{}'), coalesce(p.units, '{}'), coalesce(p.amounts, '{}'),
          u.cost, u.tokens, v_now + u.deadline * interval '1 millisecond'
-  from unnest(a_tenant, a_attempt, a_cost, a_tokens, deadlines_ms::bigint[], a_outcome)
-    with ordinality as u(t, attempt, cost, tokens, deadline, outcome, ord)
+  from unnest(a_tenant, a_attempt, a_door, a_cost, a_tokens, deadlines_ms::bigint[], a_outcome)
+    with ordinality as u(t, attempt, door, cost, tokens, deadline, outcome, ord)
   left join (
     select d.n, array_agg(m.id) as ids, array_agg(m.unit) as units, array_agg(d.asked) as amounts
     from unnest(p_ask, p_slot, p_asked) as d(n, slot, asked)
@@ -978,8 +986,9 @@ as $$
     from reservations r
     where r.state = 'open'
       and (r.deadline_at < tollgate_now()
-           or not exists (select from replicas p where p.replica_id = r.replica_id
-                          and p.seen_at > tollgate_now() - lease))
+           or r.replica_id <> 'caller'
+           and not exists (select from replicas p where p.replica_id = r.replica_id
+                           and p.seen_at > tollgate_now() - lease))
     order by r.tenant_id, r.attempt_id
     limit most
     for update skip locked

@@ -25,6 +25,8 @@ const ROOMS = {
   demo: ["core", "lib"],
   core: ["lib"],
   lib: [],
+  // It is published by itself, and speaks HTTP.
+  client: [],
   console: [],
 };
 
@@ -64,6 +66,12 @@ const CATCHES = {
   "src/lib/exact-json.ts": "JSON.parse says no in no other way; the caller is answered a value",
   "src/lib/seal.ts":
     "a cipher says that a tag is wrong in no other way; the caller is answered null",
+  "src/client/heartbeat.ts":
+    "a lost heartbeat is made up for by the next; a refused one ends the step",
+  "src/client/step.ts":
+    "what a step threw is told to the gate and thrown on; a prior result is no error",
+  "src/client/transport.ts":
+    "fetch says that nobody answered in no other way; the caller gets an error that fits",
   "src/lib/json.ts": "JSON.parse says no in no other way; the caller is answered a value",
   "src/lib/zones.ts": "Intl says that a time zone is unknown in no other way",
   "src/demo/upstream.ts":

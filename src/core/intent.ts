@@ -1,4 +1,5 @@
 import type { Findings } from "./detect.ts";
+import type { EffectClass } from "./operation.ts";
 import type { Usage } from "./usage.ts";
 
 /** What the model door can be asked to do, by OpenTelemetry's `gen_ai.operation.name` where it has one. */
@@ -73,10 +74,26 @@ export type Json =
   | readonly Json[]
   | { readonly [name: string]: Json };
 
+/** What a caller does itself, by OpenTelemetry's name where it has one. */
+export type Act = "execute_tool" | "step";
+
+/** What an act is, by its tool's declaration; recorded with the decision. */
+export type ActFacts = {
+  readonly effectClass: EffectClass;
+  /** The effect that it claims, as `type:key effect`, or null. */
+  readonly effect: string | null;
+  /** What the declared extractor found in the arguments, or why it found nothing; null without one. */
+  readonly extracted: {
+    readonly mode: "observe" | "enforce";
+    readonly operation: string | null;
+    readonly why: string | null;
+  } | null;
+};
+
 /** What the gate is asked. The three doors build the same one. */
 export type Intent = {
   readonly door: "model" | "tool" | "step";
-  readonly operation: Operation;
+  readonly operation: Operation | Act;
   readonly billing: Billing;
   /** The model asked for (`fast`, `openai/gpt-5-mini`), or the method and path of a pass-through. */
   readonly resource: string;
@@ -86,6 +103,8 @@ export type Intent = {
   readonly reachesStored: boolean;
   /** Of a tool or step, for policies; absent or null at the model door. */
   readonly arguments?: Json;
+  /** The exact call, for whoever must approve it; null where it is too large to be shown. */
+  readonly call: () => Uint8Array | null;
   /** Searches its texts; asked only where the active bundle reads what is found. Absent: nobody can. */
   readonly inspect?: () => Findings;
   /** SHA-256 of the body, hex. */
@@ -99,6 +118,8 @@ export type Intent = {
   readonly effect: EffectAsked | null;
   /** `stated`: the most that it costs, as the operator or the caller says; null where nobody does. */
   readonly costStatedPicousd: bigint | null;
+  /** Null where a model is called. */
+  readonly act: ActFacts | null;
   /** How long its caller, who acts itself, may be silent; null where the gateway dispatches. */
   readonly leaseMs: number | null;
 };

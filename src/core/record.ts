@@ -6,7 +6,7 @@
  */
 import type { Estimate, Verdict } from "./decide.ts";
 import type { Facts } from "./facts.ts";
-import type { Intent } from "./intent.ts";
+import type { ActFacts, Intent } from "./intent.ts";
 import { wasLookedAt } from "./policy-values.ts";
 import type { Approval, Judged, PolicyResult } from "./policy-judge.ts";
 import { DISPOSITIONS } from "./verdict.ts";
@@ -24,8 +24,13 @@ export function decisionRecord(facts: Facts, intent: Intent, verdict: Final): st
     stream: intent.stream,
     ...(intent.reachesStored ? { reaches_stored: true } : {}),
     ...(facts.sharesAccount ? { shares_account: true } : {}),
+    ...(intent.tool === null ? {} : { tool: intent.tool }),
+    ...(intent.costStatedPicousd === null
+      ? {}
+      : { cost_stated_picousd: String(intent.costStatedPicousd) }),
     input_sha256: intent.inputDigest,
     estimate: estimateMembers(facts, intent, estimate),
+    ...(intent.act === null ? {} : { act: actMembers(intent.act) }),
     policies: verdict.policies?.results.map(policyMembers) ?? [],
     policy_version: verdict.policies?.version ?? null,
     ...(verdict.policies === null ? {} : policyOutcome(verdict.policies)),
@@ -66,7 +71,7 @@ function judgedMembers(verdict: Final): object {
 }
 
 function estimateMembers(facts: Facts, intent: Intent, estimate: Estimate | null): object {
-  const { demand, costStatedPicousd: stated } = intent;
+  const { demand } = intent;
   return {
     basis: estimate?.basis ?? null,
     tokens: estimate?.tokens ?? null,
@@ -81,7 +86,6 @@ function estimateMembers(facts: Facts, intent: Intent, estimate: Estimate | null
     clamped_to: estimate?.clampedTo ?? null,
     choices: demand.choices,
     ...(demand.producesTokens ? {} : { produces_tokens: false }),
-    ...(stated === null ? {} : { stated_picousd: String(stated) }),
     ...(Object.keys(demand.fixed).length === 0 ? {} : { fixed: demand.fixed }),
     unbounded: demand.unbounded,
   };
@@ -137,6 +141,10 @@ function findingsMembers({ found, complete }: NonNullable<Facts["findings"]>): o
 function keptArguments(facts: Facts, intent: Intent): object {
   const isRead = facts.bundle !== null && facts.bundle.needs.has("arguments");
   const { arguments: given } = intent;
-  if (!isRead || given === undefined || given === null) return {};
+  if (!isRead || given === undefined || intent.door === "model") return {};
   return wasLookedAt("arguments", { facts, intent, estimate: null }) ? { arguments: given } : {};
+}
+
+function actMembers({ effectClass, effect, extracted }: ActFacts): object {
+  return { effect_class: effectClass, effect, extracted };
 }

@@ -9,7 +9,7 @@ import { isList, isRecord } from "../lib/json.ts";
 import { SCOPES } from "./caller.ts";
 import type { Findings } from "./detect.ts";
 import type { Facts, History } from "./facts.ts";
-import type { Billing, Demand, Intent, Json, Operation } from "./intent.ts";
+import type { Act, Billing, Demand, Intent, Json, Operation } from "./intent.ts";
 import type { CompiledBundle } from "./policy-bundle.ts";
 import type { Price } from "./price.ts";
 import { USAGE_CLASSES, type Usage } from "./usage.ts";
@@ -47,8 +47,16 @@ const OPERATIONS = [
   "transcription",
   "moderation",
   "pass_through",
-] as const satisfies readonly Operation[];
-const BILLINGS = ["metered", "free", "deferred", "unknown"] as const satisfies readonly Billing[];
+  "execute_tool",
+  "step",
+] as const satisfies readonly (Operation | Act)[];
+const BILLINGS = [
+  "metered",
+  "free",
+  "deferred",
+  "unknown",
+  "stated",
+] as const satisfies readonly Billing[];
 const PRIOR = ["", "running", "succeeded", "failed", "aborted", "released", "unknown"] as const;
 
 type Members = Readonly<Record<string, unknown>>;
@@ -63,9 +71,9 @@ export function readRecord(columns: JudgedColumns, record: unknown): Recorded | 
   const door = (["model", "tool", "step"] as const).find((known) => known === columns.door);
   const judgedAt = textOf(record["judged_at"]);
   const digest = textOf(record["input_sha256"]);
-  const stated = textOf(estimate["stated_picousd"]);
   if (operation === undefined || billing === undefined || door === undefined) return null;
   if (judgedAt === null || digest === null || !isList(record["scopes"])) return null;
+  const stated = textOf(record["cost_stated_picousd"]);
   const intent: Intent = {
     door,
     operation,
@@ -76,6 +84,7 @@ export function readRecord(columns: JudgedColumns, record: unknown): Recorded | 
     reachesStored: record["reaches_stored"] === true,
     ...(isJson(record["arguments"]) ? { arguments: record["arguments"] } : {}),
     inputDigest: digest,
+    call: () => null,
     context: contextOf(columns, context, record),
     client: {
       userAgent: textOf(client["user_agent"]) ?? "",
@@ -84,11 +93,11 @@ export function readRecord(columns: JudgedColumns, record: unknown): Recorded | 
       // It decides how a refusal is phrased, and nothing that is judged.
       isCodex: false,
     },
-    // What names attempts and effects is arbitrated by the posting, and nothing that is judged.
-    tool: null,
+    tool: textOf(record["tool"]),
     idempotency: null,
     effect: null,
     costStatedPicousd: stated === null ? null : BigInt(stated),
+    act: null,
     leaseMs: null,
   };
   return {

@@ -1,6 +1,6 @@
 /** What the posting says of a further attempt, and `decisions.retry` keeps. */
 import { assert, Fault } from "../lib/assert.ts";
-import { isRecord } from "../lib/json.ts";
+import { isRecord, textOrNull } from "../lib/json.ts";
 
 /**
  * step: its caller named the step, or an idempotency key did · fingerprint: the same content came again
@@ -36,8 +36,4 @@ export function retryFrom(value: unknown): RetryFacts | null {
     sdkRetries: Number(read["sdk_retries"] ?? 0),
     attemptsMax: read["attempts_max"] === undefined ? null : Number(read["attempts_max"]),
   };
-}
-
-function textOrNull(value: unknown): string | null {
-  return typeof value === "string" ? value : null;
 }

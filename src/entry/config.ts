@@ -41,6 +41,8 @@ export type Config = {
   readonly upstreams: readonly UpstreamConfig[];
   readonly aliases: Readonly<Record<string, string>>;
   readonly prices: readonly Price[];
+  /** Webhooks may go to private addresses, and by http. */
+  readonly allowsPrivateWebhooks: boolean;
   /** The file that was read, or null when there was none. */
   readonly configFile: string | null;
 };
@@ -147,9 +149,9 @@ export function readConfig(env: Env, files: ConfigFiles): Config {
   const dataDirectory = text("TOLLGATE_DATA") ?? DATA_DEFAULT;
   const file = readFile(text("TOLLGATE_CONFIG"), { env, files, report });
   if (host === null || problems.length > 0) throw new ConfigError(problems);
-  const { upstreams, aliases, prices, path: configFile } = file;
+  const { upstreams, aliases, prices, allowsPrivateWebhooks, path: configFile } = file;
   const from = { host, port, databaseUrl, dataDirectory, processes, adminKey, sealingKeys };
-  return { ...from, logLevel, upstreams, aliases, prices, configFile };
+  return { ...from, logLevel, upstreams, aliases, prices, allowsPrivateWebhooks, configFile };
 }
 
 /** Which secrets may open what is sealed, the one in force first: without its own, the administration key. */
@@ -278,7 +280,14 @@ type FoundFile = FileReading & { readonly path: string | null };
 function readFile(stated: string | null, context: FileContext): FoundFile {
   const { env, files, report } = context;
   const implied = impliedUpstreams(env, report);
-  const none = { upstreams: implied, aliases: {}, prices: [], problems: [], path: null };
+  const none = {
+    upstreams: implied,
+    aliases: {},
+    prices: [],
+    allowsPrivateWebhooks: false,
+    problems: [],
+    path: null,
+  };
   const path = stated ?? CONFIG_DEFAULT;
   let text: string | null;
   try {

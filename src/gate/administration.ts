@@ -25,7 +25,10 @@ import {
   deactivatePolicies,
 } from "./administer-policies.ts";
 import { putRun, stopRun } from "./administer-runs.ts";
+import { createWebhookAdministration, type WebhookAdministration } from "./administer-webhooks.ts";
+import { createApproving, type Approving } from "./approve.ts";
 import { changeTenant, createTenant } from "./administer-tenants.ts";
+import { putTool, removeTool, type ToolTerms } from "./administer-tools.ts";
 
 export type Administration = {
   readonly createTenant: (
@@ -64,6 +67,10 @@ export type Administration = {
     bundle: { readonly tenantId: string; readonly version: string },
   ) => Promise<Activation>;
   readonly deactivatePolicies: (actor: Actor, tenantId: string) => Promise<Activation>;
+  readonly approvals: Approving;
+  readonly webhooks: WebhookAdministration;
+  readonly putTool: (actor: Actor, terms: ToolTerms) => Promise<void>;
+  readonly removeTool: (actor: Actor, tenantId: string, name: string) => Promise<void>;
 };
 
 export function createAdministration(ports: AdministrationPorts): Administration {
@@ -81,5 +88,9 @@ export function createAdministration(ports: AdministrationPorts): Administration
     applyPolicies: (actor, terms) => applyPolicies(ports, actor, terms),
     activatePolicies: (actor, bundle) => activatePolicies(ports, actor, bundle),
     deactivatePolicies: (actor, tenantId) => deactivatePolicies(ports, actor, tenantId),
+    approvals: createApproving(ports),
+    webhooks: createWebhookAdministration(ports),
+    putTool: (actor, terms) => putTool(ports, actor, terms),
+    removeTool: (actor, tenantId, name) => removeTool(ports, actor, { tenantId, name }),
   };
 }

@@ -12,7 +12,7 @@
 import { outputTokensFor } from "../core/bound.ts";
 import type { Caller } from "../core/caller.ts";
 import { decide, type Estimate } from "../core/decide.ts";
-import type { Facts } from "../core/facts.ts";
+import type { Facts, History } from "../core/facts.ts";
 import type { Intent } from "../core/intent.ts";
 import {
   CLAMP_TOKENS_MIN,
@@ -22,17 +22,22 @@ import {
   RESERVATION_MARGIN_MS,
 } from "../core/limits.ts";
 import { picousd } from "../core/money.ts";
-import { shortVersion } from "../core/policy.ts";
 import type { Price } from "../core/price.ts";
+import { shortVersion } from "../core/policy.ts";
+import { needsHistory } from "../core/policy-bundle.ts";
 import { decisionRecord, type Final } from "../core/record.ts";
 import { attemptsMessage, duplicateMessage, meterAtFault, meterMessage } from "../core/refusal.ts";
 import type { RetryFacts } from "../core/retry.ts";
 import type { MeterFigures, Refusal } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
+import type { Database } from "../store/database.ts";
+import { readHistory } from "../store/history.ts";
 import type { Ask, Posted } from "../store/posting.ts";
 import type { Upstream } from "./authority.ts";
 import type { Contention } from "./contention.ts";
+import { approvalMessage, askApproval } from "./ask-approval.ts";
 import { lookElsewhere, lookFor, type Look, type LookParts } from "./look.ts";
+import type { Seal } from "./sealing.ts";
 
 const permitted: unique symbol = Symbol("permitted");
 
@@ -91,11 +96,17 @@ export type Admission =
       readonly attempt: number;
       readonly decidedAt: Date;
       readonly policyVersion: string;
+      /** The approval that it waits for, or that speaks against it; null for other reasons. */
+      readonly approvalId: string | null;
+      /** Every meter on the path, as it was. */
+      readonly meters: readonly MeterFigures[];
     }
   /** The client left before anything was decided. */
   | { readonly kind: "gone" };
 
 export type AdmitParts = LookParts & {
+  readonly db: Pick<Database, "gate">;
+  readonly seal: Seal;
   readonly postings: { readonly submit: (ask: Ask) => Promise<Posted> };
   readonly contention: Contention;
   readonly monotonicMs: () => number;
@@ -115,7 +126,8 @@ export async function admit(
   // Ends: each turn either answers, waits within CONTENTION_WAIT_MS_MAX, or uses up a relook.
   for (let relooks = 0; ;) {
     if (isGone()) return { kind: "gone" };
-    const facts: Facts = { ...look.facts, now: parts.now(), clampedTo };
+    const history = needsHistory(look.facts.bundle) ? await historyOf(parts, look, intent) : null;
+    const facts: Facts = { ...look.facts, now: parts.now(), clampedTo, history };
     const verdict = decide(facts, intent);
     if (verdict.kind === "reroute") {
       // Once at most: a call that was rerouted is judged by where it goes now.
@@ -124,7 +136,7 @@ export async function admit(
     }
     const turn: Turn = { look, intent, facts, verdict };
     const askedAtMs = parts.monotonicMs();
-    const posted = await parts.postings.submit(askFor(turn, isFinal));
+    const posted = await parts.postings.submit(askFor(parts, turn, isFinal));
     if (posted.outcome === "allow") {
       const { upstream } = look;
       return upstream === null
@@ -132,10 +144,12 @@ export async function admit(
         : { kind: "admitted", permit: permitFor({ ...turn, upstream }, posted, askedAtMs) };
     }
     if (posted.outcome !== "again") {
-      const { attempt, decidedAt } = posted;
+      const { attempt, decidedAt, meters, approvalId } = posted;
       const refusal = refusalFor(turn, posted);
       const policyVersion = policyVersionOf(turn.verdict);
-      return { kind: "refused", refusal, runId: look.runId, attempt, decidedAt, policyVersion };
+      const { runId } = look;
+      const when = { attempt, decidedAt, meters, approvalId, policyVersion };
+      return { kind: "refused", refusal, runId, ...when };
     }
     const waitedMs = parts.monotonicMs() - startedMs;
     const isContended =
@@ -148,20 +162,11 @@ export async function admit(
       continue;
     }
     relooks += 1;
+    // Judged as another attempt than it is: what went before is looked at anew.
+    if (posted.reason === null && relooks <= RELOOKS_MAX) continue;
     if (lower === null) isFinal = true;
     else clampedTo = lower;
   }
-}
-
-/**
- * What is asked of people, in a sentence; null where nothing is. Such a call is not admitted: until an
- * approval can be used, asking for one is all that becomes of it.
- */
-function approvalMessage(verdict: Final): string | null {
-  if (verdict.kind !== "ask" || verdict.approval === null) return null;
-  const { policies: asking } = verdict.approval;
-  const why = asking.map(({ id, reason }) => `policy \`${id}\`: ${reason}`).join(" ");
-  return `A person must approve this call first (${why})`;
 }
 
 /** One look at the facts, and what was judged of it. */
@@ -172,7 +177,35 @@ type Turn = {
   readonly verdict: Final;
 };
 
-function askFor({ look, intent, facts, verdict }: Turn, isFinal: boolean): Ask {
+function historyOf({ db }: AdmitParts, look: Look, intent: Intent): Promise<History> {
+  return readHistory(db.gate, {
+    tenantId: look.caller.tenantId,
+    runId: look.runId,
+    stepDigest: look.step?.stepDigest ?? null,
+    isStepNamed: intent.context.step !== null || intent.idempotency !== null,
+  });
+}
+
+/** What it claims beside its meters, or null for most. */
+function extraFor(parts: AdmitParts, { look, intent, facts, verdict }: Turn): Ask["extra"] {
+  const terms = verdict.kind === "ask" ? verdict.approval : null;
+  if (terms === null && facts.history === null) return look.extra;
+  const approval = terms === null ? null : askApproval(parts, look.caller, intent, terms);
+  return { ...NO_EXTRA, ...look.extra, expects: facts.history?.attempt ?? null, approval };
+}
+
+const NO_EXTRA: NonNullable<Ask["extra"]> = {
+  sdkRetries: 0,
+  left: null,
+  expects: null,
+  idempotency: null,
+  effect: null,
+  approval: null,
+};
+
+function askFor(parts: AdmitParts, turn: Turn, isFinal: boolean): Ask {
+  const { look, intent, facts, verdict } = turn;
+  const judgedReason = verdict.kind === "block" ? verdict.reason : null;
   const { caller, upstream } = look;
   return {
     attemptId: `att_${look.id}`,
@@ -189,15 +222,15 @@ function askFor({ look, intent, facts, verdict }: Turn, isFinal: boolean): Ask {
     resource: intent.resource,
     upstream: upstream?.name ?? null,
     model: look.facts.route?.model ?? null,
-    judgedReason: judgedReason(verdict),
+    judgedReason,
     costPicousd: verdict.kind === "ask" ? verdict.estimate.costPicousd : null,
     tokens: verdict.kind === "ask" ? verdict.estimate.tokens : 0,
     priceVersion: look.facts.price?.version ?? null,
-    final: isFinal || judgedReason(verdict) !== null,
+    final: isFinal || judgedReason !== null,
     deadlineMs: upstream === null ? leaseOf(intent) : upstream.timeoutMs + RESERVATION_MARGIN_MS,
     record: decisionRecord(facts, intent, verdict),
     refs: look.refs,
-    extra: look.extra,
+    extra: extraFor(parts, turn),
   };
 }
 
@@ -220,11 +253,6 @@ function grantFor({ look, intent, verdict }: Turn, posted: Posted): Grant {
     decidedAt: posted.decidedAt,
     leaseMs: leaseOf(intent),
   };
-}
-
-function judgedReason(verdict: Final): Ask["judgedReason"] {
-  if (verdict.kind === "block") return verdict.reason;
-  return verdict.approval === null ? null : "approval_required";
 }
 
 function permitFor(
@@ -279,7 +307,8 @@ function refusalFor({ look, intent, verdict }: Turn, posted: Posted): Refusal {
     const message = attemptsMessage(posted.attempt, retry.attemptsMax);
     return { ...base, message, meter: null, param: null };
   }
-  const held = approvalMessage(verdict);
+  const approval = verdict.kind === "ask" ? verdict.approval : null;
+  const held = approvalMessage(reason, approval, posted.approvalId);
   if (held !== null) return { ...base, message: held, meter: null, param: null };
   const meter = meterAtFault(reason, meters);
   assert(meter !== null, "a limit that refuses is on the path");

@@ -13,6 +13,7 @@ import { SNAPSHOT_MS_MAX } from "../core/limits.ts";
 import { looksLikeKey, parseKey } from "../core/key.ts";
 import { type CompiledBundle, needsFindings } from "../core/policy-bundle.ts";
 import type { PriceBook } from "../core/price.ts";
+import type { Tool } from "../core/operation.ts";
 import { routeModel, type Catalogue, type ModelRoute } from "../core/route.ts";
 import { assert } from "../lib/assert.ts";
 import { equalConstantTime, hmacSha256Hex } from "../lib/hash.ts";
@@ -69,6 +70,8 @@ export type Authority = {
   /** Whether a tenant's policies read what detectors find in the texts of a request. */
   readonly searches: (tenantId: string) => boolean;
   readonly keyLabels: (keyId: string) => Readonly<Record<string, string>>;
+  /** What the tenant declares of a tool, or null where it declares nothing. */
+  readonly tool: (tenantId: string, name: string) => Tool | null;
   /** Whether a caller's key still holds: it may have been revoked since the call began. */
   readonly isCurrent: (caller: Caller) => boolean;
   /** Whether what is known is new enough to judge by. */
@@ -140,6 +143,7 @@ export async function createAuthority(
     bundle: (tenantId) => activeBundle(known.snapshot, tenantId),
     searches: (tenantId) => needsFindings(activeBundle(known.snapshot, tenantId)),
     keyLabels: (keyId) => known.snapshot.keys.get(keyId)?.labels ?? {},
+    tool: (tenantId, name) => known.snapshot.tenants.get(tenantId)?.tools.get(name) ?? null,
     isCurrent: ({ keyId }) => {
       const key = known.snapshot.keys.get(keyId);
       return key !== undefined && isCurrent(key, now().getTime());
@@ -221,10 +225,11 @@ function limitsFor(snapshot: Snapshot, catalogue: Catalogue, counted: Counted): 
     const subject = subjectOf(limit, catalogue, counted);
     if (subject === null || !countsResource(limit, counted.retryResource)) continue;
     const { limitId } = limit;
-    const apart = limit.resource === "*" ? `${subject} ${counted.retryResource}` : subject;
+    const apart =
+      limit.resource === "*" ? `${subject} ${counted.retryResource}`.trimStart() : subject;
     refs.push({ limitId, subject: apart, share: null });
     const share = tenant?.runSharePercent ?? null;
-    if (share !== null && counted.isRunNamed && isDailyOfTenant(limit)) {
+    if (share !== null && counted.isRunNamed && isDailyQuota(limit)) {
       refs.push({ limitId, subject: `run:${counted.runId}`, share });
     }
   }
@@ -257,9 +262,9 @@ function countsResource({ resource }: LimitRow, retryResource: string): boolean 
 }
 
 /** Of these one run may not take all: a bad query would use up the day for everybody. */
-function isDailyOfTenant({ scope, unit, window }: LimitRow): boolean {
-  const isSum = unit === "usd" || unit === "tokens" || unit === "requests";
-  return window === "day" && isSum && (scope === "tenant" || scope === "key");
+function isDailyQuota({ scope, unit, window }: LimitRow): boolean {
+  const isQuota = unit === "tokens" || unit === "requests";
+  return window === "day" && isQuota && (scope === "tenant" || scope === "key");
 }
 
 /** A limit names a model as a caller would: by alias, with its upstream or without. It holds for every spelling. */

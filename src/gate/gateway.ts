@@ -17,6 +17,7 @@ import { appliedVersion, SCHEMA_VERSION } from "../store/applied-version.ts";
 import { isContentError, isLockTimeout, isRecordedAlready } from "../store/errors.ts";
 import { endLease, renewLease } from "../store/installation.ts";
 import { postDry, type Ask, type Posted } from "../store/posting.ts";
+import { createApprovalWaits, type ApprovalWaits } from "./approval-waits.ts";
 import { admit, type Admission, type Permit } from "./admit.ts";
 import { createAnswers, type Answers } from "./answers.ts";
 import { createAuthority, type Authority, type Configuration, type Held } from "./authority.ts";
@@ -31,9 +32,11 @@ import type { Ending } from "./ending.ts";
 import type { Ports, Reply } from "./ports.ts";
 import { chargeFor, createSettler } from "./settle.ts";
 import { postSurely } from "./post-again.ts";
+import { createSteps, type Steps } from "./steps.ts";
 import { sweep, type Swept } from "./sweep.ts";
 import { createLanes } from "./lanes.ts";
 import { createLeavers } from "./leavers.ts";
+import { createUnderWay } from "./under-way.ts";
 import { createTrust, type Trust, type TrustFigures } from "./trust.ts";
 import { Overloaded, Unavailable } from "./unavailable.ts";
 import { createWatch } from "./watch.ts";
@@ -74,7 +77,11 @@ export type Gateway = {
   ) => void;
   /** Answers that are kept for those who ask again. */
   readonly answers: Pick<Answers, "find" | "ended">;
+  /** Attempts that their callers make themselves. */
+  readonly steps: Steps;
   readonly sweep: () => Promise<Swept>;
+  /** What became of an approval, when it is known or `untilMs` of the monotonic clock has come. */
+  readonly waitForApproval: ApprovalWaits["wait"];
   readonly trust: () => TrustFigures & {
     readonly exchanges: number;
     readonly asksWaiting: number;
@@ -110,21 +117,17 @@ export async function createGateway(
   const watch = createWatch(monotonicMs);
   const settler = createSettler(ports, contention, trust);
   const answers = createAnswers(ports);
-  // By its step, the attempt whose client left last: until that is written, and where, only this process knows.
-  const left = new Map<string, string>();
-  const onLeft = ({ tenantId, attemptId, stepDigest }: Permit) => {
-    if (stepDigest === null) return;
-    left.set(`${tenantId} ${stepDigest}`, attemptId);
-    ports.runAfter("left", () => settler.left({ tenantId, attemptId }));
-  };
-  const shared = { watch, fence, leavers, isCutShort: () => isCutShort, onLeft };
+  const underWay = createUnderWay(settler, ports.runAfter);
+  const shared = { watch, fence, leavers, isCutShort: () => isCutShort, onLeft: underWay.leave };
   const parts = {
     authority,
     contention,
     now,
     monotonicMs,
     newId: ports.newId,
-    leftOf: (tenantId: string, stepDigest: string) => left.get(`${tenantId} ${stepDigest}`) ?? null,
+    db: ports.db,
+    seal: ports.seal,
+    leftOf: underWay.leftOf,
   };
   const postings = createPostings(ports, replicaId, fence);
   const submit = async (ask: Ask): Promise<Posted> => {
@@ -144,10 +147,6 @@ export async function createGateway(
   };
 
   const fresh = () => (authority.isFresh() ? null : refreshed(authority, trust));
-
-  // Attempts from their dispatch to the end of their settlement, the counting of tokens in between included.
-  const dispatched = new Set<string>();
-  const waiters: (() => void)[] = [];
 
   return {
     replicaId,
@@ -190,12 +189,13 @@ export async function createGateway(
       return admit({ ...parts, postings: once }, caller, intent, () => false);
     },
     dispatch: (request, reply) => {
-      dispatched.add(request.permit.attemptId);
+      underWay.begin(request.permit);
       return dispatch(ports, shared, request, reply);
     },
     charge: (permit, ending, countable) =>
       chargeFor({ ports, authority }, permit, ending, countable),
     answers,
+    steps: createSteps({ ports, authority, answers, settler }),
     settle: (permit, ending, charged, captured = null) => {
       ports.runAfter("settle", async () => {
         try {
@@ -205,14 +205,12 @@ export async function createGateway(
           await settler.end(permit, ending, await charged);
           for (const each of kept) if (each.status === "rejected") throw each.reason;
         } finally {
-          const step = `${permit.tenantId} ${permit.stepDigest}`;
-          if (left.get(step) === permit.attemptId) left.delete(step);
-          dispatched.delete(permit.attemptId);
-          if (dispatched.size === 0) for (const wake of waiters.splice(0)) wake();
+          underWay.end(permit);
         }
       });
     },
     sweep: () => sweep(ports, settler, trust),
+    waitForApproval: createApprovalWaits(ports).wait,
     trust: () => ({
       ...trust.read(),
       exchanges: shared.watch.size(),
@@ -223,7 +221,7 @@ export async function createGateway(
       isCutShort = true;
     },
     settled: async () => {
-      if (dispatched.size > 0) await new Promise<void>((wake) => waiters.push(wake));
+      await underWay.idle();
       await settler.drained();
     },
     close: async () => {

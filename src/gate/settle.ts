@@ -39,6 +39,10 @@ import type { Trust } from "./trust.ts";
 export type Settler = {
   /** Ends a permit. Resolves when its ending has committed; nobody need wait for that. */
   readonly end: (permit: Permit, ending: Ending, charge: Charge) => Promise<void>;
+  /** Ends an attempt that its caller made. Resolves when that has committed. */
+  readonly report: (settlement: Settlement) => Promise<Settled>;
+  /** Marks an attempt whose caller cannot say how it ended; its money stays held. */
+  readonly unknown: (attempt: AttemptRef) => Promise<void>;
   /** Records that the client of an attempt has left, while the attempt goes on. */
   readonly left: (attempt: AttemptRef) => Promise<void>;
   /** Charges unknown outcomes in full, after their grace. */
@@ -134,6 +138,11 @@ export function createSettler(
         await unknowns.submit({ tenantId, attemptId });
         contention.settled(tenantId);
       }
+    },
+    report: write,
+    unknown: async ({ tenantId, attemptId }) => {
+      await unknowns.submit({ tenantId, attemptId });
+      contention.settled(tenantId);
     },
     left: async (attempt) => {
       await lefts.submit(attempt);

@@ -8,6 +8,7 @@ import {
   Id,
   IssuedKey,
   Key,
+  Labels,
   Mode,
   Moment,
   Name,
@@ -132,7 +133,7 @@ function keyRoutes(api: Api): void {
       path: "/keys",
       summary: "Create a key",
       description:
-        "The key is in this answer and in no other. Its scopes are never wider than its creator's.",
+        "The key is in this answer and in no other. Its scopes are never wider than its creator's. The label `role` is its role among approvers.",
       scopes: ["admin"],
       tenancy: "one",
       params: NONE,
@@ -141,15 +142,17 @@ function keyRoutes(api: Api): void {
         ...Tenanted,
         name: Name,
         scopes: Scopes,
+        labels: Labels.optional(),
         expires_at: Moment.nullable().optional(),
       }),
       status: 201,
       answer: IssuedKey,
     },
     async ({ bindings: { administration, ledger }, actor, tenantId, body }) => {
-      const { name, scopes } = body;
+      const { name, scopes, labels = {} } = body;
       const expiresAt = momentOrNull(body.expires_at);
-      const issued = await administration.createKey(actor, { tenantId, name, scopes, expiresAt });
+      const terms = { tenantId, name, scopes, labels, expiresAt };
+      const issued = await administration.createKey(actor, terms);
       return { ...found(await ledger.key(tenantId, issued.keyId), "key"), key: issued.text };
     },
   );

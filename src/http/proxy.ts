@@ -160,10 +160,12 @@ async function readAsking(exchange: Exchange, readers: BodyReaders): Promise<Ask
     inputDigest: body.digest,
     context,
     client: readClient(exchange),
+    call: () => body.small,
     tool: null,
     idempotency: idempotencyOf(exchange, route, body.digest),
     effect: null,
     costStatedPicousd: null,
+    act: null,
     leaseMs: null,
   };
   return { intent, route, query: at < 0 ? "" : exchange.url.slice(at), asked, body };

@@ -1,7 +1,12 @@
 /** A request's body, as far as its route needs it read. */
 import { detect, type Findings, NOT_SEARCHED, NOTHING_FOUND } from "../core/detect.ts";
 import { InputError } from "../core/errors.ts";
-import { BODY_BYTES_MAX, BODY_ON_LOOP_BYTES_MAX, UPLOAD_BYTES_MAX } from "../core/limits.ts";
+import {
+  APPROVAL_CALL_BYTES_MAX,
+  BODY_BYTES_MAX,
+  BODY_ON_LOOP_BYTES_MAX,
+  UPLOAD_BYTES_MAX,
+} from "../core/limits.ts";
 import type { Asked, Edits, Route } from "../dialects/dialect.ts";
 import { classify } from "../dialects/openai/classify.ts";
 import { edit } from "../dialects/openai/edit.ts";
@@ -24,6 +29,8 @@ export type RequestBody = {
   readonly countable: (route: Route) => Countable;
   /** Searches its texts. */
   readonly inspect: () => Findings;
+  /** All of it, where it is small enough to be shown to a person; else null. */
+  readonly small: Uint8Array | null;
 };
 
 export type Forwarded = Uint8Array | AsyncIterable<Uint8Array> | null;
@@ -78,6 +85,7 @@ export async function readRequestBody(
       countable: () => NOTHING_COUNTABLE,
       // What streams through is seen by nobody; a request that reads has nothing to be seen.
       inspect: () => (exchange.method === "GET" ? NOTHING_FOUND : NOT_SEARCHED),
+      small: null,
     };
   }
   refuseEncoded(exchange);
@@ -100,6 +108,7 @@ export async function readRequestBody(
       // Their bytes bound their tokens; a closer count is not worth another walk through them.
       countable: () => ({ texts: [], overhead }),
       inspect: () => read.findings,
+      small: null,
     };
   }
   return {
@@ -108,6 +117,7 @@ export async function readRequestBody(
     forward: (edits) => (isForm ? bytes : edit(bytes, edits)),
     countable: (of) => (isForm ? NOTHING_COUNTABLE : countableOf(of, bytes)),
     inspect: () => findingsIn(route, bytes),
+    small: bytes.byteLength > APPROVAL_CALL_BYTES_MAX ? null : bytes,
   };
 }
 

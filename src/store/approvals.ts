@@ -33,6 +33,8 @@ export type ApprovalRecord = {
   readonly estimatePicousd: string | null;
   readonly sealedCall: Uint8Array;
   readonly policies: readonly AskingPolicy[];
+  /** Keys that have approved so far. */
+  readonly approvals: number;
   readonly quorum: number;
   readonly role: string | null;
   readonly createdAt: Date;
@@ -202,7 +204,11 @@ function columns(sql: Queryable) {
     approval_id as "approvalId", digest, state, expires_at <= tollgate_now() as past,
     requested_by as "requestedBy", attempt_id as "attemptId", run_id as "runId", step_id as "stepId",
     door, operation, resource, estimate_picousd::text as "estimatePicousd",
-    sealed_call as "sealedCall", policies, quorum, role, created_at as "createdAt",
+    sealed_call as "sealedCall", policies,
+    (select count(*)::int from approval_votes v
+     where v.tenant_id = approvals.tenant_id and v.approval_id = approvals.approval_id
+       and v.approves) as approvals,
+    quorum, role, created_at as "createdAt",
     expires_at as "expiresAt", decided_at as "decidedAt", consumed_by as "consumedBy"`;
 }
 
@@ -224,6 +230,7 @@ function recordFrom(row: Readonly<Record<string, unknown>>): ApprovalRecord {
     estimatePicousd: textOrNull(row["estimatePicousd"]),
     sealedCall,
     policies: policiesFrom(row["policies"]),
+    approvals: Number(row["approvals"]),
     quorum: Number(row["quorum"]),
     role: textOrNull(row["role"]),
     createdAt,

@@ -139,6 +139,21 @@ export async function endFailed(
       and state = 'pending' and tries = ${tries}`;
 }
 
+/** Removes some of what ended longer ago than that. */
+export async function forgetDeliveries(
+  sql: Sql,
+  kept: { readonly deliveredMs: number; readonly deadMs: number; readonly rows: number },
+): Promise<void> {
+  // Across tenants: nobody's messages are kept for longer.
+  await sql`
+    delete from deliveries where (tenant_id, delivery_id) in (
+      select tenant_id, delivery_id from deliveries
+      where (state = 'delivered' and ended_at < tollgate_now() - ${kept.deliveredMs}::bigint * interval '1 ms')
+         or (state = 'dead' and ended_at < tollgate_now() - ${kept.deadMs}::bigint * interval '1 ms')
+      limit ${kept.rows}
+    )`;
+}
+
 export async function findDelivery(
   sql: Queryable,
   { tenantId, deliveryId }: DeliveryRef,

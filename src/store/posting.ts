@@ -4,7 +4,7 @@
  * Either the whole batch commits or none of it does; what each ask met is told per ask. Nothing is
  * decided here: the judgement came before, the arithmetic of meters is PostgreSQL's, under its locks.
  */
-import { isList, isRecord } from "../lib/json.ts";
+import { isList, isRecord, textOrNull } from "../lib/json.ts";
 import { assert, Fault } from "../lib/assert.ts";
 import {
   REASONS,
@@ -48,7 +48,10 @@ export type EffectClaim = {
   readonly repeats: string | null;
 };
 
-/** The question to people that an ask needs answered; `sealed` is the call, for the row `approvalId`. */
+/**
+ * The question to people that an ask needs answered; `sealed` is the call, for the row `approvalId`, or null
+ * where it cannot be shown to anybody.
+ */
 export type ApprovalAsk = {
   readonly digest: string;
   readonly approvalId: string;
@@ -59,7 +62,7 @@ export type ApprovalAsk = {
   readonly quorum: number;
   readonly role: string | null;
   readonly expiresMs: number;
-  readonly sealed: Uint8Array;
+  readonly sealed: Uint8Array | null;
 };
 
 /** What few asks have. */
@@ -217,7 +220,7 @@ function approvalAsk(ask: ApprovalAsk): object {
     quorum: ask.quorum,
     role: ask.role,
     expires_ms: ask.expiresMs,
-    sealed: Buffer.from(ask.sealed).toString("base64"),
+    sealed: ask.sealed === null ? null : Buffer.from(ask.sealed).toString("base64"),
   };
 }
 
@@ -237,7 +240,7 @@ function postedFrom(row: Readonly<Record<string, unknown>>): Posted {
     decidedAt,
     meters: meters === "[]" ? [] : metersFrom(String(meters)),
     retry: retryFrom(row["retry"]),
-    approvalId: row["approval"] === null ? null : String(row["approval"]),
+    approvalId: textOrNull(row["approval"]),
   };
 }
 

@@ -3,6 +3,7 @@
  * the decision itself is the record of a batch, and asking for it again changes nothing.
  */
 import { assert } from "../lib/assert.ts";
+import { textOrNull } from "../lib/json.ts";
 import { REASONS } from "../core/verdict.ts";
 import type { Sql } from "./database.ts";
 import { arrayLiteral } from "./literal.ts";
@@ -49,7 +50,7 @@ function recordedFrom(row: Readonly<Record<string, unknown>>): Recorded {
     decidedAt,
     meters: metersFrom(String(row["meters"])),
     retry: retryFrom(row["retry"]),
-    approvalId: row["approval_id"] === null ? null : String(row["approval_id"]),
+    approvalId: textOrNull(row["approval_id"]),
   };
   return { posted, isHeld: held === true };
 }

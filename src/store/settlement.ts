@@ -6,6 +6,7 @@
  */
 import { assert } from "../lib/assert.ts";
 import type { Sql } from "./database.ts";
+import type { Queryable } from "./events.ts";
 import { arrayLiteral } from "./literal.ts";
 
 export const ENDINGS = ["succeeded", "failed", "aborted", "released", "unknown"] as const;
@@ -38,7 +39,7 @@ export type Settled = {
 
 const STATEMENT = `select * from tollgate_settle(${Array.from({ length: 10 }, (_, i) => `$${i + 1}`).join(", ")})`;
 
-export async function settle(sql: Sql, batch: readonly Settlement[]): Promise<Settled[]> {
+export async function settle(sql: Queryable, batch: readonly Settlement[]): Promise<Settled[]> {
   const column = (read: (each: Settlement) => string | number | bigint | null) =>
     arrayLiteral(batch.map(read));
   const rows = await sql.unsafe(

@@ -1,17 +1,19 @@
 /**
- * What a replica keeps in memory to judge without asking: keys, tenants, limits. One query reads all
+ * What a replica keeps in memory to judge without asking: keys, tenants, limits, tools. One query reads all
  * of it at one revision, so no judgement mixes two. Runs are too many and are read by the posting.
  */
 import type { Scope } from "../core/caller.ts";
 import { SCOPES } from "../core/caller.ts";
 import { type CompiledBundle, unreadableBundle } from "../core/policy-bundle.ts";
 import { loadBundle } from "../core/policy-source.ts";
+import type { Tool } from "../core/operation.ts";
 import { UNITS, WINDOWS, type ScopeKind, type Unit, type Window } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
 import { isList, isRecord } from "../lib/json.ts";
 import { open, type Address, type Sql } from "./database.ts";
 import { REGISTER_CHANNEL } from "./events.ts";
 import { arrayLiteral } from "./literal.ts";
+import { toolFrom } from "./tools.ts";
 
 export type KeyRow = {
   readonly tenantId: string;
@@ -41,6 +43,8 @@ export type TenantRow = {
   readonly limits: readonly LimitRow[];
   /** The version of its active policies, or null. */
   readonly bundle: string | null;
+  /** By name. */
+  readonly tools: ReadonlyMap<string, Tool>;
 };
 
 export type Snapshot = {
@@ -58,8 +62,8 @@ export async function readRevision(sql: Sql): Promise<bigint> {
 }
 
 /**
- * Reads keys, tenants and limits of every tenant in one statement, hence at one moment. Policies are read
- * after it and only those that `before` lacks: a version has one content for ever.
+ * Reads keys, tenants, limits and tools of every tenant in one statement, hence at one moment. Policies are
+ * read after it and only those that `before` lacks: a version has one content for ever.
  */
 export async function readSnapshot(sql: Sql, before: Snapshot | null): Promise<Snapshot> {
   const [row] = await sql`
@@ -76,7 +80,11 @@ export async function readSnapshot(sql: Sql, before: Snapshot | null): Promise<S
          'tenant', tenant_id, 'id', limit_id, 'scope', scope_kind, 'subject', scope_id,
          'unit', unit, 'window', window_kind, 'resource', resource)
          order by limit_id), '[]')
-       from limits where scope_kind <> 'run' and removed_at is null)::text as limits
+       from limits where scope_kind <> 'run' and removed_at is null)::text as limits,
+      (select coalesce(json_agg(json_build_object(
+         'tenant', tenant_id, 'name', name, 'effect', effect_class, 'price', price_picousd::text,
+         'extractor', extractor)), '[]')
+       from tools where removed_at is null)::text as tools
     from installation`;
   assert(row !== undefined, "an installation has its row");
   const limits = new Map<string, LimitRow[]>();
@@ -98,6 +106,7 @@ export async function readSnapshot(sql: Sql, before: Snapshot | null): Promise<S
     });
     limits.set(tenantId, own);
   }
+  const tools = toolsFrom(records(row["tools"]));
   const tenants = records(row["tenants"]).map((tenant): TenantRow => ({
     tenantId: String(tenant["id"]),
     name: String(tenant["name"]),
@@ -105,6 +114,7 @@ export async function readSnapshot(sql: Sql, before: Snapshot | null): Promise<S
     runSharePercent: tenant["run_share"] === null ? null : Number(tenant["run_share"]),
     limits: limits.get(String(tenant["id"])) ?? [],
     bundle: typeof tenant["bundle"] === "string" ? tenant["bundle"] : null,
+    tools: tools.get(String(tenant["id"])) ?? new Map<string, Tool>(),
   }));
   const keys = records(row["keys"]).map(keyFrom);
   return {
@@ -181,6 +191,21 @@ function keyFrom(key: Readonly<Record<string, unknown>>): KeyRow {
     labels: Object.fromEntries(Object.entries(labels).map(([name, text]) => [name, String(text)])),
     expiresAtMs: expiresMs === null ? null : Number(expiresMs),
   };
+}
+
+/** By tenant, then by name. */
+function toolsFrom(
+  rows: readonly Readonly<Record<string, unknown>>[],
+): ReadonlyMap<string, ReadonlyMap<string, Tool>> {
+  const tools = new Map<string, Map<string, Tool>>();
+  for (const { tenant, name, effect, price, extractor } of rows) {
+    const own = tools.get(String(tenant)) ?? new Map<string, Tool>();
+    tools.set(String(tenant), own);
+    const pricePicousd = typeof price === "string" ? price : null;
+    const tool = toolFrom({ name, effectClass: effect, pricePicousd, extractor });
+    own.set(tool.name, tool);
+  }
+  return tools;
 }
 
 function records(text: unknown): readonly Readonly<Record<string, unknown>>[] {

@@ -140,6 +140,7 @@ const provision = async (db: Database): Promise<void> => {
       limitId: LIMIT,
       scopeKind: "tenant",
       scopeId: "",
+      resource: "",
       unit: "usd",
       window: "none",
       amount: LIMIT_PICOUSD,

@@ -84,13 +84,13 @@ test("a key passes the door from its creation to its revocation, and is shown on
   expect(err).toMatch(/^key_\S+: keep the key now, it is not shown again\.\n$/);
   const id = err.split(":")[0] ?? "";
   expect((await call(key, "keyed")).status).toBe(200);
-  const listed = await check(["keys", "list"], new RegExp(`${id} +robot +invoke +active +20`));
+  const listed = await check(["keys", "list"], new RegExp(`${id} +robot +invoke +- +active +20`));
   expect(listed).not.toContain(key);
   const rotated = await json("keys", "rotate", id);
   expect((await call(String(rotated["key"]), "keyed")).status).toBe(200);
   await check(["keys", "revoke", id], new RegExp(`^Revoked ${id}\\.\n`));
   expect((await call(key, "keyed")).status).toBe(401);
-  await check(["keys", "list"], new RegExp(`${id} +robot +invoke +revoked`));
+  await check(["keys", "list"], new RegExp(`${id} +robot +invoke +- +revoked`));
 });
 
 test("a limit is created, listed with its figures, changed and removed", async () => {
@@ -220,4 +220,25 @@ test("a port that is taken is told in a sentence, and the process ends", async (
   expect(ran.err).toMatch(
     /error: 127\.0\.0\.1:\d+ is taken by another program: stop it, or set PORT\./,
   );
+});
+
+test("a tool is declared, shown, listed and removed", async () => {
+  await check(
+    ["tools", "set", "refund", "--effect", "effectful", "--price", "0.05"].concat([
+      "--operation",
+      "refund",
+      "--pointer",
+      "/order_id",
+    ]),
+    /effect +effectful/,
+    /price +0\.05/,
+    /operation +refund at \/order_id/,
+    /mode +observe/,
+  );
+  await check(["tools", "list"], /^NAME +EFFECT +PRICE +OPERATION/, /refund +effectful +0\.05/);
+  await check(["tools", "show", "refund"], /name +refund/);
+  const half = await tollgate("tools", "set", "x", "--effect", "pure", "--operation", "refund");
+  expect([half.code, half.err]).toEqual([2, expect.stringContaining("--pointer")]);
+  await check(["tools", "remove", "refund"], /^Removed refund\.$/m);
+  expect((await tollgate("tools", "show", "refund")).code).toBe(1);
 });

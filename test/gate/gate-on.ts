@@ -7,11 +7,11 @@ import type { Admission, Permit } from "../../src/gate/admit.ts";
 import type { Ending } from "../../src/gate/ending.ts";
 import { createGateway, type Gateway } from "../../src/gate/gateway.ts";
 import type { Ports } from "../../src/gate/ports.ts";
-import { createSeal } from "../../src/gate/sealing.ts";
 import { createRandomId } from "../../src/lib/random-id.ts";
 import type { Database } from "../../src/store/database.ts";
 import { findOrCreateInstallation } from "../../src/store/installation.ts";
 import { priceOf } from "../support/prices.ts";
+import { TEST_SEAL } from "../support/seal.ts";
 
 const randomId = createRandomId();
 export const newId = () => randomId(Date.now());
@@ -62,7 +62,11 @@ export async function gateOn(db: Database, options: GateOptions = {}): Promise<G
       running.add(done);
     },
     log: { debug: () => undefined, info: () => undefined, warn: tell, error: tell },
-    seal: createSeal(new Uint8Array(32).fill(7)),
+    seal: TEST_SEAL,
+    webhook: {
+      allowsPrivate: false,
+      post: () => Promise.reject(new Error("this gate sends no message")),
+    },
     isClosing: options.isClosing ?? (() => false),
   };
   const upstream = {
@@ -129,6 +133,7 @@ export function intentOf(terms: IntentTerms = {}): Intent {
     stream: false,
     reachesStored: false,
     inputDigest: "0".repeat(64),
+    call: () => new TextEncoder().encode("the call"),
     context: {
       run: null,
       step: null,
@@ -147,6 +152,7 @@ export function intentOf(terms: IntentTerms = {}): Intent {
     idempotency: null,
     effect: null,
     costStatedPicousd: null,
+    act: null,
     leaseMs: null,
   };
 }
@@ -156,6 +162,8 @@ export type Limits = readonly {
   readonly scope: string;
   readonly scopeId?: string;
   readonly unit: string;
+  /** `none` when absent. */
+  readonly window?: string;
   readonly amount: bigint;
   readonly onExceed?: "refuse" | "clamp";
 }[];
@@ -176,10 +184,18 @@ export async function newTenant(gate: Gate, limits: Limits = []): Promise<Caller
 
 export async function addLimits(gate: Gate, tenantId: string, limits: Limits): Promise<void> {
   const { admin } = gate.ports.db;
-  for (const { id, scope, scopeId = "", unit, amount, onExceed = "refuse" } of limits) {
+  for (const {
+    id,
+    scope,
+    scopeId = "",
+    unit,
+    window = "none",
+    amount,
+    onExceed = "refuse",
+  } of limits) {
     await admin`
       insert into limits (tenant_id, limit_id, scope_kind, scope_id, unit, window_kind, amount, on_exceed)
-      values (${tenantId}, ${id}, ${scope}, ${scopeId}, ${unit}, 'none',
+      values (${tenantId}, ${id}, ${scope}, ${scopeId}, ${unit}, ${window},
               ${amount.toString()}::text::numeric, ${onExceed})`;
   }
   await admin`update installation set revision = revision + 1`;

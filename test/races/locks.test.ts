@@ -8,6 +8,7 @@ import { createRandom } from "../sim/random.ts";
 import { seedOf } from "../store/seed.ts";
 import { ledgerViolations } from "../store/violations.ts";
 import { describeOnPostgres, type TestDatabase } from "../support/databases.ts";
+import { TEST_SEAL } from "../support/seal.ts";
 
 function askOf(tenantId: string, fields: Partial<Ask> = {}): Ask {
   return {
@@ -104,6 +105,8 @@ describeOnPostgres("what stands still for a posting", (database) => {
       db,
       newId,
       now: () => new Date(),
+      seal: TEST_SEAL,
+      webhook: { allowsPrivate: false },
       refresh: async () => undefined,
     });
     const ask = askOf(tenantId, { runId: "below", runNamed: true });
@@ -237,7 +240,7 @@ describeOnPostgres("the same checks, with a lock taken out,", (database) => {
     const [holder, other] = [open(address, 1), open(address, 1)];
     const presumption = { ending: "unknown", basis: "presumed", costPicousd: 10n } as const;
     const [evidence] = await holder.begin(async (tx) => {
-      await settle(tx as unknown as Sql, [settlementOf(ask, presumption)]);
+      await settle(tx, [settlementOf(ask, presumption)]);
       return settle(other, [settlementOf(ask)]);
     });
     expect(evidence?.outcome).toBe("missing");

@@ -74,7 +74,8 @@ describeEachDatabase("asking for approval", (database) => {
       state: "lapsed",
       approvalId: approved.approvalId,
     });
-    expect((await rows()).map((row) => row["state"]).toSorted()).toEqual(["approved", "pending"]);
+    const stored = (await rows()).map((row) => String(row["state"]));
+    expect(new Set(stored)).toEqual(new Set(["approved", "pending"]));
   });
 
   test("is refused at once where nobody could approve, and leaves nothing behind", async () => {

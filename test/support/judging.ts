@@ -31,6 +31,13 @@ export function intentOf(more: IntentTerms = {}): Intent {
     stream: false,
     reachesStored: false,
     inputDigest: "00",
+    call: () => null,
+    tool: null,
+    idempotency: null,
+    effect: null,
+    costStatedPicousd: null,
+    act: null,
+    leaseMs: null,
     context: {
       run: "r",
       step: null,
@@ -44,11 +51,6 @@ export function intentOf(more: IntentTerms = {}): Intent {
       traceId: null,
     },
     client: { userAgent: "test", sdk: null, sdkRetryCount: 0, isCodex: false },
-    tool: null,
-    idempotency: null,
-    effect: null,
-    costStatedPicousd: null,
-    leaseMs: null,
     ...rest,
   };
 }

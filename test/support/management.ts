@@ -1,10 +1,9 @@
 import { Hono } from "hono";
 import { priceSnapshot } from "../../src/core/price-snapshot.ts";
 import { priceBook } from "../../src/core/price.ts";
-import { createAdministration } from "../../src/gate/administration.ts";
+import { createAdministration, type Administration } from "../../src/gate/administration.ts";
 import { createGateway, type Gateway } from "../../src/gate/gateway.ts";
 import type { Ports } from "../../src/gate/ports.ts";
-import { createSeal } from "../../src/gate/sealing.ts";
 import { createManagement, createDocs } from "../../src/http/docs.ts";
 import type { Env } from "../../src/http/env.ts";
 import { phraseThrown } from "../../src/http/errors.ts";
@@ -16,6 +15,7 @@ import type { Database } from "../../src/store/database.ts";
 import { findOrCreateInstallation } from "../../src/store/installation.ts";
 import { post, type Ask } from "../../src/store/posting.ts";
 import { settle, type Settlement } from "../../src/store/settlement.ts";
+import { TEST_SEAL } from "./seal.ts";
 
 export const ADMIN_KEY = "installation-key-of-the-tests-0123456789";
 
@@ -28,6 +28,7 @@ export type Answer = { readonly status: number; readonly body: Json; readonly he
 /** The management API on a database, without a socket: the product's own routes, gate and ledger. */
 export type Management = {
   readonly gateway: Gateway;
+  readonly administration: Administration;
   readonly document: Json;
   readonly call: (
     key: string | null,
@@ -52,8 +53,6 @@ export type Management = {
   readonly close: () => Promise<void>;
 };
 
-export const TEST_SEAL = createSeal(new Uint8Array(32).fill(7));
-
 const randomId = createRandomId();
 const newId = () => randomId(Date.now());
 
@@ -70,6 +69,8 @@ export async function createTestManagement(db: Database): Promise<Management> {
     db,
     newId,
     now: () => new Date(),
+    seal: TEST_SEAL,
+    webhook: { allowsPrivate: false },
     refresh: gateway.authority.refresh,
   });
   const { api, document } = createManagement();
@@ -103,6 +104,7 @@ export async function createTestManagement(db: Database): Promise<Management> {
     });
   return {
     gateway,
+    administration,
     document: JSON.parse(document),
     call,
     send,
@@ -194,6 +196,10 @@ function portsOn(db: Database): Ports {
       error: () => undefined,
     },
     seal: TEST_SEAL,
+    webhook: {
+      allowsPrivate: false,
+      post: () => Promise.reject(new Error("administration sends no message")),
+    },
     isClosing: () => false,
   };
 }

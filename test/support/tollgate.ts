@@ -14,6 +14,7 @@ import { start } from "../../src/entry/node.ts";
 import type { Gateway } from "../../src/gate/gateway.ts";
 import { connect, type Address, type Database } from "../../src/store/database.ts";
 import { priceOf } from "./prices.ts";
+import { SEALING_KEY } from "./seal.ts";
 
 /** The name under which the scripted upstream is configured, and the models that it serves. */
 export const UPSTREAM = "up";
@@ -34,6 +35,8 @@ export type StartOptions = {
   readonly aliases?: Readonly<Record<string, string>>;
   /** Instead of the one price of `MODEL`. */
   readonly prices?: readonly Price[];
+  /** Webhooks may go to receivers of the test itself. */
+  readonly allowsPrivateWebhooks?: boolean;
   /** How long `close` waits for answers under way before it cuts them. */
   readonly drainMsMax?: number;
 };
@@ -50,6 +53,8 @@ export type LimitTerms = {
   readonly scope: ScopeKind;
   readonly id?: string;
   readonly unit: Unit;
+  /** With `attempts`. */
+  readonly resource?: string;
   /** `none` when absent. */
   readonly window?: Window;
   /** Dollars as a decimal text, or a whole number. */
@@ -190,6 +195,7 @@ export async function startTollgateProcess(options: ProcessOptions): Promise<Tol
       // One, so that its id is the id of all that a signal must reach; a test of several says so.
       TOLLGATE_PROCESSES: "1",
       TOLLGATE_ADMIN_KEY: adminKey,
+      TOLLGATE_SEALING_KEY: SEALING_KEY,
       TOLLGATE_CONFIG: config,
       TOLLGATE_DATA: options.dataDirectory ?? join(directory, "data"),
       ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl }),
@@ -257,13 +263,14 @@ function configFor(options: StartOptions, adminKey: string): Config {
     processes: 1,
     adminKey,
     // Several of a test share a database, each with an administration key of its own.
-    sealingKeys: ["tests-sealing-key-0123456789-0123456789"],
+    sealingKeys: [SEALING_KEY],
     logLevel: "silent",
     upstreams: [...(upstream === undefined ? [] : [own]), ...(options.moreUpstreams ?? [])],
     aliases: options.aliases ?? {},
     prices: options.prices ?? [
       priceOf({ upstream: UPSTREAM, model: MODEL, outputTokensMax: 1_000 }),
     ],
+    allowsPrivateWebhooks: options.allowsPrivateWebhooks ?? false,
     configFile: null,
   };
 }
@@ -338,6 +345,7 @@ export function clientsOf(url: string, adminKey: string, known: () => Promise<un
           const { id: limitId = "" } = await act("POST", "/limits", {
             tenant,
             scope: { kind: scope, id },
+            resource: rest.resource,
             unit,
             window,
             limit,

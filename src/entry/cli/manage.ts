@@ -3,6 +3,7 @@ import { Argument, InvalidArgumentError, Option, type Command } from "commander"
 
 import { SCOPES } from "../../core/caller.ts";
 import { WINDOWS } from "../../core/verdict.ts";
+import { collectLabel, labelsOf } from "./look.ts";
 import { member, paint, textOf, writeHint, type Column } from "./output.ts";
 import * as session from "./session.ts";
 import type { Session } from "./session.ts";
@@ -34,6 +35,7 @@ const KEY_COLUMNS: readonly Column[] = [
   { title: "id", value: "id" },
   { title: "name", value: "name" },
   { title: "scopes", value: "scopes" },
+  { title: "labels", value: "labels" },
   { title: "state", value: (row) => keyState(row) },
   { title: "expires", value: "expires_at" },
   { title: "created", value: "created_at" },
@@ -42,6 +44,7 @@ const KEY_COLUMNS: readonly Column[] = [
 const LIMIT_COLUMNS: readonly Column[] = [
   { title: "id", value: "id" },
   { title: "scope", value: (row) => scopeText(row) },
+  { title: "resource", value: "resource" },
   { title: "unit", value: "unit" },
   { title: "window", value: "window" },
   { title: "limit", value: "limit", align: "right" },
@@ -153,6 +156,7 @@ export function addKeys(program: Command, terminal: Terminal): void {
     .description("create a key and show it, once")
     .argument("<name>", "what it is for")
     .addOption(new Option("--scope <scope...>", "what it may do (default: invoke)").choices(SCOPES))
+    .option("--label <name=value>", "as role=lead; may be repeated", collectLabel)
     .option(
       "--expires <when>",
       "2027-01-31, 2027-01-31T12:00:00Z, or a while from now: 12h, 30d",
@@ -163,6 +167,7 @@ export function addKeys(program: Command, terminal: Terminal): void {
     const body = {
       name: s.argument(0),
       scopes: scopes.length === 0 ? ["invoke"] : scopes,
+      labels: labelsOf(session.repeated(s.options, "label")),
       expires_at: session.option(s.options, "expires"),
     };
     showKey(s, await s.ask({ method: "POST", path: "/api/keys", body, scope: "admin" }));
@@ -206,6 +211,7 @@ export function addLimits(program: Command, terminal: Terminal): void {
   session.act(limitOptions(create), terminal, async (s) => {
     const body = {
       scope: scopeOf(s),
+      resource: session.option(s.options, "resource"),
       unit: session.option(s.options, "unit"),
       window: session.option(s.options, "window"),
       limit: session.option(s.options, "limit"),
@@ -255,6 +261,7 @@ function limitOptions(command: Command): Command {
     .option("--id <id>", "which key, run or model")
     .addOption(new Option("--unit <unit>", "what it counts").choices(UNITS).makeOptionMandatory())
     .requiredOption("--limit <amount>", "dollars (12.50) or a count", amount)
+    .option("--resource <name>", "with attempts: whose retries, a tool, model:NAME or * for each")
     .addOption(windows)
     .addOption(new Option("--mode <mode>", "shadow only records").choices(["enforce", "shadow"]))
     .addOption(

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 
 import { ConfigError } from "../config.ts";
+import { addApprovals } from "./approvals.ts";
 import { addCompletion } from "./completion.ts";
 import { URL_DEFAULT } from "./client.ts";
 import { addDoctor } from "./doctor.ts";
@@ -10,8 +11,10 @@ import { addDecisions, addReports, addRuns } from "./look.ts";
 import { addKeys, addLimits, addTenants } from "./manage.ts";
 import { addMigrate } from "./migrate.ts";
 import { paint } from "./output.ts";
+import { addTools } from "./tools.ts";
 import { addSealing } from "./sealing.ts";
 import { addPolicies } from "./policies.ts";
+import { addWebhooks } from "./webhooks.ts";
 import { CliError, EXIT_ERROR, EXIT_USAGE, type Terminal } from "./terminal.ts";
 
 const HELP = `
@@ -50,8 +53,11 @@ export function createProgram(terminal: Terminal, version: string): Command {
   addKeys(program, terminal);
   addLimits(program, terminal);
   addPolicies(program, terminal);
+  addTools(program, terminal);
   addRuns(program, terminal);
   addDecisions(program, terminal);
+  addApprovals(program, terminal);
+  addWebhooks(program, terminal);
   addReports(program, terminal);
   addCompletion(program, terminal);
   return program;

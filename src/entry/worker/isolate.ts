@@ -37,6 +37,7 @@ import { createConsoleLog } from "./log-console.ts";
 import type { Bindings } from "./platform.ts";
 import { databaseUrlOf, readSettings, type Settings } from "./settings.ts";
 import { createFetchUpstream } from "./upstream-fetch.ts";
+import { createFetchWebhookPort } from "./webhook-fetch.ts";
 
 /** All Workers of an installation are one replica: none lives long enough to renew a lease. */
 const REPLICA_ID = "rep_workers";
@@ -153,6 +154,7 @@ function portsOn({ log, newId }: Isolate, { db, seal }: PortParts, life: Life): 
     db,
     seal,
     upstream: createFetchUpstream(),
+    webhook: createFetchWebhookPort(),
     monotonicMs,
     now: () => new Date(),
     newId,

@@ -68,7 +68,7 @@ function judgedMembers(verdict: Final): object {
 }
 
 function estimateMembers(facts: Facts, intent: Intent, estimate: Estimate | null): object {
-  const { demand, costStatedPicousd: stated } = intent;
+  const { demand } = intent;
   return {
     basis: estimate?.basis ?? null,
     tokens: estimate?.tokens ?? null,
@@ -83,7 +83,6 @@ function estimateMembers(facts: Facts, intent: Intent, estimate: Estimate | null
     clamped_to: estimate?.clampedTo ?? null,
     choices: demand.choices,
     ...(demand.producesTokens ? {} : { produces_tokens: false }),
-    ...(stated === null ? {} : { stated_picousd: String(stated) }),
     ...(Object.keys(demand.fixed).length === 0 ? {} : { fixed: demand.fixed }),
     unbounded: demand.unbounded,
   };
@@ -139,7 +138,7 @@ function findingsMembers({ found, complete }: NonNullable<Facts["findings"]>): o
 function keptArguments(facts: Facts, intent: Intent): object {
   const isRead = facts.bundle !== null && facts.bundle.needs.has("arguments");
   const { arguments: given } = intent;
-  if (!isRead || given === undefined || given === null) return {};
+  if (!isRead || given === undefined || intent.door === "model") return {};
   return wasLookedAt("arguments", { facts, intent, estimate: null }) ? { arguments: given } : {};
 }
 

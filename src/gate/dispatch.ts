@@ -101,6 +101,12 @@ function unsent(failure: UpstreamFailure): Dispatched {
   return { kind: "unanswered", ending: neverSent(failure.message), failure };
 }
 
+/** Whether what may have run costs anything, and whether it is read to its end when its client has left. */
+function termsOf({ estimate, isStrict, answerKeptMs }: Permit) {
+  const isFree = estimate.basis === "free";
+  return { isFree, drains: (isStrict || answerKeptMs !== null) && !isFree };
+}
+
 type Running = {
   readonly request: Dispatch;
   readonly body: Body;
@@ -111,9 +117,7 @@ type Running = {
 function run(ports: Ports, shared: Dispatching, running: Running): void {
   const { request, body, reply, resolve } = running;
   const startedMs = ports.monotonicMs();
-  const isFree = request.permit.estimate.basis === "free";
-  const isKept = request.permit.answerKeptMs !== null;
-  const drains = (request.permit.isStrict || isKept) && !isFree;
+  const { isFree, drains } = termsOf(request.permit);
   let status: number | null = null;
   let firstByteMs: number | null = null;
   let upstreamHeaders: readonly string[] = [];

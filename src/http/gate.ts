@@ -2,6 +2,7 @@
  * The step door: for tools and steps that callers run themselves. It asks the same gate as the other
  * doors, and grants a lease in place of a dispatch.
  */
+import { detect } from "../core/detect.ts";
 import { z } from "@hono/zod-openapi";
 import type { Context as HonoContext } from "hono";
 
@@ -17,6 +18,7 @@ import {
 } from "../core/limits.ts";
 import { operationText, type OperationName } from "../core/operation.ts";
 import { classifyStep, phraseGrant, phraseRefusal } from "../dialects/gate.ts";
+import { textsOf } from "../dialects/openai/texts.ts";
 import type { Phrased } from "../dialects/dialect.ts";
 import type { Admission } from "../gate/admit.ts";
 import { assert } from "../lib/assert.ts";
@@ -173,7 +175,9 @@ function meantBy(c: HonoContext<Env>, caller: Caller, asked: Asked): Meant {
     stream: false,
     reachesStored: false,
     inputDigest: meant.inputDigest,
-    ...(asked.arguments === undefined ? {} : { arguments: plainJson(asked.arguments) }),
+    // Absent would say that they were not kept; null says that there are none.
+    arguments: asked.arguments === undefined ? null : plainJson(asked.arguments),
+    inspect: () => detect(textsOf(asked.arguments)),
     call: () => shownCall(asked),
     context: {
       ...read,

@@ -208,13 +208,12 @@ function priceMetered(facts: Facts, intent: Intent, clampedTo: number | null): P
 function priceStated(facts: Facts, intent: Intent): Priced {
   const { costStatedPicousd: cost } = intent;
   if (cost === null) {
-    return facts.caller.mode === "tolerant"
-      ? { estimate: UNPRICED, refusal: null }
-      : refused("price_unknown", unstatedCost(intent), "estimate_usd");
+    if (facts.caller.mode === "tolerant") return { estimate: UNPRICED, refusal: null };
+    return refused("price_unknown", unstatedCost(intent), "estimate_usd");
   }
   const costPicousd = picousd(cost);
-  const basis = cost === 0n ? "free" : "bound";
-  const estimate: Estimate = { ...FREE, costPicousd, basis };
+  const estimate: Estimate =
+    cost === 0n ? FREE : { ...FREE, costPicousd, tokens: 0, basis: "bound" };
   const costMax = intent.context.costPicousdMax;
   if (costMax === null || cost <= costMax) return { estimate, refusal: null };
   const message = overMaxCost(costPicousd, picousd(costMax));

@@ -25,9 +25,6 @@ export function decisionRecord(facts: Facts, intent: Intent, verdict: Final): st
     ...(intent.reachesStored ? { reaches_stored: true } : {}),
     ...(facts.sharesAccount ? { shares_account: true } : {}),
     ...(intent.tool === null ? {} : { tool: intent.tool }),
-    ...(intent.costStatedPicousd === null
-      ? {}
-      : { cost_stated_picousd: String(intent.costStatedPicousd) }),
     input_sha256: intent.inputDigest,
     estimate: estimateMembers(facts, intent, estimate),
     ...(intent.act === null ? {} : { act: actMembers(intent.act) }),
@@ -71,7 +68,7 @@ function judgedMembers(verdict: Final): object {
 }
 
 function estimateMembers(facts: Facts, intent: Intent, estimate: Estimate | null): object {
-  const { demand } = intent;
+  const { demand, costStatedPicousd: stated } = intent;
   return {
     basis: estimate?.basis ?? null,
     tokens: estimate?.tokens ?? null,
@@ -86,6 +83,7 @@ function estimateMembers(facts: Facts, intent: Intent, estimate: Estimate | null
     clamped_to: estimate?.clampedTo ?? null,
     choices: demand.choices,
     ...(demand.producesTokens ? {} : { produces_tokens: false }),
+    ...(stated === null ? {} : { stated_picousd: String(stated) }),
     ...(Object.keys(demand.fixed).length === 0 ? {} : { fixed: demand.fixed }),
     unbounded: demand.unbounded,
   };

@@ -8,7 +8,8 @@
  * A stream's head leaves at once. Any other answer is held until it is whole, so that its cost stands
  * in its header and a cut one becomes a clean 502; a large one passes on from where it grew too large.
  */
-import type { Meter, Route } from "../dialects/dialect.ts";
+import type { Meter, Reading, Route } from "../dialects/dialect.ts";
+import { joinBytes } from "../dialects/byte-store.ts";
 import { createMeter } from "../dialects/openai/meter.ts";
 import { KEEP_ALIVE } from "../dialects/openai/phrase.ts";
 import {
@@ -22,7 +23,7 @@ import { isCut, streamError } from "./cut-stream.ts";
 import { isToldWhole, mayHaveRun, neverSent, NOTHING_READ, type Ending } from "./ending.ts";
 import type { Fence } from "./fence.ts";
 import type { Leavers } from "./leavers.ts";
-import { clientHeaders } from "./headers.ts";
+import { clientHeaders, valueOf } from "./headers.ts";
 import type { Ports, Reply, UpstreamExchange, UpstreamFailure } from "./ports.ts";
 import type { Watch, Watched } from "./watch.ts";
 
@@ -39,7 +40,7 @@ export type Dispatch = {
   /** Headers of ours: early on a stream, whose cost is not known yet, or with the ending of a whole answer. */
   readonly ours: {
     readonly early: () => readonly string[];
-    readonly whole: (ending: Ending) => Promise<readonly string[]>;
+    readonly whole: (ending: Ending) => readonly string[] | Promise<readonly string[]>;
   };
   /** Ours, for an answer whose upstream gave it none. */
   readonly requestId: string;
@@ -83,7 +84,7 @@ export function dispatch(
       return Promise.resolve(unsent({ kind: "lapsed", sent: false, message: lapse }));
     }
     if (reply.isGone()) {
-      return Promise.resolve({ kind: "answered", ending: neverSent("the client left") });
+      return Promise.resolve({ kind: "answered", ending: neverSent("the client left", true) });
     }
     return new Promise((resolve) => run(ports, shared, { request, body, reply, resolve }));
   };
@@ -115,7 +116,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   const drains = (request.permit.isStrict || isKept) && !isFree;
   let status: number | null = null;
   let firstByteMs: number | null = null;
-  let upstreamHeaders: readonly (readonly [string, string])[] = [];
+  let upstreamHeaders: readonly string[] = [];
   let meter: Meter | null = null;
   let mode: "waiting" | "streaming" | "holding" | "passing" = "waiting";
   let held: Uint8Array[] = [];
@@ -123,6 +124,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   let isPaused = false;
   let isEnded = false;
   let goneAtMs: number | null = null;
+  let clientLeft = false;
   let stay: (() => void) | null = null;
   let lastWriteMs = startedMs;
 
@@ -131,7 +133,8 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     firstByteMs,
     status,
     error,
-    upstreamRequestId: upstreamHeaders.find(([name]) => name === "x-request-id")?.[1] ?? null,
+    upstreamRequestId: valueOf(upstreamHeaders, "x-request-id"),
+    clientLeft,
   });
   const close = () => {
     isEnded = true;
@@ -158,17 +161,16 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   const headWith = (ours: readonly string[], isStream: boolean) => {
     const headers = clientHeaders(upstreamHeaders, isStream);
     if (isStream) headers.push("x-accel-buffering", "no");
-    if (!headers.includes("x-request-id")) headers.push("x-request-id", request.requestId);
+    if (valueOf(headers, "x-request-id") === null) headers.push("x-request-id", request.requestId);
     headers.push(...ours);
     reply.head(status ?? 502, headers, isStream);
   };
 
-  const onHead = (code: number, headers: readonly (readonly [string, string])[]) => {
+  const onHead = (code: number, headers: readonly string[]) => {
     status = code;
     upstreamHeaders = headers;
     firstByteMs = ports.monotonicMs() - startedMs;
-    const type = headers.find(([name]) => name === "content-type")?.[1] ?? "";
-    const isStream = type.startsWith("text/event-stream");
+    const isStream = (valueOf(headers, "content-type") ?? "").startsWith("text/event-stream");
     if (request.route.billing === "metered") {
       meter = createMeter(request.route, {
         stream: isStream,
@@ -210,6 +212,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     const rest = meter?.flush() ?? EMPTY;
     if (mode === "holding") {
       if (rest.byteLength > 0) held.push(rest);
+      heldBytes += rest.byteLength;
       answerWhole(answeredEnding(null));
       return;
     }
@@ -228,12 +231,11 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
       return;
     }
     close();
-    const sent = request.ours.whole(ending).then((ours) => {
+    const give = (ours: readonly string[]) => {
       if (reply.isGone()) return;
       headWith(ours, false);
-      for (const part of held) reply.write(part);
-      reply.end();
-    });
+      reply.end(joinBytes(held, heldBytes));
+    };
     // What fails here is ours: the client sees a broken answer, the attempt still has its ending.
     const failed = (error: unknown) => {
       ports.log.error(
@@ -242,7 +244,15 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
       );
       reply.destroy();
     };
-    void sent.catch(failed).then(() => resolve({ kind: "answered", ending }));
+    const over = () => resolve({ kind: "answered", ending });
+    try {
+      const ours = request.ours.whole(ending);
+      if (ours instanceof Promise) return void ours.then(give).catch(failed).then(over);
+      give(ours);
+    } catch (error) {
+      failed(error);
+    }
+    over();
   };
 
   /** Told in the client's own dialect, then a polite end; never the marker of a complete stream. */
@@ -302,12 +312,16 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   const isCuttable = () =>
     mode === "streaming" || (mode === "waiting" && request.permit.intent.stream) || isFree;
 
+  /** Nothing that a reader of the stream would wait for is to come. */
+  const isDelivered = () => DELIVERED.has(meter?.reading().progress ?? "none");
+
   // A stream whose client left is worth finishing for the usage that follows a finish reason, and for a
   // strict tenant: what an upstream bills that goes on after its connection is closed nobody could know.
   // An answer that was to come whole is: most upstreams finish and bill it anyway, and then say what.
   const onGone = () => {
     if (isEnded) return;
     goneAtMs = ports.monotonicMs();
+    clientLeft = mode !== "streaming" || !isDelivered();
     exchange.resume();
     if (!exchange.isSent()) {
       exchange.abort();
@@ -372,6 +386,8 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   });
   reply.onGone(onGone);
 }
+
+const DELIVERED: ReadonlySet<Reading["progress"]> = new Set(["finishing", "complete"]);
 
 const EMPTY = new Uint8Array(0);
 const KEEP_ALIVE_BYTES = new TextEncoder().encode(KEEP_ALIVE);

@@ -2,7 +2,6 @@
  * The step door: for tools and steps that callers run themselves. It asks the same gate as the other
  * doors, and grants a lease in place of a dispatch.
  */
-import { detect } from "../core/detect.ts";
 import { z } from "@hono/zod-openapi";
 import type { Context as HonoContext } from "hono";
 
@@ -17,6 +16,7 @@ import {
   RELOOKS_MAX,
   STEP_BODY_BYTES_MAX,
 } from "../core/limits.ts";
+import { detect } from "../core/detect.ts";
 import { operationText, type OperationName } from "../core/operation.ts";
 import type { Reason } from "../core/verdict.ts";
 import { classifyStep, phraseGrant, phraseRefusal } from "../dialects/gate.ts";
@@ -195,12 +195,15 @@ function meantBy(c: HonoContext<Env>, caller: Caller, asked: Asked): Meant {
 }
 
 /** What a person is asked about: the act as it was asked for, in one canonical form. */
-function shownCall({ kind, name, arguments: args, operation, estimate_usd: estimate }: Asked) {
+function shownCall(asked: Asked) {
+  const { kind, name, arguments: args, operation, effect, repeats, estimate_usd: estimate } = asked;
   const call = {
     kind,
     name,
     arguments: args ?? null,
     operation: operation ?? null,
+    effect: effect ?? null,
+    repeats: repeats ?? null,
     estimate_usd: estimate ?? null,
   };
   const bytes = new TextEncoder().encode(canonicalJson(call));

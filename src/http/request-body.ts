@@ -27,10 +27,10 @@ export type RequestBody = {
   /** The caller's bytes, with the edits spliced in. Only an edit that injects usage may be followed by another. */
   readonly forward: (edits: Edits) => Forwarded | Promise<Forwarded>;
   readonly countable: (route: Route) => Countable;
-  /** Searches its texts. */
-  readonly inspect: () => Findings;
   /** All of it, where it is small enough to be shown to a person; else null. */
   readonly small: Uint8Array | null;
+  /** Searches its texts. */
+  readonly inspect: () => Findings;
 };
 
 export type Forwarded = Uint8Array | AsyncIterable<Uint8Array> | null;
@@ -83,9 +83,9 @@ export async function readRequestBody(
       digest: "",
       forward: () => exchange.streamBody(UPLOAD_BYTES_MAX),
       countable: () => NOTHING_COUNTABLE,
+      small: null,
       // What streams through is seen by nobody; a request that reads has nothing to be seen.
       inspect: () => (exchange.method === "GET" ? NOTHING_FOUND : NOT_SEARCHED),
-      small: null,
     };
   }
   refuseEncoded(exchange);
@@ -107,8 +107,8 @@ export async function readRequestBody(
       },
       // Their bytes bound their tokens; a closer count is not worth another walk through them.
       countable: () => ({ texts: [], overhead }),
-      inspect: () => read.findings,
       small: null,
+      inspect: () => read.findings,
     };
   }
   return {
@@ -116,8 +116,8 @@ export async function readRequestBody(
     digest: sha256Hex(bytes),
     forward: (edits) => (isForm ? bytes : edit(bytes, edits)),
     countable: (of) => (isForm ? NOTHING_COUNTABLE : countableOf(of, bytes)),
-    inspect: () => findingsIn(route, bytes),
     small: bytes.byteLength > APPROVAL_CALL_BYTES_MAX ? null : bytes,
+    inspect: () => findingsIn(route, bytes),
   };
 }
 

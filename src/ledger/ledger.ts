@@ -2,13 +2,13 @@
 import type { Database } from "../store/database.ts";
 import { readNow } from "../store/usage.ts";
 import { countReservations } from "../store/settlement.ts";
-import type { CompiledBundle } from "../core/policy-bundle.ts";
-import { backtestOf, type BacktestView, type Part, replayOf, type ReplayView } from "./backtest.ts";
 import type { ApprovalState } from "../core/approval.ts";
 import { countPendingApprovals, type ApprovalRef } from "../store/approvals.ts";
 import { countDeliveries, type DeliveryRecord, type DeliveryRef } from "../store/outbox.ts";
 import type { WebhookRef } from "../store/webhooks.ts";
 import { approvalOf, approvalsOf, votesOf, type ApprovalView, type VoteView } from "./approvals.ts";
+import type { CompiledBundle } from "../core/policy-bundle.ts";
+import { backtestOf, type BacktestView, type Part, replayOf, type ReplayView } from "./backtest.ts";
 import { decisionOf, type AttemptView, type DecisionView } from "./explain.ts";
 import {
   deliveriesOf,

@@ -68,7 +68,7 @@ function judgedMembers(verdict: Final): object {
 }
 
 function estimateMembers(facts: Facts, intent: Intent, estimate: Estimate | null): object {
-  const { demand } = intent;
+  const { demand, costStatedPicousd: stated } = intent;
   return {
     basis: estimate?.basis ?? null,
     tokens: estimate?.tokens ?? null,
@@ -83,6 +83,7 @@ function estimateMembers(facts: Facts, intent: Intent, estimate: Estimate | null
     clamped_to: estimate?.clampedTo ?? null,
     choices: demand.choices,
     ...(demand.producesTokens ? {} : { produces_tokens: false }),
+    ...(stated === null ? {} : { stated_picousd: String(stated) }),
     ...(Object.keys(demand.fixed).length === 0 ? {} : { fixed: demand.fixed }),
     unbounded: demand.unbounded,
   };

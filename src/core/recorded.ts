@@ -71,6 +71,7 @@ export function readRecord(columns: JudgedColumns, record: unknown): Recorded | 
   const door = (["model", "tool", "step"] as const).find((known) => known === columns.door);
   const judgedAt = textOf(record["judged_at"]);
   const digest = textOf(record["input_sha256"]);
+  const stated = textOf(estimate["stated_picousd"]);
   if (operation === undefined || billing === undefined || door === undefined) return null;
   if (judgedAt === null || digest === null || !isList(record["scopes"])) return null;
   const stated = textOf(estimate["stated_picousd"]);

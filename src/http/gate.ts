@@ -2,7 +2,6 @@
  * The step door: for tools and steps that callers run themselves. It asks the same gate as the other
  * doors, and grants a lease in place of a dispatch.
  */
-import { detect } from "../core/detect.ts";
 import { z } from "@hono/zod-openapi";
 import type { Context as HonoContext } from "hono";
 
@@ -16,6 +15,7 @@ import {
   PREFER_WAIT_MS_MAX,
   STEP_BODY_BYTES_MAX,
 } from "../core/limits.ts";
+import { detect } from "../core/detect.ts";
 import { operationText, type OperationName } from "../core/operation.ts";
 import { classifyStep, phraseGrant, phraseRefusal } from "../dialects/gate.ts";
 import { textsOf } from "../dialects/openai/texts.ts";

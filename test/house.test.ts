@@ -74,6 +74,7 @@ const CATCHES = {
     "fetch says that nobody answered in no other way; the caller gets an error that fits",
   "src/lib/json.ts": "JSON.parse says no in no other way; the caller is answered a value",
   "src/lib/zones.ts": "Intl says that a time zone is unknown in no other way",
+  "src/http/app.ts": "what fails on the short way to the model door is answered as `onError` does",
   "src/demo/upstream.ts":
     "stands for a foreign server: it answers its own errors, in OpenAI's words",
 };

@@ -1,4 +1,4 @@
-import { BASE32, encodeId, ID_LENGTH } from "../lib/random-id.ts";
+import { encodeId, ID_LENGTH, isBase32 } from "../lib/random-id.ts";
 
 /** What an identifier names, so that one pasted in the wrong place is told as such. */
 export const ID_PREFIXES = {
@@ -40,6 +40,5 @@ export function isId(kind: IdKind, text: string): boolean {
 /** Whether a text is the part behind the prefix. Its first character holds three bits: `0` to `7`. */
 export function isEncoded(text: string): boolean {
   if (text.length !== ID_LENGTH || !"01234567".includes(text.charAt(0))) return false;
-  for (const character of text) if (!BASE32.includes(character)) return false;
-  return true;
+  return isBase32(text);
 }

@@ -1,6 +1,6 @@
 import { crc32Of } from "../lib/hash.ts";
 import { assert } from "../lib/assert.ts";
-import { BASE32, base32, encodeUint } from "../lib/random-id.ts";
+import { base32, encodeUint, isBase32 } from "../lib/random-id.ts";
 import { isEncoded, isId } from "./ids.ts";
 
 /** Bytes of chance in a key: 256 bits, beyond any search. */
@@ -46,7 +46,7 @@ export function parseKey(text: string): KeyParts | null {
     return null;
   if (rest.length > 0 || !isEnv(env) || !isEncoded(encoded)) return null;
   if (tail.length !== SECRET_LENGTH + CHECKSUM_LENGTH) return null;
-  for (const character of tail) if (!BASE32.includes(character)) return null;
+  if (!isBase32(tail)) return null;
   const body = text.slice(0, -CHECKSUM_LENGTH);
   if (checksumOf(body) !== text.slice(-CHECKSUM_LENGTH)) return null;
   return { env, id: KEY_PREFIX + encoded, secret: tail.slice(0, SECRET_LENGTH) };

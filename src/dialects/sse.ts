@@ -73,12 +73,12 @@ function splitChunk(at: Splitting, sink: EventSink, chunk: Uint8Array): Uint8Arr
   }
   at.afterCr = "no";
   while (index < length) {
+    const lineStart = index;
+    while (index < length && chunk[index] !== LF && chunk[index] !== CR) index += 1;
+    if (index > lineStart) at.lineHasBytes = true;
+    if (index === length) break;
     const byte = chunk[index];
     index += 1;
-    if (byte !== LF && byte !== CR) {
-      at.lineHasBytes = true;
-      continue;
-    }
     const isBlank = !at.lineHasBytes;
     at.lineHasBytes = false;
     if (byte === CR && index < length && chunk[index] === LF) index += 1;
@@ -128,12 +128,25 @@ function take(at: Splitting): Uint8Array {
   return rest;
 }
 
-/** Whether a chunk's last bytes close an event, without looking at the rest; CR alone is left to the splitter. */
-export function endsEvent(chunk: Uint8Array): boolean {
-  const last = chunk.length - 1;
-  if (chunk[last] !== LF) return false;
-  const before = chunk[last - 1];
-  return before === LF || (before === CR && chunk[last - 2] === LF);
+/** Behind the first event that ends at or behind `from`, or -1; an end by CR alone is left to the splitter. */
+export function firstEventEnd(chunk: Uint8Array, from: number): number {
+  let end = chunk.indexOf(LF, from) + 1;
+  while (end > 0 && !endsEvent(chunk, from, end)) end = chunk.indexOf(LF, end) + 1;
+  return end > 0 ? end : -1;
+}
+
+/** Behind the last event that ends at or before `to`, or `from` where none does. */
+export function lastEventEnd(chunk: Uint8Array, from: number, to: number): number {
+  let end = to;
+  while (end > from && !endsEvent(chunk, from, end)) end -= 1;
+  return end;
+}
+
+/** Whether the bytes before `end` close an event that lies behind `from` as a whole. */
+function endsEvent(chunk: Uint8Array, from: number, end: number): boolean {
+  if (chunk[end - 1] !== LF || end - 2 < from) return false;
+  const before = chunk[end - 2];
+  return before === LF || (before === CR && end - 3 >= from && chunk[end - 3] === LF);
 }
 
 /** Where one `data` line's text stands. */

@@ -73,11 +73,28 @@ type ReadTerms = {
 };
 
 /** Counts the bytes that come, whatever `content-length` claims. */
-export function readBody(incoming: IncomingMessage, terms: ReadTerms): Promise<Uint8Array> {
-  const { bytesMax, idleMsMax, share } = terms;
+export async function readBody(incoming: IncomingMessage, terms: ReadTerms): Promise<Uint8Array> {
+  const { bytesMax, share } = terms;
   const claimed = Number(incoming.headers["content-length"] ?? 0);
-  if (claimed > bytesMax) return Promise.reject(tooLarge(bytesMax));
-  if (!share.fits(claimed)) return Promise.reject(noRoom());
+  if (claimed > bytesMax) throw tooLarge(bytesMax);
+  if (!share.fits(claimed)) throw noRoom();
+  // Most bodies come with their head. Those are there as soon as the parser is done with the packet, and
+  // need neither a timer nor listeners.
+  await Promise.resolve();
+  const whole: unknown =
+    claimed > 0 && incoming.readableLength === claimed ? incoming.read() : null;
+  if (!(whole instanceof Uint8Array)) return readParts(incoming, claimed, terms);
+  if (!share.take(claimed)) throw noRoom();
+  // Only its end is to come, which node:http must see before the connection takes a next request.
+  incoming.resume();
+  return whole;
+}
+
+function readParts(
+  incoming: IncomingMessage,
+  claimed: number,
+  { bytesMax, idleMsMax, share }: ReadTerms,
+): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const body = claimed > LARGE_BYTES ? oneBuffer(claimed) : manyParts();
     const fail = (error: Error) => {

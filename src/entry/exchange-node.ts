@@ -61,46 +61,63 @@ function isGone(outgoing: ServerResponse): boolean {
   return outgoing.destroyed || outgoing.socket?.destroyed === true;
 }
 
+/** Up to here bytes are given to node:http as a string, which leaves in one buffer with what stands before it. */
+const JOINED_BYTES_MAX = 16 * 1024;
+
 /**
- * Everything that is written in one turn leaves as one write: an upstream's packet holds many events, and
- * each write of its own would cost a frame of chunked encoding and its part of a system call. Nothing
- * waits for it, for the turn ends before the next packet can be read.
+ * An answer in as few writes as it can have: node:http would write the head, the length of a chunk, the chunk
+ * and its end one by one, as a vector of five, and that was a sixth of the cost of a stream. So the chunks
+ * are framed here, and a piece leaves in one buffer with its frame and the head.
  */
 function createReply(outgoing: ServerResponse): Reply {
-  let pending: Uint8Array[] = [];
-  let pendingBytes = 0;
+  let isFramed = false;
+  let hasWritten = false;
   let isHeldUp = false;
-  let onDrain = () => {};
+  let onDrain: (() => void) | null = null;
   const drained = () => {
-    if (!isHeldUp) return;
     isHeldUp = false;
-    onDrain();
+    onDrain?.();
   };
-  const flush = () => {
-    const [first] = pending;
-    if (first === undefined) return;
-    const bytes = pending.length === 1 ? first : Buffer.concat(pending, pendingBytes);
-    pending = [];
-    pendingBytes = 0;
-    // Node tells of a drain only after a write that it called full itself.
-    if (outgoing.write(bytes)) drained();
+  const write = (text: string) => outgoing.write(text, "latin1");
+  const writeLarge = (chunk: Uint8Array): boolean => {
+    if (!isFramed) return outgoing.write(chunk);
+    outgoing.cork();
+    write(`${chunk.byteLength.toString(16)}\r\n`);
+    outgoing.write(chunk);
+    const flows = write("\r\n");
+    outgoing.uncork();
+    return flows;
   };
-  outgoing.on("drain", drained);
+  const framed = (chunk: Uint8Array): string => {
+    const text = textOf(chunk);
+    return isFramed ? `${text.length.toString(16)}\r\n${text}\r\n` : text;
+  };
   return {
     head: (status, headers, isStream) => {
-      outgoing.writeHead(status, [...headers]);
-      if (isStream) outgoing.flushHeaders();
+      outgoing.writeHead(status, headers);
+      isFramed = outgoing.chunkedEncoding;
+      outgoing.chunkedEncoding = false;
+      // The first bytes of a body may come in this turn, and then need no write of their own.
+      if (isStream)
+        process.nextTick(() => {
+          if (!hasWritten) outgoing.flushHeaders();
+        });
     },
     write: (chunk) => {
-      if (pending.length === 0) process.nextTick(flush);
-      pending.push(chunk);
-      pendingBytes += chunk.byteLength;
-      isHeldUp = outgoing.writableLength + pendingBytes >= outgoing.writableHighWaterMark;
-      return !isHeldUp;
+      hasWritten = true;
+      const isSmall = chunk.byteLength <= JOINED_BYTES_MAX;
+      const flows = isSmall ? write(framed(chunk)) : writeLarge(chunk);
+      if (flows || isHeldUp) return flows;
+      isHeldUp = true;
+      outgoing.once("drain", drained);
+      return false;
     },
-    end: () => {
-      flush();
-      outgoing.end();
+    end: (last) => {
+      hasWritten = true;
+      const isSmall = last === undefined || last.byteLength <= JOINED_BYTES_MAX;
+      if (!isSmall) writeLarge(last);
+      const text = isSmall && last !== undefined && last.byteLength > 0 ? framed(last) : "";
+      outgoing.end(isFramed ? `${text}0\r\n\r\n` : text, "latin1");
     },
     destroy: () => {
       outgoing.destroy();
@@ -117,4 +134,8 @@ function createReply(outgoing: ServerResponse): Reply {
     },
     isGone: () => isGone(outgoing),
   };
+}
+
+function textOf({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString("latin1");
 }

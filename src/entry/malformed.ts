@@ -12,15 +12,16 @@ import type { Phrased } from "../dialects/dialect.ts";
 import { phraseThrown } from "../http/errors.ts";
 
 export function answerMalformed(server: Server, newId: () => string): void {
-  // An answer under way must not have another one written into it: such a connection is only closed.
-  const underWay = new WeakMap<Duplex, Set<ServerResponse>>();
-  server.on("request", (request: IncomingMessage, response: ServerResponse) => {
-    const responses = underWay.get(request.socket) ?? new Set();
-    underWay.set(request.socket, responses.add(response));
-    response.once("close", () => responses.delete(response));
+  // An answer under way must not have another one written into it: such a connection is only closed. What
+  // has ended is forgotten when the next request comes, which costs less than to listen to each.
+  const underWay = new WeakMap<Duplex, readonly ServerResponse[]>();
+  server.on("request", ({ socket }: IncomingMessage, response: ServerResponse) => {
+    const before = underWay.get(socket)?.filter((each) => !each.closed) ?? [];
+    underWay.set(socket, [...before, response]);
   });
   server.on("clientError", (error: Error, socket: Duplex) => {
-    const hasBegun = [...(underWay.get(socket) ?? [])].some((response) => response.headersSent);
+    const hasBegun =
+      underWay.get(socket)?.some((each) => !each.closed && each.headersSent) === true;
     if (hasBegun || !socket.writable || codeOf(error) === "ECONNRESET") socket.destroy();
     else endWith(socket, inputErrorFrom(error), newId());
   });

@@ -13,7 +13,7 @@ import { createDeliverer, type Deliverer } from "../gate/deliver.ts";
 import { createGateway, type Gateway } from "../gate/gateway.ts";
 import type { Ports } from "../gate/ports.ts";
 import { createSeal, establishDataKey, type Seal } from "../gate/sealing.ts";
-import { createApp } from "../http/app.ts";
+import { createApp, isModelPath } from "../http/app.ts";
 import type { Figures, Readiness } from "../http/env.ts";
 import type { LargeBodies } from "../http/request-body.ts";
 import { createLedger } from "../ledger/ledger.ts";
@@ -272,7 +272,18 @@ async function listen(config: Config, served: Served): Promise<Server> {
   const server = createServer(
     // Without a Host the adapter refuses, in words; Node would in none.
     { maxHeaderSize: HEADER_BYTES_MAX, requireHostHeader: false },
-    (incoming, outgoing) => void listener(incoming, outgoing),
+    (incoming, outgoing) => {
+      const { url = "", headers } = incoming;
+      // A Host that is none, and a coding that we do not know, are refused on the long way.
+      const isPlain =
+        headers["transfer-encoding"] === undefined && /^[\w.:[\]-]+$/.test(headers.host ?? "");
+      if (!isPlain || !isModelPath(url)) void listener(incoming, outgoing);
+      else
+        app.callModel(gateway, createExchange(incoming, outgoing)).catch((error: unknown) => {
+          log.error({ error, path: url }, "an answer could not be given");
+          outgoing.destroy();
+        });
+    },
   );
   server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;
   server.maxHeadersCount = HEADERS_MAX;

@@ -87,8 +87,19 @@ function createHandler(listener: UpstreamListener, mayStart: () => boolean): Han
     isAborted = true;
     controller?.abort(new Fault("aborted by the gate"));
   };
+  // A packet holds many events, which undici tells one by one. They are handed on together at the end of
+  // the turn that read them: to look at sixty pieces and to write them was half of what a stream cost.
+  let pieces: Buffer[] = [];
+  const handOn = () => {
+    const [first] = pieces;
+    if (first === undefined || isOver) return;
+    const chunk = pieces.length === 1 ? first : Buffer.concat(pieces);
+    pieces = [];
+    if (!listener.onData(chunk)) controller?.pause();
+  };
   const fail = (error: Error) => {
     if (isOver) return;
+    handOn();
     isOver = true;
     listener.onFail(failureFrom(error, controller !== null, isAborted));
   };
@@ -107,13 +118,15 @@ function createHandler(listener: UpstreamListener, mayStart: () => boolean): Han
       },
       onResponseStart: (_, status, headers) => {
         // 1xx answers announce; the answer comes after them.
-        if (status >= 200) listener.onHead(status, headerPairs(headers));
+        if (status >= 200) listener.onHead(status, headerList(headers));
       },
-      onResponseData: (current, chunk) => {
-        if (!listener.onData(chunk)) current.pause();
+      onResponseData: (_, chunk) => {
+        if (pieces.length === 0) process.nextTick(handOn);
+        pieces.push(chunk);
       },
       onResponseEnd: () => {
         if (isOver) return;
+        handOn();
         isOver = true;
         listener.onEnd();
       },
@@ -129,16 +142,14 @@ function createHandler(listener: UpstreamListener, mayStart: () => boolean): Han
   };
 }
 
-function headerPairs(
-  headers: Readonly<Record<string, string | string[] | undefined>>,
-): [string, string][] {
-  const pairs: [string, string][] = [];
+function headerList(headers: Readonly<Record<string, string | string[] | undefined>>): string[] {
+  const list: string[] = [];
   for (const name in headers) {
     const value = headers[name];
-    if (typeof value === "string") pairs.push([name, value]);
-    else for (const each of value ?? []) pairs.push([name, each]);
+    if (typeof value === "string") list.push(name, value);
+    else for (const each of value ?? []) list.push(name, each);
   }
-  return pairs;
+  return list;
 }
 
 /** `started`: undici had a connection and began to write, so the upstream may have seen the request. */

@@ -11,12 +11,12 @@ import type { Administrator, Caller } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
 import { SNAPSHOT_MS_MAX } from "../core/limits.ts";
 import { looksLikeKey, parseKey } from "../core/key.ts";
-import type { CompiledBundle } from "../core/policy-bundle.ts";
+import { type CompiledBundle, needsFindings } from "../core/policy-bundle.ts";
 import type { PriceBook } from "../core/price.ts";
 import type { Tool } from "../core/operation.ts";
 import { routeModel, type Catalogue, type ModelRoute } from "../core/route.ts";
 import { assert } from "../lib/assert.ts";
-import { equalConstantTime, hmacSha256Hex } from "../lib/hash.ts";
+import { equalConstantTime, hmacSha256HexBy } from "../lib/hash.ts";
 import type { Sql } from "../store/database.ts";
 import type { LimitRef } from "../store/posting.ts";
 import {
@@ -67,6 +67,8 @@ export type Authority = {
   readonly tenants: () => Snapshot["tenants"];
   /** The policies that judge a tenant's calls now, or null. */
   readonly bundle: (tenantId: string) => CompiledBundle | null;
+  /** Whether a tenant's policies read what detectors find in the texts of a request. */
+  readonly searches: (tenantId: string) => boolean;
   readonly keyLabels: (keyId: string) => Readonly<Record<string, string>>;
   /** What the tenant declares of a tool, or null where it declares nothing. */
   readonly tool: (tenantId: string, name: string) => Tool | null;
@@ -130,8 +132,9 @@ export async function createAuthority(
     });
     await reading;
   };
+  const terms = { digestOf: hmacSha256HexBy(configuration.pepper), ...configuration };
   return {
-    identify: (credential) => identify(credential, known.snapshot, configuration, now().getTime()),
+    identify: (credential) => identify(credential, known.snapshot, terms, now().getTime()),
     route: (model) => routeModel(configuration.catalogue, model),
     defaultUpstream: () => configuration.catalogue.upstreams[0]?.name ?? null,
     upstream: (name) => configuration.upstreams.get(name),
@@ -139,6 +142,7 @@ export async function createAuthority(
     limitsFor: (counted) => limitsFor(known.snapshot, configuration.catalogue, counted),
     tenants: () => known.snapshot.tenants,
     bundle: (tenantId) => activeBundle(known.snapshot, tenantId),
+    searches: (tenantId) => needsFindings(activeBundle(known.snapshot, tenantId)),
     keyLabels: (keyId) => known.snapshot.keys.get(keyId)?.labels ?? {},
     tool: (tenantId, name) => known.snapshot.tenants.get(tenantId)?.tools.get(name) ?? null,
     isCurrent: ({ keyId }) => {
@@ -167,10 +171,12 @@ function isCurrent({ expiresAtMs }: KeyRow, nowMs: number): boolean {
   return expiresAtMs === null || expiresAtMs > nowMs;
 }
 
+type Terms = Pick<Configuration, "adminDigest"> & { readonly digestOf: (text: string) => string };
+
 function identify(
   credential: string | null,
   snapshot: Snapshot,
-  configuration: Configuration,
+  { digestOf, adminDigest }: Terms,
   nowMs: number,
 ): Caller | Administrator {
   if (credential === null || credential === "") {
@@ -183,15 +189,14 @@ function identify(
   const parsed = parseKey(credential);
   const key = parsed === null ? undefined : snapshot.keys.get(parsed.id);
   if (parsed !== null && key !== undefined) {
-    const digest = hmacSha256Hex(configuration.pepper, parsed.secret);
+    const digest = digestOf(parsed.secret);
     const tenant = snapshot.tenants.get(key.tenantId);
     const isValid = equalConstantTime(digest, key.digest) && isCurrent(key, nowMs);
     if (isValid && tenant !== undefined) {
       return { tenantId: key.tenantId, keyId: key.keyId, scopes: key.scopes, mode: tenant.mode };
     }
   }
-  const adminDigest = hmacSha256Hex(configuration.pepper, credential);
-  if (equalConstantTime(adminDigest, configuration.adminDigest)) return { installation: true };
+  if (equalConstantTime(digestOf(credential), adminDigest)) return { installation: true };
   throw new InputError("invalid_api_key", null, whyUnknown(credential, parsed !== null));
 }
 

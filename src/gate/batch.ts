@@ -38,6 +38,12 @@ export type BatchOptions<Item, Result> = {
   readonly crowdedMs: number;
   /** Time for which the first item waits for others: for work that nobody waits for. */
   readonly gatherMs: number;
+  /**
+   * While a batch is at the database fewer items than this wait for its end, or for `companyMs`: small batches
+   * beside each other cost as much as large ones, and mostly wait for the locks of the first.
+   */
+  readonly companyMin: number;
+  readonly companyMs: number;
   readonly tenantOf: (item: Item) => string;
   /** Whether an error is about the content of a batch, so that halves of it may fare better. */
   readonly isContentError: (error: unknown) => boolean;
@@ -57,6 +63,7 @@ export function createBatcher<Item, Result>(
   let queue: Waiting<Item, Result>[] = [];
   let inFlight = 0;
   let gathering = false;
+  let patience: ReturnType<typeof setTimeout> | null = null;
   let idle: (() => void)[] = [];
   let emptyAtMs = options.monotonicMs();
   /** How many of each tenant wait; who has none is not in it. */
@@ -95,13 +102,20 @@ export function createBatcher<Item, Result>(
   // Everything that arrives in this turn of the event loop goes into one batch.
   const gather = () => {
     if (gathering || inFlight >= options.inFlightMax || queue.length === 0) return;
+    if (inFlight > 0 && queue.length < options.companyMin) {
+      patience ??= setTimeout(flush, options.companyMs);
+      return;
+    }
     gathering = true;
-    const flush = () => {
-      gathering = false;
-      fly();
-    };
     if (options.gatherMs > 0) setTimeout(flush, options.gatherMs);
     else setImmediate(flush);
+  };
+
+  const flush = () => {
+    gathering = false;
+    if (patience !== null) clearTimeout(patience);
+    patience = null;
+    if (inFlight < options.inFlightMax) fly();
   };
 
   const fly = () => {

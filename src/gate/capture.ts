@@ -24,6 +24,11 @@ export function captureReply(reply: Reply): Capture {
   let parts: Uint8Array[] = [];
   let bytes = 0;
   let isWhole = false;
+  const keep = (chunk: Uint8Array) => {
+    bytes += chunk.byteLength;
+    if (bytes <= ANSWER_STORED_BYTES_MAX) parts.push(Uint8Array.from(chunk));
+    else parts = [];
+  };
   return {
     captured: () => {
       if (status === null || !isWhole || bytes > ANSWER_STORED_BYTES_MAX) return null;
@@ -37,14 +42,13 @@ export function captureReply(reply: Reply): Capture {
         if (!reply.isGone()) reply.head(code, given, isStream);
       },
       write: (chunk) => {
-        bytes += chunk.byteLength;
-        if (bytes <= ANSWER_STORED_BYTES_MAX) parts.push(Uint8Array.from(chunk));
-        else parts = [];
+        keep(chunk);
         return reply.isGone() || reply.write(chunk);
       },
-      end: () => {
+      end: (last) => {
+        if (last !== undefined) keep(last);
         isWhole = true;
-        if (!reply.isGone()) reply.end();
+        if (!reply.isGone()) reply.end(last);
       },
       destroy: () => {
         parts = [];

@@ -9,6 +9,7 @@
  * in its header and a cut one becomes a clean 502; a large one passes on from where it grew too large.
  */
 import type { Meter, Reading, Route } from "../dialects/dialect.ts";
+import { joinBytes } from "../dialects/byte-store.ts";
 import { createMeter } from "../dialects/openai/meter.ts";
 import { KEEP_ALIVE } from "../dialects/openai/phrase.ts";
 import {
@@ -22,7 +23,7 @@ import { isCut, streamError } from "./cut-stream.ts";
 import { isToldWhole, mayHaveRun, neverSent, NOTHING_READ, type Ending } from "./ending.ts";
 import type { Fence } from "./fence.ts";
 import type { Leavers } from "./leavers.ts";
-import { clientHeaders } from "./headers.ts";
+import { clientHeaders, valueOf } from "./headers.ts";
 import type { Ports, Reply, UpstreamExchange, UpstreamFailure } from "./ports.ts";
 import type { Watch, Watched } from "./watch.ts";
 
@@ -39,7 +40,7 @@ export type Dispatch = {
   /** Headers of ours: early on a stream, whose cost is not known yet, or with the ending of a whole answer. */
   readonly ours: {
     readonly early: () => readonly string[];
-    readonly whole: (ending: Ending) => Promise<readonly string[]>;
+    readonly whole: (ending: Ending) => readonly string[] | Promise<readonly string[]>;
   };
   /** Ours, for an answer whose upstream gave it none. */
   readonly requestId: string;
@@ -115,7 +116,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   const drains = (request.permit.isStrict || isKept) && !isFree;
   let status: number | null = null;
   let firstByteMs: number | null = null;
-  let upstreamHeaders: readonly (readonly [string, string])[] = [];
+  let upstreamHeaders: readonly string[] = [];
   let meter: Meter | null = null;
   let mode: "waiting" | "streaming" | "holding" | "passing" = "waiting";
   let held: Uint8Array[] = [];
@@ -132,7 +133,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     firstByteMs,
     status,
     error,
-    upstreamRequestId: upstreamHeaders.find(([name]) => name === "x-request-id")?.[1] ?? null,
+    upstreamRequestId: valueOf(upstreamHeaders, "x-request-id"),
     clientLeft,
   });
   const close = () => {
@@ -160,17 +161,16 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   const headWith = (ours: readonly string[], isStream: boolean) => {
     const headers = clientHeaders(upstreamHeaders, isStream);
     if (isStream) headers.push("x-accel-buffering", "no");
-    if (!headers.includes("x-request-id")) headers.push("x-request-id", request.requestId);
+    if (valueOf(headers, "x-request-id") === null) headers.push("x-request-id", request.requestId);
     headers.push(...ours);
     reply.head(status ?? 502, headers, isStream);
   };
 
-  const onHead = (code: number, headers: readonly (readonly [string, string])[]) => {
+  const onHead = (code: number, headers: readonly string[]) => {
     status = code;
     upstreamHeaders = headers;
     firstByteMs = ports.monotonicMs() - startedMs;
-    const type = headers.find(([name]) => name === "content-type")?.[1] ?? "";
-    const isStream = type.startsWith("text/event-stream");
+    const isStream = (valueOf(headers, "content-type") ?? "").startsWith("text/event-stream");
     if (request.route.billing === "metered") {
       meter = createMeter(request.route, {
         stream: isStream,
@@ -212,6 +212,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     const rest = meter?.flush() ?? EMPTY;
     if (mode === "holding") {
       if (rest.byteLength > 0) held.push(rest);
+      heldBytes += rest.byteLength;
       answerWhole(answeredEnding(null));
       return;
     }
@@ -230,12 +231,11 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
       return;
     }
     close();
-    const sent = request.ours.whole(ending).then((ours) => {
+    const give = (ours: readonly string[]) => {
       if (reply.isGone()) return;
       headWith(ours, false);
-      for (const part of held) reply.write(part);
-      reply.end();
-    });
+      reply.end(joinBytes(held, heldBytes));
+    };
     // What fails here is ours: the client sees a broken answer, the attempt still has its ending.
     const failed = (error: unknown) => {
       ports.log.error(
@@ -244,7 +244,15 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
       );
       reply.destroy();
     };
-    void sent.catch(failed).then(() => resolve({ kind: "answered", ending }));
+    const over = () => resolve({ kind: "answered", ending });
+    try {
+      const ours = request.ours.whole(ending);
+      if (ours instanceof Promise) return void ours.then(give).catch(failed).then(over);
+      give(ours);
+    } catch (error) {
+      failed(error);
+    }
+    over();
   };
 
   /** Told in the client's own dialect, then a polite end; never the marker of a complete stream. */

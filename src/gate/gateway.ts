@@ -10,6 +10,8 @@ import {
   ASKS_WAITING_MAX,
   BATCH_ASKS_MAX,
   BATCHES_IN_FLIGHT_MAX,
+  COMPANY_ASKS_MIN,
+  COMPANY_MS_MAX,
   POST_MS_MAX,
 } from "../core/limits.ts";
 import type { Countable } from "../dialects/openai/tokens.ts";
@@ -36,7 +38,7 @@ import { createSteps, type Steps } from "./steps.ts";
 import { sweep, type Swept } from "./sweep.ts";
 import { createLanes } from "./lanes.ts";
 import { createLeavers } from "./leavers.ts";
-import { createUnderWay } from "./under-way.ts";
+import { createUnderWay, type AttemptUnderWay } from "./under-way.ts";
 import { createTrust, type Trust, type TrustFigures } from "./trust.ts";
 import { Overloaded, Unavailable } from "./unavailable.ts";
 import { createWatch } from "./watch.ts";
@@ -67,7 +69,11 @@ export type Gateway = {
   readonly admitDry: (caller: Caller, intent: Intent) => Promise<Admission>;
   readonly dispatch: (request: Dispatch, reply: Reply) => Promise<Dispatched>;
   /** What an ending costs; both sides are counted when the upstream told no usage. */
-  readonly charge: (permit: Permit, ending: Ending, countable: () => Countable) => Promise<Charge>;
+  readonly charge: (
+    permit: Permit,
+    ending: Ending,
+    countable: () => Countable,
+  ) => Charge | Promise<Charge>;
   /** Ends a permit; the writing goes on after the answer. `captured`: its answer, to be kept. */
   readonly settle: (
     permit: Permit,
@@ -130,10 +136,8 @@ export async function createGateway(
     leftOf: underWay.leftOf,
   };
   const postings = createPostings(ports, replicaId, fence);
-  const submit = async (ask: Ask): Promise<Posted> => {
-    try {
-      return await postings.submit(ask);
-    } catch (error) {
+  const submit = (ask: Ask): Promise<Posted> =>
+    postings.submit(ask).catch((error: unknown) => {
       trust.unavailable();
       // It was never posted; and what turns calls away by the thousand writes no line for each.
       if (error instanceof Overloaded) throw error;
@@ -143,10 +147,20 @@ export async function createGateway(
       }
       ports.log.error({ error, attemptId: ask.attemptId }, "an ask could not be posted");
       throw new Unavailable("The gate cannot record its decision now.", { cause: error });
+    });
+
+  const admitting = { ...parts, postings: { submit } };
+  const fresh = () => (authority.isFresh() ? null : refreshed(authority, trust));
+
+  // It holds no more than ids while it waits: the permit and the answer of each call that was not settled
+  // yet were most of what a collection of the young generation had to copy.
+  const over = async (attempt: AttemptUnderWay, written: Promise<unknown>): Promise<void> => {
+    try {
+      await written;
+    } finally {
+      underWay.end(attempt);
     }
   };
-
-  const fresh = () => (authority.isFresh() ? null : refreshed(authority, trust));
 
   return {
     replicaId,
@@ -177,7 +191,7 @@ export async function createGateway(
         // The key was looked up in what has become too old since: its body took long to come.
         if (!authority.isCurrent(caller)) throw revoked();
       }
-      const admission = await admit({ ...parts, postings: { submit } }, caller, intent, isGone);
+      const admission = await admit(admitting, caller, intent, isGone);
       if (admission.kind === "admitted") trust.admitted();
       if (admission.kind === "refused") trust.refused(admission.refusal.reason);
       return admission;
@@ -197,17 +211,12 @@ export async function createGateway(
     answers,
     steps: createSteps({ ports, authority, answers, settler }),
     settle: (permit, ending, charged, captured = null) => {
-      ports.runAfter("settle", async () => {
-        try {
-          // The answer first: who finds the attempt succeeded finds it, too. Whatever becomes of it, the
-          // attempt is settled.
-          const kept = await Promise.allSettled([keepAnswer(answers, permit, captured)]);
-          await settler.end(permit, ending, await charged);
-          for (const each of kept) if (each.status === "rejected") throw each.reason;
-        } finally {
-          underWay.end(permit);
-        }
-      });
+      const { tenantId, attemptId, stepDigest } = permit;
+      const end = (charge: Charge) => settler.end(permit, ending, charge);
+      const settled = () => (charged instanceof Promise ? charged.then(end) : end(charged));
+      const written =
+        captured === null ? settled() : keepAnswer(answers, permit, captured, settled);
+      ports.runAfter("settle", () => over({ tenantId, attemptId, stepDigest }, written));
     },
     sweep: () => sweep(ports, settler, trust),
     waitForApproval: createApprovalWaits(ports).wait,
@@ -232,13 +241,22 @@ export async function createGateway(
   };
 }
 
+/**
+ * The answer first: who finds the attempt succeeded finds it, too. Whatever becomes of it, the attempt is
+ * settled.
+ */
 async function keepAnswer(
   answers: Answers,
   permit: Permit,
-  captured: Captured | null,
+  captured: Captured,
+  settle: () => Promise<unknown>,
 ): Promise<void> {
   const { answerKeptMs: keptMs } = permit;
-  if (captured !== null && keptMs !== null) await answers.keep({ ...permit, keptMs }, captured);
+  try {
+    if (keptMs !== null) await answers.keep({ ...permit, keptMs }, captured);
+  } finally {
+    await settle();
+  }
 }
 
 function createPostings(ports: Ports, replicaId: string, fence: Fence): Batcher<Ask, Posted> {
@@ -256,6 +274,8 @@ function createPostings(ports: Ports, replicaId: string, fence: Fence): Batcher<
     standingMs: ASKS_STANDING_MS,
     crowdedMs: ASKS_CROWDED_MS,
     gatherMs: 0,
+    companyMin: COMPANY_ASKS_MIN,
+    companyMs: COMPANY_MS_MAX,
     tenantOf: (ask) => ask.tenantId,
     isContentError,
     monotonicMs,

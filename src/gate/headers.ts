@@ -42,11 +42,11 @@ const NEVER_FORWARDED = new Set([
   "openai-project",
 ]);
 
-export function isForwarded(name: string, nominated: ReadonlySet<string>): boolean {
+function isForwarded(name: string, nominated: ReadonlySet<string> | null): boolean {
   return !(
     HOP_BY_HOP.has(name) ||
     NEVER_FORWARDED.has(name) ||
-    nominated.has(name) ||
+    nominated?.has(name) === true ||
     name.startsWith("tollgate-") ||
     name.startsWith("x-forwarded-")
   );
@@ -72,7 +72,7 @@ export function upstreamHeaders(
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = (raw[i] ?? "").toLowerCase();
     const value = raw[i + 1] ?? "";
-    const isLength = isStreamed && name === "content-length" && !nominated.has(name);
+    const isLength = isStreamed && name === "content-length" && nominated?.has(name) !== true;
     if (!isLength && !isForwarded(name, nominated)) continue;
     if (Object.hasOwn(configured, name)) continue;
     const kept = name === "baggage" ? withoutOurs(value) : value;
@@ -85,29 +85,37 @@ export function upstreamHeaders(
 }
 
 /** The upstream's headers for the client; `dropLength` where bytes will be hidden from it. */
-export function clientHeaders(
-  headers: readonly (readonly [string, string])[],
-  dropLength: boolean,
-): string[] {
-  const nominated = new Set<string>();
-  for (const [name, value] of headers) {
-    if (name === "connection")
-      for (const each of value.split(",")) nominated.add(each.trim().toLowerCase());
-  }
+export function clientHeaders(headers: readonly string[], dropLength: boolean): string[] {
+  const nominated = nominatedBy(headers);
   const kept: string[] = [];
-  for (const [name, value] of headers) {
-    if (HOP_BY_HOP.has(name) || nominated.has(name) || name.startsWith("tollgate-")) continue;
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] ?? "";
+    if (HOP_BY_HOP.has(name) || nominated?.has(name) === true || name.startsWith("tollgate-"))
+      continue;
     if (dropLength && name === "content-length") continue;
-    kept.push(name, value);
+    kept.push(name, headers[i + 1] ?? "");
   }
   return kept;
 }
 
-function nominatedBy(raw: readonly string[]): ReadonlySet<string> {
-  const nominated = new Set<string>();
+/** The first value of a header by its lower-case name, in a list whose names are in lower case. */
+export function valueOf(headers: readonly string[], name: string): string | null {
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    if (headers[i] === name) return headers[i + 1] ?? "";
+  }
+  return null;
+}
+
+const CONNECTION = "connection";
+
+/** Null where no header is about the connection only, as it is with nearly everybody. */
+function nominatedBy(raw: readonly string[]): ReadonlySet<string> | null {
+  let nominated: ReadonlySet<string> | null = null;
   for (let i = 0; i + 1 < raw.length; i += 2) {
-    if ((raw[i] ?? "").toLowerCase() !== "connection") continue;
-    for (const name of (raw[i + 1] ?? "").split(",")) nominated.add(name.trim().toLowerCase());
+    const name = raw[i] ?? "";
+    if (name.length !== CONNECTION.length || name.toLowerCase() !== CONNECTION) continue;
+    const names = (raw[i + 1] ?? "").split(",").map((each) => each.trim().toLowerCase());
+    nominated = new Set([...(nominated ?? []), ...names]);
   }
   return nominated;
 }

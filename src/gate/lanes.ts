@@ -50,15 +50,13 @@ export function createLanes<Item, Result>(
   };
 
   return {
-    submit: async (item) => {
+    submit: (item) => {
       const tenant = options.tenantOf(item);
       if (apart.has(tenant)) return submitApart(tenant, item);
-      try {
-        return await main.submit(item);
-      } catch (error) {
+      return main.submit(item).catch((error: unknown) => {
         if (!options.isLockTimeout(error)) throw error;
         return submitApart(tenant, item);
-      }
+      });
     },
     waiting: () => [...lanes].reduce((sum, lane) => sum + lane.waiting(), main.waiting()),
     isCrowded: main.isCrowded,

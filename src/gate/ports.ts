@@ -68,9 +68,12 @@ export type UpstreamRequest = {
   readonly mayStart: () => boolean;
 };
 
-/** Hears one answer. Called in order: head, then data any number of times, then exactly one of end or fail. */
+/**
+ * Hears one answer. Called in order: head, then data any number of times, then exactly one of end or fail.
+ * Headers are name, value, name, value, the names in lower case.
+ */
 export type UpstreamListener = {
-  readonly onHead: (status: number, headers: readonly (readonly [string, string])[]) => void;
+  readonly onHead: (status: number, headers: readonly string[]) => void;
   /** False: pause until `resume` is called on the exchange. */
   readonly onData: (chunk: Uint8Array) => boolean;
   readonly onEnd: () => void;
@@ -111,11 +114,11 @@ export type { Reading };
 /** Where an answer goes: the client's connection. A stream's first bytes leave at once. */
 export type Reply = {
   /** `flush`: the head leaves before any byte of a body, as a stream's must. */
-  readonly head: (status: number, headers: readonly string[], flush: boolean) => void;
+  readonly head: (status: number, headers: string[], flush: boolean) => void;
   /** One write. False: the client reads slowly; `onDrain` tells when it has caught up. */
   readonly write: (chunk: Uint8Array) => boolean;
-  /** Ends politely, after everything written has left. */
-  readonly end: () => void;
+  /** Ends politely, with the last bytes if there are any, after everything written has left. */
+  readonly end: (last?: Uint8Array) => void;
   /** Ends by breaking the connection: how a cut answer must look when its head promised more. */
   readonly destroy: () => void;
   readonly onDrain: (listener: () => void) => void;

@@ -38,7 +38,7 @@ import type { Trust } from "./trust.ts";
 
 export type Settler = {
   /** Ends a permit. Resolves when its ending has committed; nobody need wait for that. */
-  readonly end: (permit: Permit, ending: Ending, charge: Charge) => Promise<void>;
+  readonly end: (permit: Permit, ending: Ending, charge: Charge) => Promise<unknown>;
   /** Ends an attempt that its caller made. Resolves when that has committed. */
   readonly report: (settlement: Settlement) => Promise<Settled>;
   /** Marks an attempt whose caller cannot say how it ended; its money stays held. */
@@ -70,6 +70,9 @@ const BATCHING = {
   standingMs: Number.POSITIVE_INFINITY,
   crowdedMs: Number.POSITIVE_INFINITY,
   gatherMs: SETTLE_GATHER_MS,
+  // One at a time, so there is none to keep company.
+  companyMin: 1,
+  companyMs: 0,
   tenantOf: ({ tenantId }: AttemptRef) => tenantId,
   isContentError,
   isLockTimeout,
@@ -126,24 +129,22 @@ export function createSettler(
     contention.settled(settlement.tenantId);
     return settled;
   };
+  const leaveUnknown = async (attempt: AttemptRef): Promise<void> => {
+    await unknowns.submit(attempt);
+    contention.settled(attempt.tenantId);
+  };
   return {
-    end: async (permit, ending, charged) => {
-      const { tenantId, attemptId, estimate } = permit;
-      if (ending.kind !== "unknown") {
-        await write(settlementFor(permit, ending, charged));
-      } else if (estimate.basis === "free") {
-        // What costs nothing has no cost to be unknown: there is nothing to hold, nor to presume.
-        await write({ ...settlementFor(permit, ending, NOTHING), ending: "failed" });
-      } else {
-        await unknowns.submit({ tenantId, attemptId });
-        contention.settled(tenantId);
+    // Not async: what waits for its settlement holds on to the settlement, and not to the permit and answer.
+    end: (permit, ending, charged) => {
+      if (ending.kind !== "unknown") return write(settlementFor(permit, ending, charged));
+      // What costs nothing has no cost to be unknown: there is nothing to hold, nor to presume.
+      if (permit.estimate.basis === "free") {
+        return write({ ...settlementFor(permit, ending, NOTHING), ending: "failed" });
       }
+      return leaveUnknown({ tenantId: permit.tenantId, attemptId: permit.attemptId });
     },
     report: write,
-    unknown: async ({ tenantId, attemptId }) => {
-      await unknowns.submit({ tenantId, attemptId });
-      contention.settled(tenantId);
-    },
+    unknown: leaveUnknown,
     left: async (attempt) => {
       await lefts.submit(attempt);
     },
@@ -210,13 +211,13 @@ async function releaseAll(
   return attemptIds.filter((_, i) => outcomes[i]?.outcome === "missing");
 }
 
-/** What the ending costs. Counting tokens may take a worker, hence the promise. */
-export async function chargeFor(
+/** What the ending costs. A promise only where tokens are to be counted, which may take a worker. */
+export function chargeFor(
   { ports, authority }: { readonly ports: Ports; readonly authority: Authority },
   permit: Permit,
   ending: Ending,
   countable: () => Countable,
-): Promise<Charge> {
+): Charge | Promise<Charge> {
   const { estimate } = permit;
   switch (ending.kind) {
     case "released":
@@ -235,17 +236,14 @@ export async function chargeFor(
   }
   const { reading } = ending;
   const price = priceOfAnswer(authority, permit, reading.model, ports.now());
-  const needsCount = reading.usage === null && estimate.basis !== "free";
-  const counted =
-    needsCount && isCountable(permit, ending.reading)
-      ? await countBoth(ports, permit, ending.text(), countable())
-      : null;
-  return charge(estimate, {
-    usage: reading.usage,
-    serviceTier: reading.serviceTier,
-    price,
-    counted,
-  });
+  const { usage, serviceTier } = reading;
+  const needsCount = usage === null && estimate.basis !== "free";
+  if (!needsCount || !isCountable(permit, reading)) {
+    return charge(estimate, { usage, serviceTier, price, counted: null });
+  }
+  return countBoth(ports, permit, ending.text(), countable()).then((counted) =>
+    charge(estimate, { usage, serviceTier, price, counted }),
+  );
 }
 
 /** Tokens of both sides by our own count: of what was asked, and of what was delivered. */

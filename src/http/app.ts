@@ -2,14 +2,16 @@
 import { Hono } from "hono";
 
 import { InputError } from "../core/errors.ts";
+import type { Gateway } from "../gate/gateway.ts";
 import type { Log } from "../gate/ports.ts";
 import { unreachable } from "../lib/assert.ts";
 import { keepAnswer } from "../lib/kept.ts";
 import { createDocs, createManagement, type ReadAsset } from "./docs.ts";
 import type { Env, Health } from "./env.ts";
 import { needsLog, phraseThrown } from "./errors.ts";
+import type { Exchange } from "./exchange.ts";
 import { metricsText } from "./metrics.ts";
-import { createModelDoor, type ModelDoorParts } from "./proxy.ts";
+import { createModelDoor, send, type ModelDoorParts } from "./proxy.ts";
 
 /** When a process that is not ready is worth probing again. */
 const RETRY_AFTER_S = "1";
@@ -27,15 +29,38 @@ export type AppParts = ModelDoorParts & {
   readonly readAsset: ReadAsset;
 };
 
-export function createApp({ log, newId, readAsset, ...door }: AppParts): Hono<Env> {
+export type App = {
+  /** Any request, by the routes below. */
+  readonly fetch: Hono<Env>["fetch"];
+  /**
+   * A request that is the model door's by `isModelPath`, without the router and the web objects that only
+   * the other routes need: they were a sixth of what a call cost. Rejects where
+   * what failed cannot be answered any more.
+   */
+  readonly callModel: (gateway: Gateway, exchange: Exchange) => Promise<void>;
+};
+
+/**
+ * Whether a request is plainly the model door's: no other route begins like this, and no server would
+ * read another path in it (no dot segment, nothing encoded). What it does not know goes by the routes,
+ * the last of which is the model door's too.
+ */
+export function isModelPath(url: string): boolean {
+  return /^\/(?:v1|run|openai)(?:\/[\w:-][\w.:-]*)+(?:\?[\w.:=&-]*)?$/.test(url);
+}
+
+export function createApp({ log, newId, readAsset, ...door }: AppParts): App {
   const app = new Hono<Env>();
   const modelDoor = createModelDoor(door);
   const probesOf = createProbes(door.monotonicMs);
+  const phraseFailed = (error: unknown, requestId: string, path: string) => {
+    if (needsLog(error)) log.error({ error, requestId, path }, "a request failed");
+    return phraseThrown(error, requestId);
+  };
 
   app.onError((error, c) => {
     const requestId = c.get("requestId") ?? `req_${newId()}`;
-    if (needsLog(error)) log.error({ error, requestId, path: c.req.path }, "a request failed");
-    const { status, headers, body } = phraseThrown(error, requestId);
+    const { status, headers, body } = phraseFailed(error, requestId, c.req.path);
     return new Response(body, { status, headers: { ...headers, "x-request-id": requestId } });
   });
 
@@ -82,7 +107,17 @@ export function createApp({ log, newId, readAsset, ...door }: AppParts): Hono<En
     c.set("requestId", requestId);
     return modelDoor(c.env.gateway, c.env.exchange, requestId);
   });
-  return app;
+  return {
+    fetch: app.fetch,
+    callModel: async (gateway, exchange) => {
+      const requestId = `req_${newId()}`;
+      try {
+        await modelDoor(gateway, exchange, requestId);
+      } catch (error) {
+        send(exchange, phraseFailed(error, requestId, exchange.url), requestId);
+      }
+    },
+  };
 }
 
 type Bound = Env["Bindings"];

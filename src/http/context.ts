@@ -24,22 +24,36 @@ export type Carried = {
   readonly metadata: Readonly<Record<string, string>>;
 };
 
+/** The fields of the context, and their headers: written out, for a name that is put together is looked up slowly. */
+const FIELDS = {
+  run: "tollgate-run",
+  step: "tollgate-step",
+  "parent-step": "tollgate-parent-step",
+  operation: "tollgate-operation",
+  tool: "tollgate-tool",
+  customer: "tollgate-customer",
+  labels: "tollgate-labels",
+  "max-cost": "tollgate-max-cost",
+  "dry-run": "tollgate-dry-run",
+} as const;
+
 /** Throws InputError, naming the header, for a value that is empty, too long or not plain text. */
 export function readContext({ exchange, pathRun, pathStep, metadata }: Carried): Context {
   const baggage = readBaggage(exchange.header("baggage"));
-  const field = (name: string, path: string | null = null): string | null => {
-    const header = exchange.header(`tollgate-${name}`);
-    if (header !== null) return plain(header, headerName(name));
-    const member = baggage.get(name);
-    if (member !== undefined) return plain(member, `baggage tollgate.${name}`);
-    if (path !== null) return path;
+  const hasMetadata = Object.keys(metadata).length > 0;
+  const field = (name: keyof typeof FIELDS, path: string | null = null): string | null => {
+    const header = exchange.header(FIELDS[name]);
+    if (header !== null) return plain(header, () => headerName(name));
+    const member = baggage?.get(name);
+    if (member !== undefined) return plain(member, () => `baggage tollgate.${name}`);
+    if (path !== null || !hasMetadata) return path;
     const key = name.replaceAll("-", "_");
     const body = metadata[key];
-    return body === undefined ? null : plain(body, `metadata.tollgate_${key}`);
+    return body === undefined ? null : plain(body, () => `metadata.tollgate_${key}`);
   };
   const traceId = readTraceId(exchange.header("traceparent"));
   const codexRun = exchange.header("session_id") ?? exchange.header("conversation_id");
-  const codex = isCodex(exchange) && codexRun !== null ? plain(codexRun, "session_id") : null;
+  const codex = isCodex(exchange) && codexRun !== null ? plain(codexRun, () => "session_id") : null;
   const maxCost = field("max-cost");
   const dryRun = field("dry-run");
   return {
@@ -101,9 +115,10 @@ function isCodex(exchange: Pick<Exchange, "header">): boolean {
   return name.toLowerCase().startsWith("codex");
 }
 
-function plain(value: string, where: string): string {
+function plain(value: string, named: () => string): string {
   const isPlain = /^[\x20-\x7e]+$/.test(value) && value.trim() !== "";
   if (isPlain && value.length <= CONTEXT_FIELD_BYTES_MAX) return value.trim();
+  const where = named();
   throw new InputError(
     "invalid_header",
     where,
@@ -116,9 +131,10 @@ function headerName(field: string): string {
   return `Tollgate-${field.replaceAll(/(?:^|-)[a-z]/g, (start) => start.toUpperCase())}`;
 }
 
-function readBaggage(header: string | null): ReadonlyMap<string, string> {
+/** Null where none of its members is ours. */
+function readBaggage(header: string | null): ReadonlyMap<string, string> | null {
+  if (header === null || !header.includes("tollgate.")) return null;
   const members = new Map<string, string>();
-  if (header === null || !header.includes("tollgate.")) return members;
   for (const member of header.split(",", 64)) {
     const [pair = ""] = member.split(";", 1);
     const equals = pair.indexOf("=");

@@ -60,7 +60,11 @@ export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): M
     if (gateway.turnsAway(caller.tenantId)) {
       return send(exchange, phraseUnavailable(null), requestId);
     }
-    const asking = await readAsking(exchange, { largeBodies, owner: caller.tenantId });
+    const asking = await readAsking(exchange, {
+      largeBodies,
+      owner: caller.tenantId,
+      searches: gateway.authority.searches(caller.tenantId),
+    });
     gateway.confirm(caller);
     refuseRenamedForm(gateway, asking);
     if (asking.intent.context.dryRun) {
@@ -152,6 +156,7 @@ async function readAsking(exchange: Exchange, readers: BodyReaders): Promise<Ask
     demand: asked?.demand ?? NO_DEMAND,
     stream: asked?.stream ?? false,
     reachesStored: reachesStored(exchange.method, route),
+    inspect: body.inspect,
     inputDigest: body.digest,
     context,
     client: readClient(exchange),
@@ -241,9 +246,9 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
   const mayInject = !turn.isSecond && !turn.usageUnknown.has(memory);
   const edits = editsFor(permit, asking, mayInject);
   const overheadMs = turn.monotonicMs() - turn.startedMs;
-  let charged: Charge | null = null;
-  const chargeOnce = async (ending: Ending) =>
-    (charged ??= await gateway.charge(permit, ending, () => body.countable(route)));
+  let charged: Charge | Promise<Charge> | null = null;
+  const chargeOnce = (ending: Ending) =>
+    (charged ??= gateway.charge(permit, ending, () => body.countable(route)));
   const capture = permit.answerKeptMs === null ? null : captureReply(exchange.reply());
   const dispatched = await gateway.dispatch(
     {
@@ -256,10 +261,12 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
       hideUsage: edits.injectUsage === true,
       ours: {
         early: () => answerHeaders(permit, null, overheadMs),
-        whole: async (ending) => {
+        whole: (ending) => {
           // What is unknown was not charged yet: it is reserved.
-          const charge = ending.kind === "unknown" ? null : await chargeOnce(ending);
-          return answerHeaders(permit, charge, overheadMs);
+          const charge = ending.kind === "unknown" ? null : chargeOnce(ending);
+          return charge instanceof Promise
+            ? charge.then((counted) => answerHeaders(permit, counted, overheadMs))
+            : answerHeaders(permit, charge, overheadMs);
         },
       },
       requestId,
@@ -293,7 +300,7 @@ function remember({ isSecond, usageUnknown }: Turn, memory: string, { status }: 
 }
 
 /** Sends an answer of ours. */
-function send(
+export function send(
   exchange: Exchange,
   phrased: Phrased,
   requestId: string,
@@ -304,7 +311,6 @@ function send(
   for (const [name, value] of Object.entries(phrased.headers)) headers.push(name, value);
   const reply = exchange.reply();
   reply.head(phrased.status, headers, false);
-  reply.write(bytes);
-  reply.end();
+  reply.end(bytes);
   return exchange.handled;
 }

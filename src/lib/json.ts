@@ -14,10 +14,13 @@ export function parseJson(text: string): Parsed {
   }
 }
 
+/** One for all: it keeps nothing between two whole texts, and making one costs more than most texts do. */
+const UTF8 = new TextDecoder("utf-8", { fatal: true });
+
 /** Decodes UTF-8, or answers null where the bytes are not UTF-8. A leading byte order mark is dropped. */
 export function decodeUtf8(bytes: Uint8Array): string | null {
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return UTF8.decode(bytes);
   } catch {
     return null;
   }
@@ -27,6 +30,19 @@ export function decodeUtf8(bytes: Uint8Array): string | null {
 export function decodePercent(text: string): string | null {
   try {
     return decodeURIComponent(text);
+  } catch {
+    return null;
+  }
+}
+
+/** The text that base64url writes (RFC 4648 §5), or null where it is none. */
+export function decodeBase64Url(text: string): string | null {
+  try {
+    const bytes = Uint8Array.from(
+      atob(text.replaceAll("-", "+").replaceAll("_", "/")),
+      (character) => character.charCodeAt(0),
+    );
+    return decodeUtf8(bytes);
   } catch {
     return null;
   }

@@ -23,9 +23,17 @@ export function encodeId(ms: number, random: Uint8Array, offset = 0): string {
   assert(Number.isInteger(ms) && ms >= 0 && ms <= MS_MAX, "time of an id out of range");
   assert(random.length >= offset + ID_RANDOM_BYTES, "too few random bytes for an id");
   // 48 bits do not divide by five, so the first character carries three bits only, as in a ULID.
-  let text = encodeUint(Math.floor(ms / 2 ** 25), 5) + encodeUint(ms % 2 ** 25, 5);
-  for (let at = offset; at < offset + ID_RANDOM_BYTES; at += 5) text += encodeFiveBytes(random, at);
-  return text;
+  const codes: number[] = [];
+  pushUint(codes, Math.floor(ms / 2 ** 25), 5);
+  pushUint(codes, ms % 2 ** 25, 5);
+  for (let at = offset; at < offset + ID_RANDOM_BYTES; at += 5) pushFiveBytes(codes, random, at);
+  // In one piece: joined one by one they were a hundred times their own size in garbage.
+  return String.fromCharCode(...codes);
+}
+
+/** Whether a text holds digits of `BASE32` and nothing else. */
+export function isBase32(text: string): boolean {
+  return /^[0-9a-hjkmnp-tv-z]*$/.test(text);
 }
 
 /** A source of identifiers; the clock is the caller's. Holds a pool of random bytes. */
@@ -62,17 +70,24 @@ export function base32(bytes: Uint8Array): string {
 
 /** A whole number below 2³² in exactly `length` characters, its lowest bits kept. */
 export function encodeUint(value: number, length: number): string {
-  let text = "";
-  for (let at = 0, rest = value; at < length; at += 1, rest >>>= 5) text = digit(rest) + text;
-  return text;
+  const codes: number[] = [];
+  pushUint(codes, value, length);
+  return String.fromCharCode(...codes);
 }
 
-function encodeFiveBytes(bytes: Uint8Array, at: number): string {
+function pushUint(codes: number[], value: number, length: number): void {
+  for (let shift = 5 * (length - 1); shift >= 0; shift -= 5) {
+    codes.push(BASE32.charCodeAt((value >>> shift) & 31));
+  }
+}
+
+function pushFiveBytes(codes: number[], bytes: Uint8Array, at: number): void {
   const high =
     (byteAt(bytes, at) << 12) | (byteAt(bytes, at + 1) << 4) | (byteAt(bytes, at + 2) >>> 4);
   const low =
     ((byteAt(bytes, at + 2) & 15) << 16) | (byteAt(bytes, at + 3) << 8) | byteAt(bytes, at + 4);
-  return encodeUint(high, 4) + encodeUint(low, 4);
+  pushUint(codes, high, 4);
+  pushUint(codes, low, 4);
 }
 
 function byteAt(bytes: Uint8Array, at: number): number {

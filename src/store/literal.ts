@@ -6,13 +6,18 @@ const PLAIN = /^[A-Za-z0-9_.:/-]+$/;
 export function arrayLiteral(
   values: readonly (string | number | bigint | boolean | null)[],
 ): string {
-  let text = "{";
-  for (let i = 0; i < values.length; i += 1) {
-    if (i > 0) text += ",";
-    const value = values[i];
-    text += value === null || value === undefined ? "NULL" : element(value);
+  const elements: string[] = [];
+  // Most columns of a batch say the same of each ask: what is equal is written once.
+  let last: string | number | bigint | boolean | null | undefined;
+  let written = "NULL";
+  for (const value of values) {
+    if (value !== last) {
+      last = value;
+      written = value === null ? "NULL" : element(value);
+    }
+    elements.push(written);
   }
-  return `${text}}`;
+  return `{${elements.join(",")}}`;
 }
 
 function element(value: string | number | bigint | boolean): string {

@@ -4,7 +4,7 @@
  * Either the whole batch commits or none of it does; what each ask met is told per ask. Nothing is
  * decided here: the judgement came before, the arithmetic of meters is PostgreSQL's, under its locks.
  */
-import { isList, isRecord, textOrNull } from "../lib/json.ts";
+import { isRecord, textOrNull } from "../lib/json.ts";
 import { assert, Fault } from "../lib/assert.ts";
 import {
   REASONS,
@@ -182,7 +182,8 @@ async function run(sql: Sql, statement: string, { replicaId, asks }: Batch): Pro
   );
   assert(rows.length === asks.length, "the posting answers every ask once");
   const posted: Posted[] = [];
-  for (const row of rows) posted[Number(row["ask"]) - 1] = postedFrom(row);
+  const heads: Heads = new Map();
+  for (const row of rows) posted[Number(row["ask"]) - 1] = postedFrom(row, heads);
   return posted;
 }
 
@@ -229,7 +230,7 @@ function effectClaim(claim: EffectClaim): object {
   return { type, key, effect, content, may_repeat_unknown: mayRepeatUnknown, repeats };
 }
 
-function postedFrom(row: Readonly<Record<string, unknown>>): Posted {
+function postedFrom(row: Readonly<Record<string, unknown>>, heads: Heads): Posted {
   const { outcome, reason, decided_at: decidedAt, meters } = row;
   assert(isOutcome(outcome), "a known outcome");
   assert(decidedAt instanceof Date, "the posting says when");
@@ -238,7 +239,7 @@ function postedFrom(row: Readonly<Record<string, unknown>>): Posted {
     reason: reason === null ? null : reasonFrom(reason),
     attempt: Number(row["attempt"]),
     decidedAt,
-    meters: meters === "[]" ? [] : metersFrom(String(meters)),
+    meters: meters === "[]" ? [] : metersFrom(String(meters), heads),
     retry: retryFrom(row["retry"]),
     approvalId: textOrNull(row["approval"]),
   };
@@ -256,11 +257,37 @@ function reasonFrom(value: unknown): Reason {
   return reason;
 }
 
-/** Reads the JSON that `tollgate_post` writes and `decisions.meters` keeps. */
-export function metersFrom(text: string): readonly MeterFigures[] {
-  const list: unknown = JSON.parse(text);
-  assert(isList(list), "meters are a list");
-  return list.map(meterFrom);
+/** Meters by the text of what they are, which the asks of a batch share. */
+type Heads = Map<string, MeterFigures>;
+
+/** Where the figures of a meter begin; inside a string of JSON its quotes would be escaped. */
+const FIGURES = ',"committed":"';
+
+/**
+ * Reads the JSON that `tollgate_post` writes and `decisions.meters` keeps. What a meter is stands before its
+ * figures and is read once: reading all of it again for each ask was a twentieth of what a call cost.
+ */
+export function metersFrom(text: string, heads: Heads = new Map()): readonly MeterFigures[] {
+  const meters: MeterFigures[] = [];
+  let from = text.indexOf("{");
+  while (from >= 0) {
+    const middle = text.indexOf(FIGURES, from);
+    const end = text.indexOf("}", middle);
+    assert(middle >= 0 && end >= 0, "a meter has figures");
+    const head = text.slice(from, middle);
+    const [committed, reserved, asked] = figuresOf(text.slice(middle, end));
+    const known = heads.get(head) ?? meterFrom(JSON.parse(text.slice(from, end + 1)));
+    heads.set(head, known);
+    meters.push({ ...known, committed, reserved, asked });
+    from = text.indexOf("{", end);
+  }
+  return meters;
+}
+
+function figuresOf(text: string): readonly [bigint, bigint, bigint] {
+  const [, , , committed, , , , reserved, , , , asked] = text.split('"');
+  assert(asked !== undefined, "a meter has three figures");
+  return [BigInt(committed ?? 0), BigInt(reserved ?? 0), BigInt(asked)];
 }
 
 function meterFrom(value: unknown): MeterFigures {

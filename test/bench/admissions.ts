@@ -14,6 +14,8 @@ import {
   ASKS_WAITING_MAX,
   BATCH_ASKS_MAX,
   BATCHES_IN_FLIGHT_MAX,
+  COMPANY_ASKS_MIN,
+  COMPANY_MS_MAX,
 } from "../../src/core/limits.ts";
 import { createBatcher, type Batcher } from "../../src/gate/batch.ts";
 import { createRandomId } from "../../src/lib/random-id.ts";
@@ -164,6 +166,8 @@ const batcherOf = (
     standingMs: ASKS_STANDING_MS,
     crowdedMs: ASKS_CROWDED_MS,
     gatherMs: 0,
+    companyMin: COMPANY_ASKS_MIN,
+    companyMs: COMPANY_MS_MAX,
     tenantOf: (ask) => ask.tenantId,
     isContentError: () => false,
     monotonicMs: () => performance.now(),

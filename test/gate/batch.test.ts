@@ -32,6 +32,8 @@ function controlled(options: Partial<BatchOptions<Item, string>> = {}) {
     standingMs: 500,
     crowdedMs: 100,
     gatherMs: 0,
+    companyMin: 1,
+    companyMs: 0,
     tenantOf: ({ tenant }) => tenant,
     isContentError: (error) => error instanceof ContentError,
     monotonicMs: () => nowMs,
@@ -99,6 +101,37 @@ describe("a batch", () => {
     for (const each of flights) each.land();
     await batcher.drained();
     expect(await Promise.all([first, second, ...third])).toHaveLength(4);
+  });
+
+  test("that is too small to fly beside another goes when that one has landed", async () => {
+    const { batcher, flights, flight } = controlled({
+      inFlightMax: 2,
+      companyMin: 3,
+      companyMs: 60_000,
+    });
+    const asks = [batcher.submit({ id: 1, tenant: "a" })];
+    await flight(0);
+    asks.push(batcher.submit({ id: 2, tenant: "a" }), batcher.submit({ id: 3, tenant: "a" }));
+    await new Promise((done) => setImmediate(() => setImmediate(done)));
+    expect(flights.length).toBe(1);
+    flights[0]!.land();
+    expect((await flight(1)).items.map(({ id }) => id)).toEqual([2, 3]);
+    // Three are worth a flight of their own.
+    for (const id of [4, 5, 6]) asks.push(batcher.submit({ id, tenant: "a" }));
+    expect((await flight(2)).items.map(({ id }) => id)).toEqual([4, 5, 6]);
+    for (const each of flights) each.land();
+    expect(await Promise.all(asks)).toHaveLength(6);
+  });
+
+  test("that is too small waits no longer than it may for one that does not land", async () => {
+    const { batcher, flight } = controlled({ inFlightMax: 2, companyMin: 3, companyMs: 1 });
+    const stuck = batcher.submit({ id: 1, tenant: "a" });
+    const first = await flight(0);
+    const second = batcher.submit({ id: 2, tenant: "a" });
+    (await flight(1)).land();
+    expect(await second).toBe("answer 2");
+    first.land();
+    expect(await stuck).toBe("answer 1");
   });
 });
 

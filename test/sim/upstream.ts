@@ -57,17 +57,17 @@ function play(listener: UpstreamListener, kind: AnswerKind, output: number): voi
     case "reset":
       return listener.onFail({ kind, sent: true, message: "connection reset" });
     case "error":
-      listener.onHead(500, [["content-type", "application/json"]]);
+      listener.onHead(500, ["content-type", "application/json"]);
       send(listener, JSON.stringify(errorAnswer("down", "server_error", null)));
       return listener.onEnd();
     case "whole":
     case "whole without usage": {
-      listener.onHead(200, [["content-type", "application/json"]]);
+      listener.onHead(200, ["content-type", "application/json"]);
       send(listener, JSON.stringify(chatAnswer("m", "ab", kind === "whole" ? usage : null)));
       return listener.onEnd();
     }
     default: {
-      listener.onHead(200, [["content-type", "text/event-stream"]]);
+      listener.onHead(200, ["content-type", "text/event-stream"]);
       const frames = chatFrames("m", ["a", "b"], kind === "stream without usage" ? null : usage);
       const isCut = kind === "cut stream" || kind === "truncated stream";
       for (const frame of isCut ? frames.slice(0, 2) : frames) send(listener, frame);

@@ -11,28 +11,56 @@ export const MATTERS = USAGE | ERROR | FINISH | DONE | TERMINAL;
 
 const QUOTE = 0x22;
 
+/** Places of marks and the marks themselves are told in one number, for there are many and no object is wanted. */
+const MARKS = 64;
+
 /**
  * Looks once through the bytes for what decides about money or the end of a stream. A mark may be
  * wrong in one direction only (text that happens to hold `[DONE]`): the event is then parsed and says
  * nothing. 0.4 µs for a chunk of 280 bytes, where decoding and parsing it takes 0.9.
  */
-export function findMarks(bytes: Uint8Array, start: number, end: number): number {
-  let marks = startsErrorEvent(bytes, start) ? ERROR : 0;
-  // Every mark is longer than two bytes, so nothing is missed at the end, and no read leaves the array:
-  // one that does makes the engine give up its fast path for the whole loop.
-  const last = end - 2;
-  for (let index = start; index < last; index += 1) {
-    const byte = bytes[index] ?? 0;
-    if (byte > 0x5b) continue;
-    if (byte === QUOTE) {
-      if (mayMark(bytes[index + 1], bytes[index + 2])) marks |= markOfName(bytes, index + 1);
-    } else if (byte === 0x5b) {
-      if (bytes[index + 1] === 0x44 && startsWith(bytes, index + 1, "DONE]")) marks |= DONE;
-    } else if (byte === 0x0a || byte === 0x0d) {
-      if (startsErrorEvent(bytes, index + 1)) marks |= ERROR;
-    }
+export function findMarks(bytes: Uint8Array): number {
+  let marks = 0;
+  for (let found = nextMark(bytes, 0); found >= 0; found = nextMark(bytes, placeOf(found) + 1)) {
+    marks |= found % MARKS;
   }
   return marks;
+}
+
+/** What `findMarks` finds, up to the first mark that matters: whether a null usage is among it, and where it ends. */
+export function findPlain(bytes: Uint8Array, from: number): { end: number; hasNull: boolean } {
+  let hasNull = false;
+  for (let found = nextMark(bytes, from); found >= 0; found = nextMark(bytes, placeOf(found) + 1)) {
+    if (((found % MARKS) & MATTERS) !== 0) return { end: placeOf(found), hasNull };
+    hasNull = true;
+  }
+  return { end: bytes.length, hasNull };
+}
+
+function placeOf(found: number): number {
+  return Math.floor(found / MARKS);
+}
+
+/** The first mark at or behind `from`, as its place times `MARKS` and itself, or -1. */
+function nextMark(bytes: Uint8Array, from: number): number {
+  if (startsErrorEvent(bytes, from)) return from * MARKS + ERROR;
+  // Every mark is longer than two bytes, so nothing is missed at the end, and no read leaves the array:
+  // one that does makes the engine give up its fast path for the whole loop.
+  const last = bytes.length - 2;
+  for (let index = from; index < last; index += 1) {
+    const byte = bytes[index] ?? 0;
+    if (byte > 0x5b) continue;
+    let mark = 0;
+    if (byte === QUOTE) {
+      if (mayMark(bytes[index + 1], bytes[index + 2])) mark = markOfName(bytes, index + 1);
+    } else if (byte === 0x5b) {
+      if (bytes[index + 1] === 0x44 && startsWith(bytes, index + 1, "DONE]")) mark = DONE;
+    } else if (byte === 0x0a || byte === 0x0d) {
+      if (startsErrorEvent(bytes, index + 1)) mark = ERROR;
+    }
+    if (mark !== 0) return index * MARKS + mark;
+  }
+  return -1;
 }
 
 /** Most names are told apart by two letters, before anything larger is called. */

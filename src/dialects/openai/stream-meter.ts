@@ -3,12 +3,12 @@ import { decodeUtf8, isRecord, parseJson } from "../../lib/json.ts";
 import type { Meter, Route } from "../dialect.ts";
 import { addBytes, emptyBytes, joinBytes, partsOf } from "../byte-store.ts";
 import type { ByteStore } from "../byte-store.ts";
-import { createEventSplitter, endsEvent, joinData, readEvent } from "../sse.ts";
+import { createEventSplitter, firstEventEnd, joinData, lastEventEnd, readEvent } from "../sse.ts";
 import type { EventFields, EventSink, EventSplitter } from "../sse.ts";
 import { textOfStream } from "./delivered.ts";
 import { hideNulls } from "./hide-nulls.ts";
 import { hideUsage } from "./hide.ts";
-import { findMarks, MATTERS, USAGE, USAGE_NULL } from "./marks.ts";
+import { findMarks, findPlain, MATTERS, USAGE, USAGE_NULL } from "./marks.ts";
 import { emptyNotes, errorOf, noteJson, readingOf } from "./reading.ts";
 import type { Notes } from "./reading.ts";
 
@@ -79,27 +79,43 @@ export function createStreamMeter(route: Route, hides: boolean): Meter {
 }
 
 function takeChunk(at: Metering, splitter: EventSplitter, chunk: Uint8Array): Uint8Array {
-  if (splitter.isClean() && !isHead(at) && endsEvent(chunk)) {
-    const marks = findMarks(chunk, 0, chunk.length);
-    const plain = at.hides && marks === USAGE_NULL ? hideNulls(chunk) : chunk;
-    if ((marks & MATTERS) === 0 && plain !== null) {
-      at.lastWhole = chunk;
-      at.lastDropped = false;
-      return plain;
-    }
-  }
   at.isChanged = false;
   const wasBetween = splitter.isBetween();
-  splitter.push(chunk);
+  let from = 0;
+  while (from < chunk.length) {
+    if (splitter.isClean() && !isHead(at)) from = takePlain(at, splitter, chunk, from);
+    // One event that matters, or the rest of one that is under way.
+    const end = firstEventEnd(chunk, from);
+    splitter.push(end < 0 ? chunk.subarray(from) : chunk.subarray(from, end));
+    from = end < 0 ? chunk.length : end;
+  }
   if (!at.hides) return chunk;
   const shown = drain(at);
   return wasBetween && !at.isChanged && shown.length === chunk.length ? chunk : shown;
 }
 
+/** Takes the whole events up to the first that matters in one piece, and answers where they end. */
+function takePlain(at: Metering, splitter: EventSplitter, chunk: Uint8Array, from: number): number {
+  const plain = findPlain(chunk, from);
+  const end = lastEventEnd(chunk, from, plain.end);
+  if (end === from) return from;
+  const events = from === 0 && end === chunk.length ? chunk : chunk.subarray(from, end);
+  const visible = at.hides && plain.hasNull ? hideNulls(events) : events;
+  if (visible === null) {
+    splitter.push(events);
+    return end;
+  }
+  at.lastWhole = events;
+  at.lastDropped = false;
+  if (visible !== events) at.isChanged = true;
+  show(at, visible);
+  return end;
+}
+
 function takeEvent(at: Metering, event: Uint8Array): void {
   at.lastDropped = false;
   at.lastWhole = event;
-  const marks = findMarks(event, 0, event.length);
+  const marks = findMarks(event);
   const mustRead = isHead(at) || (marks & MATTERS) !== 0;
   const mustHide = at.hides && (marks & (USAGE | USAGE_NULL)) !== 0;
   if (!mustRead && !mustHide) {

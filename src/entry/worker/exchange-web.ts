@@ -77,6 +77,14 @@ function createReply(request: Request, answer: (response: Response) => void): Re
     isHeldUp = false;
     onDrain();
   };
+  const write = (chunk: Uint8Array): boolean => {
+    if (writer === null || hasLeft || chunk.byteLength === 0) return true;
+    const bytes = chunk.byteLength;
+    pendingBytes += bytes;
+    isHeldUp = pendingBytes >= HELD_BYTES_MAX;
+    writer.write(chunk).then(() => written(bytes), left);
+    return !isHeldUp;
+  };
   return {
     head: (status, headers) => {
       const kept = headersFrom(headers);
@@ -92,15 +100,9 @@ function createReply(request: Request, answer: (response: Response) => void): Re
       writer.closed.catch(left);
       answer(new Response(pipe.readable, { status, headers: kept }));
     },
-    write: (chunk) => {
-      if (writer === null || hasLeft || chunk.byteLength === 0) return true;
-      const bytes = chunk.byteLength;
-      pendingBytes += bytes;
-      isHeldUp = pendingBytes >= HELD_BYTES_MAX;
-      writer.write(chunk).then(() => written(bytes), left);
-      return !isHeldUp;
-    },
-    end: () => {
+    write,
+    end: (last) => {
+      if (last !== undefined) write(last);
       // Bytes may still be on their way, and their client may still leave.
       writer?.close().then(() => {
         isOver = true;

@@ -5,15 +5,12 @@
  */
 import { randomBytes } from "node:crypto";
 
-import type { Hono } from "hono";
-
 import { REFRESH_MS, type Configuration, type Held } from "../../gate/authority.ts";
 import { createGateway, type Gateway } from "../../gate/gateway.ts";
 import type { Log, Ports } from "../../gate/ports.ts";
 import { createSeal, establishDataKey, type Seal } from "../../gate/sealing.ts";
 import { Unavailable } from "../../gate/unavailable.ts";
-import { createApp } from "../../http/app.ts";
-import type { Env } from "../../http/env.ts";
+import { createApp, type App } from "../../http/app.ts";
 import { assert, Fault } from "../../lib/assert.ts";
 import { hmacSha256Hex } from "../../lib/hash.ts";
 import { createRandomId } from "../../lib/random-id.ts";
@@ -53,7 +50,7 @@ type Standing = {
 export type Isolate = {
   readonly settings: Settings;
   readonly log: Log;
-  readonly app: Hono<Env>;
+  readonly app: App;
   readonly bodies: BodyBudget;
   readonly newId: () => string;
   standing: Standing | null;

@@ -120,7 +120,7 @@ function pumped(
 }
 
 async function hear(flight: Flight, response: Response): Promise<void> {
-  flight.listener.onHead(response.status, headerPairs(response.headers));
+  flight.listener.onHead(response.status, headerList(response.headers));
   if (response.body === null) return;
   const reader = response.body.getReader();
   for (;;) {
@@ -136,17 +136,17 @@ async function hear(flight: Flight, response: Response): Promise<void> {
 }
 
 /** Fetch undoes an encoding that we did not ask for, so its name and its length hold no longer. */
-function headerPairs(headers: Headers): (readonly [string, string])[] {
+function headerList(headers: Headers): string[] {
   const encoding = headers.get("content-encoding");
   const isDecoded = encoding !== null && encoding.toLowerCase() !== "identity";
-  const pairs: (readonly [string, string])[] = [];
+  const list: string[] = [];
   for (const [name, value] of headers) {
     if (name === "set-cookie") continue;
     if (isDecoded && (name === "content-encoding" || name === "content-length")) continue;
-    pairs.push([name, value]);
+    list.push(name, value);
   }
-  for (const cookie of headers.getSetCookie()) pairs.push(["set-cookie", cookie]);
-  return pairs;
+  for (const cookie of headers.getSetCookie()) list.push("set-cookie", cookie);
+  return list;
 }
 
 function failureFrom({ isAborted, isSent, bodyError }: Flight, error: unknown): UpstreamFailure {

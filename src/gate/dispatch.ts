@@ -123,8 +123,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   let heldBytes = 0;
   let isPaused = false;
   let isEnded = false;
-  let goneAtMs: number | null = null;
-  let clientLeft = false;
+  let gone: Gone | null = null;
   let stay: (() => void) | null = null;
   let lastWriteMs = startedMs;
 
@@ -134,7 +133,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     status,
     error,
     upstreamRequestId: valueOf(upstreamHeaders, "x-request-id"),
-    clientLeft,
+    clientLeft: gone?.isUnread ?? false,
   });
   const close = () => {
     isEnded = true;
@@ -273,7 +272,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
 
   const onFail = (failure: UpstreamFailure) => {
     if (isEnded) return;
-    if (goneAtMs !== null) {
+    if (gone !== null) {
       const ending = failure.sent ? abortedEnding() : unsentEnding(failure.message);
       finish({ kind: "answered", ending });
       return;
@@ -312,16 +311,12 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   const isCuttable = () =>
     mode === "streaming" || (mode === "waiting" && request.permit.intent.stream) || isFree;
 
-  /** Nothing that a reader of the stream would wait for is to come. */
-  const isDelivered = () => DELIVERED.has(meter?.reading().progress ?? "none");
-
   // A stream whose client left is worth finishing for the usage that follows a finish reason, and for a
   // strict tenant: what an upstream bills that goes on after its connection is closed nobody could know.
   // An answer that was to come whole is: most upstreams finish and bill it anyway, and then say what.
   const onGone = () => {
     if (isEnded) return;
-    goneAtMs = ports.monotonicMs();
-    clientLeft = mode !== "streaming" || !isDelivered();
+    gone = goneAt(ports.monotonicMs(), mode === "streaming" ? meter : null);
     exchange.resume();
     if (!exchange.isSent()) {
       exchange.abort();
@@ -358,11 +353,11 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
         // It waits for a connection, and would be refused one by now.
         onFail({ kind: "lapsed", sent: false, message: "its permit lapsed before it was sent" });
         exchange.abort();
-      } else if (goneAtMs !== null && isCuttable() && isGoneTooLong(nowMs - goneAtMs)) {
+      } else if (gone !== null && isCuttable() && isGoneTooLong(nowMs - gone.atMs)) {
         exchange.abort();
         if (!isEnded) finish({ kind: "answered", ending: abortedEnding() });
       } else if (mode === "streaming" && !isPaused && nowMs - lastWriteMs > KEEP_ALIVE_MS) {
-        if (goneAtMs === null && meter?.betweenEvents() === true) send(KEEP_ALIVE_BYTES);
+        if (gone === null && meter?.betweenEvents() === true) send(KEEP_ALIVE_BYTES);
       }
     },
   };
@@ -387,6 +382,15 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   reply.onGone(onGone);
 }
 
+/** When its client left, and whether it was to get more. */
+type Gone = { readonly atMs: number; readonly isUnread: boolean };
+
+/** Of an answer that is held to be whole a client that leaves has had nothing, of a stream what has passed. */
+function goneAt(atMs: number, stream: Meter | null): Gone {
+  return { atMs, isUnread: !DELIVERED.has(stream?.reading().progress ?? "none") };
+}
+
+/** Nothing is to come that the reader of a stream would wait for. */
 const DELIVERED: ReadonlySet<Reading["progress"]> = new Set(["finishing", "complete"]);
 
 const EMPTY = new Uint8Array(0);

@@ -8,7 +8,7 @@
  * A stream's head leaves at once. Any other answer is held until it is whole, so that its cost stands
  * in its header and a cut one becomes a clean 502; a large one passes on from where it grew too large.
  */
-import type { Meter, Reading, Route } from "../dialects/dialect.ts";
+import type { Meter, Route } from "../dialects/dialect.ts";
 import { joinBytes } from "../dialects/byte-store.ts";
 import { createMeter } from "../dialects/openai/meter.ts";
 import { KEEP_ALIVE } from "../dialects/openai/phrase.ts";
@@ -20,7 +20,8 @@ import {
 } from "../core/limits.ts";
 import type { Permit } from "./admit.ts";
 import { isCut, streamError } from "./cut-stream.ts";
-import { isToldWhole, mayHaveRun, neverSent, NOTHING_READ, type Ending } from "./ending.ts";
+import { goneAt, isToldWhole, mayHaveRun, neverSent, NOTHING_READ } from "./ending.ts";
+import type { Ending, Gone } from "./ending.ts";
 import type { Fence } from "./fence.ts";
 import type { Leavers } from "./leavers.ts";
 import { clientHeaders, valueOf } from "./headers.ts";
@@ -112,8 +113,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   const { request, body, reply, resolve } = running;
   const startedMs = ports.monotonicMs();
   const isFree = request.permit.estimate.basis === "free";
-  const isKept = request.permit.answerKeptMs !== null;
-  const drains = (request.permit.isStrict || isKept) && !isFree;
+  const drains = (request.permit.isStrict || request.permit.answerKeptMs !== null) && !isFree;
   let status: number | null = null;
   let firstByteMs: number | null = null;
   let upstreamHeaders: readonly string[] = [];
@@ -381,17 +381,6 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   });
   reply.onGone(onGone);
 }
-
-/** When its client left, and whether it was to get more. */
-type Gone = { readonly atMs: number; readonly isUnread: boolean };
-
-/** Of an answer that is held to be whole a client that leaves has had nothing, of a stream what has passed. */
-function goneAt(atMs: number, stream: Meter | null): Gone {
-  return { atMs, isUnread: !DELIVERED.has(stream?.reading().progress ?? "none") };
-}
-
-/** Nothing is to come that the reader of a stream would wait for. */
-const DELIVERED: ReadonlySet<Reading["progress"]> = new Set(["finishing", "complete"]);
 
 const EMPTY = new Uint8Array(0);
 const KEEP_ALIVE_BYTES = new TextEncoder().encode(KEEP_ALIVE);

@@ -8,7 +8,7 @@
  * A stream's head leaves at once. Any other answer is held until it is whole, so that its cost stands
  * in its header and a cut one becomes a clean 502; a large one passes on from where it grew too large.
  */
-import type { Meter, Reading, Route } from "../dialects/dialect.ts";
+import type { Meter, Route } from "../dialects/dialect.ts";
 import { joinBytes } from "../dialects/byte-store.ts";
 import { createMeter } from "../dialects/openai/meter.ts";
 import { KEEP_ALIVE } from "../dialects/openai/phrase.ts";
@@ -20,7 +20,8 @@ import {
 } from "../core/limits.ts";
 import type { Permit } from "./admit.ts";
 import { isCut, streamError } from "./cut-stream.ts";
-import { isToldWhole, mayHaveRun, neverSent, NOTHING_READ, type Ending } from "./ending.ts";
+import { goneAt, isToldWhole, mayHaveRun, neverSent, NOTHING_READ } from "./ending.ts";
+import type { Ending, Gone } from "./ending.ts";
 import type { Fence } from "./fence.ts";
 import type { Leavers } from "./leavers.ts";
 import { clientHeaders, valueOf } from "./headers.ts";
@@ -127,8 +128,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   let heldBytes = 0;
   let isPaused = false;
   let isEnded = false;
-  let goneAtMs: number | null = null;
-  let clientLeft = false;
+  let gone: Gone | null = null;
   let stay: (() => void) | null = null;
   let lastWriteMs = startedMs;
 
@@ -138,7 +138,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     status,
     error,
     upstreamRequestId: valueOf(upstreamHeaders, "x-request-id"),
-    clientLeft,
+    clientLeft: gone?.isUnread ?? false,
   });
   const close = () => {
     isEnded = true;
@@ -277,7 +277,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
 
   const onFail = (failure: UpstreamFailure) => {
     if (isEnded) return;
-    if (goneAtMs !== null) {
+    if (gone !== null) {
       const ending = failure.sent ? abortedEnding() : unsentEnding(failure.message);
       finish({ kind: "answered", ending });
       return;
@@ -316,16 +316,12 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   const isCuttable = () =>
     mode === "streaming" || (mode === "waiting" && request.permit.intent.stream) || isFree;
 
-  /** Nothing that a reader of the stream would wait for is to come. */
-  const isDelivered = () => DELIVERED.has(meter?.reading().progress ?? "none");
-
   // A stream whose client left is worth finishing for the usage that follows a finish reason, and for a
   // strict tenant: what an upstream bills that goes on after its connection is closed nobody could know.
   // An answer that was to come whole is: most upstreams finish and bill it anyway, and then say what.
   const onGone = () => {
     if (isEnded) return;
-    goneAtMs = ports.monotonicMs();
-    clientLeft = mode !== "streaming" || !isDelivered();
+    gone = goneAt(ports.monotonicMs(), mode === "streaming" ? meter : null);
     exchange.resume();
     if (!exchange.isSent()) {
       exchange.abort();
@@ -362,11 +358,11 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
         // It waits for a connection, and would be refused one by now.
         onFail({ kind: "lapsed", sent: false, message: "its permit lapsed before it was sent" });
         exchange.abort();
-      } else if (goneAtMs !== null && isCuttable() && isGoneTooLong(nowMs - goneAtMs)) {
+      } else if (gone !== null && isCuttable() && isGoneTooLong(nowMs - gone.atMs)) {
         exchange.abort();
         if (!isEnded) finish({ kind: "answered", ending: abortedEnding() });
       } else if (mode === "streaming" && !isPaused && nowMs - lastWriteMs > KEEP_ALIVE_MS) {
-        if (goneAtMs === null && meter?.betweenEvents() === true) send(KEEP_ALIVE_BYTES);
+        if (gone === null && meter?.betweenEvents() === true) send(KEEP_ALIVE_BYTES);
       }
     },
   };
@@ -390,8 +386,6 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   });
   reply.onGone(onGone);
 }
-
-const DELIVERED: ReadonlySet<Reading["progress"]> = new Set(["finishing", "complete"]);
 
 const EMPTY = new Uint8Array(0);
 const KEEP_ALIVE_BYTES = new TextEncoder().encode(KEEP_ALIVE);

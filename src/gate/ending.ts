@@ -1,4 +1,4 @@
-import type { Reading } from "../dialects/dialect.ts";
+import type { Meter, Reading } from "../dialects/dialect.ts";
 
 /** How an attempt ended, as its dispatcher saw it. Every attempt has exactly one. */
 export type Ending = {
@@ -36,6 +36,17 @@ export function mayHaveRun(status: number | null): boolean {
 export function isToldWhole({ usage, progress }: Reading): boolean {
   return usage !== null && (progress === "finishing" || progress === "complete");
 }
+
+/** When its client left, and whether it was to get more. */
+export type Gone = { readonly atMs: number; readonly isUnread: boolean };
+
+/** Of an answer that is held to be whole a client that leaves has had nothing, of a stream what has passed. */
+export function goneAt(atMs: number, stream: Meter | null): Gone {
+  return { atMs, isUnread: !DELIVERED.has(stream?.reading().progress ?? "none") };
+}
+
+/** Nothing is to come that the reader of a stream would wait for. */
+const DELIVERED: ReadonlySet<Reading["progress"]> = new Set(["finishing", "complete"]);
 
 /** The reading of an answer of which nothing was read. */
 export const NOTHING_READ = {

@@ -4,6 +4,8 @@ CREATE TABLE "decisions" (
 	"key_id" text collate "C" NOT NULL,
 	"run_id" text collate "C" NOT NULL,
 	"step_id" text collate "C",
+	"step_digest" text collate "C",
+	"content_digest" text collate "C",
 	"attempt" integer NOT NULL,
 	"door" text collate "C" NOT NULL,
 	"operation" text collate "C" NOT NULL,
@@ -15,11 +17,13 @@ CREATE TABLE "decisions" (
 	"decided_at" timestamp (6) with time zone NOT NULL,
 	"estimate_picousd" numeric(38, 0),
 	"price_version" text collate "C",
+	"approval_id" text collate "C",
+	"retry" json,
 	"meters" json NOT NULL,
 	"record" json NOT NULL,
 	CONSTRAINT "decisions_tenant_id_attempt_id_pk" PRIMARY KEY("tenant_id","attempt_id"),
-	CONSTRAINT "decisions_verdict_is_known" CHECK ("decisions"."verdict" in ('allow', 'block')),
-	CONSTRAINT "decisions_block_has_a_reason" CHECK (("decisions"."verdict" = 'block') = ("decisions"."reason" is not null))
+	CONSTRAINT "decisions_verdict_is_known" CHECK ("decisions"."verdict" in ('allow', 'block', 'require_approval')),
+	CONSTRAINT "decisions_only_allow_needs_no_reason" CHECK (("decisions"."verdict" = 'allow') = ("decisions"."reason" is null))
 );
 --> statement-breakpoint
 CREATE TABLE "events" (
@@ -39,6 +43,7 @@ CREATE TABLE "installation" (
 	"pepper" text NOT NULL,
 	"admin_digest" text,
 	"prices_digest" text,
+	"sealed_data_key" text,
 	"created_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
 	CONSTRAINT "installation_is_one_row" CHECK ("installation"."one" = 1)
 );
@@ -49,6 +54,7 @@ CREATE TABLE "keys" (
 	"name" text NOT NULL,
 	"digest" text NOT NULL,
 	"scopes" text[] NOT NULL,
+	"labels" json DEFAULT '{}'::json NOT NULL,
 	"created_by" text collate "C" NOT NULL,
 	"created_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
 	"expires_at" timestamp (6) with time zone,
@@ -64,6 +70,7 @@ CREATE TABLE "limits" (
 	"limit_id" text collate "C" NOT NULL,
 	"scope_kind" text collate "C" NOT NULL,
 	"scope_id" text collate "C" DEFAULT '' NOT NULL,
+	"resource" text DEFAULT '' NOT NULL,
 	"unit" text collate "C" NOT NULL,
 	"window_kind" text collate "C" NOT NULL,
 	"amount" numeric(38, 0) NOT NULL,
@@ -74,9 +81,10 @@ CREATE TABLE "limits" (
 	"removed_at" timestamp (6) with time zone,
 	CONSTRAINT "limits_tenant_id_limit_id_pk" PRIMARY KEY("tenant_id","limit_id"),
 	CONSTRAINT "limits_are_not_negative" CHECK ("limits"."amount" >= 0),
-	CONSTRAINT "limits_scope_is_known" CHECK ("limits"."scope_kind" in ('tenant', 'key', 'run', 'model', 'each_run', 'each_customer')),
+	CONSTRAINT "limits_scope_is_known" CHECK ("limits"."scope_kind" in ('tenant', 'key', 'run', 'model', 'each_run', 'each_customer', 'each_operation')),
 	CONSTRAINT "limits_scope_names_its_subject" CHECK (("limits"."scope_kind" in ('key', 'run', 'model')) = ("limits"."scope_id" <> '')),
-	CONSTRAINT "limits_unit_is_known" CHECK ("limits"."unit" in ('usd', 'tokens', 'requests', 'in_flight')),
+	CONSTRAINT "limits_unit_is_known" CHECK ("limits"."unit" in ('usd', 'tokens', 'requests', 'attempts', 'in_flight')),
+	CONSTRAINT "limits_resource_is_of_attempts" CHECK ("limits"."resource" = '' or "limits"."unit" = 'attempts'),
 	CONSTRAINT "limits_window_is_known" CHECK ("limits"."window_kind" in ('none', 'minute', 'hour', 'day', 'week', 'month')),
 	CONSTRAINT "limits_mode_is_known" CHECK ("limits"."mode" in ('enforce', 'shadow')),
 	CONSTRAINT "limits_on_exceed_is_known" CHECK ("limits"."on_exceed" in ('refuse', 'clamp')),
@@ -124,6 +132,7 @@ CREATE TABLE "reservations" (
 	"cost_picousd" numeric(38, 0),
 	"tokens" bigint NOT NULL,
 	"deadline_at" timestamp (6) with time zone NOT NULL,
+	"left_at" timestamp (6) with time zone,
 	"unknown_at" timestamp (6) with time zone,
 	CONSTRAINT "reservations_tenant_id_attempt_id_pk" PRIMARY KEY("tenant_id","attempt_id"),
 	CONSTRAINT "reservations_state_is_known" CHECK ("reservations"."state" in ('open', 'unknown')),
@@ -137,6 +146,7 @@ CREATE TABLE "runs" (
 	"state" text collate "C" DEFAULT 'open' NOT NULL,
 	"ancestors" text[] DEFAULT '{}' NOT NULL,
 	"labels" json DEFAULT '{}'::json NOT NULL,
+	"derived_from" text collate "C",
 	"created_by" text collate "C" NOT NULL,
 	"created_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
 	"stopped_at" timestamp (6) with time zone,
@@ -172,12 +182,146 @@ CREATE TABLE "tenants" (
 	"tenant_id" text collate "C" PRIMARY KEY NOT NULL,
 	"name" text NOT NULL,
 	"mode" text DEFAULT 'strict' NOT NULL,
+	"derived_attempts_max" integer DEFAULT 5,
+	"run_share_percent" integer DEFAULT 20,
+	"active_bundle" text collate "C",
 	"created_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
 	CONSTRAINT "tenants_name_is_unique" UNIQUE("name"),
-	CONSTRAINT "tenants_mode_is_known" CHECK ("tenants"."mode" in ('strict', 'tolerant'))
+	CONSTRAINT "tenants_mode_is_known" CHECK ("tenants"."mode" in ('strict', 'tolerant')),
+	CONSTRAINT "tenants_derived_attempts_are_positive" CHECK ("tenants"."derived_attempts_max" >= 1),
+	CONSTRAINT "tenants_run_share_is_a_percentage" CHECK ("tenants"."run_share_percent" between 1 and 100)
+);
+--> statement-breakpoint
+CREATE TABLE "answers" (
+	"tenant_id" text collate "C" NOT NULL,
+	"attempt_id" text collate "C" NOT NULL,
+	"status" smallint NOT NULL,
+	"sealed" "bytea" NOT NULL,
+	"stored_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	"expires_at" timestamp (6) with time zone NOT NULL,
+	CONSTRAINT "answers_tenant_id_attempt_id_pk" PRIMARY KEY("tenant_id","attempt_id")
+);
+--> statement-breakpoint
+CREATE TABLE "approval_votes" (
+	"tenant_id" text collate "C" NOT NULL,
+	"approval_id" text collate "C" NOT NULL,
+	"key_id" text collate "C" NOT NULL,
+	"approves" boolean NOT NULL,
+	"reason" text NOT NULL,
+	"digest" text collate "C" NOT NULL,
+	"voted_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	CONSTRAINT "approval_votes_tenant_id_approval_id_key_id_pk" PRIMARY KEY("tenant_id","approval_id","key_id")
+);
+--> statement-breakpoint
+CREATE TABLE "approvals" (
+	"tenant_id" text collate "C" NOT NULL,
+	"approval_id" text collate "C" NOT NULL,
+	"digest" text collate "C" NOT NULL,
+	"state" text collate "C" DEFAULT 'pending' NOT NULL,
+	"requested_by" text collate "C" NOT NULL,
+	"run_id" text collate "C" NOT NULL,
+	"step_id" text collate "C",
+	"door" text collate "C" NOT NULL,
+	"operation" text,
+	"resource" text NOT NULL,
+	"sealed_call" "bytea" NOT NULL,
+	"policies" json NOT NULL,
+	"quorum" smallint NOT NULL,
+	"role" text,
+	"created_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	"expires_at" timestamp (6) with time zone NOT NULL,
+	"decided_at" timestamp (6) with time zone,
+	"consumed_by" text collate "C",
+	CONSTRAINT "approvals_tenant_id_approval_id_pk" PRIMARY KEY("tenant_id","approval_id"),
+	CONSTRAINT "approvals_one_per_digest" UNIQUE("tenant_id","digest"),
+	CONSTRAINT "approvals_state_is_known" CHECK ("approvals"."state" in ('pending', 'approved', 'denied', 'cancelled', 'consumed')),
+	CONSTRAINT "approvals_quorum_is_positive" CHECK ("approvals"."quorum" >= 1),
+	CONSTRAINT "approvals_consumed_says_by_what" CHECK (("approvals"."state" = 'consumed') = ("approvals"."consumed_by" is not null))
+);
+--> statement-breakpoint
+CREATE TABLE "deliveries" (
+	"tenant_id" text collate "C" NOT NULL,
+	"delivery_id" text collate "C" NOT NULL,
+	"webhook_id" text collate "C" NOT NULL,
+	"kind" text collate "C" NOT NULL,
+	"body" text NOT NULL,
+	"state" text collate "C" DEFAULT 'pending' NOT NULL,
+	"tries" smallint DEFAULT 0 NOT NULL,
+	"created_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	"due_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	"ended_at" timestamp (6) with time zone,
+	"last_result" text,
+	CONSTRAINT "deliveries_tenant_id_delivery_id_pk" PRIMARY KEY("tenant_id","delivery_id"),
+	CONSTRAINT "deliveries_state_is_known" CHECK ("deliveries"."state" in ('pending', 'delivered', 'dead'))
+);
+--> statement-breakpoint
+CREATE TABLE "effects" (
+	"tenant_id" text collate "C" NOT NULL,
+	"operation_type" text collate "C" NOT NULL,
+	"operation_key" text NOT NULL,
+	"effect" text NOT NULL,
+	"content_digest" text collate "C" NOT NULL,
+	"attempt_id" text collate "C" NOT NULL,
+	"run_id" text collate "C" NOT NULL,
+	"claimed_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	CONSTRAINT "effects_tenant_id_operation_type_operation_key_effect_pk" PRIMARY KEY("tenant_id","operation_type","operation_key","effect")
+);
+--> statement-breakpoint
+CREATE TABLE "idempotency_keys" (
+	"tenant_id" text collate "C" NOT NULL,
+	"door" text collate "C" NOT NULL,
+	"key_digest" text collate "C" NOT NULL,
+	"content_digest" text collate "C" NOT NULL,
+	"attempt_id" text collate "C" NOT NULL,
+	"claimed_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	"expires_at" timestamp (6) with time zone NOT NULL,
+	CONSTRAINT "idempotency_keys_tenant_id_door_key_digest_pk" PRIMARY KEY("tenant_id","door","key_digest")
+);
+--> statement-breakpoint
+CREATE TABLE "policy_bundles" (
+	"tenant_id" text collate "C" NOT NULL,
+	"version" text collate "C" NOT NULL,
+	"content" json NOT NULL,
+	"source" text NOT NULL,
+	"created_by" text collate "C" NOT NULL,
+	"created_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	CONSTRAINT "policy_bundles_tenant_id_version_pk" PRIMARY KEY("tenant_id","version")
+);
+--> statement-breakpoint
+CREATE TABLE "tools" (
+	"tenant_id" text collate "C" NOT NULL,
+	"name" text NOT NULL,
+	"effect_class" text collate "C" NOT NULL,
+	"price_picousd" numeric(38, 0),
+	"extractor" json,
+	"created_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	"removed_at" timestamp (6) with time zone,
+	CONSTRAINT "tools_tenant_id_name_pk" PRIMARY KEY("tenant_id","name"),
+	CONSTRAINT "tools_effect_class_is_known" CHECK ("tools"."effect_class" in ('pure', 'idempotent', 'keyed', 'effectful')),
+	CONSTRAINT "tools_price_is_not_negative" CHECK ("tools"."price_picousd" >= 0)
+);
+--> statement-breakpoint
+CREATE TABLE "webhooks" (
+	"tenant_id" text collate "C" NOT NULL,
+	"webhook_id" text collate "C" NOT NULL,
+	"url" text NOT NULL,
+	"kinds" text[] NOT NULL,
+	"sealed_secret" "bytea" NOT NULL,
+	"created_by" text collate "C" NOT NULL,
+	"created_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	"removed_at" timestamp (6) with time zone,
+	CONSTRAINT "webhooks_tenant_id_webhook_id_pk" PRIMARY KEY("tenant_id","webhook_id")
 );
 --> statement-breakpoint
 ALTER TABLE "keys" ADD CONSTRAINT "keys_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "limits" ADD CONSTRAINT "limits_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-CREATE INDEX "decisions_of_a_run" ON "decisions" USING btree ("tenant_id","run_id","step_id","verdict","attempt");--> statement-breakpoint
-CREATE INDEX "limits_of_a_run" ON "limits" USING btree ("tenant_id","scope_id") WHERE "limits"."scope_kind" = 'run';
+ALTER TABLE "tools" ADD CONSTRAINT "tools_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "webhooks" ADD CONSTRAINT "webhooks_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+CREATE INDEX "decisions_of_a_run" ON "decisions" USING btree ("tenant_id","run_id");--> statement-breakpoint
+CREATE INDEX "decisions_of_a_step" ON "decisions" USING btree ("tenant_id","step_digest","decided_at","attempt") WHERE "decisions"."verdict" = 'allow' and "decisions"."step_digest" is not null;--> statement-breakpoint
+CREATE INDEX "decisions_of_a_content" ON "decisions" USING btree ("tenant_id","content_digest") WHERE "decisions"."content_digest" is not null;--> statement-breakpoint
+CREATE INDEX "limits_of_a_run" ON "limits" USING btree ("tenant_id","scope_id") WHERE "limits"."scope_kind" = 'run';--> statement-breakpoint
+CREATE INDEX "answers_by_expiry" ON "answers" USING btree ("expires_at");--> statement-breakpoint
+CREATE INDEX "approvals_by_state" ON "approvals" USING btree ("tenant_id","state","created_at");--> statement-breakpoint
+CREATE INDEX "deliveries_due" ON "deliveries" USING btree ("due_at") WHERE "deliveries"."state" = 'pending';--> statement-breakpoint
+CREATE INDEX "idempotency_keys_by_expiry" ON "idempotency_keys" USING btree ("expires_at");

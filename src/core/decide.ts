@@ -4,10 +4,12 @@
  * replay. What must not race (meters, the state of a run) is arbitrated by the posting afterwards,
  * which comes later in the precedence for that reason.
  */
+import { assert } from "../lib/assert.ts";
 import { boundOf } from "./bound.ts";
 import type { Facts } from "./facts.ts";
 import type { Intent } from "./intent.ts";
 import { picousd, usdFromPicousd, type Picousd } from "./money.ts";
+import { type Approval, type Judged, judgePolicies, type Obligations } from "./policy-judge.ts";
 import type { Reason } from "./verdict.ts";
 
 /** What is asked of the meters. `costPicousd` is null where no price is known and the tenant tolerates it. */
@@ -17,102 +19,212 @@ export type Estimate = {
   readonly basis: "free" | "bound" | "unpriced" | "unbounded";
   /** Output tokens per choice to send upstream so that the bound is real; null leaves the body alone. */
   readonly outputTokensMax: number | null;
+  /** What it was lowered to, by a limit or a policy; null where it is what the client or the model says. */
+  readonly clampedTo: number | null;
 };
 
+/** `policies` is null for a tenant without policies. */
 export type Verdict =
   | {
       readonly kind: "block";
       readonly reason: Reason;
       readonly message: string;
       readonly param: string | null;
+      readonly policies: Judged | null;
     }
-  | { readonly kind: "ask"; readonly estimate: Estimate };
+  | {
+      readonly kind: "ask";
+      readonly estimate: Estimate;
+      /** What people must approve before it may pass, once every meter has room; null: nothing. */
+      readonly approval: Approval | null;
+      readonly policies: Judged | null;
+    }
+  /** A policy has it go to another model: to be looked up, and judged again with that one's route and price. */
+  | {
+      readonly kind: "reroute";
+      readonly model: string;
+      readonly policy: string;
+      readonly policies: Judged;
+    };
+
+/** What a call could cost, or why that is a reason to refuse it; both where its own maximum is exceeded. */
+type Priced = {
+  readonly estimate: Estimate | null;
+  readonly refusal: Refused | null;
+};
+
+type Refused = {
+  readonly reason: Reason;
+  readonly message: string;
+  readonly param: string | null;
+};
 
 const FREE: Estimate = {
   costPicousd: picousd(0n),
   tokens: 0,
   basis: "free",
   outputTokensMax: null,
+  clampedTo: null,
 };
 
 /** Tolerated: passes without a figure, and is counted as unpriced. */
 const UNPRICED: Estimate = { ...FREE, costPicousd: null, basis: "unpriced" };
 
 export function decide(facts: Facts, intent: Intent): Verdict {
+  const asked = priceOf(facts, intent, facts.clampedTo);
+  const policies =
+    facts.bundle === null
+      ? null
+      : judgePolicies(facts.bundle, { facts, intent, estimate: asked.estimate });
+  const refuse = (because: Refused): Verdict => ({ kind: "block", ...because, policies });
   if (!facts.caller.scopes.includes("invoke")) {
-    return block("scope_missing", "This key may not call models: it lacks the scope `invoke`.");
+    const message = "This key may not call models: it lacks the scope `invoke`.";
+    return refuse({ reason: "scope_missing", message, param: null });
   }
-  const verdict = decideByBilling(facts, intent);
-  const isBounded = verdict.kind === "block" || verdict.estimate.costPicousd !== null;
-  if (intent.context.costPicousdMax === null || isBounded) return verdict;
+  if (policies === null) {
+    if (asked.refusal !== null) return refuse(asked.refusal);
+    return passed(asked, null, null);
+  }
+  const { outcome } = policies;
+  if (outcome.kind === "block") {
+    const { reason, message } = outcome;
+    return refuse({ reason, message, param: null });
+  }
+  const { model } = outcome.obligations;
+  if (model !== null && facts.rerouted === null && facts.route !== null) {
+    if (isRewritable(intent)) return { kind: "reroute", ...model, policies };
+    const message = `Policy \`${model.policy}\` has this go to \`${model.model}\`, and a form cannot be rewritten: name that model.`;
+    return refuse({ reason: "policy_denied", message, param: "model" });
+  }
+  // What is obliged is priced before it is refused: with a lower maximum a call may have a bound.
+  const obliged = priceOf(facts, intent, clampFor(facts, intent, outcome.obligations));
+  if (obliged.refusal !== null) return refuse(obliged.refusal);
+  return passed(obliged, outcome.approval, policies);
+}
+
+function passed({ estimate }: Priced, approval: Approval | null, policies: Judged | null): Verdict {
+  assert(estimate !== null, "what is not refused has an estimate");
+  return { kind: "ask", estimate, approval, policies };
+}
+
+/** Only where its body is JSON can another model be written into a call. */
+function isRewritable({ operation }: Intent): boolean {
+  return (
+    operation === "chat" ||
+    operation === "responses" ||
+    operation === "text_completion" ||
+    operation === "embeddings"
+  );
+}
+
+/** The lowest of what limits and policies leave; a maximum that the client's own is below changes nothing. */
+function clampFor(
+  facts: Facts,
+  { demand }: Intent,
+  { outputTokensMax }: Obligations,
+): number | null {
+  const { clampedTo, price } = facts;
+  if (outputTokensMax === null || !demand.producesTokens) return clampedTo;
+  const asked = demand.outputTokensMax ?? price?.outputTokensMax ?? null;
+  const own = asked !== null && asked <= outputTokensMax ? null : outputTokensMax;
+  if (own === null || clampedTo === null) return clampedTo ?? own;
+  return Math.min(own, clampedTo);
+}
+
+function priceOf(facts: Facts, intent: Intent, clampedTo: number | null): Priced {
+  const priced = priceByBilling(facts, intent, clampedTo);
+  const isBounded = priced.refusal !== null || priced.estimate?.costPicousd !== null;
+  if (intent.context.costPicousdMax === null || isBounded) return priced;
   // Whatever the tenant tolerates, this call named the most that it may cost.
   const message = `The cost of this call has no upper bound, and it names one itself: ${MAX_COST}.`;
-  return block("cost_unbounded", message, MAX_COST);
+  return { ...priced, refusal: { reason: "cost_unbounded", message, param: MAX_COST } };
 }
 
 const MAX_COST = "Tollgate-Max-Cost";
 
-function decideByBilling(facts: Facts, intent: Intent): Verdict {
+function priceByBilling(facts: Facts, intent: Intent, clampedTo: number | null): Priced {
   switch (intent.billing) {
     case "free":
       return intent.reachesStored && facts.sharesAccount
-        ? block("route_not_allowed", sharedObjects(intent))
-        : { kind: "ask", estimate: FREE };
+        ? refused("route_not_allowed", sharedObjects(intent))
+        : { estimate: FREE, refusal: null };
     case "unknown":
       return facts.caller.mode === "tolerant"
-        ? { kind: "ask", estimate: UNPRICED }
-        : block("route_not_allowed", unknownRoute(intent));
+        ? { estimate: UNPRICED, refusal: null }
+        : refused("route_not_allowed", unknownRoute(intent));
     case "deferred":
       return facts.caller.mode === "tolerant"
-        ? { kind: "ask", estimate: { ...UNPRICED, basis: "unbounded" } }
-        : block("cost_unbounded", deferredCost(intent));
+        ? { estimate: { ...UNPRICED, basis: "unbounded" }, refusal: null }
+        : refused("cost_unbounded", deferredCost(intent));
     case "metered":
-      return decideMetered(facts, intent);
+      return priceMetered(facts, intent, clampedTo);
+    case "stated":
+      return priceStated(facts, intent);
   }
 }
 
-function decideMetered(facts: Facts, intent: Intent): Verdict {
+function priceMetered(facts: Facts, intent: Intent, clampedTo: number | null): Priced {
   const { demand } = intent;
   // The model's own maximum holds when the client named none; it is sent, so that the bound is real.
   const absent = demand.producesTokens && demand.outputTokensMax === null;
   const injected = absent ? (facts.price?.outputTokensMax ?? null) : null;
-  const outputTokensMax = facts.clampedTo ?? injected;
+  const outputTokensMax = clampedTo ?? injected;
   const bound = boundOf(demand, facts.price, outputTokensMax);
+  const sent = { outputTokensMax, clampedTo };
   switch (bound.kind) {
-    case "unpriced":
-      if (facts.caller.mode === "strict") {
-        return block("price_unknown", unknownPrice(facts, intent), "model");
+    case "unpriced": {
+      const { tokens } = bound;
+      const estimate: Estimate = { costPicousd: null, tokens, basis: "unpriced", ...sent };
+      if (facts.caller.mode === "tolerant") return { estimate, refusal: null };
+      return { ...refused("price_unknown", unknownPrice(facts, intent), "model"), estimate };
+    }
+    case "unbounded": {
+      if (facts.caller.mode === "tolerant") {
+        const estimate: Estimate = { costPicousd: null, tokens: 0, basis: "unbounded", ...sent };
+        return { estimate, refusal: null };
       }
-      return {
-        kind: "ask",
-        estimate: { costPicousd: null, tokens: bound.tokens, basis: "unpriced", outputTokensMax },
-      };
-    case "unbounded":
-      if (facts.caller.mode === "strict") {
-        // Without a price nothing else is worth saying: it is what the caller has to mend first.
-        if (facts.price === null)
-          return block("price_unknown", unknownPrice(facts, intent), "model");
-        return block("cost_unbounded", unboundedCost(bound.because), paramOf(bound.because));
-      }
-      return {
-        kind: "ask",
-        estimate: { costPicousd: null, tokens: 0, basis: "unbounded", outputTokensMax },
-      };
+      // Without a price nothing else is worth saying: it is what the caller has to mend first.
+      if (facts.price === null)
+        return refused("price_unknown", unknownPrice(facts, intent), "model");
+      return refused("cost_unbounded", unboundedCost(bound.because), paramOf(bound.because));
+    }
     case "bounded": {
+      const { usd, tokens } = bound;
+      const estimate: Estimate = { costPicousd: usd, tokens, basis: "bound", ...sent };
       const costMax = intent.context.costPicousdMax;
-      if (costMax !== null && bound.usd > costMax) {
-        return block("max_cost_exceeded", overMaxCost(bound.usd, picousd(costMax)), MAX_COST);
-      }
-      return {
-        kind: "ask",
-        estimate: { costPicousd: bound.usd, tokens: bound.tokens, basis: "bound", outputTokensMax },
-      };
+      if (costMax === null || usd <= costMax) return { estimate, refusal: null };
+      const message = overMaxCost(usd, picousd(costMax));
+      return { ...refused("max_cost_exceeded", message, MAX_COST), estimate };
     }
   }
 }
 
-function block(reason: Reason, message: string, param: string | null = null): Verdict {
-  return { kind: "block", reason, message, param };
+/** A tool or a step: what it costs at most is declared by its operator, or said by its caller. */
+function priceStated(facts: Facts, intent: Intent): Priced {
+  const { costStatedPicousd: cost } = intent;
+  if (cost === null) {
+    return facts.caller.mode === "tolerant"
+      ? { estimate: UNPRICED, refusal: null }
+      : refused("price_unknown", unstatedCost(intent), "estimate_usd");
+  }
+  const costPicousd = picousd(cost);
+  const basis = cost === 0n ? "free" : "bound";
+  const estimate: Estimate = { ...FREE, costPicousd, basis };
+  const costMax = intent.context.costPicousdMax;
+  if (costMax === null || cost <= costMax) return { estimate, refusal: null };
+  const message = overMaxCost(costPicousd, picousd(costMax));
+  return { ...refused("max_cost_exceeded", message, MAX_COST), estimate };
+}
+
+function unstatedCost(intent: Intent): string {
+  return (
+    `Nobody says what \`${intent.resource}\` may cost, and this tenant spends only what is priced. Send ` +
+    "`estimate_usd` (0 for what costs nothing), declare a price for the tool, or set the tenant's mode to `tolerant`."
+  );
+}
+
+function refused(reason: Reason, message: string, param: string | null = null): Priced {
+  return { estimate: null, refusal: { reason, message, param } };
 }
 
 function sharedObjects(intent: Intent): string {

@@ -9,7 +9,8 @@ export type AttemptStatus =
   | "failed"
   | "aborted"
   | "released"
-  | "blocked";
+  | "blocked"
+  | "awaiting_approval";
 
 /** What an explanation looks at; amounts are pico-dollars. */
 export type Explained = {
@@ -51,16 +52,33 @@ const REASON_SENTENCES: Readonly<Record<Reason, string>> = {
   run_closed: "its run is closed",
   run_stopped: "its run, or a run above it, was stopped",
   scope_missing: "its key lacks the scope `invoke`",
+  duplicate_request: "the same request had succeeded already, and its answer was returned",
+  idempotency_in_progress: "the same request was still running",
+  outcome_unknown: "nobody knows whether the same request had run",
+  idempotency_key_reused: "its idempotency key belongs to a request with other content",
+  effect_applied: "its operation has had this effect already",
+  effect_in_flight: "another attempt is at work on this effect of its operation",
+  effect_uncertain: "nobody knows whether this effect of its operation was applied",
+  operation_conflict: "its operation has this effect with other content",
+  policy_denied: "a policy blocks it",
+  evaluator_unavailable: "a policy could not be evaluated, and what cannot be judged does not pass",
   model_not_allowed: "its model is not allowed",
   route_not_allowed: "its route is not known here and its tenant is strict",
   price_unknown: "no price is known for its model and its tenant is strict",
   cost_unbounded: "nothing bounds what it could cost and its tenant is strict",
   max_cost_exceeded: "it could cost more than the caller's own `Tollgate-Max-Cost`",
+  retry_budget_exceeded: "its retries are used up",
+  run_share_exceeded: "its run has had the part of a daily limit that one run may take",
   run_budget_exceeded: "the budget of its run has no room for what it could cost",
   budget_exceeded: "a budget on its path has no room for what it could cost",
   quota_exceeded: "a quota on its path has no room for it",
   concurrency_exceeded: "as many calls as a limit allows were in flight",
   budget_contended: "calls in flight had reserved the room that it needed",
+  approval_required: "a person must approve it first",
+  approval_denied: "a person denied exactly this call",
+  approval_expired: "nobody approved exactly this call in time, or used the approval in time",
+  approval_used: "its approval was used already, and holds once",
+  approval_impossible: "nobody can approve it",
 };
 
 function asked(decision: Explained): string {
@@ -119,6 +137,7 @@ function meterSentence(meter: MeterFigures, reason: Reason | null): string {
 function became(decision: Explained): readonly string[] {
   switch (decision.status) {
     case "blocked":
+    case "awaiting_approval":
       return [];
     case "admitted":
       return [`It has not ended yet, and holds ${held(decision)}.`];
@@ -192,6 +211,8 @@ function show(unit: Unit, amount: bigint): string {
       return `${amount} tokens`;
     case "requests":
       return `${amount} requests`;
+    case "attempts":
+      return `${amount} retries`;
     case "in_flight":
       return `${amount} calls in flight`;
   }

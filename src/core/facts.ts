@@ -1,4 +1,6 @@
 import type { Caller } from "./caller.ts";
+import type { Findings } from "./detect.ts";
+import type { CompiledBundle } from "./policy-bundle.ts";
 import type { Price } from "./price.ts";
 import type { ModelRoute } from "./route.ts";
 
@@ -14,4 +16,33 @@ export type Facts = {
   readonly sharesAccount: boolean;
   /** Output tokens to which a clamping limit has already lowered this ask, or null. */
   readonly clampedTo: number | null;
+  /** The tenant's active policies; null where it has none. */
+  readonly bundle: CompiledBundle | null;
+  readonly keyLabels: Readonly<Record<string, string>>;
+  /** What the detectors found; null where nobody searched. */
+  readonly findings: Findings | null;
+  /** What went before; null where nobody looked. */
+  readonly history: History | null;
+  /** The model that a policy has this call go to instead of the one asked for: `route` is its route. */
+  readonly rerouted: { readonly model: string; readonly policy: string } | null;
+};
+
+/** The prior attempts of a run and of a step: looked at only where the active bundle reads them. */
+export type History = {
+  readonly runAgeSeconds: number;
+  /** Attempts of the run that were allowed before this ask. */
+  readonly runAttempts: number;
+  /** What they cost and hold. */
+  readonly runSpendPicousd: bigint;
+  /** The number of this attempt within its step, from 1. */
+  readonly attempt: number;
+  /** How the attempt before it stands; empty for a first one. */
+  readonly priorStatus:
+    | ""
+    | "running"
+    | "succeeded"
+    | "failed"
+    | "aborted"
+    | "released"
+    | "unknown";
 };

@@ -12,6 +12,8 @@ export const ID_PREFIXES = {
   meter: "mtr",
   limit: "lim",
   approval: "apr",
+  webhook: "whk",
+  delivery: "dlv",
   event: "evt",
   request: "req",
 } as const;

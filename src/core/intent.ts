@@ -1,3 +1,5 @@
+import type { Findings } from "./detect.ts";
+import type { EffectClass } from "./operation.ts";
 import type { Usage } from "./usage.ts";
 
 /** What the model door can be asked to do, by OpenTelemetry's `gen_ai.operation.name` where it has one. */
@@ -15,9 +17,9 @@ export type Operation =
 /**
  * Whether a request can cost money here. `metered`: its answer says what was used. `free`: reading,
  * listing, deleting. `deferred`: it starts work whose cost appears elsewhere (batches, fine-tuning,
- * video, realtime). `unknown`: a path we do not know.
+ * video, realtime). `unknown`: a path we do not know. `stated`: a tool or step, whose cost is declared.
  */
-export type Billing = "metered" | "free" | "deferred" | "unknown";
+export type Billing = "metered" | "free" | "deferred" | "unknown" | "stated";
 
 /**
  * What a request could use, as far as its body bounds it. Every figure is an upper bound.
@@ -64,10 +66,34 @@ export type ClientFacts = {
   readonly isCodex: boolean;
 };
 
+export type Json =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly Json[]
+  | { readonly [name: string]: Json };
+
+/** What a caller does itself, by OpenTelemetry's name where it has one. */
+export type Act = "execute_tool" | "step";
+
+/** What an act is, by its tool's declaration; recorded with the decision. */
+export type ActFacts = {
+  readonly effectClass: EffectClass;
+  /** The effect that it claims, as `type:key effect`, or null. */
+  readonly effect: string | null;
+  /** What the declared extractor found in the arguments, or why it found nothing; null without one. */
+  readonly extracted: {
+    readonly mode: "observe" | "enforce";
+    readonly operation: string | null;
+    readonly why: string | null;
+  } | null;
+};
+
 /** What the gate is asked. The three doors build the same one. */
 export type Intent = {
   readonly door: "model" | "tool" | "step";
-  readonly operation: Operation;
+  readonly operation: Operation | Act;
   readonly billing: Billing;
   /** The model asked for (`fast`, `openai/gpt-5-mini`), or the method and path of a pass-through. */
   readonly resource: string;
@@ -75,8 +101,47 @@ export type Intent = {
   readonly stream: boolean;
   /** It reads, changes or deletes objects stored at the provider, in the account that tenants share. */
   readonly reachesStored: boolean;
+  /** Of a tool or step, for policies; absent or null at the model door. */
+  readonly arguments?: Json;
+  /** The exact call, for whoever must approve it; null where it is too large to be shown. */
+  readonly call: () => Uint8Array | null;
+  /** Searches its texts; asked only where the active bundle reads what is found. Absent: nobody can. */
+  readonly inspect?: () => Findings;
   /** SHA-256 of the body, hex. */
   readonly inputDigest: string;
   readonly context: Context;
   readonly client: ClientFacts;
+  /** The tool by which its further attempts are counted apart; null: by its model. */
+  readonly tool: string | null;
+  readonly idempotency: IdempotencyAsked | null;
+  /** The effect that it claims for a business operation, or null. */
+  readonly effect: EffectAsked | null;
+  /** `stated`: the most that it costs, as the operator or the caller says; null where nobody does. */
+  readonly costStatedPicousd: bigint | null;
+  /** Null where a model is called. */
+  readonly act: ActFacts | null;
+  /** How long its caller, who acts itself, may be silent; null where the gateway dispatches. */
+  readonly leaseMs: number | null;
+};
+
+/** Under one key the same content is executed once. */
+export type IdempotencyAsked = {
+  readonly key: string;
+  /** SHA-256 of the route and the canonical body, hex. */
+  readonly content: string;
+  /** It may run again though nobody knows whether it ran. */
+  readonly acceptsUnknown: boolean;
+  readonly keptMs: number;
+};
+
+/** What an act does to a business operation, whatever run it is of. */
+export type EffectAsked = {
+  readonly type: string;
+  readonly key: string;
+  readonly effect: string;
+  /** SHA-256 of the canonical arguments, hex. */
+  readonly content: string;
+  readonly mayRepeatUnknown: boolean;
+  /** The attempt that is repeated deliberately, or null. */
+  readonly repeats: string | null;
 };

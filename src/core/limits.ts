@@ -180,3 +180,144 @@ export const BODIES_HELD_BYTES_MAX = 1024 * 1024 * 1024;
 
 /** A posting that takes longer is a database that hangs: its asks are answered 503 and released. */
 export const POST_MS_MAX = 5_000;
+
+/** A call that a person is asked about: more than this nobody reads before he says yes. */
+export const APPROVAL_CALL_BYTES_MAX = 256 * 1024;
+
+/** Why somebody approves or denies, in characters. */
+export const APPROVAL_REASON_CHARS_MAX = 1_000;
+
+/** How often those who wait for an answer are looked up, all together: people take seconds. */
+export const APPROVAL_LOOK_MS = 500;
+
+/** Requests of one process that wait for a person; each is a connection that does nothing. */
+export const APPROVAL_WAITS_MAX = 1_024;
+
+/** Webhooks of a tenant: each message is written once for each of them. */
+export const WEBHOOKS_MAX = 16;
+
+/** A webhook's URL: what servers take in a request line. */
+export const WEBHOOK_URL_CHARS_MAX = 2_048;
+
+/** How long a receiver has to answer a message; what it does with it can wait until it has. */
+export const DELIVERY_MS_MAX = 10_000;
+
+/** Until another replica may try what this one has taken: longer than a try lasts. */
+export const DELIVERY_LEASE_MS = 60_000;
+
+/** Messages under way from one process. */
+export const DELIVERIES_MAX = 32;
+
+/** Those of one tenant, so that receivers that hang hold up nobody else's. */
+export const DELIVERIES_OF_TENANT_MAX = 4;
+
+/** Tries of one message, over most of a day: see `gate/deliver.ts`. Then it is dead, and can be sent anew. */
+export const DELIVERY_TRIES_MAX = 8;
+
+/** What was delivered is kept for a week, to be looked up; what is dead for a month, to be sent anew. */
+export const DELIVERED_KEPT_MS = 7 * 86_400_000;
+export const DEAD_KEPT_MS = 30 * 86_400_000;
+
+/** Arguments of a tool call, as JSON: what a model writes into one call, with room for a document. */
+export const ARGUMENTS_BYTES_MAX = 1024 * 1024;
+
+/** A result that is kept for who asks again: what a tool tells a model, which reads no more. */
+export const RESULT_STORED_BYTES_MAX = 256 * 1024;
+
+/** A question to the step door, or a report: arguments or a result, and some names. */
+export const STEP_BODY_BYTES_MAX = ARGUMENTS_BYTES_MAX + 64 * 1024;
+
+/** How long who acts itself may be silent: shorter is lost in a pause of the process, longer hides its end. */
+export const LEASE_SECONDS_MIN = 5;
+export const LEASE_SECONDS_DEFAULT = 60;
+export const LEASE_SECONDS_MAX = 3_600;
+
+/** How long one attempt may be kept alive in all: a step that takes a day is a run. */
+export const LEASE_TOTAL_MS_MAX = 24 * 3_600_000;
+
+/** Classes of use that a report counts. */
+export const USAGE_CLASSES_MAX = 32;
+
+/** Tools that a tenant declares: each replica keeps them in memory. */
+export const TOOLS_MAX = 1_000;
+
+/** Parts of a JSON pointer: arguments nest a handful deep. */
+export const POINTER_TOKENS_MAX = 16;
+
+/** Pointers that make one operation's key: more would be no name of a business act. */
+export const POINTERS_MAX = 4;
+
+/** An idempotency key: the draft of the IETF names no limit, OpenAI's own is 255 characters. */
+export const IDEMPOTENCY_KEY_CHARS_MAX = 255;
+
+/** How long a model call's answer is kept for its repeats: a client that retries does so within the day. */
+export const MODEL_KEY_KEPT_MS = 24 * 3_600_000;
+
+/** Acts on the world are repeated by people and by jobs of the month: theirs are kept for longer. */
+export const TOOL_KEY_KEPT_MS = 30 * 24 * 3_600_000;
+
+/** An answer that is kept for its repeats; the longest of a model are a megabyte of text. */
+export const ANSWER_STORED_BYTES_MAX = 4 * 1024 * 1024;
+
+/** How long a request may be held open for an answer, whatever its `Prefer: wait` says. */
+export const PREFER_WAIT_MS_MAX = 60_000;
+
+/** Requests of one process that are held open for somebody else's answer: each asks the database now and then. */
+export const WAITERS_MAX = 256;
+
+/** How often one of them asks whether the attempt that it waits for has ended. */
+export const WAITER_LOOK_MS = 200;
+
+/** The highest guard on attempts of a derived step: beyond it there is none, which is said by null. */
+export const DERIVED_ATTEMPTS_MAX = 1_000;
+
+/** The text of a policy bundle: a hundred policies with comments; it stands in every replica's memory. */
+export const BUNDLE_BYTES_MAX = 128 * 1024;
+
+/** Policies of one bundle: each is evaluated for every call and stands in every decision. */
+export const POLICIES_MAX = 100;
+
+/** One expression of a policy: longer ones are several policies. */
+export const EXPRESSION_CHARS_MAX = 4_096;
+
+/** Nodes of one expression's syntax tree, and how deep they nest: what people write has twenty. */
+export const EXPRESSION_NODES_MAX = 200;
+export const EXPRESSION_DEPTH_MAX = 24;
+
+/** Comprehensions inside each other: a third would visit a million elements. */
+export const COMPREHENSION_DEPTH_MAX = 2;
+
+/** Elements of a list, and of a map, that an expression may look at; a longer one cannot be judged. */
+export const FACT_ITEMS_MAX = 100;
+
+/** Characters of a text that an expression may look at; a longer one cannot be judged. */
+export const FACT_CHARS_MAX = 4_096;
+
+/** Values in the arguments of a tool call that expressions may look at, so that comparing two stays cheap. */
+export const ARGUMENT_NODES_MAX = 1_000;
+
+/** Their texts together: they stand in the decision of a call whose policies read them. */
+export const ARGUMENT_CHARS_MAX = 32 * 1024;
+
+/** The pattern of `matches`: it is compiled once, and matched in time linear in the text. */
+export const PATTERN_CHARS_MAX = 256;
+
+/**
+ * What evaluating may cost at most, in steps of some 30 ns each: 3 ms for one policy, 15 ms for a bundle.
+ * Counted before it is stored, for the longest facts there can be.
+ */
+export const EXPRESSION_COST_MAX = 100_000;
+export const BUNDLE_COST_MAX = 500_000;
+
+/** A policy's reason as the caller is told it; what it quotes is cut at the second. */
+export const POLICY_REASON_CHARS_MAX = 500;
+export const POLICY_QUOTE_CHARS_MAX = 64;
+
+/** The sum of the weights of what a call matched: a scale, not a count. */
+export const RISK_MAX = 100;
+
+/** People who must approve one call. */
+export const APPROVERS_MAX = 10;
+
+/** How long an approval may be waited for: a long weekend, and a week more. */
+export const APPROVAL_MS_MAX = 14 * 86_400_000;

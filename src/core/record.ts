@@ -1,40 +1,58 @@
 /**
- * The facts of a decision that have no column of their own, as one line of JSON in `decisions.record`.
- * Bodies are not stored: their digest is. Names are snake_case, as in the API that shows them.
+ * The facts of a decision that have no column of their own, as one line of JSON in `decisions.record`:
+ * with the columns, all that the judgement saw, so that it can be judged again (`recorded.ts` reads it
+ * back). Bodies are not stored: their digest is. Names are snake_case, as in the API that shows them.
+ * What is so for nearly every call is left out.
  */
-import type { Verdict } from "./decide.ts";
+import type { Estimate, Verdict } from "./decide.ts";
 import type { Facts } from "./facts.ts";
-import type { Intent } from "./intent.ts";
+import type { ActFacts, Demand, Intent } from "./intent.ts";
+import { wasLookedAt } from "./policy-values.ts";
+import type { Approval, Judged, PolicyResult } from "./policy-judge.ts";
+import { DISPOSITIONS } from "./verdict.ts";
 
-export function decisionRecord(facts: Facts, intent: Intent, verdict: Verdict): string {
-  const { client, context, demand } = intent;
+/** Of a verdict that can be recorded: one that goes elsewhere is judged again first. */
+export type Final = Exclude<Verdict, { readonly kind: "reroute" }>;
+
+export function decisionRecord(facts: Facts, intent: Intent, verdict: Final): string {
+  const { client, context } = intent;
+  const { caller, keyLabels, history, findings, rerouted } = facts;
+  const estimate = verdict.kind === "ask" ? verdict.estimate : null;
   return JSON.stringify({
-    disposition: verdict.kind === "block" ? "stop" : "execute",
-    ...(verdict.kind === "block" ? { message: verdict.message, param: verdict.param } : {}),
+    ...judgedMembers(verdict),
     billing: intent.billing,
     stream: intent.stream,
+    ...(intent.reachesStored ? { reaches_stored: true } : {}),
+    ...(facts.sharesAccount ? { shares_account: true } : {}),
+    ...(intent.tool === null ? {} : { tool: intent.tool }),
+    ...(intent.costStatedPicousd === null
+      ? {}
+      : { cost_stated_picousd: String(intent.costStatedPicousd) }),
     input_sha256: intent.inputDigest,
-    estimate: {
-      basis: verdict.kind === "ask" ? verdict.estimate.basis : null,
-      tokens: verdict.kind === "ask" ? verdict.estimate.tokens : null,
-      input_bytes: demand.inputBytes,
-      images: demand.images,
-      output_tokens_max: demand.outputTokensMax,
-      output_tokens_sent: verdict.kind === "ask" ? verdict.estimate.outputTokensMax : null,
-      clamped_to: facts.clampedTo,
-      choices: demand.choices,
-      unbounded: demand.unbounded,
-    },
-    policies: [],
-    policy_version: null,
-    tenant_mode: facts.caller.mode,
+    estimate: estimateMembers(facts, intent.demand, estimate),
+    ...(intent.act === null ? {} : { act: actMembers(intent.act) }),
+    policies: verdict.policies?.results.map(policyMembers) ?? [],
+    policy_version: verdict.policies?.version ?? null,
+    ...(verdict.policies === null ? {} : policyOutcome(verdict.policies)),
+    ...(rerouted === null ? {} : { rerouted }),
+    tenant_mode: caller.mode,
+    scopes: caller.scopes,
+    ...(Object.keys(keyLabels).length === 0 ? {} : { key_labels: keyLabels }),
     context: {
+      // Whether it was named cannot be told from the column, where every call has a run.
+      run: context.run,
       parent_step: context.parentStep,
       operation: context.operation,
       tool: context.tool,
       customer: context.customer,
       labels: context.labels,
+      ...(context.costPicousdMax === null
+        ? {}
+        : { max_cost_picousd: String(context.costPicousdMax) }),
     },
+    ...(history === null ? {} : { history: historyMembers(history) }),
+    ...(findings === null ? {} : { findings: findingsMembers(findings) }),
+    ...keptArguments(facts, intent),
     trace_id: context.traceId,
     client: {
       user_agent: client.userAgent,
@@ -43,4 +61,89 @@ export function decisionRecord(facts: Facts, intent: Intent, verdict: Verdict): 
     },
     judged_at: facts.now.toISOString(),
   });
+}
+
+/** What the judgement alone says; meters and the state of the run may say no after it. */
+function judgedMembers(verdict: Final): object {
+  if (verdict.kind === "ask") return { disposition: "execute" };
+  const { reason, message, param } = verdict;
+  return { disposition: DISPOSITIONS[reason], judged: reason, message, param };
+}
+
+function estimateMembers(facts: Facts, demand: Demand, estimate: Estimate | null): object {
+  return {
+    basis: estimate?.basis ?? null,
+    tokens: estimate?.tokens ?? null,
+    input_bytes: demand.inputBytes,
+    images: demand.images,
+    ...(demand.audioInput ? { audio_input: true } : {}),
+    ...(demand.audioOutput ? { audio_output: true } : {}),
+    output_tokens_max: demand.outputTokensMax,
+    output_tokens_sent: estimate?.outputTokensMax ?? null,
+    // What a limit lowered it to is a fact; what it was lowered to in the end is of the verdict.
+    limit_clamped_to: facts.clampedTo,
+    clamped_to: estimate?.clampedTo ?? null,
+    choices: demand.choices,
+    ...(demand.producesTokens ? {} : { produces_tokens: false }),
+    ...(Object.keys(demand.fixed).length === 0 ? {} : { fixed: demand.fixed }),
+    unbounded: demand.unbounded,
+  };
+}
+
+function policyMembers({ id, name, version, result, effect, mode, why }: PolicyResult): object {
+  return { id, name, version, result, effect, mode, ...(why === null ? {} : { why }) };
+}
+
+function policyOutcome({ outcome, risk, shadow }: Judged): object {
+  const obligations = outcome.kind === "pass" ? outcome.obligations : null;
+  const hasObligations =
+    obligations !== null && (obligations.outputTokensMax !== null || obligations.model !== null);
+  return {
+    risk: { score: risk.score, inputs: risk.inputs },
+    shadow,
+    ...(outcome.kind === "pass" && outcome.approval !== null
+      ? { approval: approvalMembers(outcome.approval) }
+      : {}),
+    ...(hasObligations
+      ? {
+          obligations: {
+            max_output_tokens: obligations.outputTokensMax,
+            model: obligations.model?.model ?? null,
+          },
+        }
+      : {}),
+  };
+}
+
+function approvalMembers({ quorum, role, expiresInMs, policies }: Approval): object {
+  return { quorum, role, expires_in_ms: expiresInMs, policies };
+}
+
+function historyMembers(history: NonNullable<Facts["history"]>): object {
+  return {
+    run_age_seconds: history.runAgeSeconds,
+    run_attempts: history.runAttempts,
+    run_spend_picousd: String(history.runSpendPicousd),
+    attempt: history.attempt,
+    prior_status: history.priorStatus,
+  };
+}
+
+function findingsMembers({ found, complete }: NonNullable<Facts["findings"]>): object {
+  return { found, complete };
+}
+
+/**
+ * Arguments are content: they are kept only where a policy reads them, for else nothing could be judged
+ * again. Those that are too large to be judged are too large to be kept.
+ */
+function keptArguments(facts: Facts, intent: Intent): object {
+  const isRead = facts.bundle !== null && facts.bundle.needs.has("arguments");
+  const { arguments: given } = intent;
+  if (!isRead || given === undefined || given === null) return {};
+  return wasLookedAt("arguments", { facts, intent, estimate: null }) ? { arguments: given } : {};
+}
+
+function actMembers({ effectClass, effect, extracted }: ActFacts): object {
+  return { effect_class: effectClass, effect, extracted };
 }

@@ -1,16 +1,21 @@
 /** The sentences of a refusal by a meter. Most libraries show nothing else, so it holds every figure. */
 import { picousd, usdFromPicousd } from "./money.ts";
 import { unreachable } from "../lib/assert.ts";
+import type { Intent } from "./intent.ts";
+import type { RetryFacts } from "./retry.ts";
 import type { MeterFigures, Reason, Unit } from "./verdict.ts";
 
 /** Chooses the meter that a reason is about: the first on the path that lacks room, as the posting does. */
 export function meterAtFault(reason: Reason, meters: readonly MeterFigures[]): MeterFigures | null {
   const contended = reason === "budget_contended";
   for (const meter of meters) {
-    if (meter.mode !== "enforce") continue;
+    // A retry budget that was lowered below what is used refuses retries only.
+    if (meter.mode !== "enforce" || (meter.unit === "attempts" && meter.asked === 0n)) continue;
     const exhausted = meter.committed + meter.asked > meter.limit;
     const full = meter.committed + meter.reserved + meter.asked > meter.limit;
-    if (reason === "concurrency_exceeded") {
+    if (reason === "retry_budget_exceeded") {
+      if (full && meter.unit === "attempts") return meter;
+    } else if (reason === "concurrency_exceeded") {
       if (full && meter.unit === "in_flight") return meter;
     } else if (contended ? full && !exhausted : exhausted) return meter;
   }
@@ -42,6 +47,8 @@ function advice(reason: Reason, meter: MeterFigures, reset: string): string {
 
 function limitName(meter: MeterFigures): string {
   const period = meter.window === "none" ? "" : `${PERIODS[meter.window]} `;
+  if (meter.isShare)
+    return `part of the ${limitName({ ...meter, isShare: false })} that one run may take`;
   const scope = meter.scope.startsWith("each_") ? meter.scope.slice("each_".length) : meter.scope;
   switch (meter.unit) {
     case "usd":
@@ -50,6 +57,8 @@ function limitName(meter: MeterFigures): string {
       return `${period}${scope} token quota`;
     case "requests":
       return `${period}${scope} request quota`;
+    case "attempts":
+      return `${period}${scope} retry budget`;
     case "in_flight":
       return `${scope} concurrency limit`;
     default:
@@ -72,4 +81,49 @@ function subjectOf(meter: MeterFigures): string {
 function show(unit: Unit, amount: bigint): string {
   if (unit === "usd") return `$${usdFromPicousd(picousd(amount))}`;
   return unit === "tokens" ? `${amount} tokens` : String(amount);
+}
+
+/** Of a request that is one of the same kind already; null for every other reason. */
+export function duplicateMessage(
+  reason: Reason,
+  intent: Intent,
+  retry: RetryFacts | null,
+): string | null {
+  const prior =
+    retry?.priorAttempt === undefined || retry.priorAttempt === null
+      ? ""
+      : ` (${retry.priorAttempt})`;
+  const effect =
+    intent.effect === null
+      ? ""
+      : `\`${intent.effect.effect}\` of ${intent.effect.type}:${intent.effect.key}`;
+  switch (reason) {
+    case "idempotency_in_progress":
+      return `The same request, with this Idempotency-Key, is still running${prior}. Ask again for its answer; it costs nothing.`;
+    case "duplicate_request":
+      return `The same request, with this Idempotency-Key, has succeeded already${prior}, and its answer is not kept any more. It was not run again.`;
+    case "outcome_unknown":
+      return `The same request, with this Idempotency-Key, was sent, and nobody knows whether it ran${prior}. Send \`Tollgate-Retry-Unknown: accept\` to run it again all the same.`;
+    case "idempotency_key_reused":
+      return "This Idempotency-Key belongs to a request with other content. Use another key for another request.";
+    case "effect_applied":
+      return `The effect ${effect} was applied already${prior}. To repeat it deliberately, name the attempt that is repeated.`;
+    case "effect_in_flight":
+      return `Another attempt${prior} is at work on the effect ${effect}. Ask again when it has ended.`;
+    case "effect_uncertain":
+      return `Nobody knows whether the effect ${effect} was applied${prior}, so it is not tried again. Find out, and reconcile that attempt.`;
+    case "operation_conflict":
+      return `The effect ${effect} stands with other content${prior}. An operation has each effect once: use another operation for another act.`;
+    default:
+      return null;
+  }
+}
+
+/** The guard against storms of retries that nobody named. */
+export function attemptsMessage(attempt: number, attemptsMax: number): string {
+  return (
+    `This is attempt ${attempt} of the same request after failures, and at most ${attemptsMax} are made of a request whose ` +
+    "step nobody named. It passes again when two minutes have gone by since the last failure. Find out why it fails; " +
+    "to retry more often, name the step (Tollgate-Step) or raise the tenant's guard."
+  );
 }

@@ -1,24 +1,89 @@
+import type { RetryFacts } from "./retry.ts";
+
 /** Every reason for which the gate says no, in the order in which the caller is told one: the order is API. */
 export const REASONS = [
   "run_closed",
   "run_stopped",
   "scope_missing",
+  "duplicate_request",
+  "idempotency_in_progress",
+  "outcome_unknown",
+  "idempotency_key_reused",
+  "effect_applied",
+  "effect_in_flight",
+  "effect_uncertain",
+  "operation_conflict",
+  "policy_denied",
+  "evaluator_unavailable",
   "model_not_allowed",
   "route_not_allowed",
   "price_unknown",
   "cost_unbounded",
   "max_cost_exceeded",
+  "retry_budget_exceeded",
   "run_budget_exceeded",
+  "run_share_exceeded",
   "budget_exceeded",
   "quota_exceeded",
   "concurrency_exceeded",
   "budget_contended",
+  "approval_required",
+  "approval_denied",
+  "approval_expired",
+  "approval_used",
+  "approval_impossible",
 ] as const;
 
 export type Reason = (typeof REASONS)[number];
 
-export type Unit = "usd" | "tokens" | "requests" | "in_flight";
-export type ScopeKind = "tenant" | "key" | "run" | "model" | "each_run" | "each_customer";
+/** What the caller is to do: go on, take the prior answer, wait, find out what became of it, or stop. */
+export type Disposition = "execute" | "return_prior" | "wait" | "reconcile" | "stop";
+
+/** The disposition of each reason; an attempt that is allowed has none and executes. */
+export const DISPOSITIONS: Readonly<Record<Reason, Disposition>> = {
+  run_closed: "stop",
+  run_stopped: "stop",
+  scope_missing: "stop",
+  duplicate_request: "return_prior",
+  idempotency_in_progress: "wait",
+  outcome_unknown: "reconcile",
+  idempotency_key_reused: "stop",
+  effect_applied: "return_prior",
+  effect_in_flight: "wait",
+  effect_uncertain: "reconcile",
+  operation_conflict: "stop",
+  policy_denied: "stop",
+  evaluator_unavailable: "stop",
+  model_not_allowed: "stop",
+  route_not_allowed: "stop",
+  price_unknown: "stop",
+  cost_unbounded: "stop",
+  max_cost_exceeded: "stop",
+  retry_budget_exceeded: "stop",
+  run_budget_exceeded: "stop",
+  run_share_exceeded: "stop",
+  budget_exceeded: "stop",
+  quota_exceeded: "stop",
+  concurrency_exceeded: "wait",
+  budget_contended: "wait",
+  approval_required: "wait",
+  approval_denied: "stop",
+  approval_expired: "stop",
+  approval_used: "stop",
+  approval_impossible: "stop",
+};
+
+/** `attempts` counts further attempts: what a retry budget limits. */
+export const UNITS = ["usd", "tokens", "requests", "attempts", "in_flight"] as const;
+export type Unit = (typeof UNITS)[number];
+export type ScopeKind =
+  | "tenant"
+  | "key"
+  | "run"
+  | "model"
+  | "each_run"
+  | "each_customer"
+  | "each_operation";
 
 /** A meter as the posting found it. Amounts are pico-dollars for `usd`, plain counts otherwise. */
 export type MeterFigures = {
@@ -30,6 +95,8 @@ export type MeterFigures = {
   readonly window: Window;
   readonly mode: "enforce" | "shadow";
   readonly onExceed: "refuse" | "clamp";
+  /** Its limit is the part of a larger one that one run may take. */
+  readonly isShare: boolean;
   readonly limit: bigint;
   readonly committed: bigint;
   readonly reserved: bigint;
@@ -50,4 +117,6 @@ export type Refusal = {
   /** The request member at fault, where one is. */
   readonly param: string | null;
   readonly decisionId: string;
+  /** Why it was a further attempt, or whose duplicate; null for a first one. */
+  readonly retry: RetryFacts | null;
 };

@@ -78,6 +78,7 @@ export async function establishFirstTenant(
       tenantId,
       name: "first",
       scopes: ["invoke", "report"],
+      labels: {},
       expiresAt: null,
     });
     return { tenantKey: text };

@@ -12,18 +12,21 @@ import {
   priceSchema,
   rootSchema,
   upstreamSchema,
+  webhooksSchema,
   wrongHeaders,
   type PriceEntry,
   type UpstreamEntry,
 } from "./config-schema.ts";
-import { createReader, inOrder, parse, type Path, type Reader } from "./config-reader.ts";
-import { didYouMean } from "./nearest.ts";
-import { readTree, type TreeProblem } from "./yaml-tree.ts";
+import { createReader, inOrder, parse, type Path, type Reader } from "../lib/yaml-reader.ts";
+import { didYouMean } from "../lib/nearest.ts";
+import { readTree, type TreeProblem } from "../lib/yaml-tree.ts";
 
 export type FileConfig = {
   readonly upstreams: readonly UpstreamConfig[];
   readonly aliases: Readonly<Record<string, string>>;
   readonly prices: readonly Price[];
+  /** Webhooks may go to private addresses, and by http. */
+  readonly allowsPrivateWebhooks: boolean;
 };
 
 export type FileReading = FileConfig & {
@@ -48,7 +51,10 @@ export function readConfigFile(text: string, surroundings: Surroundings): FileRe
   const problems = [...tree.problems];
   const reader = createReader(tree, problems);
   const root = parse(reader, rootSchema(), tree.value ?? {}, []);
-  if (root === null) return { upstreams: [], aliases: {}, prices: [], problems: inOrder(problems) };
+  if (root === null) {
+    const none = { upstreams: [], aliases: {}, prices: [], allowsPrivateWebhooks: false };
+    return { ...none, problems: inOrder(problems) };
+  }
   const own = readUpstreams(reader, root.upstreams ?? []);
   const upstreams = [...own.upstreams];
   for (const implied of surroundings.implied) {
@@ -58,7 +64,9 @@ export function readConfigFile(text: string, surroundings: Surroundings): FileRe
   const known = own.complete ? upstreams : null;
   const aliases = readAliases(reader, root.aliases ?? {}, known);
   const prices = readPrices(reader, root.prices ?? [], known);
-  return { upstreams, aliases, prices, problems: inOrder(problems) };
+  const webhooks = parse(reader, webhooksSchema(), root.webhooks ?? {}, ["webhooks"]);
+  const allowsPrivateWebhooks = webhooks?.allow_private ?? false;
+  return { upstreams, aliases, prices, allowsPrivateWebhooks, problems: inOrder(problems) };
 }
 
 function readUpstreams(

@@ -51,8 +51,9 @@ export function rootSchema() {
       upstreams: z.array(z.unknown(), list("of upstreams")).max(UPSTREAMS_MAX).nullish(),
       aliases: z.record(z.string(), z.unknown(), "an object: alias to model").nullish(),
       prices: z.array(z.unknown(), list("of prices")).max(PRICES_MAX).nullish(),
+      webhooks: z.unknown(),
     },
-    "an object with upstreams, aliases or prices",
+    "an object with upstreams, aliases, prices or webhooks",
   );
 }
 
@@ -87,6 +88,13 @@ export function upstreamSchema() {
       shared_objects: z.boolean("true or false").nullish(),
     },
     "an object with name, kind, base_url and models",
+  );
+}
+
+export function webhooksSchema() {
+  return z.strictObject(
+    { allow_private: z.boolean("true or false").nullish() },
+    "an object with allow_private",
   );
 }
 

@@ -1,7 +1,8 @@
 /** The configuration: the environment and `tollgate.yaml`, read once, told in full when wrong. */
 import type { Price } from "../core/price.ts";
+import type { SealingSecrets } from "../gate/sealing.ts";
 import { readConfigFile, type FileReading } from "./config-file.ts";
-import { didYouMean } from "./nearest.ts";
+import { didYouMean } from "../lib/nearest.ts";
 
 export type UpstreamConfig = {
   readonly name: string;
@@ -34,10 +35,14 @@ export type Config = {
   readonly processes: number | null;
   /** Null: generated at the first start and kept in the data directory. */
   readonly adminKey: string | null;
+  /** Seals what is stored, the one in force first; empty: the administration key does. */
+  readonly sealingKeys: readonly string[];
   readonly logLevel: LogLevel;
   readonly upstreams: readonly UpstreamConfig[];
   readonly aliases: Readonly<Record<string, string>>;
   readonly prices: readonly Price[];
+  /** Webhooks may go to private addresses, and by http. */
+  readonly allowsPrivateWebhooks: boolean;
   /** The file that was read, or null when there was none. */
   readonly configFile: string | null;
 };
@@ -74,6 +79,7 @@ export const TOLLGATE_VARIABLES = [
   "TOLLGATE_DATA",
   "TOLLGATE_CONFIG",
   "TOLLGATE_ADMIN_KEY",
+  "TOLLGATE_SEALING_KEY",
   "TOLLGATE_PROCESSES",
   "TOLLGATE_URL",
   "TOLLGATE_KEY",
@@ -81,6 +87,9 @@ export const TOLLGATE_VARIABLES = [
 
 /** 32 characters of a random text are beyond any search; shorter ones are words. */
 export const ADMIN_KEY_LENGTH_MIN = 32;
+
+/** The one in force, and the one that it replaces. */
+const SEALING_KEYS_MAX = 2;
 
 /** Each has connections of its own to the database, and no machine that we know has more cores to use. */
 export const PROCESSES_MAX = 256;
@@ -135,13 +144,20 @@ export function readConfig(env: Env, files: ConfigFiles): Config {
   const databaseUrl = databaseUrlOf(text("DATABASE_URL"), report);
   const processes = processesOf(text("TOLLGATE_PROCESSES"), databaseUrl, report);
   const adminKey = adminKeyOf(text("TOLLGATE_ADMIN_KEY"), isPrivate, report);
+  const sealingKeys = sealingKeysOf(text("TOLLGATE_SEALING_KEY"), report);
   const logLevel = logLevelOf(text("LOG_LEVEL"), report);
   const dataDirectory = text("TOLLGATE_DATA") ?? DATA_DEFAULT;
   const file = readFile(text("TOLLGATE_CONFIG"), { env, files, report });
   if (host === null || problems.length > 0) throw new ConfigError(problems);
-  const { upstreams, aliases, prices, path: configFile } = file;
-  const from = { host, port, databaseUrl, dataDirectory, processes, adminKey, logLevel };
-  return { ...from, upstreams, aliases, prices, configFile };
+  const { upstreams, aliases, prices, allowsPrivateWebhooks, path: configFile } = file;
+  const from = { host, port, databaseUrl, dataDirectory, processes, adminKey, sealingKeys };
+  return { ...from, logLevel, upstreams, aliases, prices, allowsPrivateWebhooks, configFile };
+}
+
+/** Which secrets may open what is sealed, the one in force first: without its own, the administration key. */
+export function sealingSecretsOf({ sealingKeys }: Config, adminKey: string): SealingSecrets {
+  const [inForce, ...older] = sealingKeys;
+  return inForce === undefined ? [adminKey] : [inForce, ...older, adminKey];
 }
 
 /** Whether only programs on this machine can reach an address. */
@@ -233,6 +249,23 @@ function adminKeyOf(text: string | null, isPrivate: boolean, report: Report): st
   return text;
 }
 
+/** The new one and the one before it, with a space between: so it can be changed. */
+function sealingKeysOf(text: string | null, report: Report): readonly string[] {
+  const keys = text === null ? [] : text.trim().split(/ +/);
+  if (keys.length > SEALING_KEYS_MAX) {
+    report("TOLLGATE_SEALING_KEY", "must be one key, or the new one, a space, and the old one");
+  }
+  for (const key of keys) {
+    if (key.length >= ADMIN_KEY_LENGTH_MIN && /^[\x21-\x7e]{1,1024}$/.test(key)) continue;
+    const needed = `printable ASCII of at least ${ADMIN_KEY_LENGTH_MIN} characters`;
+    report(
+      "TOLLGATE_SEALING_KEY",
+      `must be ${needed}, and one here has ${key.length}: generate one with: openssl rand -base64 36`,
+    );
+  }
+  return keys;
+}
+
 function logLevelOf(text: string | null, report: Report): LogLevel {
   if (text === null) return "info";
   const level = LOG_LEVELS.find((known) => known === text.toLowerCase());
@@ -247,7 +280,14 @@ type FoundFile = FileReading & { readonly path: string | null };
 function readFile(stated: string | null, context: FileContext): FoundFile {
   const { env, files, report } = context;
   const implied = impliedUpstreams(env, report);
-  const none = { upstreams: implied, aliases: {}, prices: [], problems: [], path: null };
+  const none = {
+    upstreams: implied,
+    aliases: {},
+    prices: [],
+    allowsPrivateWebhooks: false,
+    problems: [],
+    path: null,
+  };
   const path = stated ?? CONFIG_DEFAULT;
   let text: string | null;
   try {

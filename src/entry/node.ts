@@ -9,8 +9,10 @@ import { LEASE_MS } from "../core/limits.ts";
 import { startDemoUpstream } from "../demo/upstream.ts";
 import { createAdministration, type Administration } from "../gate/administration.ts";
 import { REFRESH_MS } from "../gate/authority.ts";
+import { createDeliverer, type Deliverer } from "../gate/deliver.ts";
 import { createGateway, type Gateway } from "../gate/gateway.ts";
 import type { Ports } from "../gate/ports.ts";
+import { createSeal, establishDataKey, type Seal } from "../gate/sealing.ts";
 import { createApp, isModelPath } from "../http/app.ts";
 import type { Figures, Readiness } from "../http/env.ts";
 import type { LargeBodies } from "../http/request-body.ts";
@@ -24,7 +26,7 @@ import { endAllLeases, findOrCreateInstallation, renewLease } from "../store/ins
 import { migrate } from "../store/migrate.ts";
 import { listenForChanges } from "../store/snapshot.ts";
 import { establishAdminKey, establishFirstTenant, type FirstKeys } from "./bootstrap.ts";
-import type { Config } from "./config.ts";
+import { sealingSecretsOf, type Config } from "./config.ts";
 import {
   CUT_MS_MAX,
   drain,
@@ -44,6 +46,7 @@ import { openEmbedded, type Embedded } from "./pglite.ts";
 import { createDocsAssets } from "./docs-assets.ts";
 import { createTokenCounter } from "./tokens.ts";
 import { createUndiciUpstream } from "./upstream-undici.ts";
+import { createWebhookPort, type NodeWebhookPort } from "./webhook-undici.ts";
 import { configurationOf } from "./upstreams.ts";
 
 /** Connections to one upstream from one process. */
@@ -62,6 +65,12 @@ const HEADER_BYTES_MAX = 64 * 1024;
 const HEADERS_MAX = 1_000;
 /** A client that takes longer to send its head is none. */
 const HEADERS_TIMEOUT_MS = 20_000;
+
+/** How long a message may lie in the outbox before somebody looks: people are told in seconds. */
+const DELIVER_MS = 1_000;
+
+/** What is kept for days need not go to the minute. */
+const FORGET_MS = 60_000;
 
 export type Running = {
   readonly url: string;
@@ -100,12 +109,13 @@ export async function start(config: Config, options: StartOptions = {}): Promise
     pepper: installation.pepper,
     adminDigest: hmacSha256Hex(installation.pepper, adminKey),
   });
-  const ports = portsOn(db, log, newId);
+  const secrets = sealingSecretsOf(config, adminKey);
+  const seal = createSeal(await establishDataKey(db.admin, installation.pepper, secrets));
+  const allowsPrivate = config.allowsPrivateWebhooks;
+  const ports = portsOn(db, log, { newId, seal, allowsPrivate });
   const gateway = await createGateway(ports, configuration);
   const administration = createAdministration({
-    db,
-    newId,
-    now: ports.now,
+    ...ports,
     refresh: gateway.authority.refresh,
   });
   const firstKeys = { adminKey, ...(await establishFirstTenant(gateway, administration)) };
@@ -120,7 +130,8 @@ export async function start(config: Config, options: StartOptions = {}): Promise
     isReady: () => !isDraining,
     figures: options.figures ?? (async () => gateway.trust()),
   });
-  const repeated = chores(gateway, db, log);
+  const deliverer = createDeliverer(ports);
+  const repeated = chores(gateway, deliverer, { db, log });
   const changes = await listenTo(db.address, gateway, log);
   return {
     url: urlOf(server, config),
@@ -138,6 +149,9 @@ export async function start(config: Config, options: StartOptions = {}): Promise
         ...repeated.map(({ stop }): Step => ["chores", stop]),
         ["gateway", gateway.close],
         ["workers", ports.workersClose],
+        // A message that a receiver takes its time with is sent once more, by whoever comes after us.
+        ["webhooks", ports.webhook.close],
+        ["messages", deliverer.drained],
         ["upstream", ports.upstream.close],
         ["demo", demo.close],
         ["database", db.close],
@@ -167,19 +181,28 @@ async function openDatabase(config: Config, log: Logger): Promise<Opened> {
 }
 
 type NodePorts = Ports & {
+  readonly webhook: NodeWebhookPort;
   readonly close: () => void;
   readonly largeBodies: LargeBodies;
   /** Ends the worker threads. */
   readonly workersClose: () => Promise<void>;
 };
 
-function portsOn(db: Database, log: Logger, newId: () => string): NodePorts {
+type PortParts = {
+  readonly newId: () => string;
+  readonly seal: Seal;
+  readonly allowsPrivate: boolean;
+};
+
+function portsOn(db: Database, log: Logger, parts: PortParts): NodePorts {
+  const { newId, seal, allowsPrivate } = parts;
   const counter = createTokenCounter();
   const largeBodies = createLargeBodies();
   let isClosing = false;
   return {
     db,
     upstream: createUndiciUpstream({ connections: UPSTREAM_CONNECTIONS }),
+    webhook: createWebhookPort({ allowsPrivate }),
     monotonicMs: () => performance.now(),
     now: () => new Date(),
     newId,
@@ -190,6 +213,7 @@ function portsOn(db: Database, log: Logger, newId: () => string): NodePorts {
       );
     },
     log,
+    seal,
     isClosing: () => isClosing,
     close: () => {
       isClosing = true;
@@ -288,7 +312,11 @@ async function listenTo(
 }
 
 /** What this replica does again and again, beside serving. */
-function chores(gateway: Gateway, db: Database, log: Logger): readonly Repeated[] {
+function chores(
+  gateway: Gateway,
+  deliverer: Deliverer,
+  { db, log }: Pick<Ports, "db" | "log">,
+): readonly Repeated[] {
   const failed = (name: string) => (error: unknown) => log.warn({ error, name }, "a chore failed");
   return [
     every(REFRESH_MS, () => gateway.authority.refresh(), failed("refresh")),
@@ -300,6 +328,14 @@ function chores(gateway: Gateway, db: Database, log: Logger): readonly Repeated[
       },
       failed("sweep"),
     ),
+    every(
+      DELIVER_MS,
+      async () => {
+        await deliverer.turn();
+      },
+      failed("deliver"),
+    ),
+    every(FORGET_MS, deliverer.forget, failed("forget")),
   ];
 }
 

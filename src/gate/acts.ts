@@ -3,6 +3,8 @@ import type { Administrator, Caller, Scope } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
 import type { ScopeKind, Unit, Window } from "../core/verdict.ts";
 import type { Database } from "../store/database.ts";
+import type { WebhookPort } from "./ports.ts";
+import type { Seal } from "./sealing.ts";
 
 export type Actor = Caller | Administrator;
 
@@ -11,6 +13,8 @@ export type AdministrationPorts = {
   /** The part of an id after its prefix. */
   readonly newId: () => string;
   readonly now: () => Date;
+  readonly seal: Seal;
+  readonly webhook: Pick<WebhookPort, "allowsPrivate">;
   /** Makes this replica's snapshot as new as the database. */
   readonly refresh: () => Promise<void>;
 };
@@ -19,6 +23,8 @@ export type NewKeyTerms = {
   readonly tenantId: string;
   readonly name: string;
   readonly scopes: readonly Scope[];
+  /** `role`: what it is among approvers. */
+  readonly labels: Readonly<Record<string, string>>;
   readonly expiresAt: Date | null;
 };
 
@@ -29,6 +35,8 @@ export type IssuedKey = { readonly keyId: string; readonly text: string };
 export type NewLimitTerms = {
   readonly tenantId: string;
   readonly scope: { readonly kind: ScopeKind; readonly id: string | null };
+  /** Of a retry budget: a tool or `model:<name>`, `*` for each apart; null for all together. */
+  readonly resource: string | null;
   readonly unit: Unit;
   readonly window: Window;
   readonly amount: string;

@@ -85,6 +85,7 @@ export async function rotateKey(
       tenantId: key.tenantId,
       name: old.name,
       scopes: old.scopes,
+      labels: old.labels,
       expiresAt: key.expiresAt ?? old.expiresAt,
       actor,
       rotatedFrom: key.keyId,
@@ -105,13 +106,14 @@ async function issueKey(
   const parts = parseKey(text);
   const pepper = await readPepper(tx);
   assert(parts !== null && pepper !== null, "an installation with its row makes a key it can read");
-  const { tenantId, name, scopes, expiresAt, rotatedFrom } = key;
+  const { tenantId, name, scopes, labels, expiresAt, rotatedFrom } = key;
   await insertKey(tx, {
     tenantId,
     keyId,
     name,
     digest: hmacSha256Hex(pepper, parts.secret),
     scopes,
+    labels,
     createdBy: nameOf(key.actor),
     expiresAt,
     rotatedFrom,
@@ -125,6 +127,7 @@ async function issueKey(
     body: {
       name,
       scopes,
+      labels,
       expires_at: expiresAt?.toISOString() ?? null,
       rotated_from: rotatedFrom,
     },

@@ -150,6 +150,10 @@ export function amountOf(unit: Unit, text: string, param: string): string {
 function termsOf(given: NewLimitTerms): LimitTerms {
   const { unit, window, mode, onExceed, timeZone } = given;
   refuseClampOfCounts(unit, onExceed);
+  if (given.resource !== null && unit !== "attempts") {
+    const message = "Only `attempts`, the budget of retries, are counted by resource.";
+    throw new InputError("invalid_value", "resource", message);
+  }
   if (unit === "in_flight" && window !== "none") {
     const message = "What is in flight now has no window: use `none`.";
     throw new InputError("invalid_value", "window", message);
@@ -161,6 +165,7 @@ function termsOf(given: NewLimitTerms): LimitTerms {
   return {
     scopeKind: given.scope.kind,
     scopeId: scopeIdOf(given.scope),
+    resource: given.resource ?? "",
     unit,
     window,
     amount: amountOf(unit, given.amount, "limit"),

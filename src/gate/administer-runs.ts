@@ -124,6 +124,7 @@ async function setBudget(
   const limit = {
     scopeKind: "run",
     scopeId: runId,
+    resource: "",
     unit: "usd",
     window: "none",
     mode: "enforce",

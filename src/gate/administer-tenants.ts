@@ -1,7 +1,13 @@
 import { InputError } from "../core/errors.ts";
 import { ID_PREFIXES, withPrefix } from "../core/ids.ts";
 import { changeRegister, insertEvent } from "../store/events.ts";
-import { findTenant, insertTenant, updateTenantMode, type Mode } from "../store/tenants.ts";
+import {
+  findTenant,
+  insertTenant,
+  updateTenant,
+  type Mode,
+  type TenantTerms,
+} from "../store/tenants.ts";
 import { type Actor, type AdministrationPorts, nameOf, notFound, requireScope } from "./acts.ts";
 
 export async function createTenant(
@@ -40,22 +46,31 @@ export async function createTenant(
 export async function changeTenant(
   ports: AdministrationPorts,
   actor: Actor,
-  terms: { readonly tenantId: string; readonly mode: Mode },
+  change: { readonly tenantId: string } & Partial<TenantTerms>,
 ): Promise<void> {
-  requireScope(actor, terms.tenantId, ["admin"]);
+  const { tenantId, ...changes } = change;
+  requireScope(actor, tenantId, ["admin"]);
   await changeRegister(ports.db, async (tx) => {
-    const tenant = await findTenant(tx, terms.tenantId);
+    const tenant = await findTenant(tx, tenantId);
     if (tenant === null) throw notFound("tenant", "tenant");
-    if (tenant.mode === terms.mode) return;
-    await updateTenantMode(tx, terms.tenantId, terms.mode);
+    const { mode, derivedAttemptsMax, runSharePercent } = tenant;
+    const before: TenantTerms = { mode, derivedAttemptsMax, runSharePercent };
+    const after: TenantTerms = { ...before, ...changes };
+    if (JSON.stringify(before) === JSON.stringify(after)) return;
+    await updateTenant(tx, tenantId, after);
     await insertEvent(tx, {
-      tenantId: terms.tenantId,
+      tenantId,
       eventId: withPrefix("event", ports.newId()),
       kind: "tenant.changed",
       actor: nameOf(actor),
-      subject: terms.tenantId,
-      body: { before: { mode: tenant.mode }, after: { mode: terms.mode } },
+      subject: tenantId,
+      body: { before: told(before), after: told(after) },
     });
   });
   await ports.refresh();
+}
+
+/** In the words of the API. */
+function told({ mode, derivedAttemptsMax, runSharePercent }: TenantTerms): object {
+  return { mode, derived_attempts_max: derivedAttemptsMax, run_share_percent: runSharePercent };
 }

@@ -3,7 +3,7 @@
  * asked before; every act that changes something is told in the ledger by an event of its own
  * transaction, and this replica judges by it before the answer leaves.
  */
-import type { Mode } from "../store/tenants.ts";
+import type { Mode, TenantTerms } from "../store/tenants.ts";
 import type {
   Actor,
   AdministrationPorts,
@@ -16,17 +16,29 @@ import type {
 } from "./acts.ts";
 import { createKey, revokeKey, rotateKey } from "./administer-keys.ts";
 import { changeLimit, createLimit, removeLimit } from "./administer-limits.ts";
+import {
+  type Activation,
+  activatePolicies,
+  type Applied,
+  applyPolicies,
+  type BundleTerms,
+  deactivatePolicies,
+} from "./administer-policies.ts";
 import { putRun, stopRun } from "./administer-runs.ts";
+import { createWebhookAdministration, type WebhookAdministration } from "./administer-webhooks.ts";
+import { createApproving, type Approving } from "./approve.ts";
 import { changeTenant, createTenant } from "./administer-tenants.ts";
+import { putTool, removeTool, type ToolTerms } from "./administer-tools.ts";
 
 export type Administration = {
   readonly createTenant: (
     actor: Actor,
     terms: { readonly name: string; readonly mode: Mode },
   ) => Promise<{ readonly tenantId: string }>;
+  /** What is absent stays as it is. */
   readonly changeTenant: (
     actor: Actor,
-    terms: { readonly tenantId: string; readonly mode: Mode },
+    change: { readonly tenantId: string } & Partial<TenantTerms>,
   ) => Promise<void>;
   readonly createKey: (actor: Actor, terms: NewKeyTerms) => Promise<IssuedKey>;
   /** Revoking twice is once. */
@@ -48,12 +60,23 @@ export type Administration = {
   ) => Promise<Changed & { readonly created: boolean }>;
   /** After it no attempt of the run, or of one below it, is admitted. Stopping twice is once. */
   readonly stopRun: (actor: Actor, tenantId: string, runId: string) => Promise<void>;
+  /** Stores a bundle of policies. */
+  readonly applyPolicies: (actor: Actor, terms: BundleTerms) => Promise<Applied>;
+  readonly activatePolicies: (
+    actor: Actor,
+    bundle: { readonly tenantId: string; readonly version: string },
+  ) => Promise<Activation>;
+  readonly deactivatePolicies: (actor: Actor, tenantId: string) => Promise<Activation>;
+  readonly approvals: Approving;
+  readonly webhooks: WebhookAdministration;
+  readonly putTool: (actor: Actor, terms: ToolTerms) => Promise<void>;
+  readonly removeTool: (actor: Actor, tenantId: string, name: string) => Promise<void>;
 };
 
 export function createAdministration(ports: AdministrationPorts): Administration {
   return {
     createTenant: (actor, terms) => createTenant(ports, actor, terms),
-    changeTenant: (actor, terms) => changeTenant(ports, actor, terms),
+    changeTenant: (actor, change) => changeTenant(ports, actor, change),
     createKey: (actor, terms) => createKey(ports, actor, terms),
     revokeKey: (actor, tenantId, keyId) => revokeKey(ports, actor, { tenantId, keyId }),
     rotateKey: (actor, key) => rotateKey(ports, actor, key),
@@ -62,5 +85,12 @@ export function createAdministration(ports: AdministrationPorts): Administration
     removeLimit: (actor, tenantId, limitId) => removeLimit(ports, actor, { tenantId, limitId }),
     putRun: (actor, terms) => putRun(ports, actor, terms),
     stopRun: (actor, tenantId, runId) => stopRun(ports, actor, { tenantId, runId }),
+    applyPolicies: (actor, terms) => applyPolicies(ports, actor, terms),
+    activatePolicies: (actor, bundle) => activatePolicies(ports, actor, bundle),
+    deactivatePolicies: (actor, tenantId) => deactivatePolicies(ports, actor, tenantId),
+    approvals: createApproving(ports),
+    webhooks: createWebhookAdministration(ports),
+    putTool: (actor, terms) => putTool(ports, actor, terms),
+    removeTool: (actor, tenantId, name) => removeTool(ports, actor, { tenantId, name }),
   };
 }

@@ -11,9 +11,8 @@
  */
 import { outputTokensFor } from "../core/bound.ts";
 import type { Caller } from "../core/caller.ts";
-import { decide, type Estimate, type Verdict } from "../core/decide.ts";
-import { InputError } from "../core/errors.ts";
-import type { Facts } from "../core/facts.ts";
+import { decide, type Estimate } from "../core/decide.ts";
+import type { Facts, History } from "../core/facts.ts";
 import type { Intent } from "../core/intent.ts";
 import {
   CLAMP_TOKENS_MIN,
@@ -23,15 +22,22 @@ import {
   RESERVATION_MARGIN_MS,
 } from "../core/limits.ts";
 import { picousd } from "../core/money.ts";
-import { findPrice, undated, type Price } from "../core/price.ts";
-import { decisionRecord } from "../core/record.ts";
-import { meterAtFault, meterMessage } from "../core/refusal.ts";
-import type { ModelRoute } from "../core/route.ts";
+import type { Price } from "../core/price.ts";
+import { shortVersion } from "../core/policy.ts";
+import { needsHistory } from "../core/policy-bundle.ts";
+import { decisionRecord, type Final } from "../core/record.ts";
+import { attemptsMessage, duplicateMessage, meterAtFault, meterMessage } from "../core/refusal.ts";
+import type { RetryFacts } from "../core/retry.ts";
 import type { MeterFigures, Refusal } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
+import type { Database } from "../store/database.ts";
+import { readHistory } from "../store/history.ts";
 import type { Ask, Posted } from "../store/posting.ts";
-import type { Authority, Upstream } from "./authority.ts";
+import type { Upstream } from "./authority.ts";
 import type { Contention } from "./contention.ts";
+import { approvalMessage, askApproval } from "./ask-approval.ts";
+import { lookElsewhere, lookFor, type Look, type LookParts } from "./look.ts";
+import type { Seal } from "./sealing.ts";
 
 const permitted: unique symbol = Symbol("permitted");
 
@@ -44,6 +50,9 @@ export type Permit = {
   readonly runId: string;
   readonly stepId: string | null;
   readonly attempt: number;
+  /** What makes it an attempt of its step; null for what is no step. */
+  readonly stepDigest: string | null;
+  readonly retry: RetryFacts | null;
   /** Its tenant spends only what is bounded: what may have run holds its money. */
   readonly isStrict: boolean;
   readonly intent: Intent;
@@ -52,32 +61,53 @@ export type Permit = {
   readonly model: string | null;
   readonly price: Price | null;
   readonly estimate: Estimate;
-  /** Output tokens to which a limit lowered the request, or null. */
+  /** How long its answer is kept for those who ask again, in ms, or null. */
+  readonly answerKeptMs: number | null;
+  /** Output tokens to which a limit or a policy lowered the request, or null. */
   readonly clampedTo: number | null;
+  /** Of the policies that judged it, as much as finds it; `none` where its tenant has none. */
+  readonly policyVersion: string;
   readonly meters: readonly MeterFigures[];
   /** When its posting was asked for, by the monotonic clock. */
   readonly askedAtMs: number;
 };
 
+/** What a caller is granted that acts itself: it reports how the attempt ended, or its lease runs out. */
+export type Grant = {
+  readonly attemptId: string;
+  readonly decisionId: string;
+  readonly runId: string;
+  readonly stepId: string | null;
+  readonly attempt: number;
+  readonly retry: RetryFacts | null;
+  readonly estimate: Estimate;
+  readonly meters: readonly MeterFigures[];
+  readonly decidedAt: Date;
+  readonly leaseMs: number;
+};
+
 export type Admission =
   | { readonly kind: "admitted"; readonly permit: Permit }
+  | { readonly kind: "granted"; readonly grant: Grant }
   | {
       readonly kind: "refused";
       readonly refusal: Refusal;
       readonly runId: string;
       readonly attempt: number;
       readonly decidedAt: Date;
+      readonly policyVersion: string;
+      /** Every meter on the path, as it was. */
+      readonly meters: readonly MeterFigures[];
     }
   /** The client left before anything was decided. */
   | { readonly kind: "gone" };
 
-export type AdmitParts = {
-  readonly authority: Authority;
+export type AdmitParts = LookParts & {
+  readonly db: Pick<Database, "gate">;
+  readonly seal: Seal;
   readonly postings: { readonly submit: (ask: Ask) => Promise<Posted> };
   readonly contention: Contention;
-  readonly now: () => Date;
   readonly monotonicMs: () => number;
-  readonly newId: () => string;
 };
 
 /** Throws InputError for a model that nobody serves, and Unavailable when the gate cannot decide. */
@@ -87,24 +117,36 @@ export async function admit(
   intent: Intent,
   isGone: () => boolean,
 ): Promise<Admission> {
-  const look = lookFor(parts, caller, intent);
+  let look = lookFor(parts, caller, intent);
   const startedMs = parts.monotonicMs();
   let clampedTo: number | null = null;
   let isFinal = false;
   // Ends: each turn either answers, waits within CONTENTION_WAIT_MS_MAX, or uses up a relook.
   for (let relooks = 0; ;) {
     if (isGone()) return { kind: "gone" };
-    const facts: Facts = { ...look.facts, now: parts.now(), clampedTo };
-    const turn: Turn = { look, intent, facts, verdict: decide(facts, intent) };
-    const askedAtMs = parts.monotonicMs();
-    const posted = await parts.postings.submit(askFor(turn, isFinal));
-    if (posted.outcome === "allow") {
-      return { kind: "admitted", permit: permitFor(turn, posted, askedAtMs) };
+    const history = needsHistory(look.facts.bundle) ? await historyOf(parts, look, intent) : null;
+    const facts: Facts = { ...look.facts, now: parts.now(), clampedTo, history };
+    const verdict = decide(facts, intent);
+    if (verdict.kind === "reroute") {
+      // Once at most: a call that was rerouted is judged by where it goes now.
+      look = lookElsewhere(parts, look, intent, verdict);
+      continue;
     }
-    if (posted.outcome === "block") {
-      const { attempt, decidedAt } = posted;
+    const turn: Turn = { look, intent, facts, verdict };
+    const askedAtMs = parts.monotonicMs();
+    const posted = await parts.postings.submit(askFor(parts, turn, isFinal));
+    if (posted.outcome === "allow") {
+      const { upstream } = look;
+      return upstream === null
+        ? { kind: "granted", grant: grantFor(turn, posted) }
+        : { kind: "admitted", permit: permitFor({ ...turn, upstream }, posted, askedAtMs) };
+    }
+    if (posted.outcome !== "again") {
+      const { attempt, decidedAt, meters } = posted;
       const refusal = refusalFor(turn, posted);
-      return { kind: "refused", refusal, runId: look.runId, attempt, decidedAt };
+      const policyVersion = policyVersionOf(turn.verdict);
+      const { runId } = look;
+      return { kind: "refused", refusal, runId, attempt, decidedAt, meters, policyVersion };
     }
     const waitedMs = parts.monotonicMs() - startedMs;
     const isContended =
@@ -117,73 +159,11 @@ export async function admit(
       continue;
     }
     relooks += 1;
+    // Judged as another attempt than it is: what went before is looked at anew.
+    if (posted.reason === null && relooks <= RELOOKS_MAX) continue;
     if (lower === null) isFinal = true;
     else clampedTo = lower;
   }
-}
-
-/** What an ask is judged on and does not change while it waits. */
-type Look = {
-  readonly id: string;
-  readonly runId: string;
-  readonly caller: Caller;
-  readonly upstream: Upstream;
-  readonly facts: Omit<Facts, "now" | "clampedTo">;
-  readonly refs: Ask["refs"];
-};
-
-function lookFor(parts: AdmitParts, caller: Caller, intent: Intent): Look {
-  const { authority } = parts;
-  const id = parts.newId();
-  const runId = intent.context.run ?? `run_${id}`;
-  const route = intent.billing === "metered" ? authority.route(intent.resource) : null;
-  if (route === null && intent.billing === "metered") throw unknownModel(intent.resource);
-  const name = route?.upstream ?? authority.defaultUpstream();
-  const upstream = name === null ? undefined : authority.upstream(name);
-  if (upstream === undefined) throw unknownModel(intent.resource);
-  const price = route === null ? null : priceOf(authority, upstream, route, parts.now());
-  const models = route === null ? [] : namesOf(intent.resource, route);
-  return {
-    id,
-    runId,
-    caller,
-    upstream,
-    facts: {
-      caller,
-      route,
-      price,
-      sharesAccount: !upstream.sharedObjects && authority.tenants().size > 1,
-    },
-    refs: authority.limitsFor({ caller, runId, models, customer: intent.context.customer }),
-  };
-}
-
-/** Every name by which a limit may mean this model: as asked, as routed, with its upstream, and undated. */
-function namesOf(asked: string, { upstream, model }: ModelRoute): readonly string[] {
-  const bare = undated(model) ?? model;
-  return [...new Set([asked, model, `${upstream}/${model}`, bare, `${upstream}/${bare}`])];
-}
-
-/** A price of the upstream's own, else the list price of its provider. */
-function priceOf(
-  authority: Authority,
-  upstream: Upstream,
-  route: ModelRoute,
-  at: Date,
-): Price | null {
-  const { prices } = authority.configuration;
-  return (
-    findPrice(prices, upstream.name, route.model, at) ??
-    findPrice(prices, upstream.priceList, route.model, at)
-  );
-}
-
-function unknownModel(model: string): InputError {
-  return new InputError(
-    "model_not_found",
-    "model",
-    `The model \`${model}\` is served by no upstream: neither an alias, nor \`upstream/model\`, nor a pattern of tollgate.yaml names it.`,
-  );
 }
 
 /** One look at the facts, and what was judged of it. */
@@ -191,10 +171,44 @@ type Turn = {
   readonly look: Look;
   readonly intent: Intent;
   readonly facts: Facts;
-  readonly verdict: Verdict;
+  readonly verdict: Final;
 };
 
-function askFor({ look, intent, facts, verdict }: Turn, isFinal: boolean): Ask {
+function historyOf({ db }: AdmitParts, look: Look, intent: Intent): Promise<History> {
+  return readHistory(db.gate, {
+    tenantId: look.caller.tenantId,
+    runId: look.runId,
+    stepDigest: look.step?.stepDigest ?? null,
+    isStepNamed: intent.context.step !== null || intent.idempotency !== null,
+  });
+}
+
+/** What it claims beside its meters, or null for most; and the reason against it where nobody can approve it. */
+function extraFor(
+  parts: AdmitParts,
+  { look, intent, facts, verdict }: Turn,
+): { readonly extra: Ask["extra"]; readonly judged: Ask["judgedReason"] } {
+  if (verdict.kind === "block") return { extra: look.extra, judged: verdict.reason };
+  const terms = verdict.approval;
+  const approval = terms === null ? null : askApproval(parts, look.caller, intent, terms);
+  const judged = terms !== null && approval === null ? "approval_impossible" : null;
+  if (approval === null && facts.history === null) return { extra: look.extra, judged };
+  const expects = facts.history?.attempt ?? null;
+  return { extra: { ...NO_EXTRA, ...look.extra, expects, approval }, judged };
+}
+
+const NO_EXTRA: NonNullable<Ask["extra"]> = {
+  sdkRetries: 0,
+  left: null,
+  expects: null,
+  idempotency: null,
+  effect: null,
+  approval: null,
+};
+
+function askFor(parts: AdmitParts, turn: Turn, isFinal: boolean): Ask {
+  const { look, intent, facts, verdict } = turn;
+  const { extra, judged } = extraFor(parts, turn);
   const { caller, upstream } = look;
   return {
     attemptId: `att_${look.id}`,
@@ -203,24 +217,49 @@ function askFor({ look, intent, facts, verdict }: Turn, isFinal: boolean): Ask {
     runId: look.runId,
     runNamed: intent.context.run !== null,
     stepId: intent.context.step,
+    stepDigest: look.step?.stepDigest ?? null,
+    contentDigest: look.step?.contentDigest ?? null,
+    retryResource: look.retryResource,
     door: intent.door,
     operation: intent.operation,
     resource: intent.resource,
-    upstream: upstream.name,
+    upstream: upstream?.name ?? null,
     model: look.facts.route?.model ?? null,
-    judgedReason: verdict.kind === "block" ? verdict.reason : null,
+    judgedReason: judged,
     costPicousd: verdict.kind === "ask" ? verdict.estimate.costPicousd : null,
     tokens: verdict.kind === "ask" ? verdict.estimate.tokens : 0,
     priceVersion: look.facts.price?.version ?? null,
-    final: isFinal || verdict.kind === "block",
-    deadlineMs: upstream.timeoutMs + RESERVATION_MARGIN_MS,
+    final: isFinal || judged !== null,
+    deadlineMs: upstream === null ? leaseOf(intent) : upstream.timeoutMs + RESERVATION_MARGIN_MS,
     record: decisionRecord(facts, intent, verdict),
     refs: look.refs,
+    extra,
+  };
+}
+
+function leaseOf({ leaseMs }: Intent): number {
+  assert(leaseMs !== null, "who acts itself has a lease");
+  return leaseMs;
+}
+
+function grantFor({ look, intent, verdict }: Turn, posted: Posted): Grant {
+  assert(verdict.kind === "ask", "only what was judged askable is allowed");
+  return {
+    attemptId: `att_${look.id}`,
+    decisionId: `dec_${look.id}`,
+    runId: look.runId,
+    stepId: intent.context.step,
+    attempt: posted.attempt,
+    retry: posted.retry,
+    estimate: verdict.estimate,
+    meters: posted.meters,
+    decidedAt: posted.decidedAt,
+    leaseMs: leaseOf(intent),
   };
 }
 
 function permitFor(
-  { look, intent, facts, verdict }: Turn,
+  { look, intent, facts, verdict, upstream }: Turn & { readonly upstream: Upstream },
   posted: Posted,
   askedAtMs: number,
 ): Permit {
@@ -234,32 +273,49 @@ function permitFor(
     runId: look.runId,
     stepId: intent.context.step,
     attempt: posted.attempt,
+    stepDigest: look.step?.stepDigest ?? null,
+    retry: posted.retry,
     isStrict: look.caller.mode === "strict",
     intent,
-    upstream: look.upstream,
+    upstream,
     model: facts.route?.model ?? null,
     price: facts.price,
     estimate,
-    clampedTo: facts.clampedTo,
+    answerKeptMs: intent.idempotency?.keptMs ?? null,
+    clampedTo: estimate.clampedTo,
+    policyVersion: policyVersionOf(verdict),
     meters: posted.meters,
     askedAtMs,
   };
 }
 
-function refusalFor({ look, verdict }: Turn, { reason, meters }: Posted): Refusal {
+function policyVersionOf({ policies }: Final): string {
+  return policies === null ? "none" : shortVersion(policies.version);
+}
+
+function refusalFor({ look, intent, verdict }: Turn, posted: Posted): Refusal {
+  const { reason, meters, retry } = posted;
   assert(reason !== null, "a block has a reason");
-  const decisionId = `dec_${look.id}`;
-  // A stopped run comes before what was judged, and has a sentence of its own.
+  const base = { reason, decisionId: `dec_${look.id}`, retry };
+  // A stopped run, and a duplicate, come before what was judged, and have sentences of their own.
   if (reason === "run_stopped" || reason === "run_closed") {
-    return { reason, message: runMessage(look.runId), meter: null, param: null, decisionId };
+    return { ...base, message: runMessage(look.runId), meter: null, param: null };
   }
+  const duplicate = duplicateMessage(reason, intent, retry);
+  if (duplicate !== null) return { ...base, message: duplicate, meter: null, param: null };
   if (verdict.kind === "block") {
-    const { message, param } = verdict;
-    return { reason, message, meter: null, param, decisionId };
+    return { ...base, message: verdict.message, meter: null, param: verdict.param };
   }
+  if (reason === "retry_budget_exceeded" && typeof retry?.attemptsMax === "number") {
+    const message = attemptsMessage(posted.attempt, retry.attemptsMax);
+    return { ...base, message, meter: null, param: null };
+  }
+  const approval = verdict.kind === "ask" ? verdict.approval : null;
+  const held = approvalMessage(reason, approval, posted.approvalId);
+  if (held !== null) return { ...base, message: held, meter: null, param: null };
   const meter = meterAtFault(reason, meters);
   assert(meter !== null, "a limit that refuses is on the path");
-  return { reason, message: meterMessage(reason, meter), meter, param: null, decisionId };
+  return { ...base, message: meterMessage(reason, meter), meter, param: null };
 }
 
 function runMessage(runId: string): string {

@@ -11,12 +11,21 @@ import type { Administrator, Caller } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
 import { SNAPSHOT_MS_MAX } from "../core/limits.ts";
 import { looksLikeKey, parseKey } from "../core/key.ts";
+import type { CompiledBundle } from "../core/policy-bundle.ts";
 import type { PriceBook } from "../core/price.ts";
+import type { Tool } from "../core/operation.ts";
 import { routeModel, type Catalogue, type ModelRoute } from "../core/route.ts";
+import { assert } from "../lib/assert.ts";
 import { equalConstantTime, hmacSha256HexBy } from "../lib/hash.ts";
 import type { Sql } from "../store/database.ts";
 import type { LimitRef } from "../store/posting.ts";
-import { readRevision, readSnapshot, type KeyRow, type Snapshot } from "../store/snapshot.ts";
+import {
+  readRevision,
+  readSnapshot,
+  type KeyRow,
+  type LimitRow,
+  type Snapshot,
+} from "../store/snapshot.ts";
 
 /** One place where models are served, as configured. */
 export type Upstream = {
@@ -56,6 +65,11 @@ export type Authority = {
   /** The limits on an ask's path that this snapshot knows. */
   readonly limitsFor: (counted: Counted) => LimitRef[];
   readonly tenants: () => Snapshot["tenants"];
+  /** The policies that judge a tenant's calls now, or null. */
+  readonly bundle: (tenantId: string) => CompiledBundle | null;
+  readonly keyLabels: (keyId: string) => Readonly<Record<string, string>>;
+  /** What the tenant declares of a tool, or null where it declares nothing. */
+  readonly tool: (tenantId: string, name: string) => Tool | null;
   /** Whether a caller's key still holds: it may have been revoked since the call began. */
   readonly isCurrent: (caller: Caller) => boolean;
   /** Whether what is known is new enough to judge by. */
@@ -91,14 +105,14 @@ export async function createAuthority(
   const { now, monotonicMs, answered } = clocks;
   const confirmedMs = monotonicMs();
   const known = held ?? {
-    snapshot: await readSnapshot(sql),
+    snapshot: await readSnapshot(sql, null),
     confirmedMs,
     readMs: monotonicMs(),
   };
   let reading: Promise<void> | null = null;
   const readLater = async () => {
     const askedMs = monotonicMs();
-    const newer = await readSnapshot(sql);
+    const newer = await readSnapshot(sql, known.snapshot);
     // A database that was restored goes back to a lower revision: what is read after the last read has
     // ended holds whatever its number. Of reads that overlap (the requests of a Worker's isolate have each
     // their own) only the number tells which is the later one; the next refresh settles what is left.
@@ -125,6 +139,9 @@ export async function createAuthority(
     configuration,
     limitsFor: (counted) => limitsFor(known.snapshot, configuration.catalogue, counted),
     tenants: () => known.snapshot.tenants,
+    bundle: (tenantId) => activeBundle(known.snapshot, tenantId),
+    keyLabels: (keyId) => known.snapshot.keys.get(keyId)?.labels ?? {},
+    tool: (tenantId, name) => known.snapshot.tenants.get(tenantId)?.tools.get(name) ?? null,
     isCurrent: ({ keyId }) => {
       const key = known.snapshot.keys.get(keyId);
       return key !== undefined && isCurrent(key, now().getTime());
@@ -137,6 +154,14 @@ export async function createAuthority(
       answered(askedAtMs);
     },
   };
+}
+
+function activeBundle({ tenants, bundles }: Snapshot, tenantId: string): CompiledBundle | null {
+  const version = tenants.get(tenantId)?.bundle ?? null;
+  if (version === null) return null;
+  const bundle = bundles.get(version);
+  assert(bundle !== undefined, "a snapshot holds the policies that are active in it");
+  return bundle;
 }
 
 function isCurrent({ expiresAtMs }: KeyRow, nowMs: number): boolean {
@@ -183,42 +208,62 @@ function whyUnknown(credential: string, isWellFormed: boolean): string {
 export type Counted = {
   readonly caller: Caller;
   readonly runId: string;
+  readonly isRunNamed: boolean;
   /** Every name of the model: as asked, as routed, and with its upstream. */
   readonly models: readonly string[];
   readonly customer: string | null;
+  readonly operation: string | null;
+  /** By what its further attempts are counted apart: a tool, or `model:<name>`. */
+  readonly retryResource: string;
 };
 
-function limitsFor(
-  snapshot: Snapshot,
-  catalogue: Catalogue,
-  { caller, runId, models, customer }: Counted,
-): LimitRef[] {
+function limitsFor(snapshot: Snapshot, catalogue: Catalogue, counted: Counted): LimitRef[] {
   const refs: LimitRef[] = [];
-  for (const limit of snapshot.tenants.get(caller.tenantId)?.limits ?? []) {
+  const tenant = snapshot.tenants.get(counted.caller.tenantId);
+  for (const limit of tenant?.limits ?? []) {
+    const subject = subjectOf(limit, catalogue, counted);
+    if (subject === null || !countsResource(limit, counted.retryResource)) continue;
     const { limitId } = limit;
-    switch (limit.scope) {
-      case "tenant":
-        refs.push({ limitId, subject: "" });
-        break;
-      case "key":
-        if (limit.scopeId === caller.keyId) refs.push({ limitId, subject: limit.scopeId });
-        break;
-      case "model":
-        if (meansOneOf(models, limit.scopeId, catalogue)) {
-          refs.push({ limitId, subject: limit.scopeId });
-        }
-        break;
-      case "each_run":
-        refs.push({ limitId, subject: runId });
-        break;
-      case "each_customer":
-        if (customer !== null) refs.push({ limitId, subject: customer });
-        break;
-      case "run":
-        break;
+    const apart =
+      limit.resource === "*" ? `${subject} ${counted.retryResource}`.trimStart() : subject;
+    refs.push({ limitId, subject: apart, share: null });
+    const share = tenant?.runSharePercent ?? null;
+    if (share !== null && counted.isRunNamed && isDailyQuota(limit)) {
+      refs.push({ limitId, subject: `run:${counted.runId}`, share });
     }
   }
   return refs;
+}
+
+/** Whom a limit counts this ask under, or null when it does not. */
+function subjectOf(limit: LimitRow, catalogue: Catalogue, counted: Counted): string | null {
+  switch (limit.scope) {
+    case "tenant":
+      return "";
+    case "key":
+      return limit.scopeId === counted.caller.keyId ? limit.scopeId : null;
+    case "model":
+      return meansOneOf(counted.models, limit.scopeId, catalogue) ? limit.scopeId : null;
+    case "each_run":
+      return counted.runId;
+    case "each_customer":
+      return counted.customer;
+    case "each_operation":
+      return counted.operation;
+    case "run":
+      // Runs are too many to be known here: the posting finds their limits itself.
+      return null;
+  }
+}
+
+function countsResource({ resource }: LimitRow, retryResource: string): boolean {
+  return resource === "" || resource === "*" || resource === retryResource;
+}
+
+/** Of these one run may not take all: a bad query would use up the day for everybody. */
+function isDailyQuota({ scope, unit, window }: LimitRow): boolean {
+  const isQuota = unit === "tokens" || unit === "requests";
+  return window === "day" && isQuota && (scope === "tenant" || scope === "key");
 }
 
 /** A limit names a model as a caller would: by alias, with its upstream or without. It holds for every spelling. */

@@ -63,6 +63,8 @@ export type Dispatching = {
   /** Whether streams whose clients left are read no further: the process ends. */
   readonly isCutShort: () => boolean;
   readonly leavers: Leavers;
+  /** Told when a client left an attempt that was sent: the same content again is its retry. */
+  readonly onLeft: (permit: Permit) => void;
 };
 
 export function dispatch(
@@ -110,7 +112,8 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   const { request, body, reply, resolve } = running;
   const startedMs = ports.monotonicMs();
   const isFree = request.permit.estimate.basis === "free";
-  const drains = request.permit.isStrict && !isFree;
+  const isKept = request.permit.answerKeptMs !== null;
+  const drains = (request.permit.isStrict || isKept) && !isFree;
   let status: number | null = null;
   let firstByteMs: number | null = null;
   let upstreamHeaders: readonly string[] = [];
@@ -226,7 +229,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
       return;
     }
     close();
-    const send = (ours: readonly string[]) => {
+    const give = (ours: readonly string[]) => {
       if (reply.isGone()) return;
       headWith(ours, false);
       reply.end(joinBytes(held, heldBytes));
@@ -242,8 +245,8 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     const over = () => resolve({ kind: "answered", ending });
     try {
       const ours = request.ours.whole(ending);
-      if (ours instanceof Promise) return void ours.then(send).catch(failed).then(over);
-      send(ours);
+      if (ours instanceof Promise) return void ours.then(give).catch(failed).then(over);
+      give(ours);
     } catch (error) {
       failed(error);
     }
@@ -319,6 +322,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
       if (!isEnded) finish({ kind: "answered", ending: unsentEnding("the client left") });
       return;
     }
+    shared.onLeft(request.permit);
     const awaitsUsage = mode === "streaming" && meter?.reading().progress === "finishing";
     const isOver = mode === "passing" || (isCuttable() && !drains && !awaitsUsage);
     if (!isOver) stay = shared.leavers.stay(request.permit.tenantId);

@@ -19,18 +19,23 @@ import { appliedVersion, SCHEMA_VERSION } from "../store/applied-version.ts";
 import { isContentError, isLockTimeout, isRecordedAlready } from "../store/errors.ts";
 import { endLease, renewLease } from "../store/installation.ts";
 import { postDry, type Ask, type Posted } from "../store/posting.ts";
+import { createApprovalWaits, type ApprovalWaits } from "./approval-waits.ts";
 import { admit, type Admission, type Permit } from "./admit.ts";
+import { createAnswers, type Answers } from "./answers.ts";
 import { createAuthority, type Authority, type Configuration, type Held } from "./authority.ts";
 import type { Batcher } from "./batch.ts";
+import type { Captured } from "./capture.ts";
 import { createContention } from "./contention.ts";
 import { withDeadline } from "./deadline.ts";
 import { dispatch, type Dispatch, type Dispatched } from "./dispatch.ts";
 import { createFence, type Fence } from "./fence.ts";
 import type { Charge } from "../core/charge.ts";
 import type { Ending } from "./ending.ts";
+import { createEndings } from "./endings.ts";
 import type { Ports, Reply } from "./ports.ts";
 import { chargeFor, createSettler } from "./settle.ts";
 import { postSurely } from "./post-again.ts";
+import { createSteps, type Steps } from "./steps.ts";
 import { sweep, type Swept } from "./sweep.ts";
 import { createLanes } from "./lanes.ts";
 import { createLeavers } from "./leavers.ts";
@@ -69,9 +74,20 @@ export type Gateway = {
     ending: Ending,
     countable: () => Countable,
   ) => Charge | Promise<Charge>;
-  /** Ends a permit; the writing goes on after the answer. */
-  readonly settle: (permit: Permit, ending: Ending, charge: Charge | Promise<Charge>) => void;
+  /** Ends a permit; the writing goes on after the answer. `captured`: its answer, to be kept. */
+  readonly settle: (
+    permit: Permit,
+    ending: Ending,
+    charge: Charge | Promise<Charge>,
+    captured?: Captured | null,
+  ) => void;
+  /** Answers that are kept for those who ask again. */
+  readonly answers: Pick<Answers, "find" | "ended">;
+  /** Attempts that their callers make themselves. */
+  readonly steps: Steps;
   readonly sweep: () => Promise<Swept>;
+  /** What became of an approval, when it is known or `untilMs` of the monotonic clock has come. */
+  readonly waitForApproval: ApprovalWaits["wait"];
   readonly trust: () => TrustFigures & {
     readonly exchanges: number;
     readonly asksWaiting: number;
@@ -97,53 +113,51 @@ export async function createGateway(
   if (standing === undefined) await renewLease(ports.db.control, replicaId);
   const { now, monotonicMs } = ports;
   const fence = createFence(monotonicMs);
-  const { control } = ports.db;
   const clocks = { now, monotonicMs, answered: fence.answered };
-  const authority = await createAuthority(control, configuration, clocks, standing?.held);
+  const authority = await createAuthority(ports.db.control, configuration, clocks, standing?.held);
   const contention = createContention();
   const trust = createTrust();
   let isCutShort = false;
   const leavers = createLeavers();
   const watch = createWatch(monotonicMs);
-  const shared = { watch, fence, leavers, isCutShort: () => isCutShort };
   const settler = createSettler(ports, contention, trust);
+  const answers = createAnswers(ports);
+  // By its step, the attempt whose client left last: until that is written, and where, only this process knows.
+  const left = new Map<string, string>();
+  const onLeft = ({ tenantId, attemptId, stepDigest }: Permit) => {
+    if (stepDigest === null) return;
+    left.set(`${tenantId} ${stepDigest}`, attemptId);
+    ports.runAfter("left", () => settler.left({ tenantId, attemptId }));
+  };
+  const shared = { watch, fence, leavers, isCutShort: () => isCutShort, onLeft };
+  const postings = createPostings(ports, replicaId, fence);
+  const unposted = (ask: Ask, error: unknown): never => {
+    trust.unavailable();
+    // It was never posted; and what turns calls away by the thousand writes no line for each.
+    if (error instanceof Overloaded) throw error;
+    // Lost on the way, it may have committed: nothing was dispatched, and its owner says so.
+    if (!isContentError(error) || isRecordedAlready(error)) {
+      ports.runAfter("release", () => settler.release(ask.tenantId, [ask.attemptId]));
+    }
+    ports.log.error({ error, attemptId: ask.attemptId }, "an ask could not be posted");
+    throw new Unavailable("The gate cannot record its decision now.", { cause: error });
+  };
+  const submit = (ask: Ask): Promise<Posted> =>
+    postings.submit(ask).catch((error: unknown) => unposted(ask, error));
   const parts = {
     authority,
+    postings: { submit },
     contention,
     now,
     monotonicMs,
     newId: ports.newId,
+    db: ports.db,
+    seal: ports.seal,
+    leftOf: (tenantId: string, stepDigest: string) => left.get(`${tenantId} ${stepDigest}`) ?? null,
   };
-  const postings = createPostings(ports, replicaId, fence);
-  const submit = (ask: Ask): Promise<Posted> =>
-    postings.submit(ask).catch((error: unknown) => {
-      trust.unavailable();
-      // It was never posted; and what turns calls away by the thousand writes no line for each.
-      if (error instanceof Overloaded) throw error;
-      // Lost on the way, it may have committed: nothing was dispatched, and its owner says so.
-      if (!isContentError(error) || isRecordedAlready(error)) {
-        ports.runAfter("release", () => settler.release(ask.tenantId, [ask.attemptId]));
-      }
-      ports.log.error({ error, attemptId: ask.attemptId }, "an ask could not be posted");
-      throw new Unavailable("The gate cannot record its decision now.", { cause: error });
-    });
-
-  const admitting = { ...parts, postings: { submit } };
   const fresh = () => (authority.isFresh() ? null : refreshed(authority, trust));
 
-  // Attempts from their dispatch to the end of their settlement, the counting of tokens in between included.
-  const dispatched = new Set<string>();
-  const waiters: (() => void)[] = [];
-  // It holds no more than an id while it waits: the permit and the answer of each call that was not settled
-  // yet were most of what a collection of the young generation had to copy.
-  const over = async (attemptId: string, written: Promise<unknown>): Promise<void> => {
-    try {
-      await written;
-    } finally {
-      dispatched.delete(attemptId);
-      if (dispatched.size === 0) for (const wake of waiters.splice(0)) wake();
-    }
-  };
+  const endings = createEndings({ ports, settler, answers, left });
 
   return {
     replicaId,
@@ -159,7 +173,7 @@ export async function createGateway(
       if (!authority.isCurrent(caller)) throw revoked();
     },
     hindrance: async () => {
-      const probe = Promise.all([authority.refresh(), appliedVersion(control)]);
+      const probe = Promise.all([authority.refresh(), appliedVersion(ports.db.control)]);
       const [, applied] = await withDeadline(probe, PROBE_MS_MAX);
       if (applied < SCHEMA_VERSION) {
         return `the database has schema version ${applied}, and ${SCHEMA_VERSION} is needed: migrate it`;
@@ -174,32 +188,26 @@ export async function createGateway(
         // The key was looked up in what has become too old since: its body took long to come.
         if (!authority.isCurrent(caller)) throw revoked();
       }
-      const admission = await admit(admitting, caller, intent, isGone);
+      const admission = await admit(parts, caller, intent, isGone);
       if (admission.kind === "admitted") trust.admitted();
       if (admission.kind === "refused") trust.refused(admission.refusal.reason);
       return admission;
     },
     admitDry: (caller, intent) => {
-      const once = {
-        submit: (ask: Ask) => postDry(ports.db.admin, replicaId, ask),
-      };
-      return admit({ ...parts, postings: once }, caller, intent, () => false);
+      const submitDry = (ask: Ask) => postDry(ports.db.admin, replicaId, ask);
+      return admit({ ...parts, postings: { submit: submitDry } }, caller, intent, () => false);
     },
     dispatch: (request, reply) => {
-      dispatched.add(request.permit.attemptId);
+      endings.begin(request.permit.attemptId);
       return dispatch(ports, shared, request, reply);
     },
     charge: (permit, ending, countable) =>
       chargeFor({ ports, authority }, permit, ending, countable),
-    settle: (permit, ending, charged) => {
-      const { attemptId } = permit;
-      const written =
-        charged instanceof Promise
-          ? charged.then((charge) => settler.end(permit, ending, charge))
-          : settler.end(permit, ending, charged);
-      ports.runAfter("settle", () => over(attemptId, written));
-    },
+    answers,
+    steps: createSteps({ ports, authority, answers, settler }),
+    settle: endings.end,
     sweep: () => sweep(ports, settler, trust),
+    waitForApproval: createApprovalWaits(ports).wait,
     trust: () => ({
       ...trust.read(),
       exchanges: shared.watch.size(),
@@ -210,7 +218,7 @@ export async function createGateway(
       isCutShort = true;
     },
     settled: async () => {
-      if (dispatched.size > 0) await new Promise<void>((wake) => waiters.push(wake));
+      await endings.over();
       await settler.drained();
     },
     close: async () => {

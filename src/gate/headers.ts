@@ -24,6 +24,8 @@ const NEVER_FORWARDED = new Set([
   "accept-encoding",
   "content-length",
   "expect",
+  // Ours: tenants that share an account could meet each other's answers there.
+  "idempotency-key",
   "prefer",
   "forwarded",
   "via",

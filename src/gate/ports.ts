@@ -1,5 +1,6 @@
 import type { Reading } from "../dialects/dialect.ts";
 import type { Database } from "../store/database.ts";
+import type { Seal } from "./sealing.ts";
 
 /** Everything that differs between Node, Workers and tests. Nothing else is injected. */
 export type Ports = {
@@ -15,9 +16,32 @@ export type Ports = {
   /** Work that outlives the response; a failure is logged under `name`, never lost. */
   readonly runAfter: (name: string, work: () => Promise<void>) => void;
   readonly log: Log;
+  /** Seals what is stored of calls, answers and secrets, with the installation's data key. */
+  readonly seal: Seal;
+  readonly webhook: WebhookPort;
   /** The process is ending: what can be tried again later is left to the next one. */
   readonly isClosing: () => boolean;
 };
+
+/**
+ * Posts a message where a tenant said: to public addresses only, by https, unless the operator allows
+ * others. The address is checked when the connection is made; no redirect is followed; a try ends within
+ * DELIVERY_MS_MAX, whatever the receiver does.
+ */
+export type WebhookPort = {
+  /** Private addresses, and http: for receivers on the operator's own network. */
+  readonly allowsPrivate: boolean;
+  readonly post: (message: {
+    readonly url: string;
+    readonly headers: Readonly<Record<string, string>>;
+    readonly body: string;
+  }) => Promise<Received>;
+};
+
+/** `message`: why there was no answer, in words that may be stored and shown. */
+export type Received =
+  | { readonly kind: "answered"; readonly status: number }
+  | { readonly kind: "failed"; readonly message: string };
 
 export type CountTokens = (
   texts: readonly string[],

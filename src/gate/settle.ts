@@ -18,6 +18,7 @@ import { STATEMENT_TIMEOUT_MS } from "../store/database.ts";
 import { isContentError, isLockTimeout } from "../store/errors.ts";
 import {
   giveBack,
+  markLeft,
   markUnknown,
   settle,
   type AttemptRef,
@@ -38,6 +39,12 @@ import type { Trust } from "./trust.ts";
 export type Settler = {
   /** Ends a permit. Resolves when its ending has committed; nobody need wait for that. */
   readonly end: (permit: Permit, ending: Ending, charge: Charge) => Promise<unknown>;
+  /** Ends an attempt that its caller made. Resolves when that has committed. */
+  readonly report: (settlement: Settlement) => Promise<Settled>;
+  /** Marks an attempt whose caller cannot say how it ended; its money stays held. */
+  readonly unknown: (attempt: AttemptRef) => Promise<void>;
+  /** Records that the client of an attempt has left, while the attempt goes on. */
+  readonly left: (attempt: AttemptRef) => Promise<void>;
   /** Charges unknown outcomes in full, after their grace. */
   readonly presume: (attempts: readonly Presumable[]) => Promise<void>;
   /**
@@ -98,6 +105,16 @@ export function createSettler(
     },
     monotonicMs,
   });
+  const lefts = createLanes<AttemptRef, "marked">({
+    ...BATCHING,
+    gatherMs: 0,
+    mayWait,
+    commit: async (batch) => {
+      await whenPossible(ports, batch.length, () => markLeft(ports.db.gate, batch));
+      return batch.map(() => "marked");
+    },
+    monotonicMs,
+  });
   const write = async (settlement: Settlement): Promise<Settled> => {
     const settled = await settlements.submit(settlement);
     trust.settled(settlement.basis, settled);
@@ -126,6 +143,11 @@ export function createSettler(
       }
       return leaveUnknown({ tenantId: permit.tenantId, attemptId: permit.attemptId });
     },
+    report: write,
+    unknown: leaveUnknown,
+    left: async (attempt) => {
+      await lefts.submit(attempt);
+    },
     presume: async (attempts) => {
       await Promise.all(attempts.map((attempt) => write(presumption(attempt))));
     },
@@ -142,7 +164,7 @@ export function createSettler(
     },
     waiting: () => settlements.waiting() + unknowns.waiting(),
     drained: async () => {
-      await Promise.all([settlements.drained(), unknowns.drained()]);
+      await Promise.all([settlements.drained(), unknowns.drained(), lefts.drained()]);
     },
   };
 }

@@ -12,6 +12,7 @@
  * replica honest: a sweep that comes late costs nobody anything.
  */
 import { LEASE_MS, SWEEP_ROWS_MAX, UNKNOWN_GRACE_MS } from "../core/limits.ts";
+import { removeExpiredAnswers, removeExpiredKeys } from "../store/answers.ts";
 import { expire, giveBack, presumable } from "../store/settlement.ts";
 import type { Ports } from "./ports.ts";
 import type { Settler } from "./settle.ts";
@@ -39,6 +40,12 @@ export async function sweep(ports: Ports, settler: Settler, trust: Trust): Promi
     await settler.presume(attempts);
     presumed += attempts.length;
     if (attempts.length < SWEEP_ROWS_MAX) break;
+  }
+  for (let round = 0; round < ROUNDS_MAX; round += 1) {
+    if ((await removeExpiredAnswers(ports.db.admin, SWEEP_ROWS_MAX)) < SWEEP_ROWS_MAX) break;
+  }
+  for (let round = 0; round < ROUNDS_MAX; round += 1) {
+    if ((await removeExpiredKeys(ports.db.admin, SWEEP_ROWS_MAX)) < SWEEP_ROWS_MAX) break;
   }
   if (unknown + presumed > 0) ports.log.warn({ unknown, presumed }, "swept reservations");
   return { unknown, presumed };

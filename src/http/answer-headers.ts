@@ -17,7 +17,7 @@ export function answerHeaders(permit: Permit, charge: Charge | null, overheadMs:
     "tollgate-attempt",
     String(permit.attempt),
     "tollgate-policy-version",
-    "none",
+    permit.policyVersion,
     "tollgate-upstream",
     upstream.name,
     "tollgate-overhead-ms",
@@ -38,7 +38,7 @@ export function answerHeaders(permit: Permit, charge: Charge | null, overheadMs:
 }
 
 /** What the tightest budget has left after this call, by its cost or else its reservation: `1.25; scope=run`. */
-function tightest(meters: readonly MeterFigures[], cost: bigint | null): string | null {
+export function tightest(meters: readonly MeterFigures[], cost: bigint | null): string | null {
   let least: { readonly left: bigint; readonly scope: string } | null = null;
   for (const meter of meters) {
     if (meter.unit !== "usd" || meter.mode !== "enforce") continue;

@@ -2,13 +2,16 @@
 import type { z } from "@hono/zod-openapi";
 
 import { InputError } from "../core/errors.ts";
-import { API_BODY_BYTES_MAX } from "../core/limits.ts";
-import { parseExactJson } from "../lib/exact-json.ts";
+import { API_BODY_BYTES_MAX, JSON_DEPTH_MAX } from "../core/limits.ts";
+import { parseStrictJson } from "../lib/canonical-json.ts";
 import { decodeUtf8 } from "../lib/json.ts";
 
 /** An absent body is an empty object: what the schema requires is then named as missing. */
-export async function readJson(request: Request): Promise<unknown> {
-  const bytes = await readBytes(request);
+export async function readJson(
+  request: Request,
+  bytesMax: number = API_BODY_BYTES_MAX,
+): Promise<unknown> {
+  const bytes = await readBytes(request, bytesMax);
   if (bytes.length === 0) return {};
   const encoding = request.headers.get("content-encoding");
   if (encoding !== null && encoding !== "identity") {
@@ -21,10 +24,19 @@ export async function readJson(request: Request): Promise<unknown> {
     throw new InputError("unsupported_media_type", "content-type", message);
   }
   const text = decodeUtf8(bytes);
-  const parsed = text === null ? null : parseExactJson(text);
-  if (parsed === null) throw new InputError("invalid_json", null, "The body is not valid JSON.");
-  return parsed.value;
+  const read = text === null ? null : parseStrictJson(text, JSON_DEPTH_MAX);
+  if (read === null) throw new InputError("invalid_json", null, "The body is not valid JSON.");
+  if (read.kind === "value") return read.value;
+  throw new InputError("invalid_json", read.member, FLAWS[read.why]);
 }
+
+/** What two readers could understand in two ways is refused, and not guessed at. */
+const FLAWS = {
+  invalid: "The body is not valid JSON.",
+  duplicate: "A member stands twice in one object of the body.",
+  too_deep: `The body nests deeper than ${JSON_DEPTH_MAX}.`,
+  unpaired_surrogate: "A string of the body holds half a character (an unpaired surrogate).",
+} as const;
 
 /** What the schema makes of a value; throws InputError for the first thing that is wrong with it. */
 export function check<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
@@ -52,14 +64,14 @@ function errorOf(issue: z.core.$ZodIssue): InputError {
 }
 
 /** Counts what arrives, not what was announced. */
-async function readBytes(request: Request): Promise<Uint8Array> {
+async function readBytes(request: Request, bytesMax: number): Promise<Uint8Array> {
   if (request.body === null) return new Uint8Array();
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of request.body) {
     length += chunk.byteLength;
-    if (length > API_BODY_BYTES_MAX) {
-      const message = `The body of a management request has at most ${API_BODY_BYTES_MAX} bytes.`;
+    if (length > bytesMax) {
+      const message = `The body of this request has at most ${bytesMax} bytes.`;
       throw new InputError("body_too_large", null, message);
     }
     chunks.push(chunk);

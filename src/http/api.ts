@@ -37,6 +37,8 @@ export type Route<P extends Params, Q extends Params, B extends Params, A extend
   readonly query: Q;
   /** Not read where the method has none: see `NONE`. */
   readonly body: B;
+  /** Where it is not a form that people write. */
+  readonly bodyBytesMax?: number;
   readonly status: 200 | 201;
   readonly answer: A;
 };
@@ -64,7 +66,10 @@ export function define<P extends Params, Q extends Params, B extends Params, A e
     refuseScopes(actor, route.scopes);
     const params = check(route.params, c.req.param());
     const query = check(route.query, queryOf(c));
-    const body = check(route.body, hasBody(route) ? await readJson(c.req.raw) : {});
+    const body = check(
+      route.body,
+      hasBody(route) ? await readJson(c.req.raw, route.bodyBytesMax) : {},
+    );
     const tenantId = route.tenancy === "one" ? await tenantOf(c, actor, [params, query, body]) : "";
     const answer = await act({ bindings: c.env, actor, tenantId, params, query, body });
     return c.json(answer, route.status, { "cache-control": "no-store" });
@@ -136,14 +141,49 @@ async function tenantOf(
   return tenant.id;
 }
 
+/** Describes a route that is no form: it answers in its own statuses. */
+export function describeDoor(
+  api: Api,
+  door: {
+    readonly path: string;
+    readonly summary: string;
+    readonly description: string;
+    readonly body: z.ZodObject;
+  },
+): void {
+  const answer = (description: string) => ({
+    description,
+    content: { "application/json": { schema: z.looseObject({}) } },
+  });
+  api.openAPIRegistry.registerPath({
+    method: "post",
+    path: `/api${door.path}`,
+    summary: door.summary,
+    description: door.description,
+    security: [{ key: [] }],
+    request: { body: { content: { "application/json": { schema: door.body } } } },
+    responses: {
+      200: answer("It may run."),
+      400: failure("The request is not valid; `param` names the member at fault."),
+      401: failure("No key, or one that is unknown, revoked or expired."),
+      402: answer("A budget or a retry budget is used up."),
+      403: answer("A policy, the run's state or the key's scopes forbid it."),
+      409: answer("Another attempt did the same, does it, or may have done it."),
+      422: answer("The idempotency key belongs to other content."),
+      429: answer("A rate, or what is in flight, leaves no room: try again."),
+      503: failure("The gate cannot decide now: try again."),
+    },
+  });
+}
+
+function failure(description: string) {
+  return { description, content: { "application/json": { schema: ErrorAnswer } } };
+}
+
 function describe<P extends Params, Q extends Params, B extends Params, A extends z.ZodType>(
   api: Api,
   route: Route<P, Q, B, A>,
 ): void {
-  const failure = (description: string) => ({
-    description,
-    content: { "application/json": { schema: ErrorAnswer } },
-  });
   api.openAPIRegistry.registerPath({
     method: route.method,
     path: `/api${route.path}`,

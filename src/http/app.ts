@@ -83,7 +83,12 @@ export function createApp({ log, newId, readAsset, ...door }: AppParts): App {
   });
   app.get("/metrics", async (c) => {
     const figures = await c.env.health.figures();
-    const text = metricsText(figures, await probesOf(c.env).openReservations());
+    const probes = probesOf(c.env);
+    const stored = {
+      reservations: await probes.openReservations(),
+      waiting: await probes.waiting(),
+    };
+    const text = metricsText(figures, stored);
     return c.text(text, 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
   });
   const management = createManagement();
@@ -116,7 +121,7 @@ export function createApp({ log, newId, readAsset, ...door }: AppParts): App {
 }
 
 type Bound = Env["Bindings"];
-type Probes = Pick<Health, "readiness"> & Pick<Bound["ledger"], "openReservations">;
+type Probes = Pick<Health, "readiness"> & Pick<Bound["ledger"], "openReservations" | "waiting">;
 
 /**
  * Asked for by one query at a time, whoever probes. By what the app is bound to: on Node that is one for
@@ -129,6 +134,7 @@ function createProbes(monotonicMs: () => number): (bound: Bound) => Probes {
     const probes = known.get(health) ?? {
       readiness: keepAnswer(health.readiness, keeping),
       openReservations: keepAnswer(ledger.openReservations, keeping),
+      waiting: keepAnswer(ledger.waiting, keeping),
     };
     known.set(health, probes);
     return probes;

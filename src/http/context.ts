@@ -5,7 +5,12 @@
  */
 import { InputError } from "../core/errors.ts";
 import type { ClientFacts, Context } from "../core/intent.ts";
-import { CONTEXT_FIELD_BYTES_MAX, LABELS_MAX } from "../core/limits.ts";
+import {
+  CONTEXT_FIELD_BYTES_MAX,
+  IDEMPOTENCY_KEY_CHARS_MAX,
+  LABELS_MAX,
+  PREFER_WAIT_MS_MAX,
+} from "../core/limits.ts";
 import { picousdFromUsd } from "../core/money.ts";
 import { decodePercent } from "../lib/json.ts";
 import type { Exchange } from "./exchange.ts";
@@ -63,6 +68,34 @@ export function readContext({ exchange, pathRun, pathStep, metadata }: Carried):
     dryRun: dryRun !== null && readFlag(dryRun),
     traceId,
   };
+}
+
+/**
+ * The idempotency key and whether an unknown outcome may be tried again, or null without a key. Throws
+ * InputError for a key that is not 1 to 255 visible ASCII characters (draft-ietf-httpapi-idempotency-key-header).
+ */
+export function readIdempotency(
+  exchange: Pick<Exchange, "header">,
+): { readonly key: string; readonly acceptsUnknown: boolean } | null {
+  const key = exchange.header("idempotency-key");
+  if (key === null) return null;
+  if (key.length > IDEMPOTENCY_KEY_CHARS_MAX || !/^[\x21-\x7e]+$/.test(key)) {
+    const message = `Idempotency-Key must be 1 to ${IDEMPOTENCY_KEY_CHARS_MAX} visible ASCII characters, without spaces.`;
+    throw new InputError("invalid_header", "Idempotency-Key", message);
+  }
+  const unknown = exchange.header("tollgate-retry-unknown");
+  if (unknown !== null && unknown !== "accept") {
+    const message = "Tollgate-Retry-Unknown is `accept`, or absent.";
+    throw new InputError("invalid_header", "Tollgate-Retry-Unknown", message);
+  }
+  return { key, acceptsUnknown: unknown === "accept" };
+}
+
+/** `Prefer: wait=N` (RFC 7240) in milliseconds, at most what anybody may wait here; 0 without one. */
+export function readWaitMs(exchange: Pick<Exchange, "header">): number {
+  const prefer = exchange.header("prefer");
+  const match = prefer === null ? null : /(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])/i.exec(prefer);
+  return match === null ? 0 : Math.min(Number(match[1]) * 1_000, PREFER_WAIT_MS_MAX);
 }
 
 export function readClient(exchange: Pick<Exchange, "header">): ClientFacts {

@@ -4,10 +4,15 @@ import { Hono } from "hono";
 
 import { InputError } from "../core/errors.ts";
 import type { Api } from "./api.ts";
+import { approvalRoutes } from "./approvals.ts";
 import type { Env } from "./env.ts";
+import { gateRoute } from "./gate.ts";
 import { limitRoutes } from "./limits.ts";
 import { manageRoutes } from "./manage.ts";
+import { operationRoutes } from "./operations.ts";
 import { runRoutes } from "./runs.ts";
+import { webhookRoutes } from "./webhooks.ts";
+import { toolRoutes } from "./tools.ts";
 
 /** A file of the page, by its name; null when there is none. */
 export type ReadAsset = (name: string) => Promise<Uint8Array<ArrayBuffer> | null>;
@@ -79,6 +84,11 @@ export function createManagement(): Management {
   manageRoutes(api);
   limitRoutes(api);
   runRoutes(api);
+  approvalRoutes(api);
+  webhookRoutes(api);
+  toolRoutes(api);
+  gateRoute(api);
+  operationRoutes(api);
   const document = api.getOpenAPI31Document({
     openapi: "3.1.0",
     info: {

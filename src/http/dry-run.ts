@@ -26,6 +26,13 @@ function verdictOf(admission: Admission): object {
         output_clamped_to: clampedTo,
       };
     }
+    case "granted": {
+      const { costPicousd } = admission.grant.estimate;
+      return {
+        verdict: "allow",
+        estimate_usd: costPicousd === null ? null : usdFromPicousd(costPicousd),
+      };
+    }
     case "refused":
       return {
         verdict: "block",

@@ -44,6 +44,10 @@ function createRoute(api: Api): void {
       body: z.strictObject({
         ...Tenanted,
         scope: z.strictObject({ kind: ScopeKinds, id: ModelName.optional() }),
+        resource: ModelName.optional().openapi({
+          description:
+            "With unit `attempts`: the tool, or `model:<name>`, whose retries count; `*` counts each apart.",
+        }),
         unit: Units,
         window: Windows,
         limit: AmountText,
@@ -59,6 +63,7 @@ function createRoute(api: Api): void {
       const { limitId } = await administration.createLimit(actor, {
         tenantId,
         scope: { kind: scope.kind, id: scope.id ?? null },
+        resource: body.resource ?? null,
         unit,
         window,
         amount: limit,

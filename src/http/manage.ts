@@ -1,12 +1,14 @@
 /** Tenants, keys and events. */
 import { z } from "@hono/zod-openapi";
 
+import { DERIVED_ATTEMPTS_MAX } from "../core/limits.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
 import {
   Event,
   Id,
   IssuedKey,
   Key,
+  Labels,
   Mode,
   Moment,
   Name,
@@ -93,19 +95,31 @@ function oneTenantRoutes(api: Api): void {
     {
       method: "patch",
       path: "/tenants/{tenant}",
-      summary: "Change a tenant's mode",
+      summary: "Change a tenant's mode and guards",
       description:
-        "`strict` refuses what cannot be priced and bounded; `tolerant` lets it pass, recorded as unpriced.",
+        "`strict` refuses what cannot be priced and bounded; `tolerant` lets it pass, recorded as unpriced. " +
+        "`derived_attempts_max`: attempts of one request whose step nobody named, within two minutes of a failure. " +
+        "`run_share_percent`: the part of a daily limit that one named run may take. Null: no guard.",
       scopes: ["admin"],
       tenancy: "one",
       params: z.strictObject({ tenant: Name }),
       query: NONE,
-      body: z.strictObject({ mode: Mode }),
+      body: z.strictObject({
+        mode: Mode.optional(),
+        derived_attempts_max: z.int().min(1).max(DERIVED_ATTEMPTS_MAX).nullable().optional(),
+        run_share_percent: z.int().min(1).max(100).nullable().optional(),
+      }),
       status: 200,
       answer: Tenant,
     },
     async ({ bindings: { administration, ledger }, actor, tenantId, body }) => {
-      await administration.changeTenant(actor, { tenantId, mode: body.mode });
+      const { mode, derived_attempts_max: attempts, run_share_percent: share } = body;
+      await administration.changeTenant(actor, {
+        tenantId,
+        ...(mode === undefined ? {} : { mode }),
+        ...(attempts === undefined ? {} : { derivedAttemptsMax: attempts }),
+        ...(share === undefined ? {} : { runSharePercent: share }),
+      });
       return found(await ledger.tenant(tenantId), "tenant");
     },
   );
@@ -119,7 +133,7 @@ function keyRoutes(api: Api): void {
       path: "/keys",
       summary: "Create a key",
       description:
-        "The key is in this answer and in no other. Its scopes are never wider than its creator's.",
+        "The key is in this answer and in no other. Its scopes are never wider than its creator's. The label `role` is its role among approvers.",
       scopes: ["admin"],
       tenancy: "one",
       params: NONE,
@@ -128,15 +142,17 @@ function keyRoutes(api: Api): void {
         ...Tenanted,
         name: Name,
         scopes: Scopes,
+        labels: Labels.optional(),
         expires_at: Moment.nullable().optional(),
       }),
       status: 201,
       answer: IssuedKey,
     },
     async ({ bindings: { administration, ledger }, actor, tenantId, body }) => {
-      const { name, scopes } = body;
+      const { name, scopes, labels = {} } = body;
       const expiresAt = momentOrNull(body.expires_at);
-      const issued = await administration.createKey(actor, { tenantId, name, scopes, expiresAt });
+      const terms = { tenantId, name, scopes, labels, expiresAt };
+      const issued = await administration.createKey(actor, terms);
       return { ...found(await ledger.key(tenantId, issued.keyId), "key"), key: issued.text };
     },
   );

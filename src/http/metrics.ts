@@ -7,11 +7,21 @@ import type { Figures } from "./env.ts";
 /** Reservations by state, as the database has them: of every replica. */
 export type OpenReservations = { readonly open: number; readonly unknown: number };
 
+/** What waits for people and for receivers of messages, as the database has it. */
+export type Waiting = {
+  readonly approvals: number;
+  readonly deliveries: number;
+  readonly deadDeliveries: number;
+};
+
+/** What is read from the database at a scrape. */
+export type Stored = { readonly reservations: OpenReservations; readonly waiting: Waiting };
+
 type Sample = {
   readonly kind: "counter" | "gauge";
   readonly name: string;
   readonly help: string;
-  readonly read: (figures: Figures, reservations: OpenReservations) => number;
+  readonly read: (figures: Figures, stored: Stored) => number;
 };
 
 const SAMPLES: readonly Sample[] = [
@@ -19,13 +29,31 @@ const SAMPLES: readonly Sample[] = [
     kind: "gauge",
     name: "tollgate_reservations_open",
     help: "Reservations of attempts in flight, all replicas.",
-    read: (_, reservations) => reservations.open,
+    read: (_, { reservations }) => reservations.open,
   },
   {
     kind: "gauge",
     name: "tollgate_reservations_unknown",
     help: "Reservations with an unknown outcome, money held, all replicas.",
-    read: (_, reservations) => reservations.unknown,
+    read: (_, { reservations }) => reservations.unknown,
+  },
+  {
+    kind: "gauge",
+    name: "tollgate_approvals_pending",
+    help: "Calls that wait for a person's approval.",
+    read: (_, { waiting }) => waiting.approvals,
+  },
+  {
+    kind: "gauge",
+    name: "tollgate_deliveries_pending",
+    help: "Messages to webhooks that are not delivered yet.",
+    read: (_, { waiting }) => waiting.deliveries,
+  },
+  {
+    kind: "gauge",
+    name: "tollgate_deliveries_dead",
+    help: "Messages to webhooks that no try delivered: tollgate webhooks dead.",
+    read: (_, { waiting }) => waiting.deadDeliveries,
   },
   {
     kind: "counter",
@@ -83,11 +111,11 @@ const SAMPLES: readonly Sample[] = [
   },
 ];
 
-export function metricsText(figures: Figures, reservations: OpenReservations): string {
+export function metricsText(figures: Figures, stored: Stored): string {
   return [
     ...SAMPLES.map(
       ({ kind, name, help, read }) =>
-        `# HELP ${name} ${help}\n# TYPE ${name} ${kind}\n${name} ${read(figures, reservations)}`,
+        `# HELP ${name} ${help}\n# TYPE ${name} ${kind}\n${name} ${read(figures, stored)}`,
     ),
     family("tollgate_asks_refused_total", "Asks refused.", "reason", figures.refused),
     family("tollgate_settlements_total", "Settlements by basis.", "basis", figures.settledByBasis),

@@ -4,26 +4,30 @@
  */
 import type { Caller } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
-import type { Demand, Intent } from "../core/intent.ts";
-import { RESOURCE_CHARS_MAX } from "../core/limits.ts";
+import type { Demand, IdempotencyAsked, Intent } from "../core/intent.ts";
+import { MODEL_KEY_KEPT_MS, RESOURCE_CHARS_MAX } from "../core/limits.ts";
 import type { Asked, Phrased, Route } from "../dialects/dialect.ts";
 import { splitRunPrefix } from "../dialects/openai/path.ts";
 import { phrase } from "../dialects/openai/phrase.ts";
 import { findRoute } from "../dialects/openai/routes.ts";
 import { reachesStored } from "../dialects/openai/stored.ts";
+import type { Refusal } from "../core/verdict.ts";
 import type { Permit } from "../gate/admit.ts";
+import { captureReply } from "../gate/capture.ts";
 import type { Gateway } from "../gate/gateway.ts";
 import { upstreamHeaders } from "../gate/headers.ts";
 import type { Charge } from "../core/charge.ts";
 import type { Ending } from "../gate/ending.ts";
 import { assert } from "../lib/assert.ts";
+import { sha256Hex } from "../lib/hash.ts";
 import { answerHeaders, headerText } from "./answer-headers.ts";
-import { readClient, readContext } from "./context.ts";
+import { readClient, readContext, readIdempotency, readWaitMs } from "./context.ts";
 import { phraseDryRun } from "./dry-run.ts";
 import { editsFor } from "./edits.ts";
 import { phraseFailure, phraseUnavailable } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
 import { identifyCaller } from "./identify.ts";
+import { sendRepeat } from "./repeat.ts";
 import {
   readRequestBody,
   type BodyReaders,
@@ -72,6 +76,7 @@ export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): M
       monotonicMs,
       usageUnknown,
       isSecond: false,
+      waitUntilMs: monotonicMs() + readWaitMs(exchange),
     };
     const first = await answer(turn);
     if (first !== "again") return first;
@@ -100,6 +105,8 @@ type Turn = {
   readonly usageUnknown: Set<string>;
   /** Without the usage injection, which the first turn's upstream did not understand. */
   readonly isSecond: boolean;
+  /** Until when its client waits for the answer to the same request, by the monotonic clock. */
+  readonly waitUntilMs: number;
 };
 
 /** What nothing is known of: a pass-through. */
@@ -148,8 +155,23 @@ async function readAsking(exchange: Exchange, readers: BodyReaders): Promise<Ask
     inputDigest: body.digest,
     context,
     client: readClient(exchange),
+    call: () => body.small,
+    tool: null,
+    idempotency: idempotencyOf(exchange, route, body.digest),
+    effect: null,
+    costStatedPicousd: null,
+    act: null,
+    leaseMs: null,
   };
   return { intent, route, query: at < 0 ? "" : exchange.url.slice(at), asked, body };
+}
+
+/** Only what is metered is executed once under a key: the rest costs nothing, or its answer is not ours to keep. */
+function idempotencyOf(exchange: Exchange, route: Route, digest: string): IdempotencyAsked | null {
+  const asked = readIdempotency(exchange);
+  if (asked === null || route.billing !== "metered") return null;
+  const content = sha256Hex(JSON.stringify([route.operation, route.path, digest]));
+  return { ...asked, content, keptMs: MODEL_KEY_KEPT_MS };
 }
 
 /** A form is forwarded as the bytes that came, so the model in it must be the upstream's own name. */
@@ -175,17 +197,40 @@ async function answer(turn: Turn): Promise<Response | "again"> {
   const { intent } = asking;
   const admission = await gateway.admit(caller, intent, exchange.isGone);
   if (admission.kind === "gone") return exchange.handled;
+  assert(admission.kind !== "granted", "what the model door asks for is dispatched here");
   if (admission.kind === "refused") {
-    const { refusal, runId, attempt } = admission;
+    const { refusal, runId, attempt, policyVersion } = admission;
+    const repeat = await repeatOf(turn, refusal);
+    if (repeat !== null) return repeat;
     const phrased = phrase(refusal, intent.client, admission.decidedAt);
     const facts = {
       "tollgate-verdict": "block",
       "tollgate-run": headerText(runId),
       "tollgate-attempt": String(attempt),
+      "tollgate-policy-version": policyVersion,
     };
     return send(exchange, { ...phrased, headers: { ...phrased.headers, ...facts } }, requestId);
   }
   return forward(turn, admission.permit);
+}
+
+/** The prior answer to who asks again under the same key; null where there is none to give. */
+async function repeatOf(
+  turn: Turn,
+  { reason, retry }: Refusal,
+): Promise<Response | "again" | null> {
+  const { gateway, exchange, caller } = turn;
+  const attemptId = retry?.priorAttempt ?? null;
+  if (attemptId === null) return null;
+  if (reason === "duplicate_request") {
+    const kept = await gateway.answers.find(caller.tenantId, attemptId);
+    return kept === null ? null : sendRepeat(exchange, kept);
+  }
+  const ms = turn.waitUntilMs - turn.monotonicMs();
+  if (reason !== "idempotency_in_progress" || ms <= 0) return null;
+  const attempt = { tenantId: caller.tenantId, attemptId };
+  await gateway.answers.ended(attempt, { ms, isGone: exchange.isGone });
+  return answer({ ...turn, waitUntilMs: 0 });
 }
 
 /** From here on the permit has an owner: whatever happens, it ends in `settle`. */
@@ -199,6 +244,7 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
   let charged: Charge | Promise<Charge> | null = null;
   const chargeOnce = (ending: Ending) =>
     (charged ??= gateway.charge(permit, ending, () => body.countable(route)));
+  const capture = permit.answerKeptMs === null ? null : captureReply(exchange.reply());
   const dispatched = await gateway.dispatch(
     {
       permit,
@@ -220,10 +266,12 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
       },
       requestId,
     },
-    exchange.reply(),
+    capture?.reply ?? exchange.reply(),
   );
-  remember(turn, memory, dispatched.ending);
-  gateway.settle(permit, dispatched.ending, chargeOnce(dispatched.ending));
+  const { ending } = dispatched;
+  remember(turn, memory, ending);
+  const captured = ending.kind === "succeeded" ? (capture?.captured() ?? null) : null;
+  gateway.settle(permit, ending, chargeOnce(ending), captured);
   switch (dispatched.kind) {
     case "answered":
       return exchange.handled;

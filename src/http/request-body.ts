@@ -1,6 +1,11 @@
 /** A request's body, as far as its route needs it read. */
 import { InputError } from "../core/errors.ts";
-import { BODY_BYTES_MAX, BODY_ON_LOOP_BYTES_MAX, UPLOAD_BYTES_MAX } from "../core/limits.ts";
+import {
+  APPROVAL_CALL_BYTES_MAX,
+  BODY_BYTES_MAX,
+  BODY_ON_LOOP_BYTES_MAX,
+  UPLOAD_BYTES_MAX,
+} from "../core/limits.ts";
 import type { Asked, Edits, Route } from "../dialects/dialect.ts";
 import { classify } from "../dialects/openai/classify.ts";
 import { edit } from "../dialects/openai/edit.ts";
@@ -20,6 +25,8 @@ export type RequestBody = {
   /** The caller's bytes, with the edits spliced in. Only an edit that injects usage may be followed by another. */
   readonly forward: (edits: Edits) => Forwarded | Promise<Forwarded>;
   readonly countable: (route: Route) => Countable;
+  /** All of it, where it is small enough to be shown to a person; else null. */
+  readonly small: Uint8Array | null;
 };
 
 export type Forwarded = Uint8Array | AsyncIterable<Uint8Array> | null;
@@ -60,6 +67,7 @@ export async function readRequestBody(
       digest: "",
       forward: () => exchange.streamBody(UPLOAD_BYTES_MAX),
       countable: () => NOTHING_COUNTABLE,
+      small: null,
     };
   }
   refuseEncoded(exchange);
@@ -81,6 +89,7 @@ export async function readRequestBody(
       },
       // Their bytes bound their tokens; a closer count is not worth another walk through them.
       countable: () => ({ texts: [], overhead }),
+      small: null,
     };
   }
   return {
@@ -88,6 +97,7 @@ export async function readRequestBody(
     digest: sha256Hex(bytes),
     forward: (edits) => (isForm ? bytes : edit(bytes, edits)),
     countable: (of) => (isForm ? NOTHING_COUNTABLE : countableOf(of, bytes)),
+    small: bytes.byteLength > APPROVAL_CALL_BYTES_MAX ? null : bytes,
   };
 }
 

@@ -114,7 +114,14 @@ export const ErrorAnswer = z
   .openapi("Error");
 
 export const Tenant = z
-  .object({ id: z.string(), name: z.string(), mode: Mode, created_at: time })
+  .object({
+    id: z.string(),
+    name: z.string(),
+    mode: Mode,
+    derived_attempts_max: z.int().nullable(),
+    run_share_percent: z.int().nullable(),
+    created_at: time,
+  })
   .openapi("Tenant");
 
 const keyMembers = {
@@ -122,6 +129,7 @@ const keyMembers = {
   tenant: z.string(),
   name: z.string(),
   scopes: z.array(z.enum(SCOPES)).readonly(),
+  labels: z.record(z.string(), z.string()).readonly(),
   active: z.boolean(),
   created_by: z.string(),
   created_at: time,
@@ -135,8 +143,16 @@ export const IssuedKey = z
   .object({ ...keyMembers, key: z.string().openapi({ description: "Shown once, here." }) })
   .openapi("IssuedKey");
 
-export const ScopeKinds = z.enum(["tenant", "key", "run", "model", "each_run", "each_customer"]);
-export const Units = z.enum(["usd", "tokens", "requests", "in_flight"]);
+export const ScopeKinds = z.enum([
+  "tenant",
+  "key",
+  "run",
+  "model",
+  "each_run",
+  "each_customer",
+  "each_operation",
+]);
+export const Units = z.enum(["usd", "tokens", "requests", "attempts", "in_flight"]);
 export const Windows = z.enum(WINDOWS);
 export const LimitModes = z.enum(["enforce", "shadow"]);
 export const OnExceed = z.enum(["refuse", "clamp"]);
@@ -145,6 +161,7 @@ const limitMembers = {
   id: z.string(),
   tenant: z.string(),
   scope: z.object({ kind: ScopeKinds, id: z.string().nullable() }),
+  resource: z.string().nullable(),
   unit: Units,
   window: Windows,
   limit: amount,
@@ -189,9 +206,18 @@ const attemptMembers = {
   resource: z.string(),
   upstream: z.string().nullable(),
   model: z.string().nullable(),
-  verdict: z.enum(["allow", "block"]),
+  verdict: z.enum(["allow", "block", "require_approval"]),
   reason: z.string().nullable(),
-  status: z.enum(["admitted", "unknown", "succeeded", "failed", "aborted", "released", "blocked"]),
+  status: z.enum([
+    "admitted",
+    "unknown",
+    "succeeded",
+    "failed",
+    "aborted",
+    "released",
+    "blocked",
+    "awaiting_approval",
+  ]),
   usage: z.record(z.string(), z.number()).readonly(),
   tokens: z.number().int(),
   cost_usd: usd.nullable(),

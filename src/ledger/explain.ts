@@ -19,7 +19,7 @@ export type AttemptView = {
   readonly resource: string;
   readonly upstream: string | null;
   readonly model: string | null;
-  readonly verdict: "allow" | "block";
+  readonly verdict: "allow" | "block" | "require_approval";
   readonly reason: string | null;
   readonly status: AttemptStatus;
   readonly usage: Readonly<Record<string, number>>;
@@ -132,6 +132,7 @@ export function attemptView(row: DecisionRow): AttemptView {
 /** A settlement says how it ended; without one the reservation says whether its owner still lives. */
 function statusOf(row: DecisionRow): AttemptStatus {
   if (row.verdict === "block") return "blocked";
+  if (row.verdict === "require_approval") return "awaiting_approval";
   switch (row.ending) {
     case "succeeded":
     case "failed":

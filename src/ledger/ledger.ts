@@ -2,7 +2,22 @@
 import type { Database } from "../store/database.ts";
 import { readNow } from "../store/usage.ts";
 import { countReservations } from "../store/settlement.ts";
+import type { ApprovalState } from "../core/approval.ts";
+import { countPendingApprovals, type ApprovalRef } from "../store/approvals.ts";
+import { countDeliveries, type DeliveryRecord, type DeliveryRef } from "../store/outbox.ts";
+import type { WebhookRef } from "../store/webhooks.ts";
+import { approvalOf, approvalsOf, votesOf, type ApprovalView, type VoteView } from "./approvals.ts";
 import { decisionOf, type AttemptView, type DecisionView } from "./explain.ts";
+import {
+  deliveriesOf,
+  deliveryOf,
+  webhookOf,
+  webhooksOf,
+  type DeliveryView,
+  type WebhookView,
+} from "./outbox.ts";
+import type { OperationName } from "../core/operation.ts";
+import { operationOf, type OperationView } from "./operations.ts";
 import type { Page, Paged } from "./paged.ts";
 import {
   eventsOf,
@@ -12,10 +27,13 @@ import {
   limitsOf,
   tenantOf,
   tenantsOf,
+  toolOf,
+  toolsOf,
   type EventView,
   type KeyView,
   type LimitView,
   type TenantView,
+  type ToolView,
 } from "./register.ts";
 import {
   decisionsOf,
@@ -27,6 +45,12 @@ import {
   type RunView,
 } from "./timeline.ts";
 import { usageOf, type UsageView } from "./usage.ts";
+
+export type Waiting = {
+  readonly approvals: number;
+  readonly deliveries: number;
+  readonly deadDeliveries: number;
+};
 
 /** A null answer: there is no such thing in this tenant. */
 export type Ledger = {
@@ -45,6 +69,11 @@ export type Ledger = {
     tenantId: string,
     page: Page & { readonly run: string | null; readonly subject: string | null },
   ) => Promise<Paged<LimitView>>;
+  /** Declared, and not removed. */
+  readonly tool: (tenantId: string, name: string) => Promise<ToolView | null>;
+  readonly tools: (tenantId: string, page: Page) => Promise<Paged<ToolView>>;
+  /** Also of an operation of which nothing was ever claimed. */
+  readonly operation: (tenantId: string, operation: OperationName) => Promise<OperationView>;
   readonly events: (tenantId: string, page: Page) => Promise<Paged<EventView>>;
   readonly runs: (tenantId: string, page: Page) => Promise<Paged<RunSummary>>;
   readonly run: (
@@ -68,6 +97,21 @@ export type Ledger = {
     tenantId: string,
     period: { readonly from: Date; readonly to: Date },
   ) => Promise<UsageView>;
+  readonly approval: (approval: ApprovalRef) => Promise<ApprovalView | null>;
+  readonly approvals: (
+    tenantId: string,
+    page: Page & { readonly state: ApprovalState | null },
+  ) => Promise<Paged<ApprovalView>>;
+  readonly votes: (approval: ApprovalRef) => Promise<readonly VoteView[]>;
+  readonly webhook: (webhook: WebhookRef) => Promise<WebhookView | null>;
+  readonly webhooks: (tenantId: string, page: Page) => Promise<Paged<WebhookView>>;
+  readonly delivery: (delivery: DeliveryRef) => Promise<DeliveryView | null>;
+  readonly deliveries: (
+    tenantId: string,
+    page: Page & { readonly state: DeliveryRecord["state"] | null },
+  ) => Promise<Paged<DeliveryView>>;
+  /** Of the whole installation: what waits for people, and for receivers. */
+  readonly waiting: () => Promise<Waiting>;
   /** Of the whole installation: reservations by state. */
   readonly openReservations: () => Promise<{ readonly open: number; readonly unknown: number }>;
 };
@@ -80,6 +124,9 @@ export function createLedger(db: Database): Ledger {
     keys: (tenantId, page) => keysOf(db, tenantId, page),
     limit: (limit, subject) => limitOf(db, limit, subject),
     limits: (tenantId, page) => limitsOf(db, tenantId, page),
+    tool: (tenantId, name) => toolOf(db, tenantId, name),
+    tools: (tenantId, page) => toolsOf(db, tenantId, page),
+    operation: (tenantId, operation) => operationOf(db, tenantId, operation),
     events: (tenantId, page) => eventsOf(db, tenantId, page),
     runs: (tenantId, page) => runsOf(db, tenantId, page),
     run: (tenantId, page) => runOf(db, tenantId, page),
@@ -88,6 +135,21 @@ export function createLedger(db: Database): Ledger {
     decision: (tenantId, id) => decisionOf(db, tenantId, id),
     now: () => readNow(db.admin),
     usage: (tenantId, period) => usageOf(db, tenantId, period),
+    approval: (approval) => approvalOf(db, approval),
+    approvals: (tenantId, page) => approvalsOf(db, tenantId, page),
+    votes: (approval) => votesOf(db, approval),
+    webhook: (webhook) => webhookOf(db, webhook),
+    webhooks: (tenantId, page) => webhooksOf(db, tenantId, page),
+    delivery: (delivery) => deliveryOf(db, delivery),
+    deliveries: (tenantId, page) => deliveriesOf(db, tenantId, page),
+    waiting: async () => {
+      const { pending, dead } = await countDeliveries(db.admin);
+      return {
+        approvals: await countPendingApprovals(db.admin),
+        deliveries: pending,
+        deadDeliveries: dead,
+      };
+    },
     openReservations: () => countReservations(db.admin),
   };
 }

@@ -4,13 +4,18 @@ import { type Page, listEvents } from "../store/events.ts";
 import { type KeyRecord, findKey, listKeys } from "../store/keys.ts";
 import { type LimitRecord, findLimit, listLimits } from "../store/limits.ts";
 import { type TenantRecord, findTenant, listTenants } from "../store/tenants.ts";
-import { amountOf, timeOrNull, type Amount } from "./amounts.ts";
+import { type ToolRecord, findTool, listTools } from "../store/tools.ts";
+import type { EffectClass, Extractor } from "../core/operation.ts";
+import { amountOf, timeOrNull, usdOf, type Amount } from "./amounts.ts";
 import { pageOf, type Paged } from "./paged.ts";
 
 export type TenantView = {
   readonly id: string;
   readonly name: string;
   readonly mode: "strict" | "tolerant";
+  /** Guards against retry storms; null: none. */
+  readonly derived_attempts_max: number | null;
+  readonly run_share_percent: number | null;
   readonly created_at: string;
 };
 
@@ -19,6 +24,7 @@ export type KeyView = {
   readonly tenant: string;
   readonly name: string;
   readonly scopes: readonly ("invoke" | "report" | "approve" | "admin")[];
+  readonly labels: Readonly<Record<string, string>>;
   readonly active: boolean;
   readonly created_by: string;
   readonly created_at: string;
@@ -31,6 +37,8 @@ export type LimitView = {
   readonly id: string;
   readonly tenant: string;
   readonly scope: { readonly kind: LimitRecord["scopeKind"]; readonly id: string | null };
+  /** Of a retry budget; null: all together, or no retry budget. */
+  readonly resource: string | null;
   readonly unit: LimitRecord["unit"];
   readonly window: LimitRecord["window"];
   readonly limit: Amount;
@@ -45,6 +53,15 @@ export type LimitView = {
   readonly reserved: Amount | null;
   readonly remaining: Amount | null;
   readonly resets_at: string | null;
+};
+
+export type ToolView = {
+  readonly name: string;
+  readonly tenant: string;
+  readonly effect: EffectClass;
+  readonly price_usd: string | null;
+  readonly operation: Extractor | null;
+  readonly created_at: string;
 };
 
 export type EventView = {
@@ -102,6 +119,28 @@ export async function limitsOf(
   );
 }
 
+export async function toolOf(
+  db: Database,
+  tenantId: string,
+  name: string,
+): Promise<ToolView | null> {
+  const row = await findTool(db.admin, tenantId, name);
+  return row === null ? null : toolView(tenantId, row);
+}
+
+export async function toolsOf(
+  db: Database,
+  tenantId: string,
+  page: Page,
+): Promise<Paged<ToolView>> {
+  const rows = await listTools(db.admin, tenantId, oneMore(page));
+  return pageOf(
+    rows.map((row) => toolView(tenantId, row)),
+    page,
+    (tool) => tool.name,
+  );
+}
+
 export async function eventsOf(
   db: Database,
   tenantId: string,
@@ -128,6 +167,8 @@ function tenantView(row: TenantRecord): TenantView {
     id: row.tenantId,
     name: row.name,
     mode: row.mode,
+    derived_attempts_max: row.derivedAttemptsMax,
+    run_share_percent: row.runSharePercent,
     created_at: row.createdAt.toISOString(),
   };
 }
@@ -138,6 +179,7 @@ function keyView(tenantId: string, row: KeyRecord): KeyView {
     tenant: tenantId,
     name: row.name,
     scopes: row.scopes,
+    labels: row.labels,
     active: row.active,
     created_by: row.createdBy,
     created_at: row.createdAt.toISOString(),
@@ -147,12 +189,24 @@ function keyView(tenantId: string, row: KeyRecord): KeyView {
   };
 }
 
+function toolView(tenantId: string, row: ToolRecord): ToolView {
+  return {
+    name: row.name,
+    tenant: tenantId,
+    effect: row.effectClass,
+    price_usd: row.pricePicousd === null ? null : usdOf(row.pricePicousd),
+    operation: row.extractor,
+    created_at: row.createdAt.toISOString(),
+  };
+}
+
 function limitView(tenantId: string, row: LimitRecord): LimitView {
   const { unit, committed, reserved } = row;
   return {
     id: row.limitId,
     tenant: tenantId,
     scope: { kind: row.scopeKind, id: row.scopeId === "" ? null : row.scopeId },
+    resource: row.resource === "" ? null : row.resource,
     unit,
     window: row.window,
     limit: amountOf(unit, row.amount),

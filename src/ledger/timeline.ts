@@ -139,6 +139,7 @@ async function budgetOf(db: Database, tenantId: string, runId: string): Promise<
   const limit = await findSameLimit(db.admin, tenantId, {
     scopeKind: "run",
     scopeId: runId,
+    resource: "",
     unit: "usd",
     window: "none",
     mode: "enforce",

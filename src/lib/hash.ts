@@ -1,4 +1,4 @@
-import { createHmac, hash, timingSafeEqual } from "node:crypto";
+import { createHmac, hash, randomBytes, timingSafeEqual } from "node:crypto";
 import { crc32 } from "node:zlib";
 
 /** SHA-256 as 64 lowercase hex digits. The one-shot `hash` costs about half of `createHash`. */
@@ -9,6 +9,16 @@ export function sha256Hex(data: string | Uint8Array): string {
 /** HMAC-SHA-256 as 64 lowercase hex digits. */
 export function hmacSha256Hex(pepper: string | Uint8Array, text: string | Uint8Array): string {
   return createHmac("sha256", pepper).update(text).digest("hex");
+}
+
+/** The same in base64: how webhooks are signed. */
+export function hmacSha256Base64(key: Uint8Array, text: string): string {
+  return createHmac("sha256", key).update(text).digest("base64");
+}
+
+/** So many bytes of chance, beyond any search from 16 on. */
+export function randomSecret(bytes: number): Uint8Array {
+  return new Uint8Array(randomBytes(bytes));
 }
 
 /** Bytes that SHA-256 takes at a time, to which HMAC pads its key. */

@@ -44,3 +44,7 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
 export function isList(value: unknown): value is readonly unknown[] {
   return Array.isArray(value);
 }
+
+export function textOrNull(value: unknown): string | null {
+  return typeof value === "string" ? value : null;
+}

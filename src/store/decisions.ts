@@ -12,7 +12,7 @@ export type DecisionRow = {
   readonly resource: string;
   readonly upstream: string | null;
   readonly model: string | null;
-  readonly verdict: "allow" | "block";
+  readonly verdict: "allow" | "block" | "require_approval";
   readonly reason: string | null;
   readonly decidedAt: Date;
   readonly estimatePicousd: string | null;

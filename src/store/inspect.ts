@@ -43,6 +43,7 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   tenants: CHANGE,
   keys: CHANGE,
   limits: CHANGE,
+  tools: CHANGE,
   runs: CHANGE,
   meters: CHANGE,
   reservations: KEEP,

@@ -2,6 +2,7 @@
 import type { Price } from "../core/price.ts";
 import { ratesToJson } from "./price-json.ts";
 import type { Sql } from "./database.ts";
+import type { Queryable } from "./events.ts";
 
 export type Installation = {
   readonly pepper: string;
@@ -21,6 +22,36 @@ export async function findOrCreateInstallation(sql: Sql, pepper: string): Promis
 
 export async function setAdminDigest(sql: Sql, digest: string): Promise<void> {
   await sql`update installation set admin_digest = ${digest}, revision = revision + 1`;
+}
+
+/** The key that seals stored content, itself sealed; null before its first use. */
+export async function readSealedDataKey(sql: Queryable): Promise<string | null> {
+  const [row] = await sql`select sealed_data_key from installation`;
+  const sealed: unknown = row?.["sealed_data_key"];
+  return typeof sealed === "string" ? sealed : null;
+}
+
+/** Changes nothing when it is no longer what it was: whoever was first has made it what it is. */
+export async function replaceSealedDataKey(
+  sql: Queryable,
+  before: string | null,
+  after: string | null,
+): Promise<boolean> {
+  const rows = await sql`
+    update installation set sealed_data_key = ${after}
+    where sealed_data_key is not distinct from ${before}::text
+    returning one`;
+  return rows.length === 1;
+}
+
+/** Whether a process of the gate may be running: one that has renewed its lease within so many ms. */
+export async function hasLiveReplica(sql: Queryable, leaseMs: number): Promise<boolean> {
+  const [row] = await sql`
+    select exists (
+      select from replicas
+      where seen_at <> 'infinity' and seen_at > tollgate_now() - ${leaseMs}::int * interval '1 ms'
+    ) as live`;
+  return row?.["live"] === true;
 }
 
 /** Renews this replica's lease; one that stops doing so has lost its reservations. */

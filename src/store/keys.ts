@@ -9,15 +9,20 @@ export type NewKey = {
   readonly name: string;
   readonly digest: string;
   readonly scopes: readonly Scope[];
+  readonly labels: KeyLabels;
   readonly createdBy: string;
   readonly expiresAt: Date | null;
   readonly rotatedFrom: string | null;
 };
 
+/** What policies may ask of a key. `role`: what it is among approvers. */
+export type KeyLabels = Readonly<Record<string, string>>;
+
 export type KeyRecord = {
   readonly keyId: string;
   readonly name: string;
   readonly scopes: readonly Scope[];
+  readonly labels: KeyLabels;
   readonly createdBy: string;
   readonly createdAt: Date;
   readonly expiresAt: Date | null;
@@ -35,9 +40,11 @@ export async function readPepper(sql: Queryable): Promise<string | null> {
 
 export async function insertKey(tx: Queryable, key: NewKey): Promise<void> {
   await tx`
-    insert into keys (tenant_id, key_id, name, digest, scopes, created_by, expires_at, rotated_from)
+    insert into keys
+      (tenant_id, key_id, name, digest, scopes, labels, created_by, expires_at, rotated_from)
     values (${key.tenantId}, ${key.keyId}, ${key.name}, ${key.digest},
-            ${arrayLiteral(key.scopes)}::text::text[], ${key.createdBy},
+            ${arrayLiteral(key.scopes)}::text::text[], ${JSON.stringify(key.labels)}::text::json,
+            ${key.createdBy},
             ${key.expiresAt?.toISOString() ?? null}::text::timestamptz, ${key.rotatedFrom})`;
 }
 
@@ -90,7 +97,7 @@ export async function revokeKey(tx: Queryable, tenantId: string, keyId: string):
 
 function columns(sql: Queryable) {
   return sql`
-    key_id as "keyId", name, scopes, created_by as "createdBy", created_at as "createdAt",
+    key_id as "keyId", name, scopes, labels, created_by as "createdBy", created_at as "createdAt",
     expires_at as "expiresAt", revoked_at as "revokedAt", rotated_from as "rotatedFrom",
     revoked_at is null and (expires_at is null or expires_at > tollgate_now()) as active`;
 }

@@ -6,6 +6,8 @@ export type LimitTerms = {
   readonly scopeKind: ScopeKind;
   /** Key, run or model; empty where the kind says whom it counts. */
   readonly scopeId: string;
+  /** Of a retry budget: a tool or `model:<name>`, `*` for each apart, empty for all together. */
+  readonly resource: string;
   readonly unit: Unit;
   readonly window: Window;
   /** Whole pico-dollars for `usd`, a count otherwise: decimal digits. */
@@ -30,10 +32,10 @@ export type LimitRecord = LimitTerms & {
 
 export async function insertLimit(tx: Queryable, limit: NewLimit): Promise<void> {
   await tx`
-    insert into limits (tenant_id, limit_id, scope_kind, scope_id, unit, window_kind, amount, mode,
-                        on_exceed, time_zone)
-    values (${limit.tenantId}, ${limit.limitId}, ${limit.scopeKind}, ${limit.scopeId}, ${limit.unit},
-            ${limit.window}, ${limit.amount}::text::numeric, ${limit.mode}, ${limit.onExceed},
+    insert into limits (tenant_id, limit_id, scope_kind, scope_id, resource, unit, window_kind, amount,
+                        mode, on_exceed, time_zone)
+    values (${limit.tenantId}, ${limit.limitId}, ${limit.scopeKind}, ${limit.scopeId},
+            ${limit.resource}, ${limit.unit}, ${limit.window}, ${limit.amount}::text::numeric, ${limit.mode}, ${limit.onExceed},
             ${limit.timeZone})`;
 }
 
@@ -80,7 +82,7 @@ export async function findSameLimit(
     select ${figures(sql)}
     from limits l ${meterOf(sql, null)}
     where l.tenant_id = ${tenantId} and l.scope_kind = ${terms.scopeKind}
-      and l.scope_id = ${terms.scopeId} and l.unit = ${terms.unit}
+      and l.scope_id = ${terms.scopeId} and l.unit = ${terms.unit} and l.resource = ${terms.resource}
       and l.window_kind = ${terms.window} and l.mode = ${terms.mode}
       and l.time_zone = ${terms.timeZone} and l.removed_at is null
     order by l.limit_id
@@ -142,7 +144,7 @@ export async function removeLimit(tx: Queryable, tenantId: string, limitId: stri
 /** No meter yet is nothing counted; a limit on each of many has no figures until one is named. */
 function figures(sql: Queryable) {
   return sql`
-    l.limit_id as "limitId", l.scope_kind as "scopeKind", l.scope_id as "scopeId", l.unit,
+    l.limit_id as "limitId", l.scope_kind as "scopeKind", l.scope_id as "scopeId", l.resource, l.unit,
     l.window_kind as window, l.amount, l.mode, l.on_exceed as "onExceed",
     l.time_zone as "timeZone", l.created_at as "createdAt", l.removed_at as "removedAt",
     now_.subject,
@@ -154,7 +156,8 @@ function figures(sql: Queryable) {
 function meterOf(sql: Queryable, subject: string | null) {
   return sql`
     cross join lateral (
-      select case when l.scope_kind in ('each_run', 'each_customer') then ${subject}::text
+      select case when l.scope_kind in ('each_run', 'each_customer', 'each_operation')
+                       or l.resource = '*' then ${subject}::text
                   else l.scope_id end as subject
     ) as now_
     left join meters m

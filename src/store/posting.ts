@@ -4,21 +4,76 @@
  * Either the whole batch commits or none of it does; what each ask met is told per ask. Nothing is
  * decided here: the judgement came before, the arithmetic of meters is PostgreSQL's, under its locks.
  */
-import { isRecord } from "../lib/json.ts";
+import { isRecord, textOrNull } from "../lib/json.ts";
 import { assert, Fault } from "../lib/assert.ts";
 import {
   REASONS,
   type MeterFigures,
   type Reason,
   type ScopeKind,
+  UNITS,
   type Unit,
   WINDOWS,
 } from "../core/verdict.ts";
 import type { Sql } from "./database.ts";
 import { arrayLiteral } from "./literal.ts";
+import { retryFrom, type RetryFacts } from "../core/retry.ts";
 
 /** A limit on an ask's path, as the snapshot knows it; limits of runs are found by the statement itself. */
-export type LimitRef = { readonly limitId: string; readonly subject: string };
+export type LimitRef = {
+  readonly limitId: string;
+  readonly subject: string;
+  /** Only this part of the limit, in percent, or all of it. */
+  readonly share: number | null;
+};
+
+/** The claim of an idempotency key; `digest` is the key's HMAC. */
+export type KeyClaim = {
+  readonly digest: string;
+  readonly content: string;
+  /** An outcome that nobody knows does not keep it from being tried again. */
+  readonly acceptsUnknown: boolean;
+  readonly keptMs: number;
+};
+
+/** The claim of one effect of an operation. */
+export type EffectClaim = {
+  readonly type: string;
+  readonly key: string;
+  readonly effect: string;
+  readonly content: string;
+  /** Its class says that it may run again though nobody knows whether it ran. */
+  readonly mayRepeatUnknown: boolean;
+  /** The attempt that its caller repeats deliberately, or null. */
+  readonly repeats: string | null;
+};
+
+/** The question to people that an ask needs answered; `sealed` is the call, for the row `approvalId`. */
+export type ApprovalAsk = {
+  readonly digest: string;
+  readonly approvalId: string;
+  readonly messageId: string;
+  readonly operation: string | null;
+  /** The policies that ask: JSON. */
+  readonly policies: string;
+  readonly quorum: number;
+  readonly role: string | null;
+  readonly expiresMs: number;
+  readonly sealed: Uint8Array;
+};
+
+/** What few asks have. */
+export type Extra = {
+  /** How often the client's own library has tried before. */
+  readonly sdkRetries: number;
+  /** The last attempt of the same step, whose client this process has seen leave. */
+  readonly left: string | null;
+  /** The number of the attempt that was judged; another one is to be judged anew. */
+  readonly expects: number | null;
+  readonly idempotency: KeyClaim | null;
+  readonly effect: EffectClaim | null;
+  readonly approval: ApprovalAsk | null;
+};
 
 export type Ask = {
   readonly attemptId: string;
@@ -28,6 +83,11 @@ export type Ask = {
   /** The caller named the run: it gets a row, and its limits and state count. */
   readonly runNamed: boolean;
   readonly stepId: string | null;
+  /** See `core/step.ts`; null for what is no step of anything: it has no further attempts. */
+  readonly stepDigest: string | null;
+  readonly contentDigest: string | null;
+  /** By what retry budgets count it apart: a tool, or `model:<name>`. */
+  readonly retryResource: string;
   readonly door: string;
   readonly operation: string;
   readonly resource: string;
@@ -45,19 +105,25 @@ export type Ask = {
   /** All other facts as one line of JSON. */
   readonly record: string;
   readonly refs: readonly LimitRef[];
+  readonly extra: Extra | null;
 };
 
 export type Posted = {
-  readonly outcome: "allow" | "block" | "again";
+  /** `again` without a reason: it was judged as another attempt than it is. */
+  readonly outcome: "allow" | "block" | "require_approval" | "again";
   readonly reason: Reason | null;
   /** The attempt's number in its step, from 1. */
   readonly attempt: number;
   readonly decidedAt: Date;
   /** Every meter on the path, as it was before this ask. */
   readonly meters: readonly MeterFigures[];
+  /** Why it is a further attempt, or whose duplicate it is; null for a first one. */
+  readonly retry: RetryFacts | null;
+  /** The approval that it asked for, waits for or used up. */
+  readonly approvalId: string | null;
 };
 
-const ARGUMENTS = Array.from({ length: 22 }, (_, i) => `$${i + 1}`).join(", ");
+const ARGUMENTS = Array.from({ length: 27 }, (_, i) => `$${i + 1}`).join(", ");
 const STATEMENT = `select * from tollgate_post(${ARGUMENTS})`;
 const DRY_STATEMENT = `select * from tollgate_post_dry(${ARGUMENTS})`;
 
@@ -88,6 +154,9 @@ async function run(sql: Sql, statement: string, { replicaId, asks }: Batch): Pro
       column((ask) => ask.runId),
       column((ask) => ask.runNamed),
       column((ask) => ask.stepId),
+      column((ask) => ask.stepDigest),
+      column((ask) => ask.contentDigest),
+      column((ask) => ask.retryResource),
       column((ask) => ask.door),
       column((ask) => ask.operation),
       column((ask) => ask.resource),
@@ -103,6 +172,8 @@ async function run(sql: Sql, statement: string, { replicaId, asks }: Batch): Pro
       arrayLiteral(refs.map((ref) => ref.ask)),
       arrayLiteral(refs.map((ref) => ref.limitId)),
       arrayLiteral(refs.map((ref) => ref.subject)),
+      arrayLiteral(refs.map((ref) => ref.share)),
+      extrasOf(asks),
     ],
     { prepare: true },
   );
@@ -113,9 +184,52 @@ async function run(sql: Sql, statement: string, { replicaId, asks }: Batch): Pro
   return posted;
 }
 
+/** Null for a batch in which nobody has any, which is most. */
+function extrasOf(asks: readonly Ask[]): string | null {
+  const extras: object[] = [];
+  for (let i = 0; i < asks.length; i += 1) {
+    const extra = asks[i]?.extra ?? null;
+    if (extra === null) continue;
+    const { sdkRetries, left, expects, idempotency, effect, approval } = extra;
+    extras.push({
+      ask: i + 1,
+      sdk_retries: sdkRetries,
+      ...(left === null ? {} : { left }),
+      ...(expects === null ? {} : { expects }),
+      ...(idempotency === null ? {} : { idempotency: keyClaim(idempotency) }),
+      ...(effect === null ? {} : { effect: effectClaim(effect) }),
+      ...(approval === null ? {} : { approval: approvalAsk(approval) }),
+    });
+  }
+  return extras.length === 0 ? null : JSON.stringify(extras);
+}
+
+function keyClaim({ digest, content, acceptsUnknown, keptMs }: KeyClaim): object {
+  return { digest, content, accepts_unknown: acceptsUnknown, kept_ms: keptMs };
+}
+
+function approvalAsk(ask: ApprovalAsk): object {
+  return {
+    digest: ask.digest,
+    approval: ask.approvalId,
+    message: ask.messageId,
+    operation: ask.operation,
+    policies: ask.policies,
+    quorum: ask.quorum,
+    role: ask.role,
+    expires_ms: ask.expiresMs,
+    sealed: Buffer.from(ask.sealed).toString("base64"),
+  };
+}
+
+function effectClaim(claim: EffectClaim): object {
+  const { type, key, effect, content, mayRepeatUnknown, repeats } = claim;
+  return { type, key, effect, content, may_repeat_unknown: mayRepeatUnknown, repeats };
+}
+
 function postedFrom(row: Readonly<Record<string, unknown>>, heads: Heads): Posted {
   const { outcome, reason, decided_at: decidedAt, meters } = row;
-  assert(outcome === "allow" || outcome === "block" || outcome === "again", "a known outcome");
+  assert(isOutcome(outcome), "a known outcome");
   assert(decidedAt instanceof Date, "the posting says when");
   return {
     outcome,
@@ -123,7 +237,15 @@ function postedFrom(row: Readonly<Record<string, unknown>>, heads: Heads): Poste
     attempt: Number(row["attempt"]),
     decidedAt,
     meters: meters === "[]" ? [] : metersFrom(String(meters), heads),
+    retry: retryFrom(row["retry"]),
+    approvalId: textOrNull(row["approval"]),
   };
+}
+
+function isOutcome(value: unknown): value is Posted["outcome"] {
+  return (
+    value === "allow" || value === "block" || value === "require_approval" || value === "again"
+  );
 }
 
 function reasonFrom(value: unknown): Reason {
@@ -176,6 +298,7 @@ function meterFrom(value: unknown): MeterFigures {
     window: member(WINDOWS, value["window"]),
     mode: value["mode"] === "shadow" ? "shadow" : "enforce",
     onExceed: value["on_exceed"] === "clamp" ? "clamp" : "refuse",
+    isShare: value["share"] === "run",
     limit: BigInt(String(value["limit"])),
     committed: BigInt(String(value["committed"])),
     reserved: BigInt(String(value["reserved"])),
@@ -184,8 +307,15 @@ function meterFrom(value: unknown): MeterFigures {
   };
 }
 
-const SCOPES = ["tenant", "key", "run", "model", "each_run", "each_customer"] as const;
-const UNITS = ["usd", "tokens", "requests", "in_flight"] as const;
+const SCOPES = [
+  "tenant",
+  "key",
+  "run",
+  "model",
+  "each_run",
+  "each_customer",
+  "each_operation",
+] as const;
 
 function member<Member extends string>(known: readonly Member[], value: unknown): Member {
   const found = known.find((each) => each === value);

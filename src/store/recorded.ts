@@ -3,13 +3,16 @@
  * the decision itself is the record of a batch, and asking for it again changes nothing.
  */
 import { assert } from "../lib/assert.ts";
+import { textOrNull } from "../lib/json.ts";
 import { REASONS } from "../core/verdict.ts";
 import type { Sql } from "./database.ts";
 import { arrayLiteral } from "./literal.ts";
 import { metersFrom, type Ask, type Posted } from "./posting.ts";
+import { retryFrom } from "../core/retry.ts";
 
 const STATEMENT = `
-  select u.ord::int as ask, d.verdict, d.reason, d.attempt, d.decided_at, d.meters::text as meters,
+  select u.ord::int as ask, d.verdict, d.reason, d.attempt, d.decided_at, d.meters::text as meters, d.retry,
+         d.approval_id,
          r.attempt_id is not null as held
   from unnest($1::text::text[], $2::text::text[]) with ordinality as u(tenant_id, attempt_id, ord)
   join decisions d on d.tenant_id = u.tenant_id and d.attempt_id = u.attempt_id
@@ -35,7 +38,10 @@ export async function recordedOf(
 
 function recordedFrom(row: Readonly<Record<string, unknown>>): Recorded {
   const { verdict, reason, decided_at: decidedAt, held } = row;
-  assert(verdict === "allow" || verdict === "block", "a decision's verdict is known");
+  assert(
+    verdict === "allow" || verdict === "block" || verdict === "require_approval",
+    "a decision's verdict is known",
+  );
   assert(decidedAt instanceof Date, "a decision says when");
   const posted: Posted = {
     outcome: verdict,
@@ -43,6 +49,8 @@ function recordedFrom(row: Readonly<Record<string, unknown>>): Recorded {
     attempt: Number(row["attempt"]),
     decidedAt,
     meters: metersFrom(String(row["meters"])),
+    retry: retryFrom(row["retry"]),
+    approvalId: textOrNull(row["approval_id"]),
   };
   return { posted, isHeld: held === true };
 }

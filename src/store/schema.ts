@@ -1,7 +1,8 @@
 /**
  * The ledger and its working tables. Each constraint says what it forbids.
  *
- * `decisions`, `settlements` and `events` are the ledger: insert-only, by trigger (`drizzle/0001`).
+ * `decisions`, `settlements`, `events`, `policy_bundles` and `approval_votes` are the ledger: insert-only,
+ * by trigger (`drizzle/0002_gate.sql`).
  * `reservations` and `meters` are working state that the ledger explains: at every commit
  * Σ open reservations = Σ meters.reserved and Σ settlements = Σ meters.committed.
  *
@@ -12,30 +13,17 @@ import { sql } from "drizzle-orm";
 import {
   bigint,
   check,
-  customType,
   index,
   integer,
   json,
-  numeric,
   pgTable,
   primaryKey,
   smallint,
   text,
-  timestamp,
   unique,
 } from "drizzle-orm/pg-core";
 
-/** Identifiers compare by byte: a language's sort order has no meaning for them and costs five times as much. */
-const id = customType<{ data: string }>({ dataType: () => 'text collate "C"' });
-const ids = customType<{ data: string[] }>({ dataType: () => "text[]" });
-const bigints = customType<{ data: string[] }>({ dataType: () => "bigint[]" });
-const numerics = customType<{ data: string[] }>({ dataType: () => "numeric(38,0)[]" });
-
-/** Whole pico-dollars, or a count where the meter's unit is one. 38 digits: 10²⁶ dollars. */
-const amount = (name: string) => numeric(name, { precision: 38, scale: 0 });
-const moment = (name: string) =>
-  timestamp(name, { withTimezone: true, precision: 6, mode: "date" });
-const now = sql`tollgate_now()`;
+import { amount, bigints, id, ids, moment, now, numerics } from "./columns.ts";
 
 /** One row. `revision` counts every change that a replica's snapshot must see; taking it orders those changes. */
 export const installation = pgTable(
@@ -51,6 +39,8 @@ export const installation = pgTable(
     adminDigest: text("admin_digest"),
     /** The shipped price list last loaded, so that a start need not load it again. */
     pricesDigest: text("prices_digest"),
+    /** The key that seals stored content, itself sealed by one that is not in the database; null before its first use. */
+    sealedDataKey: text("sealed_data_key"),
     createdAt: moment("created_at").notNull().default(now),
   },
   (t) => [check("installation_is_one_row", sql`${t.one} = 1`)],
@@ -70,9 +60,19 @@ export const tenants = pgTable(
     name: text("name").notNull().unique("tenants_name_is_unique"),
     /** strict: what cannot be priced and bounded is refused. tolerant: it passes and is recorded as unpriced. */
     mode: text("mode").$type<"strict" | "tolerant">().notNull().default("strict"),
+    /** Attempts of one step that its client did not name, as a guard against retry storms; null: no guard. */
+    derivedAttemptsMax: integer("derived_attempts_max").default(5),
+    /** The part of each daily limit of the tenant that one named run may take, in percent; null: no guard. */
+    runSharePercent: integer("run_share_percent").default(20),
+    /** The version of the policy bundle that judges now; null: none does. Each change is an event. */
+    activeBundle: id("active_bundle"),
     createdAt: moment("created_at").notNull().default(now),
   },
-  (t) => [check("tenants_mode_is_known", sql`${t.mode} in ('strict', 'tolerant')`)],
+  (t) => [
+    check("tenants_mode_is_known", sql`${t.mode} in ('strict', 'tolerant')`),
+    check("tenants_derived_attempts_are_positive", sql`${t.derivedAttemptsMax} >= 1`),
+    check("tenants_run_share_is_a_percentage", sql`${t.runSharePercent} between 1 and 100`),
+  ],
 );
 
 export const keys = pgTable(
@@ -86,6 +86,8 @@ export const keys = pgTable(
     /** HMAC-SHA256 of the secret, hex: the secret itself is shown once and never stored. */
     digest: text("digest").notNull(),
     scopes: ids("scopes").notNull(),
+    /** What policies may ask of a key, its role among approvers included. */
+    labels: json("labels").$type<Record<string, string>>().notNull().default({}),
     createdBy: id("created_by").notNull(),
     createdAt: moment("created_at").notNull().default(now),
     expiresAt: moment("expires_at"),
@@ -111,6 +113,8 @@ export const limits = pgTable(
     scopeKind: id("scope_kind").notNull(),
     /** Key, run or model; empty where the kind alone says whom it counts. */
     scopeId: id("scope_id").notNull().default(""),
+    /** Of a retry budget: a tool or `model:<name>`, `*` for each apart, empty for all together. */
+    resource: text("resource").notNull().default(""),
     unit: id("unit").notNull(),
     windowKind: id("window_kind").notNull(),
     amount: amount("amount").notNull(),
@@ -128,13 +132,18 @@ export const limits = pgTable(
     check("limits_are_not_negative", sql`${t.amount} >= 0`),
     check(
       "limits_scope_is_known",
-      sql`${t.scopeKind} in ('tenant', 'key', 'run', 'model', 'each_run', 'each_customer')`,
+      sql`${t.scopeKind} in ('tenant', 'key', 'run', 'model', 'each_run', 'each_customer', 'each_operation')`,
     ),
     check(
       "limits_scope_names_its_subject",
       sql`(${t.scopeKind} in ('key', 'run', 'model')) = (${t.scopeId} <> '')`,
     ),
-    check("limits_unit_is_known", sql`${t.unit} in ('usd', 'tokens', 'requests', 'in_flight')`),
+    check(
+      "limits_unit_is_known",
+      sql`${t.unit} in ('usd', 'tokens', 'requests', 'attempts', 'in_flight')`,
+    ),
+    /** Only further attempts are counted by resource: what else is counted has its scope. */
+    check("limits_resource_is_of_attempts", sql`${t.resource} = '' or ${t.unit} = 'attempts'`),
     check(
       "limits_window_is_known",
       sql`${t.windowKind} in ('none', 'minute', 'hour', 'day', 'week', 'month')`,
@@ -184,6 +193,8 @@ export const runs = pgTable(
       .notNull()
       .default(sql`'{}'`),
     labels: json("labels").$type<Record<string, string>>().notNull().default({}),
+    /** The run that this one executes anew. */
+    derivedFrom: id("derived_from"),
     createdBy: id("created_by").notNull(),
     createdAt: moment("created_at").notNull().default(now),
     stoppedAt: moment("stopped_at"),
@@ -202,7 +213,12 @@ export const decisions = pgTable(
     attemptId: id("attempt_id").notNull(),
     keyId: id("key_id").notNull(),
     runId: id("run_id").notNull(),
+    /** As its caller named it; null where the step is derived from the content. */
     stepId: id("step_id"),
+    /** What makes two asks attempts of one step: see `core/step.ts`. Null for what is no step. */
+    stepDigest: id("step_digest"),
+    /** Of a named step in a named run, its content: the same content under a new step is a loop. */
+    contentDigest: id("content_digest"),
     /** The number of this attempt within its step, from 1. */
     attempt: integer("attempt").notNull(),
     door: id("door").notNull(),
@@ -216,6 +232,10 @@ export const decisions = pgTable(
     /** What was asked of the meters; null when no price was known. */
     estimatePicousd: amount("estimate_picousd"),
     priceVersion: id("price_version"),
+    /** The approval that it asked for, waits for or used up. */
+    approvalId: id("approval_id"),
+    /** The prior attempt, and why this one draws on retry budgets; null for a first attempt. */
+    retry: json("retry"),
     /** Every meter on the path as it was before, and what was asked of it. */
     meters: json("meters").notNull(),
     /** All other facts: see `core/record.ts`. */
@@ -223,12 +243,21 @@ export const decisions = pgTable(
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.attemptId] }),
-    // The timeline reads by run; the gate reads the last number of a step, which must be one row away.
-    index("decisions_of_a_run").on(t.tenantId, t.runId, t.stepId, t.verdict, t.attempt),
-    check("decisions_verdict_is_known", sql`${t.verdict} in ('allow', 'block')`),
+    index("decisions_of_a_run").on(t.tenantId, t.runId),
+    // The gate reads the last attempt of a step, which must be one row away however many there were.
+    index("decisions_of_a_step")
+      .on(t.tenantId, t.stepDigest, t.decidedAt, t.attempt)
+      .where(sql`${t.verdict} = 'allow' and ${t.stepDigest} is not null`),
+    index("decisions_of_a_content")
+      .on(t.tenantId, t.contentDigest)
+      .where(sql`${t.contentDigest} is not null`),
     check(
-      "decisions_block_has_a_reason",
-      sql`(${t.verdict} = 'block') = (${t.reason} is not null)`,
+      "decisions_verdict_is_known",
+      sql`${t.verdict} in ('allow', 'block', 'require_approval')`,
+    ),
+    check(
+      "decisions_only_allow_needs_no_reason",
+      sql`(${t.verdict} = 'allow') = (${t.reason} is null)`,
     ),
   ],
 );
@@ -251,6 +280,8 @@ export const reservations = pgTable(
     costPicousd: amount("cost_picousd"),
     tokens: bigint("tokens", { mode: "bigint" }).notNull(),
     deadlineAt: moment("deadline_at").notNull(),
+    /** Its client left while it went on: the same content again is a retry from then on. */
+    leftAt: moment("left_at"),
     unknownAt: moment("unknown_at"),
   },
   (t) => [

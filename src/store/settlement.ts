@@ -6,6 +6,7 @@
  */
 import { assert } from "../lib/assert.ts";
 import type { Sql } from "./database.ts";
+import type { Queryable } from "./events.ts";
 import { arrayLiteral } from "./literal.ts";
 
 export const ENDINGS = ["succeeded", "failed", "aborted", "released", "unknown"] as const;
@@ -38,7 +39,7 @@ export type Settled = {
 
 const STATEMENT = `select * from tollgate_settle(${Array.from({ length: 10 }, (_, i) => `$${i + 1}`).join(", ")})`;
 
-export async function settle(sql: Sql, batch: readonly Settlement[]): Promise<Settled[]> {
+export async function settle(sql: Queryable, batch: readonly Settlement[]): Promise<Settled[]> {
   const column = (read: (each: Settlement) => string | number | bigint | null) =>
     arrayLiteral(batch.map(read));
   const rows = await sql.unsafe(
@@ -104,6 +105,26 @@ export async function markUnknown(sql: Sql, attempts: readonly AttemptRef[]): Pr
     { prepare: true },
   );
   return Number(rows[0]?.["marked"]);
+}
+
+/** Records that the clients of these attempts have left; what has ended meanwhile is left as it is. */
+export async function markLeft(sql: Sql, attempts: readonly AttemptRef[]): Promise<void> {
+  await sql.unsafe(
+    `update reservations r set left_at = tollgate_now()
+     from (
+       select r.tenant_id, r.attempt_id from reservations r
+       where (r.tenant_id, r.attempt_id) in (select * from unnest($1::text::text[], $2::text::text[]))
+         and r.state = 'open' and r.left_at is null
+       order by r.tenant_id, r.attempt_id
+       for update
+     ) as l
+     where r.tenant_id = l.tenant_id and r.attempt_id = l.attempt_id`,
+    [
+      arrayLiteral(attempts.map((each) => each.tenantId)),
+      arrayLiteral(attempts.map((each) => each.attemptId)),
+    ],
+    { prepare: true },
+  );
 }
 
 /** Gives back the room in flight of unknown attempts of any tenant. Answers how many gave back. */

@@ -1,20 +1,26 @@
 /**
- * What a replica keeps in memory to judge without asking: keys, tenants, limits. One query reads all
+ * What a replica keeps in memory to judge without asking: keys, tenants, limits, tools. One query reads all
  * of it at one revision, so no judgement mixes two. Runs are too many and are read by the posting.
  */
 import type { Scope } from "../core/caller.ts";
 import { SCOPES } from "../core/caller.ts";
-import type { ScopeKind } from "../core/verdict.ts";
+import { type CompiledBundle, unreadableBundle } from "../core/policy-bundle.ts";
+import { loadBundle } from "../core/policy-source.ts";
+import type { Tool } from "../core/operation.ts";
+import { UNITS, WINDOWS, type ScopeKind, type Unit, type Window } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
 import { isList, isRecord } from "../lib/json.ts";
 import { open, type Address, type Sql } from "./database.ts";
 import { REGISTER_CHANNEL } from "./events.ts";
+import { arrayLiteral } from "./literal.ts";
+import { toolFrom } from "./tools.ts";
 
 export type KeyRow = {
   readonly tenantId: string;
   readonly keyId: string;
   readonly digest: string;
   readonly scopes: readonly Scope[];
+  readonly labels: Readonly<Record<string, string>>;
   readonly expiresAtMs: number | null;
 };
 
@@ -22,19 +28,31 @@ export type LimitRow = {
   readonly limitId: string;
   readonly scope: ScopeKind;
   readonly scopeId: string;
+  readonly unit: Unit;
+  readonly window: Window;
+  /** Of a retry budget: what it counts, `*` for each apart, empty for all together. */
+  readonly resource: string;
 };
 
 export type TenantRow = {
   readonly tenantId: string;
   readonly name: string;
   readonly mode: "strict" | "tolerant";
+  /** The part of a daily limit that one named run may take, in percent, or null. */
+  readonly runSharePercent: number | null;
   readonly limits: readonly LimitRow[];
+  /** The version of its active policies, or null. */
+  readonly bundle: string | null;
+  /** By name. */
+  readonly tools: ReadonlyMap<string, Tool>;
 };
 
 export type Snapshot = {
   readonly revision: bigint;
   readonly keys: ReadonlyMap<string, KeyRow>;
   readonly tenants: ReadonlyMap<string, TenantRow>;
+  /** The active policies of all tenants, by version. */
+  readonly bundles: ReadonlyMap<string, CompiledBundle>;
 };
 
 export async function readRevision(sql: Sql): Promise<bigint> {
@@ -43,20 +61,30 @@ export async function readRevision(sql: Sql): Promise<bigint> {
   return BigInt(String(row["revision"]));
 }
 
-/** Reads keys, tenants and limits of every tenant in one statement, hence at one moment. */
-export async function readSnapshot(sql: Sql): Promise<Snapshot> {
+/**
+ * Reads keys, tenants, limits and tools of every tenant in one statement, hence at one moment. Policies are
+ * read after it and only those that `before` lacks: a version has one content for ever.
+ */
+export async function readSnapshot(sql: Sql, before: Snapshot | null): Promise<Snapshot> {
   const [row] = await sql`
     select revision::text,
       (select coalesce(json_agg(json_build_object(
-         'tenant', tenant_id, 'id', key_id, 'digest', digest, 'scopes', scopes,
+         'tenant', tenant_id, 'id', key_id, 'digest', digest, 'scopes', scopes, 'labels', labels,
          'expires_ms', floor(extract(epoch from expires_at) * 1000))), '[]')
        from keys where revoked_at is null)::text as keys,
-      (select coalesce(json_agg(json_build_object('id', tenant_id, 'name', name, 'mode', mode)), '[]')
+      (select coalesce(json_agg(json_build_object(
+         'id', tenant_id, 'name', name, 'mode', mode, 'run_share', run_share_percent,
+         'bundle', active_bundle)), '[]')
        from tenants)::text as tenants,
       (select coalesce(json_agg(json_build_object(
-         'tenant', tenant_id, 'id', limit_id, 'scope', scope_kind, 'subject', scope_id)
+         'tenant', tenant_id, 'id', limit_id, 'scope', scope_kind, 'subject', scope_id,
+         'unit', unit, 'window', window_kind, 'resource', resource)
          order by limit_id), '[]')
-       from limits where scope_kind <> 'run' and removed_at is null)::text as limits
+       from limits where scope_kind <> 'run' and removed_at is null)::text as limits,
+      (select coalesce(json_agg(json_build_object(
+         'tenant', tenant_id, 'name', name, 'effect', effect_class, 'price', price_picousd::text,
+         'extractor', extractor)), '[]')
+       from tools where removed_at is null)::text as tools
     from installation`;
   assert(row !== undefined, "an installation has its row");
   const limits = new Map<string, LimitRow[]>();
@@ -64,22 +92,68 @@ export async function readSnapshot(sql: Sql): Promise<Snapshot> {
     const tenantId = String(limit["tenant"]);
     const scope = SCOPE_KINDS.find((kind) => kind === limit["scope"]);
     assert(scope !== undefined, "a limit's scope is known");
+    const unit = UNITS.find((known) => known === limit["unit"]);
+    const window = WINDOWS.find((known) => known === limit["window"]);
+    assert(unit !== undefined && window !== undefined, "what a limit counts is known");
     const own = limits.get(tenantId) ?? [];
-    own.push({ limitId: String(limit["id"]), scope, scopeId: String(limit["subject"]) });
+    own.push({
+      limitId: String(limit["id"]),
+      scope,
+      scopeId: String(limit["subject"]),
+      unit,
+      window,
+      resource: String(limit["resource"]),
+    });
     limits.set(tenantId, own);
   }
+  const tools = toolsFrom(records(row["tools"]));
   const tenants = records(row["tenants"]).map((tenant): TenantRow => ({
     tenantId: String(tenant["id"]),
     name: String(tenant["name"]),
     mode: tenant["mode"] === "tolerant" ? "tolerant" : "strict",
+    runSharePercent: tenant["run_share"] === null ? null : Number(tenant["run_share"]),
     limits: limits.get(String(tenant["id"])) ?? [],
+    bundle: typeof tenant["bundle"] === "string" ? tenant["bundle"] : null,
+    tools: tools.get(String(tenant["id"])) ?? new Map<string, Tool>(),
   }));
   const keys = records(row["keys"]).map(keyFrom);
   return {
     revision: BigInt(String(row["revision"])),
     keys: new Map(keys.map((key) => [key.keyId, key])),
     tenants: new Map(tenants.map((tenant) => [tenant.tenantId, tenant])),
+    bundles: await readBundles(sql, tenants, before),
   };
+}
+
+/** Those that are active now, compiled once each; what no tenant has active any more is dropped. */
+async function readBundles(
+  sql: Sql,
+  tenants: readonly TenantRow[],
+  before: Snapshot | null,
+): Promise<ReadonlyMap<string, CompiledBundle>> {
+  const bundles = new Map<string, CompiledBundle>();
+  const missing = new Map<string, string>();
+  for (const { tenantId, bundle } of tenants) {
+    if (bundle === null) continue;
+    const known = before?.bundles.get(bundle);
+    if (known === undefined) missing.set(bundle, tenantId);
+    else bundles.set(bundle, known);
+  }
+  if (missing.size === 0) return bundles;
+  const rows = await sql`
+    select b.version, b.content::text as content
+    from unnest(${arrayLiteral([...missing.values()])}::text::text[],
+                ${arrayLiteral([...missing.keys()])}::text::text[]) as u(tenant_id, version)
+    join policy_bundles b on b.tenant_id = u.tenant_id and b.version = u.version`;
+  for (const { version, content } of rows) {
+    bundles.set(String(version), loadBundle(String(version), String(content)));
+  }
+  for (const version of missing.keys()) {
+    // A tenant whose policies are gone is not a tenant without policies.
+    if (!bundles.has(version))
+      bundles.set(version, unreadableBundle(version, "they are not stored"));
+  }
+  return bundles;
 }
 
 /**
@@ -96,18 +170,42 @@ export async function listenForChanges(
   return { close: () => client.end({ timeout: 1 }) };
 }
 
-const SCOPE_KINDS = ["tenant", "key", "model", "each_run", "each_customer"] as const;
+const SCOPE_KINDS = [
+  "tenant",
+  "key",
+  "model",
+  "each_run",
+  "each_customer",
+  "each_operation",
+] as const;
 
 function keyFrom(key: Readonly<Record<string, unknown>>): KeyRow {
-  const { scopes, expires_ms: expiresMs } = key;
+  const { scopes, labels, expires_ms: expiresMs } = key;
   assert(isList(scopes), "a key's scopes are a list");
+  assert(isRecord(labels), "a key's labels are an object");
   return {
     tenantId: String(key["tenant"]),
     keyId: String(key["id"]),
     digest: String(key["digest"]),
     scopes: SCOPES.filter((scope) => scopes.includes(scope)),
+    labels: Object.fromEntries(Object.entries(labels).map(([name, text]) => [name, String(text)])),
     expiresAtMs: expiresMs === null ? null : Number(expiresMs),
   };
+}
+
+/** By tenant, then by name. */
+function toolsFrom(
+  rows: readonly Readonly<Record<string, unknown>>[],
+): ReadonlyMap<string, ReadonlyMap<string, Tool>> {
+  const tools = new Map<string, Map<string, Tool>>();
+  for (const { tenant, name, effect, price, extractor } of rows) {
+    const own = tools.get(String(tenant)) ?? new Map<string, Tool>();
+    tools.set(String(tenant), own);
+    const pricePicousd = typeof price === "string" ? price : null;
+    const tool = toolFrom({ name, effectClass: effect, pricePicousd, extractor });
+    own.set(tool.name, tool);
+  }
+  return tools;
 }
 
 function records(text: unknown): readonly Readonly<Record<string, unknown>>[] {

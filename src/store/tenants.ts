@@ -7,8 +7,13 @@ export type TenantRecord = {
   readonly tenantId: string;
   readonly name: string;
   readonly mode: Mode;
+  /** Null: no guard. */
+  readonly derivedAttemptsMax: number | null;
+  readonly runSharePercent: number | null;
   readonly createdAt: Date;
 };
+
+export type TenantTerms = Pick<TenantRecord, "mode" | "derivedAttemptsMax" | "runSharePercent">;
 
 /** False when the name is taken. */
 export async function insertTenant(
@@ -26,7 +31,8 @@ export async function insertTenant(
 /** By id or by name: no name has the form of an id. */
 export async function findTenant(sql: Queryable, idOrName: string): Promise<TenantRecord | null> {
   const [row] = await sql<TenantRecord[]>`
-    select tenant_id as "tenantId", name, mode, created_at as "createdAt"
+    select tenant_id as "tenantId", name, mode, derived_attempts_max as "derivedAttemptsMax",
+           run_share_percent as "runSharePercent", created_at as "createdAt"
     from tenants
     where tenant_id = ${idOrName} or name = ${idOrName}`;
   return row ?? null;
@@ -35,13 +41,22 @@ export async function findTenant(sql: Queryable, idOrName: string): Promise<Tena
 /** Every tenant: for the installation's own key only. In the order in which they were made. */
 export async function listTenants(sql: Queryable, page: Page): Promise<readonly TenantRecord[]> {
   return await sql<TenantRecord[]>`
-    select tenant_id as "tenantId", name, mode, created_at as "createdAt"
+    select tenant_id as "tenantId", name, mode, derived_attempts_max as "derivedAttemptsMax",
+           run_share_percent as "runSharePercent", created_at as "createdAt"
     from tenants
     where ${page.after === null ? sql`true` : sql`tenant_id > ${page.after}`}
     order by tenant_id
     limit ${page.rows}`;
 }
 
-export async function updateTenantMode(tx: Queryable, tenantId: string, mode: Mode): Promise<void> {
-  await tx`update tenants set mode = ${mode} where tenant_id = ${tenantId}`;
+export async function updateTenant(
+  tx: Queryable,
+  tenantId: string,
+  terms: TenantTerms,
+): Promise<void> {
+  await tx`
+    update tenants
+    set mode = ${terms.mode}, derived_attempts_max = ${terms.derivedAttemptsMax},
+        run_share_percent = ${terms.runSharePercent}
+    where tenant_id = ${tenantId}`;
 }

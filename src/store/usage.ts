@@ -29,12 +29,12 @@ export async function readNow(sql: Queryable): Promise<Date> {
 }
 
 /** How far the clock of the process that made an attempt's id may be from the database's. */
-const CLOCK_SLACK_MS = 3_600_000;
+export const SLACK_MS = 3_600_000;
 /** The last moment that an id can tell. */
 const ID_MS_MAX = 2 ** 48 - 1;
 
 /** The least id of an attempt that was made at this moment or later. */
-function leastAttemptId(ms: number): string {
+export function leastAttemptId(ms: number): string {
   return idOf("attempt", Math.min(Math.max(0, ms), ID_MS_MAX), new Uint8Array(ID_RANDOM_BYTES));
 }
 
@@ -50,8 +50,8 @@ export async function sumUsage(
   tenantId: string,
   period: { readonly from: Date; readonly to: Date },
 ): Promise<readonly UsageRow[]> {
-  const from = leastAttemptId(period.from.getTime() - CLOCK_SLACK_MS);
-  const to = leastAttemptId(period.to.getTime() + CLOCK_SLACK_MS);
+  const from = leastAttemptId(period.from.getTime() - SLACK_MS);
+  const to = leastAttemptId(period.to.getTime() + SLACK_MS);
   return await sql<UsageRow[]>`
     with attempts as (
       select d.attempt_id, coalesce(d.upstream, '') as upstream,

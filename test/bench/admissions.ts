@@ -142,6 +142,7 @@ const provision = async (db: Database): Promise<void> => {
       limitId: LIMIT,
       scopeKind: "tenant",
       scopeId: "",
+      resource: "",
       unit: "usd",
       window: "none",
       amount: LIMIT_PICOUSD,
@@ -180,7 +181,7 @@ const postAll = async (db: Database, asks: readonly Ask[]): Promise<readonly boo
 /** Asks of so many tenants in turn. */
 const newAsks = (tenants: number): (() => Ask) => {
   const newId = createRandomId();
-  const refs = [{ limitId: LIMIT, subject: "" }];
+  const refs = [{ limitId: LIMIT, subject: "", share: null }];
   let next = 0;
   return () => {
     const id = newId(Date.now());
@@ -193,6 +194,9 @@ const newAsks = (tenants: number): (() => Ask) => {
       runId: `run_${id}`,
       runNamed: false,
       stepId: null,
+      stepDigest: null,
+      contentDigest: null,
+      retryResource: "model:m",
       door: "model",
       operation: "chat",
       resource: MODEL,
@@ -206,6 +210,7 @@ const newAsks = (tenants: number): (() => Ask) => {
       deadlineMs: DEADLINE_MS,
       record: RECORD,
       refs,
+      extra: null,
     };
   };
 };

@@ -10,6 +10,7 @@ const METER: MeterFigures = {
   window: "none",
   mode: "enforce",
   onExceed: "refuse",
+  isShare: false,
   limit: 1_000_000_000_000n,
   committed: 400_000_000_000n,
   reserved: 100_000_000_000n,

@@ -221,3 +221,24 @@ test("a port that is taken is told in a sentence, and the process ends", async (
     /error: 127\.0\.0\.1:\d+ is taken by another program: stop it, or set PORT\./,
   );
 });
+
+test("a tool is declared, shown, listed and removed", async () => {
+  await check(
+    ["tools", "set", "refund", "--effect", "effectful", "--price", "0.05"].concat([
+      "--operation",
+      "refund",
+      "--pointer",
+      "/order_id",
+    ]),
+    /effect +effectful/,
+    /price +0\.05/,
+    /operation +refund at \/order_id/,
+    /mode +observe/,
+  );
+  await check(["tools", "list"], /^NAME +EFFECT +PRICE +OPERATION/, /refund +effectful +0\.05/);
+  await check(["tools", "show", "refund"], /name +refund/);
+  const half = await tollgate("tools", "set", "x", "--effect", "pure", "--operation", "refund");
+  expect([half.code, half.err]).toEqual([2, expect.stringContaining("--pointer")]);
+  await check(["tools", "remove", "refund"], /^Removed refund\.$/m);
+  expect((await tollgate("tools", "show", "refund")).code).toBe(1);
+});

@@ -8,7 +8,7 @@ import {
   type Config,
   type Env,
 } from "../../src/entry/config.ts";
-import { nearest } from "../../src/entry/nearest.ts";
+import { nearest } from "../../src/lib/nearest.ts";
 
 const CANARY = "sk-canary-0123456789";
 
@@ -46,9 +46,11 @@ describe("the environment", () => {
       dataDirectory: "./.tollgate",
       processes: null,
       adminKey: null,
+      sealingKeys: [],
       logLevel: "info",
       upstreams: [],
       aliases: {},
+      allowsPrivateWebhooks: false,
       prices: [],
       configFile: null,
     });

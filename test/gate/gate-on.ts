@@ -11,6 +11,7 @@ import { createRandomId } from "../../src/lib/random-id.ts";
 import type { Database } from "../../src/store/database.ts";
 import { findOrCreateInstallation } from "../../src/store/installation.ts";
 import { priceOf } from "../support/prices.ts";
+import { TEST_SEAL } from "../support/seal.ts";
 
 const randomId = createRandomId();
 export const newId = () => randomId(Date.now());
@@ -61,6 +62,11 @@ export async function gateOn(db: Database, options: GateOptions = {}): Promise<G
       running.add(done);
     },
     log: { debug: () => undefined, info: () => undefined, warn: tell, error: tell },
+    seal: TEST_SEAL,
+    webhook: {
+      allowsPrivate: false,
+      post: () => Promise.reject(new Error("this gate sends no message")),
+    },
     isClosing: options.isClosing ?? (() => false),
   };
   const upstream = {
@@ -127,6 +133,7 @@ export function intentOf(terms: IntentTerms = {}): Intent {
     stream: false,
     reachesStored: false,
     inputDigest: "0".repeat(64),
+    call: () => null,
     context: {
       run: null,
       step: null,
@@ -141,6 +148,12 @@ export function intentOf(terms: IntentTerms = {}): Intent {
       ...terms.context,
     },
     client: { userAgent: "test", sdk: null, sdkRetryCount: 0, isCodex: false },
+    tool: null,
+    idempotency: null,
+    effect: null,
+    costStatedPicousd: null,
+    act: null,
+    leaseMs: null,
   };
 }
 

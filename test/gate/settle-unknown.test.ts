@@ -101,6 +101,9 @@ describeEachDatabase("asks of which nobody knows whether they were posted", (dat
     runId: "run_a",
     runNamed: false,
     stepId: null,
+    stepDigest: null,
+    contentDigest: null,
+    retryResource: "model:m",
     door: "model",
     operation: "chat",
     resource: "m",
@@ -113,7 +116,8 @@ describeEachDatabase("asks of which nobody knows whether they were posted", (dat
     final: true,
     deadlineMs: 60_000,
     record: "{}",
-    refs: [{ limitId: "lim_1", subject: "" }],
+    refs: [{ limitId: "lim_1", subject: "", share: null }],
+    extra: null,
   });
 
   test("hold and cost nothing once they are released, those that were not posted included", async () => {

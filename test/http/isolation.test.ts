@@ -3,6 +3,7 @@
  * tenant, asked by an administrator of the first. The document is the list, so a new route is in.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { askApproval } from "../support/approvals.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import {
   ADMIN_KEY,
@@ -10,6 +11,7 @@ import {
   type Json,
   type Management,
 } from "../support/management.ts";
+import { TEST_SEAL } from "../support/seal.ts";
 
 type Operation = {
   readonly method: string;
@@ -28,10 +30,25 @@ const BODIES: Readonly<Record<string, unknown>> = {
   "patch /api/limits/{limit}": { limit: 1_000_000 },
   "put /api/runs/{run}": { budget_usd: 1_000_000 },
   "post /api/runs/{run}/stop": {},
+  "post /api/approvals/{approval}/approve": { digest: "0".repeat(64) },
+  "post /api/approvals/{approval}/deny": { digest: "0".repeat(64), reason: "stolen" },
+  "post /api/approvals/{approval}/cancel": {},
+  "post /api/webhooks": { url: "https://example.com/stolen" },
+  "post /api/webhooks/{webhook}/test": {},
+  "post /api/deliveries/{delivery}/redeliver": {},
+  "put /api/tools/{tool}": { effect: "pure" },
+  "post /api/gate": { kind: "step", name: "stolen", run: "owned" },
+  "post /api/attempts/{attempt}/complete": {},
+  "post /api/attempts/{attempt}/fail": { error: "stolen", executed: "no" },
+  "post /api/attempts/{attempt}/heartbeat": {},
+  "post /api/attempts/{attempt}/reconcile": { applied: true, evidence: "stolen" },
 };
 
-/** A run's name is the caller's own: by the same name a tenant makes a run of its own. */
-const MAKES_ITS_OWN = new Set(["put /api/runs/{run}"]);
+/** The name of a run or a tool is the caller's own: by the same name a tenant makes one of its own. */
+const MAKES_ITS_OWN = new Set(["put /api/runs/{run}", "put /api/tools/{tool}"]);
+
+/** What a key with the scope `approve` does. */
+const APPROVERS_DO = new Set(["post /api/attempts/{attempt}/reconcile"]);
 
 describeEachDatabase("isolation", (database) => {
   let api: Management;
@@ -41,22 +58,47 @@ describeEachDatabase("isolation", (database) => {
 
   beforeAll(async () => {
     api = await createTestManagement(database.db);
-    owner = await api.newTenant();
-    thief = await api.newTenant();
+    // With every scope: what is refused is refused for the tenant's sake.
+    const scopes = ["invoke", "report", "approve", "admin"];
+    owner = await api.newTenant(scopes);
+    thief = await api.newTenant(scopes);
+    await api.call(ADMIN_KEY, "POST", "/api/keys", {
+      tenant: owner.id,
+      name: "approver",
+      scopes: ["approve"],
+    });
+    const hook = { url: "https://example.com/owned" };
+    const webhook = await api.call(owner.key, "POST", "/api/webhooks", hook);
+    const ping = await api.call(owner.key, "POST", `/api/webhooks/${webhook.body.id}/test`, {});
+    const asked = await askApproval(database.db.admin, {
+      tenantId: owner.id,
+      keyId: owner.keyId,
+      seal: TEST_SEAL,
+    });
     const limit = await api.call(owner.key, "POST", "/api/limits", BODIES["post /api/limits"]);
     await api.call(owner.key, "PUT", "/api/runs/owned", { budget_usd: "3" });
+    await api.call(owner.key, "PUT", "/api/tools/owned", BODIES["put /api/tools/{tool}"]);
     const attempt = await api.admit({
       tenantId: owner.id,
       keyId: owner.keyId,
       runId: "owned",
       runNamed: true,
     });
+    const operation = `refund:${owner.keyId}`;
+    const claim = { kind: "step", name: "refund", operation };
+    expect((await api.call(owner.key, "POST", "/api/gate", claim)).status).toBe(200);
     ids = {
       tenant: owner.id,
       key: owner.keyId,
       limit: limit.body.id,
       run: "owned",
+      tool: "owned",
+      type: "refund",
+      attempt,
       decision: `dec_${attempt.slice(4)}`,
+      approval: asked.approvalId ?? "",
+      webhook: webhook.body.id,
+      delivery: ping.body.id,
     };
   });
   afterAll(() => api.close());
@@ -107,8 +149,8 @@ describeEachDatabase("isolation", (database) => {
         const answer = await api.call(thief.key, "GET", `${path}${query}`);
         expect([path, answer.status]).toEqual([path, 200]);
         const text = JSON.stringify(answer.body);
-        for (const id of [owner.id, owner.name, owner.keyId, ids["limit"], ids["decision"]]) {
-          expect([path, text.includes(String(id))]).toEqual([path, false]);
+        for (const id of [owner.name, ...Object.values(ids).filter((each) => each !== "owned")]) {
+          expect([path, text.includes(id)]).toEqual([path, false]);
         }
       }
     }
@@ -139,15 +181,17 @@ describeEachDatabase("isolation", (database) => {
   });
 
   test("a key of the owner's without a scope changes nothing of its own tenant", async () => {
-    const made = await api.call(ADMIN_KEY, "POST", "/api/keys", {
-      tenant: owner.id,
-      name: "answers approvals",
-      scopes: ["approve"],
-    });
+    const keyWith = async (scope: string): Promise<string> => {
+      const terms = { tenant: owner.id, name: "narrow", scopes: [scope] };
+      return (await api.call(ADMIN_KEY, "POST", "/api/keys", terms)).body.key;
+    };
+    const keys = { approve: await keyWith("approve"), invoke: await keyWith("invoke") };
     for (const { method, path } of operations(api)) {
       if (path === "/api/prices") continue;
+      const key = path.startsWith("/api/approvals") ? keys.invoke : keys.approve;
+      if (path === "/api/prices" || APPROVERS_DO.has(`${method} ${path}`)) continue;
       const body = BODIES[`${method} ${path}`];
-      const answer = await api.call(made.body.key, method.toUpperCase(), filled(path), body);
+      const answer = await api.call(key, method.toUpperCase(), filled(path), body);
       expect([method, path, answer.status]).toEqual([method, path, 403]);
     }
   });

@@ -152,7 +152,7 @@ describeEachDatabase("looking back", (database) => {
       window: "day",
       limit: "0.0015",
     });
-    const refs = [{ limitId: limit.body.id, subject: "" }];
+    const refs = [{ limitId: limit.body.id, subject: "", share: null }];
     const first = await api.admit({ ...ask(), refs });
     await api.settle({ tenantId: tenant.id, attemptId: first, costPicousd: 900_000_000n });
     const second = await api.admit({ ...ask(), refs });
@@ -211,7 +211,7 @@ describeEachDatabase("looking back", (database) => {
     await api.admit({
       ...ask(),
       runId: "counted",
-      refs: [{ limitId: made.body.id, subject: "counted" }],
+      refs: [{ limitId: made.body.id, subject: "counted", share: null }],
     });
     const path = `/api/limits/${made.body.id}`;
     expect((await get(`${path}?subject=counted`)).body).toMatchObject({

@@ -8,6 +8,7 @@ import { createRandom } from "../sim/random.ts";
 import { seedOf } from "../store/seed.ts";
 import { ledgerViolations } from "../store/violations.ts";
 import { describeOnPostgres, type TestDatabase } from "../support/databases.ts";
+import { TEST_SEAL } from "../support/seal.ts";
 
 function askOf(tenantId: string, fields: Partial<Ask> = {}): Ask {
   return {
@@ -17,6 +18,9 @@ function askOf(tenantId: string, fields: Partial<Ask> = {}): Ask {
     runId: `run_${newId()}`,
     runNamed: false,
     stepId: null,
+    stepDigest: null,
+    contentDigest: null,
+    retryResource: "model:m",
     door: "model",
     operation: "chat",
     resource: "m",
@@ -30,6 +34,7 @@ function askOf(tenantId: string, fields: Partial<Ask> = {}): Ask {
     deadlineMs: 60_000,
     record: "{}",
     refs: [],
+    extra: null,
     ...fields,
   };
 }
@@ -100,6 +105,8 @@ describeOnPostgres("what stands still for a posting", (database) => {
       db,
       newId,
       now: () => new Date(),
+      seal: TEST_SEAL,
+      webhook: { allowsPrivate: false },
       refresh: async () => undefined,
     });
     const ask = askOf(tenantId, { runId: "below", runNamed: true });
@@ -163,11 +170,14 @@ describeOnPostgres("batches that cross", (database) => {
       const refs = Array.from({ length: 1 + random.below(4) }, () => ({
         limitId: `lim_${random.below(6)}`,
         subject: `customer ${random.below(5)}`,
+        share: null,
       }));
       const distinct = new Map(refs.map((ref) => [`${ref.limitId} ${ref.subject}`, ref]));
       return askOf(tenantId, {
         refs: [...distinct.values()],
-        ...(named ? { runId: `run_${random.below(4)}`, runNamed: true, stepId: "s" } : {}),
+        ...(named
+          ? { runId: `run_${random.below(4)}`, runNamed: true, stepId: "s", stepDigest: "s" }
+          : {}),
       });
     };
     const work = async (sql: Sql): Promise<void> => {
@@ -202,7 +212,7 @@ describeOnPostgres("the same checks, with a lock taken out,", (database) => {
     const tenantId = await newTenant(database);
     await db.admin`insert into limits (tenant_id, limit_id, scope_kind, unit, window_kind, amount)
       values (${tenantId}, 'lim_1', 'tenant', 'usd', 'none', 10)`;
-    const refs = [{ limitId: "lim_1", subject: "" }];
+    const refs = [{ limitId: "lim_1", subject: "", share: null }];
     await post(db.gate, "rep", [askOf(tenantId, { refs, costPicousd: 0n })]);
     await mutate(db, "tollgate_post", /for update of m\n/u, "\n");
     // Prepared statements of this connection would keep the function as it was.
@@ -230,7 +240,7 @@ describeOnPostgres("the same checks, with a lock taken out,", (database) => {
     const [holder, other] = [open(address, 1), open(address, 1)];
     const presumption = { ending: "unknown", basis: "presumed", costPicousd: 10n } as const;
     const [evidence] = await holder.begin(async (tx) => {
-      await settle(tx as unknown as Sql, [settlementOf(ask, presumption)]);
+      await settle(tx, [settlementOf(ask, presumption)]);
       return settle(other, [settlementOf(ask)]);
     });
     expect(evidence?.outcome).toBe("missing");

@@ -11,6 +11,7 @@ import { renewLease } from "../../src/store/installation.ts";
 import { gateOn, intentOf, newId, type Gate } from "../gate/gate-on.ts";
 import { ledgerViolations } from "../store/violations.ts";
 import { setClock } from "../support/clock.ts";
+import { TEST_SEAL } from "../support/seal.ts";
 import type { Random } from "./random.ts";
 import {
   ANSWERS,
@@ -62,6 +63,8 @@ export async function createWorld(db: Database, random: Random): Promise<World> 
     db,
     newId,
     now: () => new Date(),
+    seal: TEST_SEAL,
+    webhook: { allowsPrivate: false },
     refresh: async () => undefined,
   });
   const { tenantId } = await administration.createTenant(INSTALLATION, {
@@ -103,6 +106,7 @@ async function addLimits({ administration, tenantId, limits }: World): Promise<v
     const { limitId } = await administration.createLimit(INSTALLATION, {
       tenantId,
       scope: { kind, id: null },
+      resource: null,
       unit,
       window,
       amount: unit === "usd" ? usd(amount) : String(amount),
@@ -168,6 +172,7 @@ export async function addKey(world: World): Promise<void> {
     tenantId: world.tenantId,
     name: "sim",
     scopes: ["invoke"],
+    labels: {},
     expiresAt: null,
   });
   world.keys.push({ id, text, isRevoked: false });

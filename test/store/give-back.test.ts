@@ -32,6 +32,9 @@ function askOf(tenantId: string): Ask {
     runId: "run_a",
     runNamed: false,
     stepId: null,
+    stepDigest: null,
+    contentDigest: null,
+    retryResource: "model:m",
     door: "model",
     operation: "chat",
     resource: "m",
@@ -44,7 +47,8 @@ function askOf(tenantId: string): Ask {
     final: true,
     deadlineMs: 60_000,
     record: "{}",
-    refs: LIMITS.map(({ limitId }) => ({ limitId, subject: "" })),
+    refs: LIMITS.map(({ limitId }) => ({ limitId, subject: "", share: null })),
+    extra: null,
   };
 }
 

@@ -53,6 +53,9 @@ function askOf(stepId: string, judgedReason: Ask["judgedReason"] = null): Ask {
     runId: "run_a",
     runNamed: true,
     stepId,
+    stepDigest: `step ${stepId}`,
+    contentDigest: null,
+    retryResource: "model:m",
     door: "model",
     operation: "chat",
     resource: "m",
@@ -66,5 +69,6 @@ function askOf(stepId: string, judgedReason: Ask["judgedReason"] = null): Ask {
     deadlineMs: 60_000,
     record: "{}",
     refs: [],
+    extra: null,
   };
 }

@@ -342,7 +342,7 @@ function askFrom({ tenantId, model, attempts }: Play, spec: AskSpec): Ask {
     const subject = subjects[scope];
     if (subject === null) return [];
     const isOther = (scope === "key" || scope === "model") && scopeId !== subject;
-    return isOther ? [] : [{ limitId, subject }];
+    return isOther ? [] : [{ limitId, subject, share: null }];
   });
   return {
     attemptId,
@@ -351,6 +351,9 @@ function askFrom({ tenantId, model, attempts }: Play, spec: AskSpec): Ask {
     runId,
     runNamed: spec.run !== null,
     stepId: spec.step,
+    stepDigest: spec.step === null ? null : `${runId} ${spec.step}`,
+    contentDigest: null,
+    retryResource: `model:${modelName}`,
     door: "model",
     operation: "chat",
     resource: `${modelName} "quoted", {braced} \\ NULL`,
@@ -364,6 +367,7 @@ function askFrom({ tenantId, model, attempts }: Play, spec: AskSpec): Ask {
     deadlineMs: 60_000,
     record: '{"a":"b, {c} \\\\"}',
     refs,
+    extra: null,
   };
 }
 

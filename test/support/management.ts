@@ -15,6 +15,7 @@ import type { Database } from "../../src/store/database.ts";
 import { findOrCreateInstallation } from "../../src/store/installation.ts";
 import { post, type Ask } from "../../src/store/posting.ts";
 import { settle, type Settlement } from "../../src/store/settlement.ts";
+import { TEST_SEAL } from "./seal.ts";
 
 export const ADMIN_KEY = "installation-key-of-the-tests-0123456789";
 
@@ -67,6 +68,8 @@ export async function createTestManagement(db: Database): Promise<Management> {
     db,
     newId,
     now: () => new Date(),
+    seal: TEST_SEAL,
+    webhook: { allowsPrivate: false },
     refresh: gateway.authority.refresh,
   });
   const { api, document } = createManagement();
@@ -135,6 +138,9 @@ export async function createTestManagement(db: Database): Promise<Management> {
 const PLAIN_ASK: Omit<Ask, "tenantId" | "keyId" | "attemptId" | "runId"> = {
   runNamed: false,
   stepId: null,
+  stepDigest: null,
+  contentDigest: null,
+  retryResource: "model:m",
   door: "model",
   operation: "chat",
   resource: "gpt-4o",
@@ -148,6 +154,7 @@ const PLAIN_ASK: Omit<Ask, "tenantId" | "keyId" | "attemptId" | "runId"> = {
   deadlineMs: 600_000,
   record: JSON.stringify({ estimate: { basis: "bound", clamped_to: null } }),
   refs: [],
+  extra: null,
 };
 
 const PLAIN_SETTLEMENT: Omit<Settlement, "tenantId" | "attemptId"> = {
@@ -185,6 +192,11 @@ function portsOn(db: Database): Ports {
       info: () => undefined,
       warn: () => undefined,
       error: () => undefined,
+    },
+    seal: TEST_SEAL,
+    webhook: {
+      allowsPrivate: false,
+      post: () => Promise.reject(new Error("administration sends no message")),
     },
     isClosing: () => false,
   };

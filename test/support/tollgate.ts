@@ -34,11 +34,17 @@ export type StartOptions = {
   readonly aliases?: Readonly<Record<string, string>>;
   /** Instead of the one price of `MODEL`. */
   readonly prices?: readonly Price[];
+  /** Webhooks may go to receivers of the test itself. */
+  readonly allowsPrivateWebhooks?: boolean;
   /** How long `close` waits for answers under way before it cuts them. */
   readonly drainMsMax?: number;
 };
 
-export type TenantTerms = { readonly mode?: "strict" | "tolerant" };
+export type TenantTerms = {
+  readonly mode?: "strict" | "tolerant";
+  /** `off`: the same content may fail as often as a test repeats it. */
+  readonly guards?: "off";
+};
 
 export type KeyTerms = { readonly scopes?: readonly Scope[]; readonly expiresAt?: Date };
 
@@ -46,6 +52,8 @@ export type LimitTerms = {
   readonly scope: ScopeKind;
   readonly id?: string;
   readonly unit: Unit;
+  /** With `attempts`. */
+  readonly resource?: string;
   /** `none` when absent. */
   readonly window?: Window;
   /** Dollars as a decimal text, or a whole number. */
@@ -252,12 +260,15 @@ function configFor(options: StartOptions, adminKey: string): Config {
     dataDirectory: join(tmpdir(), "tollgate-unused"),
     processes: 1,
     adminKey,
+    // Several of a test share a database, each with an administration key of its own.
+    sealingKeys: ["tests-sealing-key-0123456789-0123456789"],
     logLevel: "silent",
     upstreams: [...(upstream === undefined ? [] : [own]), ...(options.moreUpstreams ?? [])],
     aliases: options.aliases ?? {},
     prices: options.prices ?? [
       priceOf({ upstream: UPSTREAM, model: MODEL, outputTokensMax: 1_000 }),
     ],
+    allowsPrivateWebhooks: options.allowsPrivateWebhooks ?? false,
     configFile: null,
   };
 }
@@ -307,8 +318,10 @@ export function clientsOf(url: string, adminKey: string, known: () => Promise<un
     url,
     adminKey,
     client,
-    tenant: async ({ mode = "strict" } = {}) => {
+    tenant: async ({ mode = "strict", guards } = {}) => {
       const made = await manage("POST", "/tenants", { name: `test ${randomUUID()}`, mode });
+      const off = { derived_attempts_max: null, run_share_percent: null };
+      if (guards === "off") await manage("PATCH", `/tenants/${String(made["id"])}`, off);
       const tenant = made["id"] ?? "";
       const newKey = async (terms: KeyTerms = {}): Promise<Key> => {
         const { scopes = ["invoke", "report"], expiresAt } = terms;
@@ -330,6 +343,7 @@ export function clientsOf(url: string, adminKey: string, known: () => Promise<un
           const { id: limitId = "" } = await act("POST", "/limits", {
             tenant,
             scope: { kind: scope, id },
+            resource: rest.resource,
             unit,
             window,
             limit,

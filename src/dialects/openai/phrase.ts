@@ -7,28 +7,49 @@ import type { Phrased, Route } from "../dialect.ts";
 export const KEEP_ALIVE = ": keep-alive\n\n";
 
 /** What a refusal is to the client: whose library then knows whether to try again. */
-type Kind = "money" | "policy" | "rate" | "contention";
+type Kind = "money" | "policy" | "rate" | "contention" | "in_progress" | "conflict" | "reused";
 
 /** Every reason has its answer here: a new one does not compile until it has. */
 const KINDS: Readonly<Record<Reason, Kind>> = {
   run_closed: "policy",
   run_stopped: "policy",
   scope_missing: "policy",
+  // Told only where the prior answer is not kept: else that answer is given.
+  duplicate_request: "conflict",
+  idempotency_in_progress: "in_progress",
+  outcome_unknown: "conflict",
+  idempotency_key_reused: "reused",
+  effect_applied: "conflict",
+  effect_in_flight: "in_progress",
+  effect_uncertain: "conflict",
+  operation_conflict: "conflict",
+  policy_denied: "policy",
+  evaluator_unavailable: "policy",
   model_not_allowed: "policy",
   route_not_allowed: "policy",
   price_unknown: "policy",
   cost_unbounded: "policy",
   max_cost_exceeded: "money",
+  retry_budget_exceeded: "money",
   run_budget_exceeded: "money",
+  run_share_exceeded: "money",
   budget_exceeded: "money",
   // A quota that fills up again within the hour is a rate: see `kindOf`.
   quota_exceeded: "money",
   concurrency_exceeded: "contention",
   budget_contended: "contention",
+  approval_required: "policy",
+  approval_denied: "policy",
+  approval_expired: "policy",
+  approval_used: "policy",
+  approval_impossible: "policy",
 };
 
 /** SDKs ignore a longer wait and use their own. */
 const RETRY_AFTER_MS_MAX = 60_000;
+
+/** The first one of the same call is running: it takes seconds, and asking again costs nothing. */
+const IN_PROGRESS_RETRY_MS = 1_000;
 
 /** Reservations in flight end within a call's duration; half a second lets the shortest of them end. */
 const CONTENTION_RETRY_MS = 500;
@@ -59,6 +80,14 @@ export function phrase(refusal: Refusal, client: ClientFacts, at: Date): Phrased
       const status = client.isCodex ? 400 : 403;
       return answer(status, { ...base, type: "policy_denied" }, { ...decision, ...NO_RETRY });
     }
+    case "in_progress": {
+      const headers = { ...decision, ...retryAfter(IN_PROGRESS_RETRY_MS) };
+      return answer(409, { ...base, type: "conflict" }, headers);
+    }
+    case "conflict":
+      return answer(409, { ...base, type: "conflict" }, { ...decision, ...NO_RETRY });
+    case "reused":
+      return answer(422, { ...base, type: "invalid_request_error" }, { ...decision, ...NO_RETRY });
     case "rate":
     case "contention": {
       const waitMs = kind === "rate" ? waitUntilReset(refusal.meter, at) : CONTENTION_RETRY_MS;

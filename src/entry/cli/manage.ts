@@ -10,13 +10,23 @@ import type { Reply } from "./client.ts";
 import type { Terminal } from "./terminal.ts";
 
 const MODES = ["strict", "tolerant"];
-const UNITS = ["usd", "tokens", "requests", "in_flight"];
-const SCOPE_KINDS = ["tenant", "key", "run", "model", "each_run", "each_customer"];
+const UNITS = ["usd", "tokens", "requests", "attempts", "in_flight"];
+const SCOPE_KINDS = [
+  "tenant",
+  "key",
+  "run",
+  "model",
+  "each_run",
+  "each_customer",
+  "each_operation",
+];
 
 const TENANT_COLUMNS: readonly Column[] = [
   { title: "id", value: "id" },
   { title: "name", value: "name" },
   { title: "mode", value: "mode" },
+  { title: "attempts", value: (row) => guardText(row, "derived_attempts_max", "") },
+  { title: "run share", value: (row) => guardText(row, "run_share_percent", " %") },
   { title: "created", value: "created_at" },
 ];
 
@@ -32,6 +42,7 @@ const KEY_COLUMNS: readonly Column[] = [
 const LIMIT_COLUMNS: readonly Column[] = [
   { title: "id", value: "id" },
   { title: "scope", value: (row) => scopeText(row) },
+  { title: "resource", value: "resource" },
   { title: "unit", value: "unit" },
   { title: "window", value: "window" },
   { title: "limit", value: "limit", align: "right" },
@@ -88,6 +99,38 @@ export function addTenants(program: Command, terminal: Terminal): void {
   session.act(setMode, terminal, async (s) => {
     const path = `/api/tenants/${encodeURIComponent(s.argument(0))}`;
     const body = { mode: s.argument(1) };
+    const reply = await s.client().ask({ method: "PATCH", path, body, scope: "admin" });
+    session.showOne(s, reply, TENANT_COLUMNS);
+  });
+  addGuards(tenants, terminal);
+}
+
+/** A number, or `off`: what the API says by null. */
+function guard(text: string): number | null {
+  if (text === "off") return null;
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 1) {
+    throw new InvalidArgumentError("a whole number from 1, or `off`");
+  }
+  return value;
+}
+
+function guardText(row: unknown, name: string, unit: string): string {
+  const value = member(row, name);
+  return value === null ? "off" : `${textOf(value)}${unit}`;
+}
+
+function addGuards(tenants: Command, terminal: Terminal): void {
+  const setGuards = tenants
+    .command("set-guards")
+    .description("guards against retry storms: attempts of one request, and a run's part of a day")
+    .argument("<tenant>", "its id or name")
+    .option("--attempts <n>", "attempts of a request whose step nobody named, or `off`", guard)
+    .option("--run-share <percent>", "of a daily limit for one named run, or `off`", guard);
+  session.act(setGuards, terminal, async (s) => {
+    const path = `/api/tenants/${encodeURIComponent(s.argument(0))}`;
+    const { attempts, runShare } = s.options;
+    const body = { derived_attempts_max: attempts, run_share_percent: runShare };
     const reply = await s.client().ask({ method: "PATCH", path, body, scope: "admin" });
     session.showOne(s, reply, TENANT_COLUMNS);
   });
@@ -164,6 +207,7 @@ export function addLimits(program: Command, terminal: Terminal): void {
   session.act(limitOptions(create), terminal, async (s) => {
     const body = {
       scope: scopeOf(s),
+      resource: session.option(s.options, "resource"),
       unit: session.option(s.options, "unit"),
       window: session.option(s.options, "window"),
       limit: session.option(s.options, "limit"),
@@ -213,6 +257,7 @@ function limitOptions(command: Command): Command {
     .option("--id <id>", "which key, run or model")
     .addOption(new Option("--unit <unit>", "what it counts").choices(UNITS).makeOptionMandatory())
     .requiredOption("--limit <amount>", "dollars (12.50) or a count", amount)
+    .option("--resource <name>", "with attempts: whose retries, a tool, model:NAME or * for each")
     .addOption(windows)
     .addOption(new Option("--mode <mode>", "shadow only records").choices(["enforce", "shadow"]))
     .addOption(

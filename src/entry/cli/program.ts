@@ -10,6 +10,8 @@ import { addDecisions, addReports, addRuns } from "./look.ts";
 import { addKeys, addLimits, addTenants } from "./manage.ts";
 import { addMigrate } from "./migrate.ts";
 import { paint } from "./output.ts";
+import { addTools } from "./tools.ts";
+import { addSealing } from "./sealing.ts";
 import { CliError, EXIT_ERROR, EXIT_USAGE, type Terminal } from "./terminal.ts";
 
 const HELP = `
@@ -43,9 +45,11 @@ export function createProgram(terminal: Terminal, version: string): Command {
   addLocal(program, terminal);
   addMigrate(program, terminal);
   addDoctor(program, terminal);
+  addSealing(program, terminal);
   addTenants(program, terminal);
   addKeys(program, terminal);
   addLimits(program, terminal);
+  addTools(program, terminal);
   addRuns(program, terminal);
   addDecisions(program, terminal);
   addReports(program, terminal);

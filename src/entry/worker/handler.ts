@@ -1,4 +1,6 @@
 /** The two events of a Worker: a request, and the clock's turn. */
+import { createDeliverer } from "../../gate/deliver.ts";
+import type { Ports } from "../../gate/ports.ts";
 import { Unavailable } from "../../gate/unavailable.ts";
 import type { Gateway } from "../../gate/gateway.ts";
 import type { Env, Health } from "../../http/env.ts";
@@ -18,7 +20,7 @@ import type { Bindings, Context } from "./platform.ts";
 
 export type WorkerHandler = {
   readonly fetch: (request: Request, bindings: Bindings, context: Context) => Promise<Response>;
-  /** The sweep, by the minute: nobody else closes what a Worker left open. */
+  /** The sweep and the messages of the outbox, by the minute: nobody else closes what a Worker left open. */
   readonly scheduled: (event: unknown, bindings: Bindings, context: Context) => Promise<void>;
 };
 
@@ -51,11 +53,25 @@ export function createWorker(yaml: string | null = null): WorkerHandler {
     scheduled: async (_, bindings, context) => {
       const current = isolateOn(bindings);
       await live(context, monotonicMs, async (life) => {
-        const { gateway } = await openGateway(current, bindings, life);
+        const { gateway, ports } = await openGateway(current, bindings, life);
         await gateway.sweep();
+        await deliverDue(ports);
       });
     },
   };
+}
+
+/** Whoever has more than this to be told in a minute is told it in the next one. */
+const DELIVERY_TURNS_MAX = 8;
+
+async function deliverDue(ports: Ports): Promise<void> {
+  const deliverer = createDeliverer(ports);
+  for (let turn = 0; turn < DELIVERY_TURNS_MAX; turn += 1) {
+    const taken = await deliverer.turn();
+    await deliverer.drained();
+    if (taken === 0) break;
+  }
+  await deliverer.forget();
 }
 
 type Served = {
@@ -69,9 +85,7 @@ async function serve(isolate: Isolate, life: Life, served: Served): Promise<Resp
   try {
     const { db, ports, gateway } = await openGateway(isolate, bindings, life);
     const administration = createAdministration({
-      db,
-      newId: isolate.newId,
-      now: ports.now,
+      ...ports,
       refresh: gateway.authority.refresh,
     });
     const bound: Env["Bindings"] = {

@@ -8,6 +8,7 @@ import { randomBytes } from "node:crypto";
 import { REFRESH_MS, type Configuration, type Held } from "../../gate/authority.ts";
 import { createGateway, type Gateway } from "../../gate/gateway.ts";
 import type { Log, Ports } from "../../gate/ports.ts";
+import { createSeal, establishDataKey, type Seal } from "../../gate/sealing.ts";
 import { Unavailable } from "../../gate/unavailable.ts";
 import { createApp, type App } from "../../http/app.ts";
 import { assert, Fault } from "../../lib/assert.ts";
@@ -22,6 +23,7 @@ import {
 } from "../../store/installation.ts";
 import { readSnapshot } from "../../store/snapshot.ts";
 import type { BodyBudget } from "../body-node.ts";
+import { sealingSecretsOf } from "../config.ts";
 import { recordListPrices } from "../list-prices.ts";
 import { configurationOf } from "../upstreams.ts";
 import { createIsolateBudget } from "./body-budget.ts";
@@ -32,6 +34,7 @@ import { createConsoleLog } from "./log-console.ts";
 import type { Bindings } from "./platform.ts";
 import { databaseUrlOf, readSettings, type Settings } from "./settings.ts";
 import { createFetchUpstream } from "./upstream-fetch.ts";
+import { createFetchWebhookPort } from "./webhook-fetch.ts";
 
 /** All Workers of an installation are one replica: none lives long enough to renew a lease. */
 const REPLICA_ID = "rep_workers";
@@ -41,6 +44,7 @@ type Standing = {
   readonly replicaId: string;
   readonly configuration: Configuration;
   readonly held: Held;
+  readonly seal: Seal;
 };
 
 export type Isolate = {
@@ -86,16 +90,16 @@ export async function openGateway(
   assert(url !== null, "a binding does not go while its isolate lives");
   const db = connectForRequest(url);
   life.atEnd(db.close);
-  const ports = portsOn(isolate, db, life);
   try {
-    return { db, ports, gateway: await gatewayOn(isolate, ports) };
+    const standing = isolate.standing ?? (await stand(isolate, db));
+    const ports = portsOn(isolate, { db, seal: standing.seal }, life);
+    return { db, ports, gateway: await gatewayOn(standing, ports) };
   } catch (error) {
     throw isAnswered(error) ? error : away(error);
   }
 }
 
-async function gatewayOn(isolate: Isolate, ports: Ports): Promise<Gateway> {
-  const standing = isolate.standing ?? (await stand(isolate, ports.db));
+async function gatewayOn(standing: Standing, ports: Ports): Promise<Gateway> {
   const gateway = await createGateway(ports, standing.configuration, standing);
   // Node asks every second; an isolate that nobody calls may not, so whoever calls next does.
   if (monotonicMs() - standing.held.confirmedMs >= REFRESH_MS) await gateway.authority.refresh();
@@ -123,23 +127,31 @@ async function stand(isolate: Isolate, db: Database): Promise<Standing> {
   if (await answersFromMemory(db.control, `rep_probe_${isolate.newId()}`)) throw cached();
   await recordListPrices(db.control, config);
   await holdEndlessLease(db.control, REPLICA_ID);
+  const secrets = sealingSecretsOf(config, adminKey);
+  const dataKey = establishDataKey(db.control, installation.pepper, secrets).catch(cannotOpen);
+  const seal = createSeal(await dataKey);
   const confirmedMs = monotonicMs();
   const standing: Standing = {
+    seal,
     replicaId: REPLICA_ID,
     configuration: configurationOf(config, null, {
       pepper: installation.pepper,
       adminDigest: hmacSha256Hex(installation.pepper, adminKey),
     }),
-    held: { snapshot: await readSnapshot(db.control), confirmedMs, readMs: monotonicMs() },
+    held: { snapshot: await readSnapshot(db.control, null), confirmedMs, readMs: monotonicMs() },
   };
   isolate.standing ??= standing;
   return isolate.standing;
 }
 
-function portsOn({ log, newId }: Isolate, db: Database, life: Life): Ports {
+type PortParts = { readonly db: Database; readonly seal: Seal };
+
+function portsOn({ log, newId }: Isolate, { db, seal }: PortParts, life: Life): Ports {
   return {
     db,
+    seal,
     upstream: createFetchUpstream(),
+    webhook: createFetchWebhookPort(),
     monotonicMs,
     now: () => new Date(),
     newId,
@@ -170,6 +182,13 @@ function schemaBehind(applied: number): Unavailable {
     `The database has schema version ${applied} and this program needs ${SCHEMA_VERSION}: ` +
     "run `npx tollgate migrate` from the release that was deployed.";
   return new Unavailable("The schema is behind.", { told });
+}
+
+/** Told to the log in full, and to a caller that it is the operator's to mend. */
+function cannotOpen(error: unknown): never {
+  if (!(error instanceof Fault)) throw error;
+  const told = "Tollgate cannot open what it has sealed: the Worker's log says what to mend.";
+  throw new Unavailable(error.message, { told });
 }
 
 function cached(): Unavailable {

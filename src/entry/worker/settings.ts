@@ -1,6 +1,6 @@
 /** The configuration of a Worker: its bindings, read as Node reads its environment and its file. */
 import { readConfig, ConfigError, type Config, type ConfigProblem, type Env } from "../config.ts";
-import { didYouMean } from "../nearest.ts";
+import { didYouMean } from "../../lib/nearest.ts";
 import type { Bindings } from "./platform.ts";
 
 export type Settings = {
@@ -11,7 +11,7 @@ export type Settings = {
 /** Variables and secrets of ours. The text of `tollgate.yaml` is one of them, for there are no files. */
 const YAML = "TOLLGATE_YAML";
 const ADMIN_KEY = "TOLLGATE_ADMIN_KEY";
-const VARIABLES = [ADMIN_KEY, YAML] as const;
+const VARIABLES = [ADMIN_KEY, "TOLLGATE_SEALING_KEY", YAML] as const;
 
 /**
  * `yaml`: the text of `tollgate.yaml` where it is part of the program; the variable goes before it.

@@ -23,6 +23,7 @@ function meter(changes: Partial<MeterFigures>): MeterFigures {
     window: "none",
     mode: "enforce",
     onExceed: "refuse",
+    isShare: false,
     limit: 1_000_000_000_000n,
     committed: 900_000_000_000n,
     reserved: 150_000_000_000n,
@@ -39,6 +40,7 @@ function refusal(reason: Reason, figures: MeterFigures | null = null): Refusal {
     meter: figures,
     param: null,
     decisionId: "dec_1",
+    retry: null,
   };
 }
 

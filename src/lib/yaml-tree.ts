@@ -1,6 +1,6 @@
 /**
  * YAML as plain values that remember where they stand. Two things are settled here, because later the
- * text is gone: `${VAR}` inside string values is expanded from the environment, and every value keeps
+ * text is gone: `${VAR}` inside string values is expanded where that is asked for, and every value keeps
  * its line and column. No message repeats a value of the file, because any of them may be a key.
  */
 import {
@@ -32,12 +32,13 @@ export type Tree = {
 };
 
 export type TreeOptions = {
-  readonly env: Readonly<Record<string, string | undefined>>;
+  /** What `${VAR}` is expanded from; null leaves it as it was written. */
+  readonly env: Readonly<Record<string, string | undefined>> | null;
   /** Whether a number at this path is kept as the text it was written in, so that no float touches it. */
   readonly keepsNumberText: (path: readonly PropertyKey[]) => boolean;
 };
 
-/** A configuration is written by people; more than this is a mistake or a bomb of aliases. */
+/** What people write is smaller; more than this is a mistake or a bomb of aliases. */
 const NODES_MAX = 50_000;
 const DEPTH_MAX = 32;
 /** Problems told at once; nobody reads more. */
@@ -172,15 +173,17 @@ function scalarOf(walk: Walk, node: Scalar, path: readonly PropertyKey[], offset
 
 /** A variable that is empty counts as missing: an empty key would be sent as a key. */
 function expanded(walk: Walk, text: string, offset: number): string {
+  const { env } = walk.options;
+  if (env === null) return text;
   return text.replace(VARIABLE, (whole: string, name: string) => {
     if (!whole.endsWith("}") || !VARIABLE_NAME.test(name)) {
       walk.report(offset, "${ starts the name of an environment variable, as in ${OPENAI_API_KEY}");
       return "";
     }
-    const value = walk.options.env[name];
+    const value = env[name];
     if (value !== undefined && value !== "") return value;
     const state = value === "" ? "is empty" : "is not set";
-    const guess = didYouMean(name, setNames(walk.options.env));
+    const guess = didYouMean(name, setNames(env));
     walk.report(
       offset,
       `the environment variable ${name} ${state}: set it before starting.${guess}`,
@@ -189,7 +192,7 @@ function expanded(walk: Walk, text: string, offset: number): string {
   });
 }
 
-function setNames(env: TreeOptions["env"]): readonly string[] {
+function setNames(env: NonNullable<TreeOptions["env"]>): readonly string[] {
   return Object.keys(env).filter((name) => (env[name] ?? "") !== "");
 }
 

@@ -1,7 +1,7 @@
-/** Checks one part of the file against its schema and says what is wrong in words, with its place. */
+/** Checks one part of a file against its schema and says what is wrong in words, with its place. */
 import type * as z from "zod";
 
-import { isRecord } from "../lib/json.ts";
+import { isRecord } from "./json.ts";
 import { didYouMean } from "./nearest.ts";
 import type { Position, Tree, TreeProblem } from "./yaml-tree.ts";
 

@@ -1,0 +1,285 @@
+/**
+ * What evaluating an expression can cost, counted on its syntax tree before it is ever evaluated, for
+ * the longest facts there can be. CEL has no loops but comprehensions over lists and maps, which have at
+ * most FACT_ITEMS_MAX elements, so the count is an upper bound.
+ *
+ * Only the functions named here may be called: what can make a text or a list grow (`split`, `join`,
+ * `map` inside `map`) is either left out or counted.
+ */
+import type { ASTNode } from "@marcbachmann/cel-js";
+
+import { isList } from "../lib/json.ts";
+import { COMPREHENSION_DEPTH_MAX, PATTERN_CHARS_MAX } from "./limits.ts";
+import type { Fact } from "./policy-facts.ts";
+
+/** Steps of evaluating, the longest text and the most elements of what it gives. */
+export type Cost = { readonly steps: number; readonly chars: number; readonly items: number };
+
+export type CostProblem = { readonly at: number; readonly message: string };
+
+export type Counted = {
+  readonly cost: Cost;
+  /** The facts that it reads, by path. */
+  readonly reads: ReadonlySet<string>;
+  /** What calls of `matches` and `usd` hold, written out: to be read once, before anything is judged. */
+  readonly patterns: readonly Written[];
+  readonly amounts: readonly Written[];
+  readonly problems: readonly CostProblem[];
+};
+
+export type Written = { readonly text: string; readonly at: number };
+
+/** The name under which `matches` is evaluated: cel-js's own would take exponential time. */
+export const MATCHES_LINEAR = "matchesLinear";
+
+const COMPREHENSIONS = new Set(["all", "exists", "exists_one", "map", "filter"]);
+const METHODS = new Set([
+  "startsWith",
+  "endsWith",
+  "contains",
+  "lowerAscii",
+  "upperAscii",
+  "trim",
+  "substring",
+  "indexOf",
+  "size",
+  "getHours",
+  "getMinutes",
+  "getSeconds",
+  "getDayOfWeek",
+  "getDayOfMonth",
+  "getDate",
+  "getMonth",
+  "getFullYear",
+]);
+const FUNCTIONS = new Set([
+  "size",
+  "has",
+  "int",
+  "double",
+  "string",
+  "bool",
+  "timestamp",
+  "duration",
+  "usd",
+]);
+
+/** A moment in a time zone is found by the runtime's calendar: some 40 µs. */
+const TIME_ZONE_STEPS = 2_000;
+
+/** Characters that comparing or searching reads in the time of one step. */
+const CHARS_PER_STEP = 256;
+
+const SCALAR: Cost = { steps: 1, chars: 64, items: 0 };
+
+type Walk = {
+  readonly facts: readonly Fact[];
+  readonly reads: Set<string>;
+  readonly patterns: Written[];
+  readonly amounts: Written[];
+  readonly problems: CostProblem[];
+};
+
+type Scope = { readonly names: ReadonlyMap<string, Cost>; readonly depth: number };
+
+/** Counts, and renames each `matches` in the tree. */
+export function countCost(ast: ASTNode, facts: readonly Fact[]): Counted {
+  const walk: Walk = { facts, reads: new Set(), patterns: [], amounts: [], problems: [] };
+  const cost = costOf(walk, ast, { names: new Map(), depth: 0 });
+  const { reads, patterns, amounts, problems } = walk;
+  return { cost, reads, patterns, amounts, problems };
+}
+
+function costOf(walk: Walk, node: ASTNode, scope: Scope): Cost {
+  switch (node.op) {
+    case "value":
+      return { ...SCALAR, chars: typeof node.args === "string" ? node.args.length : 64 };
+    case "id":
+      return scope.names.get(node.args) ?? readFact(walk, node.args);
+    case ".":
+    case ".?":
+      return selectCost(walk, node, scope);
+    case "[]":
+    case "[?]":
+      return indexCost(walk, node.args, scope);
+    case "call":
+      return callCost(walk, node, scope);
+    case "rcall":
+      return methodCost(walk, node, scope);
+    case "list":
+      return literalCost(node.args.map((item) => costOf(walk, item, scope)));
+    case "map":
+      return literalCost(
+        node.args.flatMap(([key, value]) => [costOf(walk, key, scope), costOf(walk, value, scope)]),
+      );
+    case "?:": {
+      const [test, yes, no] = node.args;
+      const cost = widest([costOf(walk, yes, scope), costOf(walk, no, scope)]);
+      return { ...cost, steps: cost.steps + costOf(walk, test, scope).steps + 1 };
+    }
+    case "!_":
+    case "-_":
+      return { ...SCALAR, steps: costOf(walk, node.args, scope).steps + 1 };
+    default:
+      return binaryCost(walk, node.op, node.args, scope);
+  }
+}
+
+/** `run.attempts` is one fact; below a fact, and below a variable, is a part of it. */
+function selectCost(walk: Walk, node: ASTNode & { op: "." | ".?" }, scope: Scope): Cost {
+  const [object, name] = node.args;
+  if (object.op === "id" && !scope.names.has(object.args)) {
+    const path = `${object.args}.${name}`;
+    if (walk.facts.some((fact) => fact.path === path)) return readFact(walk, path);
+  }
+  const whole = costOf(walk, object, scope);
+  return { ...whole, steps: whole.steps + 1 };
+}
+
+function indexCost(walk: Walk, [object, key]: [ASTNode, ASTNode], scope: Scope): Cost {
+  const whole = costOf(walk, object, scope);
+  return { ...whole, steps: whole.steps + costOf(walk, key, scope).steps + 1 };
+}
+
+/** Of a root (`run`) all facts below it: what is done with them cannot be told here. */
+function readFact(walk: Walk, path: string): Cost {
+  const read = walk.facts.filter((fact) => fact.path === path || fact.path.startsWith(`${path}.`));
+  for (const fact of read) walk.reads.add(fact.path);
+  const chars = Math.max(0, ...read.map(({ charsMax }) => charsMax));
+  const items = Math.max(0, ...read.map(({ itemsMax }) => itemsMax));
+  return { steps: 1, chars, items };
+}
+
+function callCost(walk: Walk, node: ASTNode & { op: "call" }, scope: Scope): Cost {
+  const [name, args] = node.args;
+  if (!FUNCTIONS.has(name)) refuse(walk, node, name, [...FUNCTIONS]);
+  const [first] = args;
+  if (name === "usd" && first?.op === "value" && typeof first.args === "string") {
+    walk.amounts.push({ text: first.args, at: first.start });
+  } else if (name === "usd") {
+    walk.problems.push({ at: node.start, message: 'usd takes an amount written out: usd("1.50")' });
+  }
+  const given = args.map((arg) => costOf(walk, arg, scope));
+  return { ...SCALAR, chars: charsOf(given), steps: stepsOf(given) + textSteps(given) };
+}
+
+function methodCost(walk: Walk, node: ASTNode & { op: "rcall" }, scope: Scope): Cost {
+  const [name, receiver, args] = node.args;
+  if (COMPREHENSIONS.has(name)) return comprehensionCost(walk, node, scope);
+  const on = costOf(walk, receiver, scope);
+  if (name === "matches") return matchesCost(walk, node, on);
+  if (!METHODS.has(name)) refuse(walk, node, name, [...METHODS, ...COMPREHENSIONS, "matches"]);
+  const given = [on, ...args.map((arg) => costOf(walk, arg, scope))];
+  const zone = name.startsWith("get") && args.length > 0 ? TIME_ZONE_STEPS : 0;
+  return { chars: on.chars, items: 0, steps: stepsOf(given) + textSteps(given) + zone };
+}
+
+function matchesCost(walk: Walk, node: ASTNode & { op: "rcall" }, on: Cost): Cost {
+  const [pattern, ...more] = node.args[2];
+  const text = pattern?.op === "value" ? pattern.args : null;
+  if (typeof text !== "string" || more.length > 0 || text.length > PATTERN_CHARS_MAX) {
+    const message = `matches takes a pattern that is written out, of at most ${PATTERN_CHARS_MAX} characters`;
+    walk.problems.push({ at: node.start, message });
+    return SCALAR;
+  }
+  walk.patterns.push({ text, at: pattern?.start ?? node.start });
+  node.args[0] = MATCHES_LINEAR;
+  return { ...SCALAR, steps: on.steps + 1 + on.chars };
+}
+
+function comprehensionCost(walk: Walk, node: ASTNode & { op: "rcall" }, scope: Scope): Cost {
+  const [name, receiver, args] = node.args;
+  const list = costOf(walk, receiver, scope);
+  const [variable, ...body] = args;
+  const depth = scope.depth + 1;
+  if (depth > COMPREHENSION_DEPTH_MAX) {
+    const message = `comprehensions stand at most ${COMPREHENSION_DEPTH_MAX} deep in each other`;
+    walk.problems.push({ at: node.start, message });
+    return SCALAR;
+  }
+  if (variable?.op !== "id") return SCALAR;
+  const element = { ...list, steps: 1 };
+  const names = new Map([...scope.names, [variable.args, element] as const]);
+  const inner = body.map((each) => costOf(walk, each, { names, depth }));
+  const steps = list.steps + 1 + list.items * (1 + stepsOf(inner));
+  if (name === "filter") return { ...list, steps };
+  if (name === "map") {
+    return { steps, chars: charsOf(inner), items: Math.max(list.items, itemsOf(inner)) };
+  }
+  return { ...SCALAR, steps };
+}
+
+function binaryCost(
+  walk: Walk,
+  op: Exclude<
+    ASTNode["op"],
+    "value" | "id" | "." | ".?" | "call" | "rcall" | "list" | "map" | "?:"
+  >,
+  args: unknown,
+  scope: Scope,
+): Cost {
+  const sides = isList(args) ? args.filter(isNode).map((side) => costOf(walk, side, scope)) : [];
+  if (op === "||" || op === "&&") return { ...SCALAR, steps: stepsOf(sides) + 1 };
+  // Two sides are compared as far as the shorter goes.
+  const compared = op === "in" || op === "+" ? searchSteps(sides) : leastSearch(sides);
+  const steps = stepsOf(sides) + compared;
+  if (op !== "+") return { ...SCALAR, steps };
+  return {
+    steps,
+    chars: sides.reduce((sum, { chars }) => sum + chars, 0),
+    items: sides.reduce((sum, { items }) => sum + items, 0),
+  };
+}
+
+function isNode(value: unknown): value is ASTNode {
+  return typeof value === "object" && value !== null && "op" in value;
+}
+
+/** What a literal holds, and how much of it. */
+function literalCost(items: readonly Cost[]): Cost {
+  return {
+    steps: stepsOf(items) + 1,
+    chars: charsOf(items),
+    items: Math.max(items.length, itemsOf(items)),
+  };
+}
+
+function widest(costs: readonly Cost[]): Cost {
+  return {
+    steps: Math.max(...costs.map(({ steps }) => steps)),
+    chars: charsOf(costs),
+    items: itemsOf(costs),
+  };
+}
+
+/** Comparing and searching reads all of either side, each element of it too. */
+function searchSteps(given: readonly Cost[]): number {
+  const chars = given.reduce((sum, cost) => sum + cost.chars * Math.max(1, cost.items), 0);
+  return 1 + itemsOf(given) + Math.ceil(chars / CHARS_PER_STEP);
+}
+
+/** Of a method of texts, which reads each text that it is given once. */
+function textSteps(given: readonly Cost[]): number {
+  return 1 + given.reduce((sum, { chars }) => sum + Math.ceil(chars / CHARS_PER_STEP), 0);
+}
+
+function leastSearch(sides: readonly Cost[]): number {
+  return Math.min(...sides.map((side) => searchSteps([side])));
+}
+
+function stepsOf(costs: readonly Cost[]): number {
+  return costs.reduce((sum, { steps }) => sum + steps, 0);
+}
+
+function charsOf(costs: readonly Cost[]): number {
+  return Math.max(0, ...costs.map(({ chars }) => chars));
+}
+
+function itemsOf(costs: readonly Cost[]): number {
+  return Math.max(0, ...costs.map(({ items }) => items));
+}
+
+function refuse(walk: Walk, node: ASTNode, name: string, known: readonly string[]): void {
+  const message = `${name} cannot be used here. Known: ${known.join(", ")}`;
+  walk.problems.push({ at: node.start, message });
+}

@@ -1,0 +1,245 @@
+/**
+ * A decision's record read back: the facts and the intent that were judged, so that they can be judged
+ * again. The inverse of `record.ts`, with the columns of the decision beside it.
+ *
+ * What the record leaves out because it is so for nearly every call is filled in here, and nothing else
+ * is: a record that lacks what the judgement saw cannot be judged again, and says so.
+ */
+import { isList, isRecord } from "../lib/json.ts";
+import { SCOPES } from "./caller.ts";
+import type { Findings } from "./detect.ts";
+import type { Facts, History } from "./facts.ts";
+import type { Act, Billing, Demand, Intent, Json, Operation } from "./intent.ts";
+import type { CompiledBundle } from "./policy-bundle.ts";
+import type { Price } from "./price.ts";
+import { USAGE_CLASSES, type Usage } from "./usage.ts";
+import { type Reason, REASONS } from "./verdict.ts";
+
+/** The columns of a decision that the judgement saw. */
+export type JudgedColumns = {
+  readonly tenantId: string;
+  readonly keyId: string;
+  readonly door: string;
+  readonly operation: string;
+  readonly resource: string;
+  readonly upstream: string | null;
+  readonly model: string | null;
+  readonly stepId: string | null;
+};
+
+/** All but what must be looked up by its version: the policies and the price. */
+export type Recorded = {
+  readonly intent: Intent;
+  readonly facts: Omit<Facts, "bundle" | "price">;
+  readonly bundleVersion: string | null;
+  /** What the judgement said no for; null: it did not. */
+  readonly judged: Reason | null;
+  readonly message: string | null;
+};
+
+const OPERATIONS = [
+  "chat",
+  "responses",
+  "text_completion",
+  "embeddings",
+  "image_generation",
+  "speech",
+  "transcription",
+  "moderation",
+  "pass_through",
+  "execute_tool",
+  "step",
+] as const satisfies readonly (Operation | Act)[];
+const BILLINGS = [
+  "metered",
+  "free",
+  "deferred",
+  "unknown",
+  "stated",
+] as const satisfies readonly Billing[];
+const PRIOR = ["", "running", "succeeded", "failed", "aborted", "released", "unknown"] as const;
+
+type Members = Readonly<Record<string, unknown>>;
+
+/** Null where the record is of another form: it was not written by this judgement. */
+export function readRecord(columns: JudgedColumns, record: unknown): Recorded | null {
+  if (!isRecord(record)) return null;
+  const { estimate, context, client } = record;
+  if (!isRecord(estimate) || !isRecord(context) || !isRecord(client)) return null;
+  const operation = OPERATIONS.find((known) => known === columns.operation);
+  const billing = BILLINGS.find((known) => known === record["billing"]);
+  const door = (["model", "tool", "step"] as const).find((known) => known === columns.door);
+  const judgedAt = textOf(record["judged_at"]);
+  const digest = textOf(record["input_sha256"]);
+  if (operation === undefined || billing === undefined || door === undefined) return null;
+  if (judgedAt === null || digest === null || !isList(record["scopes"])) return null;
+  const stated = textOf(record["cost_stated_picousd"]);
+  const intent: Intent = {
+    door,
+    operation,
+    billing,
+    resource: columns.resource,
+    demand: demandOf(estimate),
+    stream: record["stream"] === true,
+    reachesStored: record["reaches_stored"] === true,
+    ...(isJson(record["arguments"]) ? { arguments: record["arguments"] } : {}),
+    inputDigest: digest,
+    call: () => null,
+    context: contextOf(columns, context, record),
+    client: {
+      userAgent: textOf(client["user_agent"]) ?? "",
+      sdk: textOf(client["sdk"]),
+      sdkRetryCount: wholeOf(client["sdk_retry_count"]) ?? 0,
+      // It decides how a refusal is phrased, and nothing that is judged.
+      isCodex: false,
+    },
+    tool: textOf(record["tool"]),
+    idempotency: null,
+    effect: null,
+    costStatedPicousd: stated === null ? null : BigInt(stated),
+    act: null,
+    leaseMs: null,
+  };
+  return {
+    intent,
+    facts: factsOf(columns, record, { estimate, at: new Date(judgedAt) }),
+    bundleVersion: textOf(record["policy_version"]),
+    judged: REASONS.find((reason) => reason === record["judged"]) ?? null,
+    message: textOf(record["message"]),
+  };
+}
+
+/** The facts with what their versions name. */
+export function factsWith(
+  { facts }: Recorded,
+  { bundle, price }: { readonly bundle: CompiledBundle | null; readonly price: Price | null },
+): Facts {
+  return { ...facts, bundle, price };
+}
+
+function factsOf(
+  columns: JudgedColumns,
+  record: Members,
+  { estimate, at }: { readonly estimate: Members; readonly at: Date },
+): Recorded["facts"] {
+  const scopes = record["scopes"];
+  const { upstream, model } = columns;
+  const metered = record["billing"] === "metered";
+  return {
+    now: at,
+    caller: {
+      tenantId: columns.tenantId,
+      keyId: columns.keyId,
+      scopes: SCOPES.filter((scope) => isList(scopes) && scopes.includes(scope)),
+      mode: record["tenant_mode"] === "tolerant" ? "tolerant" : "strict",
+    },
+    route: metered && upstream !== null && model !== null ? { upstream, model } : null,
+    sharesAccount: record["shares_account"] === true,
+    clampedTo: wholeOf(estimate["limit_clamped_to"]),
+    keyLabels: textsOf(record["key_labels"]),
+    findings: findingsOf(record["findings"]),
+    history: historyOf(record["history"]),
+    rerouted: reroutedOf(record["rerouted"]),
+  };
+}
+
+function demandOf(estimate: Members): Demand {
+  const { unbounded, fixed } = estimate;
+  return {
+    inputBytes: wholeOf(estimate["input_bytes"]) ?? 0,
+    images: wholeOf(estimate["images"]) ?? 0,
+    audioInput: estimate["audio_input"] === true,
+    audioOutput: estimate["audio_output"] === true,
+    outputTokensMax: wholeOf(estimate["output_tokens_max"]),
+    choices: wholeOf(estimate["choices"]) ?? 1,
+    fixed: isRecord(fixed) ? usageOf(fixed) : {},
+    producesTokens: estimate["produces_tokens"] !== false,
+    unbounded: isList(unbounded) ? unbounded.filter((name) => typeof name === "string") : [],
+  };
+}
+
+function contextOf(columns: JudgedColumns, context: Members, record: Members): Intent["context"] {
+  const most = textOf(context["max_cost_picousd"]);
+  return {
+    run: textOf(context["run"]),
+    step: columns.stepId,
+    parentStep: textOf(context["parent_step"]),
+    operation: textOf(context["operation"]),
+    tool: textOf(context["tool"]),
+    customer: textOf(context["customer"]),
+    labels: textsOf(context["labels"]),
+    costPicousdMax: most === null ? null : BigInt(most),
+    dryRun: false,
+    traceId: textOf(record["trace_id"]),
+  };
+}
+
+function usageOf(fixed: Members): Usage {
+  return Object.fromEntries(
+    USAGE_CLASSES.flatMap((kind) => {
+      const units = wholeOf(fixed[kind]);
+      return units === null ? [] : [[kind, units]];
+    }),
+  );
+}
+
+function findingsOf(value: unknown): Findings | null {
+  if (!isRecord(value) || !isList(value["found"])) return null;
+  const found = value["found"].flatMap((item) => {
+    if (!isRecord(item)) return [];
+    const group = (["secrets", "pii", "injection"] as const).find((name) => name === item["group"]);
+    const kind = textOf(item["kind"]);
+    const count = wholeOf(item["count"]);
+    return group === undefined || kind === null || count === null ? [] : [{ kind, group, count }];
+  });
+  const countOf = (name: string) =>
+    found.reduce((sum, { group, count }) => sum + (group === name ? count : 0), 0);
+  return {
+    secrets: countOf("secrets"),
+    pii: countOf("pii"),
+    injection: countOf("injection"),
+    found,
+    complete: value["complete"] === true,
+  };
+}
+
+function historyOf(value: unknown): History | null {
+  if (!isRecord(value)) return null;
+  const runAgeSeconds = wholeOf(value["run_age_seconds"]);
+  const runAttempts = wholeOf(value["run_attempts"]);
+  const attempt = wholeOf(value["attempt"]);
+  const spend = textOf(value["run_spend_picousd"]);
+  const priorStatus = PRIOR.find((status) => status === value["prior_status"]);
+  if (runAgeSeconds === null || runAttempts === null || attempt === null) return null;
+  if (spend === null || priorStatus === undefined) return null;
+  return { runAgeSeconds, runAttempts, runSpendPicousd: BigInt(spend), attempt, priorStatus };
+}
+
+function reroutedOf(value: unknown): Facts["rerouted"] {
+  if (!isRecord(value)) return null;
+  const model = textOf(value["model"]);
+  const policy = textOf(value["policy"]);
+  return model === null || policy === null ? null : { model, policy };
+}
+
+/** What `JSON.parse` made, but for what is absent. */
+function isJson(value: unknown): value is Json {
+  return value !== undefined;
+}
+
+function textOf(value: unknown): string | null {
+  return typeof value === "string" ? value : null;
+}
+
+function wholeOf(value: unknown): number | null {
+  return typeof value === "number" && Number.isSafeInteger(value) ? value : null;
+}
+
+function textsOf(value: unknown): Readonly<Record<string, string>> {
+  if (!isRecord(value)) return {};
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([name, text]) =>
+      typeof text === "string" ? [[name, text]] : [],
+    ),
+  );
+}

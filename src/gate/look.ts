@@ -1,0 +1,182 @@
+/** What an ask is judged on: from the snapshot in memory, which asks nobody. */
+import type { Caller } from "../core/caller.ts";
+import { NOT_SEARCHED } from "../core/detect.ts";
+import { InputError } from "../core/errors.ts";
+import type { Facts } from "../core/facts.ts";
+import type { Intent } from "../core/intent.ts";
+import { needsFindings } from "../core/policy-bundle.ts";
+import { findPrice, undated, type Price } from "../core/price.ts";
+import type { ModelRoute } from "../core/route.ts";
+import { identifyStep, type StepIdentity } from "../core/step.ts";
+import { hmacSha256Hex } from "../lib/hash.ts";
+import type { Ask } from "../store/posting.ts";
+import type { Authority, Upstream } from "./authority.ts";
+
+export type LookParts = {
+  readonly authority: Authority;
+  /** The last attempt of a step whose client this process has seen leave, while that is not written yet. */
+  readonly leftOf: (tenantId: string, stepDigest: string) => string | null;
+  readonly now: () => Date;
+  readonly newId: () => string;
+};
+
+/** What an ask is judged on and does not change while it waits. */
+export type Look = {
+  readonly id: string;
+  readonly runId: string;
+  readonly caller: Caller;
+  /** Null where the caller acts itself. */
+  readonly upstream: Upstream | null;
+  readonly facts: Omit<Facts, "now" | "clampedTo">;
+  readonly refs: Ask["refs"];
+  readonly step: StepIdentity | null;
+  readonly retryResource: string;
+  readonly extra: Ask["extra"];
+};
+
+export function lookFor(parts: LookParts, caller: Caller, intent: Intent): Look {
+  const { authority } = parts;
+  const bundle = authority.bundle(caller.tenantId);
+  const known = {
+    caller,
+    bundle,
+    keyLabels: authority.keyLabels(caller.keyId),
+    findings: needsFindings(bundle) ? (intent.inspect?.() ?? NOT_SEARCHED) : null,
+    history: null,
+    rerouted: null,
+  };
+  return placeOf(parts, intent, { id: parts.newId(), model: intent.resource, ...known });
+}
+
+/** The same ask at the model that a policy names. */
+export function lookElsewhere(
+  parts: LookParts,
+  { id, facts }: Look,
+  intent: Intent,
+  { model, policy }: { readonly model: string; readonly policy: string },
+): Look {
+  return placeOf(parts, intent, { ...facts, id, model, rerouted: { model, policy } });
+}
+
+/** Of whom, and where to. */
+type Place = Omit<Look["facts"], "route" | "price" | "sharesAccount"> & {
+  readonly id: string;
+  readonly model: string;
+};
+
+/** Where a model is served, at what price, which limits count it, and which step it is of. */
+function placeOf(parts: LookParts, intent: Intent, { id, model, ...known }: Place): Look {
+  const { authority } = parts;
+  const { caller } = known;
+  const runId = intent.context.run ?? `run_${id}`;
+  const route = intent.billing === "metered" ? authority.route(model) : null;
+  if (route === null && intent.billing === "metered") throw unknownModel(model);
+  const upstream = intent.billing === "stated" ? null : upstreamFor(authority, model, route);
+  const price =
+    route === null || upstream === null ? null : priceOf(authority, upstream, route, parts.now());
+  const models = route === null ? [] : namesOf(model, route);
+  const retryResource = intent.tool ?? `model:${route?.model ?? intent.resource}`;
+  const { step, extra } = identityOf(parts, caller, intent, runId);
+  return {
+    id,
+    runId,
+    caller,
+    upstream,
+    facts: {
+      ...known,
+      route,
+      price,
+      sharesAccount: upstream !== null && !upstream.sharedObjects && authority.tenants().size > 1,
+    },
+    refs: authority.limitsFor({
+      caller,
+      runId,
+      isRunNamed: intent.context.run !== null,
+      models,
+      customer: intent.context.customer,
+      operation: intent.context.operation,
+      retryResource,
+    }),
+    step,
+    retryResource,
+    extra,
+  };
+}
+
+function upstreamFor(authority: Authority, model: string, route: ModelRoute | null): Upstream {
+  const name = route?.upstream ?? authority.defaultUpstream();
+  const upstream = name === null ? undefined : authority.upstream(name);
+  if (upstream === undefined) throw unknownModel(model);
+  return upstream;
+}
+
+/** Which step it is an attempt of, and what it claims. What costs nothing here is no step of anything. */
+function identityOf(
+  { authority, leftOf }: LookParts,
+  caller: Caller,
+  intent: Intent,
+  runId: string,
+): { readonly step: StepIdentity | null; readonly extra: Ask["extra"] } {
+  const { context, idempotency, effect, client } = intent;
+  const idempotencyDigest =
+    idempotency === null
+      ? null
+      : hmacSha256Hex(authority.configuration.pepper, `${caller.tenantId} ${idempotency.key}`);
+  const isStep = intent.billing === "metered" || intent.billing === "stated";
+  const isNamed = context.step !== null || idempotencyDigest !== null;
+  const step =
+    isStep || isNamed
+      ? identifyStep({
+          keyId: caller.keyId,
+          runId,
+          isRunNamed: context.run !== null,
+          step: context.step,
+          idempotencyDigest,
+          door: intent.door,
+          operation: intent.operation,
+          resource: intent.resource,
+          inputDigest: intent.inputDigest,
+        })
+      : null;
+  const left = step === null ? null : leftOf(caller.tenantId, step.stepDigest);
+  const sdkRetries = isStep ? client.sdkRetryCount : 0;
+  if (sdkRetries === 0 && left === null && idempotencyDigest === null && effect === null) {
+    return { step, extra: null };
+  }
+  const claim =
+    idempotency === null || idempotencyDigest === null
+      ? null
+      : { ...idempotency, digest: idempotencyDigest };
+  return {
+    step,
+    extra: { sdkRetries, left, expects: null, idempotency: claim, effect, approval: null },
+  };
+}
+
+/** Every name by which a limit may mean this model: as asked, as routed, with its upstream, and undated. */
+function namesOf(asked: string, { upstream, model }: ModelRoute): readonly string[] {
+  const bare = undated(model) ?? model;
+  return [...new Set([asked, model, `${upstream}/${model}`, bare, `${upstream}/${bare}`])];
+}
+
+/** A price of the upstream's own, else the list price of its provider. */
+function priceOf(
+  authority: Authority,
+  upstream: Upstream,
+  route: ModelRoute,
+  at: Date,
+): Price | null {
+  const { prices } = authority.configuration;
+  return (
+    findPrice(prices, upstream.name, route.model, at) ??
+    findPrice(prices, upstream.priceList, route.model, at)
+  );
+}
+
+function unknownModel(model: string): InputError {
+  return new InputError(
+    "model_not_found",
+    "model",
+    `The model \`${model}\` is served by no upstream: neither an alias, nor \`upstream/model\`, nor a pattern of tollgate.yaml names it.`,
+  );
+}

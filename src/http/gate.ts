@@ -1,0 +1,280 @@
+/**
+ * The step door: for tools and steps that callers run themselves. It asks the same gate as the other
+ * doors, and grants a lease in place of a dispatch.
+ */
+import { z } from "@hono/zod-openapi";
+import type { Context as HonoContext } from "hono";
+
+import type { Caller } from "../core/caller.ts";
+import type { Demand, Intent, Json } from "../core/intent.ts";
+import {
+  APPROVAL_CALL_BYTES_MAX,
+  CONTEXT_FIELD_BYTES_MAX,
+  IDEMPOTENCY_KEY_CHARS_MAX,
+  LEASE_SECONDS_DEFAULT,
+  PREFER_WAIT_MS_MAX,
+  RELOOKS_MAX,
+  STEP_BODY_BYTES_MAX,
+} from "../core/limits.ts";
+import { operationText, type OperationName } from "../core/operation.ts";
+import type { Reason } from "../core/verdict.ts";
+import { classifyStep, phraseGrant, phraseRefusal } from "../dialects/gate.ts";
+import type { Phrased } from "../dialects/dialect.ts";
+import type { Admission } from "../gate/admit.ts";
+import { assert } from "../lib/assert.ts";
+import { canonicalJson } from "../lib/canonical-json.ts";
+import { tightest } from "./answer-headers.ts";
+import { readJson, check } from "./api-body.ts";
+import { describeDoor, NONE, type Api } from "./api.ts";
+import { readClient, readContext, readIdempotency, readWaitMs } from "./context.ts";
+import { phraseDryRun } from "./dry-run.ts";
+import type { Env } from "./env.ts";
+import { phraseUnavailable } from "./errors.ts";
+import { identifyCaller } from "./identify.ts";
+import { costOf, LeaseSeconds } from "./operations.ts";
+import { AmountText, Id, Labels, RunId } from "./schemas.ts";
+import { ToolName } from "./tools.ts";
+
+const Asked = z.strictObject({
+  kind: z.enum(["tool", "step"]),
+  name: ToolName,
+  run: RunId.optional(),
+  step: RunId.optional().openapi({
+    description:
+      "Stable when the same thing is tried again: what makes two asks attempts of one step.",
+  }),
+  parent_step: RunId.optional(),
+  operation: z
+    .string()
+    .max(CONTEXT_FIELD_BYTES_MAX)
+    .optional()
+    .openapi({ example: "refund:order-123", description: "The business act: `type:key`." }),
+  effect: RunId.optional().openapi({
+    description: "Which effect of the operation this is; its name if absent.",
+  }),
+  arguments: z
+    .unknown()
+    .optional()
+    .openapi({ type: "object", description: "Any JSON, up to 1 MiB." }),
+  estimate_usd: AmountText.optional().openapi({
+    description:
+      "The most that it may cost. A tool without a declared price needs one; a step costs nothing by itself.",
+  }),
+  customer: RunId.optional(),
+  labels: Labels.optional(),
+  idempotency_key: z
+    .string()
+    .regex(/^[\x21-\x7e]+$/, "visible ASCII characters, without spaces")
+    .max(IDEMPOTENCY_KEY_CHARS_MAX)
+    .optional(),
+  repeats: Id.optional().openapi({ description: "The attempt that is repeated deliberately." }),
+  lease_seconds: LeaseSeconds.optional(),
+  wait: z
+    .number()
+    .int()
+    .min(0)
+    .max(PREFER_WAIT_MS_MAX / 1_000)
+    .optional()
+    .openapi({
+      description: "Seconds to wait for another attempt that does the same, as `Prefer: wait=N`.",
+    }),
+  include_result: z
+    .boolean()
+    .optional()
+    .openapi({ description: "Tell what a prior attempt gave that succeeded." }),
+});
+
+type Asked = z.output<typeof Asked>;
+
+export function gateRoute(api: Api): void {
+  describeDoor(api, {
+    path: "/gate",
+    summary: "Ask whether a tool or a step may run, and for a lease to run it",
+    description:
+      "The context may come in headers, as on the model door (`Tollgate-Run`, `Idempotency-Key`, `Prefer`, …); a header " +
+      "counts before a member. 200 with `verdict: allow` grants it; then report with `/attempts/{attempt}/complete` or " +
+      "`/fail`. A refusal has the status and `error` of the model door, a `disposition`, and the `retry_context`.",
+    body: Asked,
+  });
+  api.post("/gate", async (c) => {
+    const { gateway } = c.env;
+    await gateway.fresh();
+    const header = (name: string) => c.req.header(name) ?? null;
+    const caller = identifyCaller(gateway, header);
+    c.set("caller", caller);
+    // Before its body is read: turning calls away must cost little, or those let in pay for it.
+    if (gateway.turnsAway(caller.tenantId)) return send(phraseUnavailable(null));
+    check(NONE, c.req.query());
+    const asked = check(Asked, await readJson(c.req.raw, STEP_BODY_BYTES_MAX));
+    gateway.confirm(caller);
+    const meant = meantBy(c, caller, asked);
+    const { intent } = meant;
+    if (intent.context.dryRun) {
+      return send(phraseDryRun(await gateway.admitDry(caller, intent)));
+    }
+    const waitMs = asked.wait === undefined ? readWaitMs({ header }) : 1_000 * asked.wait;
+    const admission = await admitWaiting(c, caller, { intent, waitMs });
+    // Nobody is there to be told.
+    if (admission.kind === "gone") return send(phraseUnavailable("The client left."));
+    assert(admission.kind !== "admitted", "what the step door asks for is not dispatched here");
+    return send(await phraseAdmission(c, caller, admission, meant));
+  });
+}
+
+/** What a model would use, and an act of the caller's does not. */
+const NO_DEMAND: Demand = {
+  inputBytes: 0,
+  images: 0,
+  audioInput: false,
+  audioOutput: false,
+  outputTokensMax: null,
+  choices: 1,
+  fixed: {},
+  producesTokens: false,
+  unbounded: [],
+};
+
+type Meant = {
+  readonly intent: Intent;
+  /** Whose effects the caller is told. */
+  readonly operation: OperationName | null;
+  readonly withResult: boolean;
+};
+
+function meantBy(c: HonoContext<Env>, caller: Caller, asked: Asked): Meant {
+  const exchange = { header: (name: string) => c.req.header(name) ?? null };
+  const read = readContext({ exchange, pathRun: null, pathStep: null, metadata: carried(asked) });
+  const isLabelled = Object.keys(read.labels).length > 0;
+  const meant = classifyStep(
+    {
+      kind: asked.kind,
+      name: asked.name,
+      arguments: asked.arguments,
+      effect: asked.effect ?? null,
+      estimatePicousd: costOf(asked.estimate_usd, "estimate_usd"),
+      repeats: asked.repeats ?? null,
+      idempotencyKey: readIdempotency(exchange)?.key ?? asked.idempotency_key ?? null,
+    },
+    // A header carries ASCII; a member of the body takes the keys that arguments have.
+    { ...read, operation: read.operation ?? asked.operation ?? null },
+    c.env.gateway.authority.tool(caller.tenantId, asked.name),
+  );
+  const intent: Intent = {
+    door: "step",
+    operation: meant.doing,
+    billing: "stated",
+    resource: asked.name,
+    demand: NO_DEMAND,
+    stream: false,
+    reachesStored: false,
+    inputDigest: meant.inputDigest,
+    ...(isJson(asked.arguments) ? { arguments: asked.arguments } : {}),
+    call: () => shownCall(asked),
+    context: {
+      ...read,
+      tool: asked.kind === "tool" ? asked.name : read.tool,
+      labels: isLabelled ? read.labels : (asked.labels ?? {}),
+      operation: meant.business === null ? null : operationText(meant.business),
+    },
+    client: readClient(exchange),
+    tool: asked.name,
+    idempotency: meant.idempotency,
+    effect: meant.effect,
+    costStatedPicousd: meant.costStatedPicousd,
+    act: meant.act,
+    leaseMs: 1_000 * (asked.lease_seconds ?? LEASE_SECONDS_DEFAULT),
+  };
+  const operation = meant.business ?? meant.effect;
+  return { intent, operation, withResult: asked.include_result === true };
+}
+
+/** What a person is asked about: the act as it was asked for, in one canonical form. */
+function shownCall({ kind, name, arguments: args, operation, estimate_usd: estimate }: Asked) {
+  const call = {
+    kind,
+    name,
+    arguments: args ?? null,
+    operation: operation ?? null,
+    estimate_usd: estimate ?? null,
+  };
+  const bytes = new TextEncoder().encode(canonicalJson(call));
+  return bytes.byteLength > APPROVAL_CALL_BYTES_MAX ? null : bytes;
+}
+
+/** What JSON can hold; absent arguments are none. */
+function isJson(value: unknown): value is Json {
+  return value !== undefined;
+}
+
+/** The members of the body that a header may carry, too; a header counts first. */
+function carried(asked: Asked): Readonly<Record<string, string>> {
+  const { run, step, parent_step: parentStep, customer } = asked;
+  const members = { run, step, parent_step: parentStep, customer };
+  return Object.fromEntries(
+    Object.entries(members).flatMap(([name, value]) =>
+      value === undefined ? [] : [[name, value] as const],
+    ),
+  );
+}
+
+/** Waits for another attempt that does the same, where the caller has the time, and asks again. */
+async function admitWaiting(
+  c: HonoContext<Env>,
+  caller: Caller,
+  { intent, waitMs }: { readonly intent: Intent; readonly waitMs: number },
+): Promise<Admission> {
+  const { gateway } = c.env;
+  const isGone = () => c.req.raw.signal.aborted;
+  const untilMs = performance.now() + waitMs;
+  for (let looks = 0; ; looks += 1) {
+    const admission = await gateway.admit(caller, intent, isGone);
+    if (admission.kind !== "refused" || looks >= RELOOKS_MAX) return admission;
+    const { reason, retry } = admission.refusal;
+    const ms = untilMs - performance.now();
+    const attemptId = retry?.priorAttempt ?? null;
+    if (attemptId === null || ms <= 0 || !AT_WORK.has(reason)) return admission;
+    await gateway.answers.ended({ tenantId: caller.tenantId, attemptId }, { ms, isGone });
+  }
+}
+
+/** Somebody does the same right now, and will have ended. */
+const AT_WORK: ReadonlySet<Reason> = new Set(["idempotency_in_progress", "effect_in_flight"]);
+
+async function phraseAdmission(
+  { env: { gateway, ledger } }: HonoContext<Env>,
+  caller: Caller,
+  admission: Granted | Refused,
+  { intent, operation, withResult }: Meant,
+): Promise<Phrased> {
+  const { tenantId } = caller;
+  const { retry } = admission.kind === "granted" ? admission.grant : admission.refusal;
+  const attemptId = retry?.priorAttempt ?? null;
+  const told = {
+    stepId: intent.context.step,
+    retry,
+    prior:
+      attemptId === null ? null : await gateway.steps.prior({ tenantId, attemptId }, withResult),
+    operation: operation === null ? null : await ledger.operation(tenantId, operation),
+  };
+  if (admission.kind === "refused") {
+    const { refusal, runId, attempt, meters, decidedAt } = admission;
+    return phraseRefusal(refusal, { ...told, runId, attempt, meters }, decidedAt);
+  }
+  const { grant } = admission;
+  const { leaseMs, decidedAt, estimate } = grant;
+  return phraseGrant({
+    ...told,
+    ...grant,
+    leaseSeconds: leaseMs / 1_000,
+    leaseExpiresAt: new Date(decidedAt.getTime() + leaseMs),
+    reservedPicousd: estimate.costPicousd,
+    budgetRemaining: tightest(grant.meters, null),
+  });
+}
+
+type Granted = Extract<Admission, { kind: "granted" }>;
+type Refused = Extract<Admission, { kind: "refused" }>;
+
+function send({ status, headers, body }: Phrased): Response {
+  return new Response(body, { status, headers: { "cache-control": "no-store", ...headers } });
+}

@@ -1,0 +1,270 @@
+/** Approvals and the votes on them. The posting asks and uses them up: `drizzle/0003_approvals.sql`. */
+import {
+  approvalState,
+  STORED_AS,
+  type ApprovalState,
+  type StoredApprovalState,
+} from "../core/approval.ts";
+import { assert } from "../lib/assert.ts";
+import { isList, isRecord } from "../lib/json.ts";
+import type { Database } from "./database.ts";
+import type { Page, Queryable } from "./events.ts";
+
+export type ApprovalRef = { readonly tenantId: string; readonly approvalId: string };
+
+export type AskingPolicy = {
+  readonly id: string;
+  readonly version: string;
+  readonly reason: string | null;
+};
+
+export type ApprovalRecord = {
+  readonly approvalId: string;
+  readonly digest: string;
+  /** As of now: see `core/approval.ts`. */
+  readonly state: ApprovalState;
+  readonly requestedBy: string;
+  readonly attemptId: string;
+  readonly runId: string;
+  readonly stepId: string | null;
+  readonly door: string;
+  readonly operation: string | null;
+  readonly resource: string;
+  readonly estimatePicousd: string | null;
+  readonly sealedCall: Uint8Array;
+  readonly policies: readonly AskingPolicy[];
+  /** Keys that have approved so far. */
+  readonly approvals: number;
+  readonly quorum: number;
+  readonly role: string | null;
+  readonly createdAt: Date;
+  readonly expiresAt: Date;
+  readonly decidedAt: Date | null;
+  readonly consumedBy: string | null;
+};
+
+export type VoteRecord = {
+  readonly keyId: string;
+  readonly approves: boolean;
+  readonly reason: string;
+  readonly votedAt: Date;
+};
+
+export async function findApproval(
+  sql: Queryable,
+  { tenantId, approvalId }: ApprovalRef,
+): Promise<ApprovalRecord | null> {
+  const [row] = await sql`
+    select ${columns(sql)} from approvals
+    where tenant_id = ${tenantId} and approval_id = ${approvalId}`;
+  return row === undefined ? null : recordFrom(row);
+}
+
+/** The same, and nobody else votes on it or uses it up until this transaction ends. */
+export async function lockApproval(
+  tx: Queryable,
+  { tenantId, approvalId }: ApprovalRef,
+): Promise<ApprovalRecord | null> {
+  await tx`
+    select approval_id from approvals
+    where tenant_id = ${tenantId} and approval_id = ${approvalId}
+    for no key update`;
+  return await findApproval(tx, { tenantId, approvalId });
+}
+
+/** Newest first. */
+export async function listApprovals(
+  sql: Queryable,
+  tenantId: string,
+  page: Page & { readonly state: ApprovalState | null },
+): Promise<readonly ApprovalRecord[]> {
+  const { after, rows, state } = page;
+  const wanted = state === null ? null : STORED_AS[state];
+  const list = await sql`
+    select ${columns(sql)} from approvals
+    where tenant_id = ${tenantId}
+      ${after === null ? sql`` : sql`and approval_id < ${after}`}
+      ${wanted === null ? sql`` : sql`and state = ${wanted.stored}`}
+      ${
+        wanted === null || wanted.isPast === null
+          ? sql``
+          : sql`and (expires_at <= tollgate_now()) = ${wanted.isPast}`
+      }
+    order by approval_id desc
+    limit ${rows}`;
+  return list.map(recordFrom);
+}
+
+/** States of several, each of its tenant, by `tenant approval`: for whoever waits for them. */
+export async function readApprovalStates(
+  sql: Queryable,
+  refs: readonly ApprovalRef[],
+): Promise<ReadonlyMap<string, ApprovalState>> {
+  const rows = await sql`
+    select a.tenant_id || ' ' || a.approval_id as ref, a.state, a.expires_at <= tollgate_now() as past
+    from json_to_recordset(${JSON.stringify(refs.map(refRow))}::text::json) as wanted(t text, a text)
+    join approvals a on a.tenant_id = wanted.t and a.approval_id = wanted.a`;
+  return new Map(
+    rows.map((row) => [
+      String(row["ref"]),
+      approvalState(storedFrom(row["state"]), row["past"] === true),
+    ]),
+  );
+}
+
+function refRow({ tenantId, approvalId }: ApprovalRef) {
+  return { t: tenantId, a: approvalId };
+}
+
+export async function listVotes(
+  sql: Queryable,
+  { tenantId, approvalId }: ApprovalRef,
+): Promise<readonly VoteRecord[]> {
+  return await sql<VoteRecord[]>`
+    select key_id as "keyId", approves, reason, voted_at as "votedAt" from approval_votes
+    where tenant_id = ${tenantId} and approval_id = ${approvalId}
+    order by voted_at, key_id`;
+}
+
+export type VoterRecord = {
+  /** Of the requester's chain of rotations. */
+  readonly isRequester: boolean;
+  readonly role: string | null;
+  /** The key works and has the scope. */
+  readonly mayApprove: boolean;
+  /** What a key of its chain answered before. */
+  readonly approved: boolean | null;
+};
+
+/** As the database has it now, whatever a replica's snapshot says. */
+export async function readVoter(
+  tx: Queryable,
+  { tenantId, approvalId }: ApprovalRef,
+  keys: { readonly voter: string; readonly requester: string },
+): Promise<VoterRecord | null> {
+  const [row] = await tx<VoterRecord[]>`
+    select tollgate_first_key(tenant_id, key_id)
+             = tollgate_first_key(tenant_id, ${keys.requester}) as "isRequester",
+           labels ->> 'role' as role,
+           'approve' = any (scopes) and revoked_at is null
+             and (expires_at is null or expires_at > tollgate_now()) as "mayApprove",
+           (select v.approves from approval_votes v
+            where v.tenant_id = keys.tenant_id and v.approval_id = ${approvalId}
+              and tollgate_first_key(v.tenant_id, v.key_id)
+                = tollgate_first_key(keys.tenant_id, keys.key_id)
+            limit 1) as approved
+    from keys
+    where tenant_id = ${tenantId} and key_id = ${keys.voter}`;
+  return row ?? null;
+}
+
+export async function insertVote(
+  tx: Queryable,
+  { tenantId, approvalId }: ApprovalRef,
+  vote: Omit<VoteRecord, "votedAt"> & { readonly digest: string },
+): Promise<void> {
+  await tx`
+    insert into approval_votes (tenant_id, approval_id, key_id, approves, reason, digest)
+    values (${tenantId}, ${approvalId}, ${vote.keyId}, ${vote.approves}, ${vote.reason}, ${vote.digest})`;
+}
+
+export async function decideApproval(
+  tx: Queryable,
+  { tenantId, approvalId }: ApprovalRef,
+  state: "approved" | "denied" | "cancelled",
+): Promise<void> {
+  await tx`
+    update approvals set state = ${state}, decided_at = tollgate_now()
+    where tenant_id = ${tenantId} and approval_id = ${approvalId}`;
+}
+
+/** Whether so many keys other than the requester's could approve now: else nobody need be asked. */
+export async function canBeApproved(
+  sql: Queryable,
+  tenantId: string,
+  ask: { readonly requester: string; readonly role: string | null; readonly quorum: number },
+): Promise<boolean> {
+  const [row] = await sql`
+    select tollgate_approvers_left(${tenantId}, ${ask.requester}, ${ask.role}, null)
+      >= ${ask.quorum}::int as possible`;
+  return row?.["possible"] === true;
+}
+
+/** Of the whole installation, across tenants: questions that wait for an answer. */
+export async function countPendingApprovals(sql: Database["admin"]): Promise<number> {
+  // Across tenants: the metrics are the operator's.
+  const [row] = await sql`
+    select count(*)::int as count from approvals
+    where state = 'pending' and expires_at > tollgate_now()`;
+  return Number(row?.["count"]);
+}
+
+function columns(sql: Queryable) {
+  return sql`
+    approval_id as "approvalId", digest, state, expires_at <= tollgate_now() as past,
+    requested_by as "requestedBy", attempt_id as "attemptId", run_id as "runId", step_id as "stepId",
+    door, operation, resource, estimate_picousd::text as "estimatePicousd",
+    sealed_call as "sealedCall", policies,
+    (select count(*)::int from approval_votes v
+     where v.tenant_id = approvals.tenant_id and v.approval_id = approvals.approval_id
+       and v.approves) as approvals,
+    quorum, role, created_at as "createdAt",
+    expires_at as "expiresAt", decided_at as "decidedAt", consumed_by as "consumedBy"`;
+}
+
+function recordFrom(row: Readonly<Record<string, unknown>>): ApprovalRecord {
+  const { sealedCall, createdAt, expiresAt, decidedAt } = row;
+  assert(sealedCall instanceof Uint8Array, "a sealed call is bytes");
+  assert(createdAt instanceof Date && expiresAt instanceof Date, "an approval says when");
+  return {
+    approvalId: String(row["approvalId"]),
+    digest: String(row["digest"]),
+    state: approvalState(storedFrom(row["state"]), row["past"] === true),
+    requestedBy: String(row["requestedBy"]),
+    attemptId: String(row["attemptId"]),
+    runId: String(row["runId"]),
+    stepId: textOrNull(row["stepId"]),
+    door: String(row["door"]),
+    operation: textOrNull(row["operation"]),
+    resource: String(row["resource"]),
+    estimatePicousd: textOrNull(row["estimatePicousd"]),
+    sealedCall,
+    policies: policiesFrom(row["policies"]),
+    approvals: Number(row["approvals"]),
+    quorum: Number(row["quorum"]),
+    role: textOrNull(row["role"]),
+    createdAt,
+    expiresAt,
+    decidedAt: decidedAt instanceof Date ? decidedAt : null,
+    consumedBy: textOrNull(row["consumedBy"]),
+  };
+}
+
+function policiesFrom(value: unknown): readonly AskingPolicy[] {
+  assert(isList(value), "the policies that asked are a list");
+  return value.map((policy) => {
+    assert(isRecord(policy), "a policy that asked is an object");
+    return {
+      id: String(policy["id"]),
+      version: String(policy["version"]),
+      reason: textOrNull(policy["reason"]),
+    };
+  });
+}
+
+function storedFrom(value: unknown): StoredApprovalState {
+  switch (value) {
+    case "pending":
+    case "approved":
+    case "consumed":
+    case "denied":
+    case "cancelled":
+      return value;
+    default:
+      assert(false, `unknown state of an approval ${String(value)}`);
+  }
+}
+
+function textOrNull(value: unknown): string | null {
+  return typeof value === "string" ? value : null;
+}

@@ -1,0 +1,16 @@
+/** The column types that the tables share. */
+import { sql } from "drizzle-orm";
+import { customType, numeric, timestamp } from "drizzle-orm/pg-core";
+
+/** Identifiers compare by byte: a language's sort order has no meaning for them and costs five times as much. */
+export const id = customType<{ data: string }>({ dataType: () => 'text collate "C"' });
+export const ids = customType<{ data: string[] }>({ dataType: () => "text[]" });
+export const bigints = customType<{ data: string[] }>({ dataType: () => "bigint[]" });
+export const numerics = customType<{ data: string[] }>({ dataType: () => "numeric(38,0)[]" });
+export const bytes = customType<{ data: Uint8Array }>({ dataType: () => "bytea" });
+
+/** Whole pico-dollars, or a count where the meter's unit is one. 38 digits: 10²⁶ dollars. */
+export const amount = (name: string) => numeric(name, { precision: 38, scale: 0 });
+export const moment = (name: string) =>
+  timestamp(name, { withTimezone: true, precision: 6, mode: "date" });
+export const now = sql`tollgate_now()`;

@@ -1,0 +1,57 @@
+/** What went before an ask, for the policies that read it: its run, and the last attempt of its step. */
+import type { History } from "../core/facts.ts";
+import type { Sql } from "./database.ts";
+
+export type HistoryOf = {
+  readonly tenantId: string;
+  readonly runId: string;
+  readonly stepDigest: string | null;
+  /** Its caller says of which step it is an attempt; else the last attempt counts only as it failed of late. */
+  readonly isStepNamed: boolean;
+};
+
+/** How long after a failure the same content is its retry: as the posting numbers attempts. */
+const RETRY_SECONDS = 120;
+
+export async function readHistory(sql: Sql, of: HistoryOf): Promise<History> {
+  const { tenantId, runId, stepDigest, isStepNamed } = of;
+  const [row] = await sql`
+    select floor(extract(epoch from tollgate_now() - run.first_at))::int as age, run.attempts,
+           run.spend::text as spend, prior.attempt, prior.state,
+           prior.since >= tollgate_now() - ${RETRY_SECONDS} * interval '1 second' as is_late
+    from (
+      select min(d.decided_at) as first_at, count(*)::int as attempts,
+             coalesce(sum(coalesce(s.cost, r.cost_picousd, 0)), 0) as spend
+      from decisions d
+      left join reservations r on r.tenant_id = d.tenant_id and r.attempt_id = d.attempt_id
+      left join lateral (
+        select sum(cost_picousd) as cost from settlements
+        where tenant_id = d.tenant_id and attempt_id = d.attempt_id
+      ) as s on true
+      where d.tenant_id = ${tenantId} and d.run_id = ${runId} and d.verdict = 'allow'
+    ) as run
+    left join tollgate_prior_attempts(array[${tenantId}::text], array[${stepDigest}::text]) as prior on true`;
+  const state = row?.["state"];
+  const priorStatus =
+    PRIOR.find((status) => status === (state === "left" ? "running" : state)) ?? "";
+  const last = Number(row?.["attempt"] ?? 0);
+  return {
+    runAgeSeconds: Number(row?.["age"] ?? 0),
+    runAttempts: Number(row?.["attempts"] ?? 0),
+    runSpendPicousd: BigInt(String(row?.["spend"] ?? "0")),
+    attempt: numberAfter(last, { state, isLate: row?.["is_late"] === true, isStepNamed }),
+    priorStatus,
+  };
+}
+
+const PRIOR = ["running", "succeeded", "failed", "aborted", "released", "unknown"] as const;
+
+/** As `tollgate_post` numbers it; where the two differ, the posting has it judged again. */
+function numberAfter(
+  last: number,
+  { state, isLate, isStepNamed }: { state: unknown; isLate: boolean; isStepNamed: boolean },
+): number {
+  if (last === 0 || isStepNamed) return last + 1;
+  if (state === "running") return last;
+  return state !== "succeeded" && (state === "left" || isLate) ? last + 1 : 1;
+}

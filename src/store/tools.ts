@@ -1,0 +1,111 @@
+/** Tools: what an operator declares of each. The gate judges by the replicas' snapshot of them. */
+import { picousd } from "../core/money.ts";
+import { EFFECT_CLASSES, type Extractor, type Tool } from "../core/operation.ts";
+import { assert } from "../lib/assert.ts";
+import { isList, isRecord } from "../lib/json.ts";
+import type { Page, Queryable } from "./events.ts";
+
+export type ToolRecord = Tool & { readonly createdAt: Date };
+
+type Row = {
+  readonly name: string;
+  readonly effectClass: string;
+  readonly pricePicousd: string | null;
+  readonly extractor: unknown;
+  readonly createdAt: Date;
+};
+
+/** Declares a tool, or declares it anew. */
+export async function putTool(tx: Queryable, tenantId: string, tool: Tool): Promise<void> {
+  const { name, effectClass, pricePicousd, extractor } = tool;
+  const price = pricePicousd === null ? null : pricePicousd.toString();
+  const where = extractor === null ? null : JSON.stringify(extractor);
+  await tx`
+    insert into tools (tenant_id, name, effect_class, price_picousd, extractor, created_at)
+    values (${tenantId}, ${name}, ${effectClass}, ${price}::text::numeric, ${where}::text::json,
+            tollgate_now())
+    on conflict (tenant_id, name) do update
+    set effect_class = excluded.effect_class, price_picousd = excluded.price_picousd,
+        extractor = excluded.extractor, removed_at = null,
+        created_at = case when tools.removed_at is null then tools.created_at
+                          else excluded.created_at end`;
+}
+
+/** False when there is no such tool. The row stays, for decisions name it. */
+export async function removeTool(tx: Queryable, tenantId: string, name: string): Promise<boolean> {
+  const rows = await tx`
+    update tools set removed_at = tollgate_now()
+    where tenant_id = ${tenantId} and name = ${name} and removed_at is null
+    returning name`;
+  return rows.length === 1;
+}
+
+export async function findTool(
+  sql: Queryable,
+  tenantId: string,
+  name: string,
+): Promise<ToolRecord | null> {
+  const [row] = await sql<Row[]>`
+    select ${columns(sql)} from tools
+    where tenant_id = ${tenantId} and name = ${name} and removed_at is null`;
+  return row === undefined ? null : recordFrom(row);
+}
+
+/** By name. */
+export async function listTools(
+  sql: Queryable,
+  tenantId: string,
+  page: Page,
+): Promise<readonly ToolRecord[]> {
+  const rows = await sql<Row[]>`
+    select ${columns(sql)} from tools
+    where tenant_id = ${tenantId} and removed_at is null
+      ${page.after === null ? sql`` : sql`and name collate "C" > ${page.after}`}
+    order by name collate "C"
+    limit ${page.rows}`;
+  return rows.map(recordFrom);
+}
+
+export async function countTools(sql: Queryable, tenantId: string): Promise<number> {
+  const [row] = await sql<{ readonly rows: number }[]>`
+    select count(*)::int as rows from tools
+    where tenant_id = ${tenantId} and removed_at is null`;
+  return row?.rows ?? 0;
+}
+
+/** A tool as a row of `tools` or as the snapshot's JSON tells it. */
+export function toolFrom(row: {
+  readonly name: unknown;
+  readonly effectClass: unknown;
+  readonly pricePicousd: string | null;
+  readonly extractor: unknown;
+}): Tool {
+  const effectClass = EFFECT_CLASSES.find((known) => known === row.effectClass);
+  assert(effectClass !== undefined, "a tool's effect class is known");
+  return {
+    name: String(row.name),
+    effectClass,
+    pricePicousd: row.pricePicousd === null ? null : picousd(BigInt(row.pricePicousd)),
+    extractor: extractorFrom(row.extractor),
+  };
+}
+
+function extractorFrom(value: unknown): Extractor | null {
+  if (value === null) return null;
+  assert(isRecord(value) && isList(value["pointers"]), "an extractor has pointers");
+  return {
+    type: String(value["type"]),
+    pointers: value["pointers"].map(String),
+    mode: value["mode"] === "enforce" ? "enforce" : "observe",
+  };
+}
+
+function recordFrom(row: Row): ToolRecord {
+  return { ...toolFrom(row), createdAt: row.createdAt };
+}
+
+function columns(sql: Queryable) {
+  return sql`
+    name, effect_class as "effectClass", price_picousd as "pricePicousd", extractor,
+    created_at as "createdAt"`;
+}

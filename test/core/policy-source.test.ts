@@ -1,0 +1,206 @@
+import { describe, expect, test } from "vitest";
+import { BUNDLE_BYTES_MAX, EXPRESSION_COST_MAX } from "../../src/core/limits.ts";
+import { isVersion } from "../../src/core/policy.ts";
+import { loadBundle, readBundle } from "../../src/core/policy-source.ts";
+import { policies, policy } from "../support/judging.ts";
+
+const SOUND = `
+# A comment, which is not part of what judges.
+policies:
+  - id: dear
+    when: estimate.cost > usd("5")
+    effect: require_approval
+    approval: { quorum: 2, role: finance, expires_in: 2h }
+    reason: "It could cost {estimate.cost}."
+`;
+
+function problemsOf(text: string): readonly string[] {
+  const reading = readBundle(text);
+  if (reading.kind === "sound") throw new Error("it is sound");
+  return reading.problems.map(({ line, column, message }) => `${line}:${column} ${message}`);
+}
+
+function versionOf(text: string): string {
+  const reading = readBundle(text);
+  if (reading.kind === "broken") throw new Error(JSON.stringify(reading.problems));
+  return reading.version;
+}
+
+describe("a bundle's version", () => {
+  test("is the hash of what judges, whatever its comments, order of members and defaults", () => {
+    const other = `{"policies": [{"effect": "require_approval", "id": "dear", "name": "dear", "mode": "enforce",
+      "approval": {"expires_in": "120m", "role": "finance", "quorum": 2}, "risk": 0,
+      "when": "estimate.cost > usd(\\"5\\")", "reason": "It could cost {estimate.cost}."}]}`;
+    expect(isVersion(versionOf(SOUND))).toBe(true);
+    expect(versionOf(other)).toBe(versionOf(SOUND));
+  });
+
+  test.each([
+    ["a weight", "effect: block, risk: 1"],
+    ["a mode", "effect: block, mode: shadow"],
+    ["a name", "effect: block, name: x"],
+    ["an effect", "effect: allow"],
+  ])("changes with %s", (_what, more) => {
+    const plain = versionOf(policies(policy("a", "request.stream")));
+    expect(versionOf(policies(policy("a", "request.stream", more)))).not.toBe(plain);
+  });
+
+  test("is that of its content, read back", () => {
+    const reading = readBundle(SOUND);
+    if (reading.kind === "broken") throw new Error("broken");
+    expect(versionOf(reading.content)).toBe(reading.version);
+    expect(loadBundle(reading.version, reading.content).unreadable).toBeNull();
+  });
+
+  test("that its content does not have lets nothing be judged", () => {
+    const { version } = loadBundle(versionOf(SOUND), "{}");
+    expect(loadBundle(version, "{}").unreadable).toMatch(/not what the version was made of/u);
+  });
+});
+
+describe("a mistake in a bundle is told with its line and column", () => {
+  test.each<[what: string, text: string, told: RegExp]>([
+    ["no list", "policies: 3", /^1:11 policies must be a list of policies/u],
+    ["nothing", "", /^1:1 policies is missing/u],
+    ["YAML that is none", "policies: [", /^1:\d+ .*(bracket|missing|indentation)/u],
+    [
+      "a mistyped member",
+      policies('  - id: a\n    when: "true"\n    effect: block\n    mod: shadow\n'),
+      /^5:5 unknown key mod\. Did you mean mode\?/u,
+    ],
+    [
+      "a fact that is none",
+      policies(policy("a", "run.attemps > 1")),
+      /^2:\d+ when: No such key: attemps \(at character 5\)/u,
+    ],
+    ["a root that is none", policies(policy("a", "runs.attempts > 1")), /Unknown variable: runs/u],
+    [
+      "two types compared",
+      policies(policy("a", 'run.attempts > "1"')),
+      /no such overload: int > string/u,
+    ],
+    [
+      "no truth value",
+      policies(policy("a", "run.attempts")),
+      /true or false; this one is of type int/u,
+    ],
+    ["half an expression", policies(policy("a", "run.attempts >")), /when: Unexpected token: EOF/u],
+    [
+      "an amount that is none",
+      policies(policy("a", 'estimate.cost > usd("x")')),
+      /when: .*\(at character 21\)/u,
+    ],
+    [
+      "a pattern that is none",
+      policies(policy("a", 'run.id.matches("(")')),
+      /when: error parsing regexp: missing closing \)/u,
+    ],
+    [
+      "a pattern that is not written out",
+      policies(policy("a", "run.id.matches(customer)")),
+      /pattern that is written out/u,
+    ],
+    [
+      "an unknown function",
+      policies(policy("a", 'run.id.split(",") == []')),
+      /split cannot be used here/u,
+    ],
+    [
+      "a reason that quotes no fact",
+      policies(policy("a", "true", 'effect: block, reason: "{run.x}"')),
+      /quotes \{run\.x\}, which is no fact/u,
+    ],
+    [
+      "a reason that quotes arguments",
+      policies(policy("a", "true", 'effect: block, reason: "{arguments}"')),
+      /which is no single value/u,
+    ],
+    [
+      "an id twice",
+      policies(policy("a", "true"), policy("a", "false")),
+      /^3:\d+ the id a stands twice/u,
+    ],
+    [
+      "redaction",
+      policies(policy("a", "true", "effect: allow, obligations: { redact: true }")),
+      /redact must be absent: the gateway forwards a body/u,
+    ],
+    [
+      "approval terms of a block",
+      policies(policy("a", "true", "effect: block, approval: { quorum: 1 }")),
+      /approval belongs to the effect require_approval/u,
+    ],
+    [
+      "obligations of a block",
+      policies(policy("a", "true", "effect: block, obligations: { model: m }")),
+      /obligations belong to the effect allow/u,
+    ],
+    [
+      "a quorum of none",
+      policies(policy("a", "true", "effect: require_approval, approval: { quorum: 0 }")),
+      /quorum must be a whole number from 1/u,
+    ],
+    [
+      "a wait without an end",
+      policies(policy("a", "true", "effect: require_approval, approval: { expires_in: 99d }")),
+      /expires_in must be a while such as/u,
+    ],
+    ["a text beyond its limit", `# ${"x".repeat(BUNDLE_BYTES_MAX)}`, /at most \d+ bytes/u],
+    [
+      "too many policies",
+      policies(...Array.from({ length: 101 }, (_, i) => policy(`p${i}`, "true"))),
+      /at most 100 policies/u,
+    ],
+  ])("%s", (_what, text, told) => {
+    expect(problemsOf(text)[0]).toMatch(told);
+  });
+
+  test("all of them at once", () => {
+    const text = policies(policy("a", "nothing"), policy("b", "run.attempts"), policy("c", "true"));
+    expect(problemsOf(text)).toHaveLength(2);
+  });
+
+  test("and `${…}` reads no environment", () => {
+    const text = policies(policy("a", 'customer == "${HOME}"'));
+    const reading = readBundle(text);
+    expect(reading.kind === "sound" && reading.content).toContain("${HOME}");
+  });
+});
+
+describe("what evaluating could cost is bounded before it is stored", () => {
+  test.each<[what: string, when: string, told: RegExp]>([
+    [
+      "a comprehension over arguments inside another",
+      "arguments.a.all(i, arguments.b.all(j, i.x.contains(j.y)))",
+      new RegExp(`steps, and ${EXPRESSION_COST_MAX} are allowed`, "u"),
+    ],
+    [
+      "three comprehensions inside each other",
+      "key.scopes.all(a, key.scopes.all(b, key.scopes.all(c, a == b || b == c)))",
+      /at most 2 deep/u,
+    ],
+    [
+      "a tree of too many nodes",
+      Array.from({ length: 120 }, () => "request.stream").join(" || "),
+      /nodes/iu,
+    ],
+    [
+      "a tree that is too deep",
+      `${"!(".repeat(60)}request.stream${")".repeat(60)}`,
+      /depth|nest/iu,
+    ],
+    ["a text that is too long", `customer == "${"x".repeat(5_000)}"`, /1 to 4096 characters/u],
+  ])("%s is refused", (_what, when, told) => {
+    expect(problemsOf(policies(policy("a", when)))[0]).toMatch(told);
+  });
+
+  test("all policies together count, too", () => {
+    const when = "arguments.a.all(i, i.x.matches('a+'))";
+    const text = policies(
+      ...Array.from({ length: 90 }, (_, i) =>
+        policy(`p${i}`, `${when} && ${when.replaceAll("x", `y${i}`)}`),
+      ),
+    );
+    expect(problemsOf(text).join()).toMatch(/allowed/u);
+  });
+});

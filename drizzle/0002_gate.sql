@@ -280,7 +280,7 @@ declare
   -- Of this batch: the last number of each step that was given, and who claimed what.
   v_numbered jsonb := '{}'; v_claimed jsonb := '{}';
   v_extra json; v_key json; v_effect json; v_claim text; v_slot text; v_reason text; v_holder text;
-  v_ask json; v_state text; v_stale boolean; v_max int; v_left text; v_sdk int;
+  v_ask json; v_state text; v_approval text; v_stale boolean; v_max int; v_left text; v_sdk int;
 
   -- The path: one element per (ask, meter), ordered by ask, then by the precedence of its refusal.
   p_ask int[]; p_slot int[]; p_committed numeric[]; p_reserved numeric[]; p_asked numeric[];
@@ -671,11 +671,18 @@ begin
       v_state := 'approved';
       if v_extra->'approval' is not null then
         v_ask := v_extra->'approval';
-        select q.state, q.approval_id into v_state, a_approval[k]
-        from tollgate_ask_approval(
-          a_tenant[k], v_ask->>'digest', v_ask->>'approval', v_ask->>'message', a_attempt[k], a_key[k], a_run[k],
-          a_step[k], a_door[k], v_ask->>'operation', (resources::text[])[k], a_cost[k], v_ask->>'policies',
-          (v_ask->>'quorum')::int, v_ask->>'role', (v_ask->>'expires_ms')::bigint, v_ask->>'sealed') as q;
+        -- What cannot be shown nobody can approve.
+        if v_ask->>'sealed' is null then
+          v_state := 'impossible';
+        else
+          select q.state, q.approval_id into v_state, v_approval
+          from tollgate_ask_approval(
+            a_tenant[k], v_ask->>'digest', v_ask->>'approval', v_ask->>'message', a_attempt[k], a_key[k],
+            a_run[k], a_step[k], a_door[k], v_ask->>'operation', (resources::text[])[k], a_cost[k],
+            v_ask->>'policies', (v_ask->>'quorum')::int, v_ask->>'role', (v_ask->>'expires_ms')::bigint,
+            v_ask->>'sealed') as q;
+          a_approval[k] := v_approval;
+        end if;
       end if;
       if v_state <> 'approved' then
         a_outcome[k] := case v_state when 'pending' then 'require_approval' else 'block' end;

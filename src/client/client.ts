@@ -31,8 +31,6 @@ export type ClientOptions = {
   readonly maxRetries?: number;
 };
 
-export type Tool<Input, Result> = (input: Input, ...rest: readonly unknown[]) => Promise<Result>;
-
 /** `step` may depend on the input: what is stable when the same thing is tried again. */
 export type ToolOptions<Input> = Omit<StepCall, "kind" | "name" | "arguments" | "step"> & {
   readonly step?: string | ((input: Input) => string);

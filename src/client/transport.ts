@@ -1,6 +1,6 @@
 /** Asks the gate over HTTP, and makes of what it answers a value or the error that fits. */
 import { GateUnavailable, InProgress, OutcomeUnknown, Refused, TollgateError } from "./errors.ts";
-import { dispositionOf, isRecord, readPrior, readRetryContext, textOf } from "./wire.ts";
+import { dispositionOf, isRecord, readRetryContext, textOf } from "./wire.ts";
 
 export type Fetch = typeof globalThis.fetch;
 
@@ -114,12 +114,13 @@ function errorFrom(answer: Response, body: unknown): TollgateError {
       ? new GateUnavailable(message, terms)
       : new TollgateError(message, terms);
   }
+  const retryContext = readRetryContext(body["retry_context"]);
   const refusal = {
     ...terms,
     disposition: dispositionOf(body["disposition"]),
     decisionId,
-    retryContext: readRetryContext(body["retry_context"]),
-    prior: readPrior(body["prior"]),
+    retryContext,
+    prior: retryContext?.prior ?? null,
     approvalId: isRecord(body["approval"]) ? textOf(body["approval"]["id"]) : null,
     retryAfterMs: waitOf(answer.headers),
   };

@@ -71,7 +71,7 @@ export function readRetryContext(value: unknown): RetryContext | null {
   };
 }
 
-export function readPrior(value: unknown): Prior | null {
+function readPrior(value: unknown): Prior | null {
   if (!isRecord(value)) return null;
   return {
     attemptId: textOf(value["attempt_id"]) ?? "",

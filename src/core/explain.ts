@@ -62,7 +62,6 @@ const REASON_SENTENCES: Readonly<Record<Reason, string>> = {
   operation_conflict: "its operation has this effect with other content",
   policy_denied: "a policy blocks it",
   evaluator_unavailable: "a policy could not be evaluated, and what cannot be judged does not pass",
-  model_not_allowed: "its model is not allowed",
   route_not_allowed: "its route is not known here and its tenant is strict",
   price_unknown: "no price is known for its model and its tenant is strict",
   cost_unbounded: "nothing bounds what it could cost and its tenant is strict",

@@ -181,6 +181,8 @@ export type Told = {
   readonly operation: object | null;
 };
 
+export type RefusalTold = Told & { readonly approvalId: string | null };
+
 export type GrantTold = Told & {
   /** `1.25; scope=run`: what the tightest budget has left, or null where there is none. */
   readonly budgetRemaining: string | null;
@@ -215,22 +217,24 @@ export function phraseGrant(told: GrantTold): Phrased {
 }
 
 /** The gate's no: its status and its error are those of the model door, and beside them what to do. */
-export function phraseRefusal(refusal: Refusal, told: Told, at: Date): Phrased {
+export function phraseRefusal(refusal: Refusal, told: RefusalTold, at: Date): Phrased {
   const disposition = DISPOSITIONS[refusal.reason];
+  const verdict = refusal.reason === "approval_required" ? "require_approval" : "block";
   const phrased = phrase({ ...refusal, message: messageOf(refusal, told) }, CLIENT, at);
   const error: unknown = JSON.parse(phrased.body);
   assert(isRecord(error), "an error is an object");
   const body = {
     ...error,
-    verdict: "block",
+    verdict,
     disposition,
     ...common(told),
     decision: refusal.decisionId,
+    approval: told.approvalId === null ? null : { id: told.approvalId },
     retry_context: retryContext(told, disposition),
   };
   return {
     status: phrased.status,
-    headers: { ...phrased.headers, "tollgate-verdict": "block" },
+    headers: { ...phrased.headers, "tollgate-verdict": verdict },
     body: withResult(JSON.stringify(body), told.prior),
   };
 }

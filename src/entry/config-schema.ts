@@ -51,7 +51,7 @@ export function rootSchema() {
       upstreams: z.array(z.unknown(), list("of upstreams")).max(UPSTREAMS_MAX).nullish(),
       aliases: z.record(z.string(), z.unknown(), "an object: alias to model").nullish(),
       prices: z.array(z.unknown(), list("of prices")).max(PRICES_MAX).nullish(),
-      webhooks: z.unknown(),
+      webhooks: z.unknown().optional(),
     },
     "an object with upstreams, aliases, prices or webhooks",
   );

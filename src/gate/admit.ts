@@ -96,6 +96,8 @@ export type Admission =
       readonly attempt: number;
       readonly decidedAt: Date;
       readonly policyVersion: string;
+      /** The approval that it waits for, or that speaks against it; null for other reasons. */
+      readonly approvalId: string | null;
       /** Every meter on the path, as it was. */
       readonly meters: readonly MeterFigures[];
     }
@@ -142,11 +144,12 @@ export async function admit(
         : { kind: "admitted", permit: permitFor({ ...turn, upstream }, posted, askedAtMs) };
     }
     if (posted.outcome !== "again") {
-      const { attempt, decidedAt, meters } = posted;
+      const { attempt, decidedAt, meters, approvalId } = posted;
       const refusal = refusalFor(turn, posted);
       const policyVersion = policyVersionOf(turn.verdict);
       const { runId } = look;
-      return { kind: "refused", refusal, runId, attempt, decidedAt, meters, policyVersion };
+      const when = { attempt, decidedAt, meters, approvalId, policyVersion };
+      return { kind: "refused", refusal, runId, ...when };
     }
     const waitedMs = parts.monotonicMs() - startedMs;
     const isContended =
@@ -183,18 +186,12 @@ function historyOf({ db }: AdmitParts, look: Look, intent: Intent): Promise<Hist
   });
 }
 
-/** What it claims beside its meters, or null for most; and the reason against it where nobody can approve it. */
-function extraFor(
-  parts: AdmitParts,
-  { look, intent, facts, verdict }: Turn,
-): { readonly extra: Ask["extra"]; readonly judged: Ask["judgedReason"] } {
-  if (verdict.kind === "block") return { extra: look.extra, judged: verdict.reason };
-  const terms = verdict.approval;
+/** What it claims beside its meters, or null for most. */
+function extraFor(parts: AdmitParts, { look, intent, facts, verdict }: Turn): Ask["extra"] {
+  const terms = verdict.kind === "ask" ? verdict.approval : null;
+  if (terms === null && facts.history === null) return look.extra;
   const approval = terms === null ? null : askApproval(parts, look.caller, intent, terms);
-  const judged = terms !== null && approval === null ? "approval_impossible" : null;
-  if (approval === null && facts.history === null) return { extra: look.extra, judged };
-  const expects = facts.history?.attempt ?? null;
-  return { extra: { ...NO_EXTRA, ...look.extra, expects, approval }, judged };
+  return { ...NO_EXTRA, ...look.extra, expects: facts.history?.attempt ?? null, approval };
 }
 
 const NO_EXTRA: NonNullable<Ask["extra"]> = {
@@ -208,7 +205,7 @@ const NO_EXTRA: NonNullable<Ask["extra"]> = {
 
 function askFor(parts: AdmitParts, turn: Turn, isFinal: boolean): Ask {
   const { look, intent, facts, verdict } = turn;
-  const { extra, judged } = extraFor(parts, turn);
+  const judgedReason = verdict.kind === "block" ? verdict.reason : null;
   const { caller, upstream } = look;
   return {
     attemptId: `att_${look.id}`,
@@ -225,15 +222,15 @@ function askFor(parts: AdmitParts, turn: Turn, isFinal: boolean): Ask {
     resource: intent.resource,
     upstream: upstream?.name ?? null,
     model: look.facts.route?.model ?? null,
-    judgedReason: judged,
+    judgedReason,
     costPicousd: verdict.kind === "ask" ? verdict.estimate.costPicousd : null,
     tokens: verdict.kind === "ask" ? verdict.estimate.tokens : 0,
     priceVersion: look.facts.price?.version ?? null,
-    final: isFinal || judged !== null,
+    final: isFinal || judgedReason !== null,
     deadlineMs: upstream === null ? leaseOf(intent) : upstream.timeoutMs + RESERVATION_MARGIN_MS,
     record: decisionRecord(facts, intent, verdict),
     refs: look.refs,
-    extra,
+    extra: extraFor(parts, turn),
   };
 }
 

@@ -36,28 +36,27 @@ export function createApprovalWaits({
   const waiting = new Set<Waiter>();
   let isLooking = false;
   const look = async () => {
-    while (waiting.size > 0) {
-      // Those that come while the question is under way are in the next one.
-      const asked = [...waiting];
-      const refs = asked.map(({ approval }) => approval);
-      const states = await readApprovalStates(db.admin, refs);
-      for (const waiter of asked) {
-        const { tenantId, approvalId } = waiter.approval;
-        const state = states.get(`${tenantId} ${approvalId}`) ?? "cancelled";
-        if (state === "pending" && monotonicMs() < waiter.untilMs && !waiter.isGone()) continue;
-        waiting.delete(waiter);
-        waiter.resolve(state);
-      }
-      if (waiting.size > 0) await pause(pauseMs(waiting, monotonicMs()));
-    }
-  };
-  const lookOn = async () => {
     isLooking = true;
     try {
-      await look();
+      while (waiting.size > 0) await lookOnce();
     } finally {
+      // In the same turn in which nobody was found waiting: whoever comes next starts it again.
       isLooking = false;
     }
+  };
+  const lookOnce = async () => {
+    // Those that come while the question is under way are in the next one.
+    const asked = [...waiting];
+    const refs = asked.map(({ approval }) => approval);
+    const states = await readApprovalStates(db.admin, refs);
+    for (const waiter of asked) {
+      const { tenantId, approvalId } = waiter.approval;
+      const state = states.get(`${tenantId} ${approvalId}`) ?? "cancelled";
+      if (state === "pending" && monotonicMs() < waiter.untilMs && !waiter.isGone()) continue;
+      waiting.delete(waiter);
+      waiter.resolve(state);
+    }
+    if (waiting.size > 0) await pause(pauseMs(waiting, monotonicMs()));
   };
   const failAll = (error: unknown) => {
     for (const { reject } of waiting) reject(error);
@@ -68,7 +67,7 @@ export function createApprovalWaits({
       if (waiting.size >= APPROVAL_WAITS_MAX) return Promise.resolve("pending");
       const { promise, resolve, reject } = Promise.withResolvers<ApprovalState>();
       waiting.add({ approval, untilMs, isGone, resolve, reject });
-      if (!isLooking) void lookOn().then(undefined, failAll);
+      if (!isLooking) void look().then(undefined, failAll);
       return promise;
     },
   };

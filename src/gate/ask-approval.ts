@@ -10,15 +10,14 @@ import type { Seal } from "./sealing.ts";
 
 export type ApprovalParts = { readonly seal: Seal; readonly newId: () => string };
 
-/** Null where the call is too large to be shown to anybody: then nobody can approve it. */
 export function askApproval(
   { seal, newId }: ApprovalParts,
   caller: Caller,
   intent: Intent,
   { policies, quorum, role, expiresInMs }: Approval,
-): ApprovalAsk | null {
+): ApprovalAsk {
+  // One that is too large to be shown: then nobody can approve it.
   const call = intent.call();
-  if (call === null) return null;
   const { context } = intent;
   const digest = approvalDigest({
     tenantId: caller.tenantId,
@@ -43,7 +42,7 @@ export function askApproval(
     quorum,
     role,
     expiresMs: expiresInMs,
-    sealed: seal.seal(place, call),
+    sealed: call === null ? null : seal.seal(place, call),
   };
 }
 

@@ -31,14 +31,14 @@ import { dispatch, type Dispatch, type Dispatched } from "./dispatch.ts";
 import { createFence, type Fence } from "./fence.ts";
 import type { Charge } from "../core/charge.ts";
 import type { Ending } from "./ending.ts";
-import { createEndings } from "./endings.ts";
 import type { Ports, Reply } from "./ports.ts";
-import { chargeFor, createSettler } from "./settle.ts";
+import { chargeFor, createSettler, type Settler } from "./settle.ts";
 import { postSurely } from "./post-again.ts";
 import { createSteps, type Steps } from "./steps.ts";
 import { sweep, type Swept } from "./sweep.ts";
 import { createLanes } from "./lanes.ts";
 import { createLeavers } from "./leavers.ts";
+import { createUnderWay } from "./under-way.ts";
 import { createTrust, type Trust, type TrustFigures } from "./trust.ts";
 import { Overloaded, Unavailable } from "./unavailable.ts";
 import { createWatch } from "./watch.ts";
@@ -122,14 +122,8 @@ export async function createGateway(
   const watch = createWatch(monotonicMs);
   const settler = createSettler(ports, contention, trust);
   const answers = createAnswers(ports);
-  // By its step, the attempt whose client left last: until that is written, and where, only this process knows.
-  const left = new Map<string, string>();
-  const onLeft = ({ tenantId, attemptId, stepDigest }: Permit) => {
-    if (stepDigest === null) return;
-    left.set(`${tenantId} ${stepDigest}`, attemptId);
-    ports.runAfter("left", () => settler.left({ tenantId, attemptId }));
-  };
-  const shared = { watch, fence, leavers, isCutShort: () => isCutShort, onLeft };
+  const underWay = createUnderWay(settler, ports.runAfter);
+  const shared = { watch, fence, leavers, isCutShort: () => isCutShort, onLeft: underWay.leave };
   const postings = createPostings(ports, replicaId, fence);
   const unposted = (ask: Ask, error: unknown): never => {
     trust.unavailable();
@@ -153,11 +147,9 @@ export async function createGateway(
     newId: ports.newId,
     db: ports.db,
     seal: ports.seal,
-    leftOf: (tenantId: string, stepDigest: string) => left.get(`${tenantId} ${stepDigest}`) ?? null,
+    leftOf: underWay.leftOf,
   };
   const fresh = () => (authority.isFresh() ? null : refreshed(authority, trust));
-
-  const endings = createEndings({ ports, settler, answers, left });
 
   return {
     replicaId,
@@ -198,14 +190,30 @@ export async function createGateway(
       return admit({ ...parts, postings: { submit: submitDry } }, caller, intent, () => false);
     },
     dispatch: (request, reply) => {
-      endings.begin(request.permit.attemptId);
+      underWay.begin(request.permit);
       return dispatch(ports, shared, request, reply);
     },
     charge: (permit, ending, countable) =>
       chargeFor({ ports, authority }, permit, ending, countable),
     answers,
     steps: createSteps({ ports, authority, answers, settler }),
-    settle: endings.end,
+    settle: (permit, ending, charged, captured = null) => {
+      const { tenantId, attemptId, stepDigest } = permit;
+      // From here on only this is held: the permits and answers of all calls that waited for their
+      // settlement were most of what a collection of the young generation had to copy.
+      const attempt = { tenantId, attemptId, stepDigest };
+      const written =
+        captured === null && !(charged instanceof Promise)
+          ? settler.end(permit, ending, charged)
+          : keepAndSettle({ settler, answers }, { permit, ending, charged, captured });
+      ports.runAfter("settle", async () => {
+        try {
+          await written;
+        } finally {
+          underWay.end(attempt);
+        }
+      });
+    },
     sweep: () => sweep(ports, settler, trust),
     waitForApproval: createApprovalWaits(ports).wait,
     trust: () => ({
@@ -218,7 +226,7 @@ export async function createGateway(
       isCutShort = true;
     },
     settled: async () => {
-      await endings.over();
+      await underWay.idle();
       await settler.drained();
     },
     close: async () => {
@@ -227,6 +235,35 @@ export async function createGateway(
       if (standing === undefined) await endLease(ports.db.control, replicaId);
     },
   };
+}
+
+type Ended = {
+  readonly permit: Permit;
+  readonly ending: Ending;
+  readonly charged: Charge | Promise<Charge>;
+  readonly captured: Captured | null;
+};
+
+/**
+ * The answer first: who finds the attempt succeeded finds it, too. Whatever becomes of it, the attempt is
+ * settled.
+ */
+async function keepAndSettle(
+  { settler, answers }: { readonly settler: Settler; readonly answers: Answers },
+  { permit, ending, charged, captured }: Ended,
+): Promise<void> {
+  const kept = await Promise.allSettled([keepAnswer(answers, permit, captured)]);
+  await settler.end(permit, ending, await charged);
+  for (const each of kept) if (each.status === "rejected") throw each.reason;
+}
+
+async function keepAnswer(
+  answers: Answers,
+  permit: Permit,
+  captured: Captured | null,
+): Promise<void> {
+  const { answerKeptMs: keptMs } = permit;
+  if (captured !== null && keptMs !== null) await answers.keep({ ...permit, keptMs }, captured);
 }
 
 function createPostings(ports: Ports, replicaId: string, fence: Fence): Batcher<Ask, Posted> {

@@ -3,7 +3,7 @@ import { z } from "@hono/zod-openapi";
 
 import { APPROVAL_STATES } from "../core/approval.ts";
 import { APPROVAL_REASON_CHARS_MAX } from "../core/limits.ts";
-import { decodeUtf8, parseJson } from "../lib/json.ts";
+import { decodeUtf8 } from "../lib/json.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api, type Asked } from "./api.ts";
 import { Id, pageOf, Paging, Tenanted } from "./schemas.ts";
 
@@ -58,9 +58,13 @@ const ShownApproval = z
         z.object({ key: z.string(), approves: z.boolean(), reason: z.string(), voted_at: time }),
       )
       .readonly(),
-    call: z.unknown().openapi({
-      description: "The exact call: JSON where it is JSON, else text. Null: it cannot be opened.",
+    call: z.string().nullable().openapi({
+      description:
+        "The exact call, as it was sent: not read and written anew, which could hide what differs. Null: it cannot be opened any more.",
     }),
+    call_encoding: z
+      .enum(["utf-8", "base64"])
+      .openapi({ description: "`base64`: the call is no text." }),
   })
   .openapi("ShownApproval");
 
@@ -110,7 +114,7 @@ function lookRoutes(api: Api): void {
       return {
         ...approval,
         votes: await ledger.votes(ref),
-        call: call === null ? null : shownCall(call),
+        ...shownCall(call),
       };
     },
   );
@@ -187,8 +191,9 @@ async function answered(
   return found(await ledger.approval(ref), "approval");
 }
 
-function shownCall(bytes: Uint8Array): unknown {
-  const text = decodeUtf8(bytes) ?? Buffer.from(bytes).toString("latin1");
-  const parsed = parseJson(text);
-  return parsed === null ? text : parsed.value;
+function shownCall(bytes: Uint8Array | null) {
+  if (bytes === null) return { call: null, call_encoding: "utf-8" } as const;
+  const text = decodeUtf8(bytes);
+  if (text !== null) return { call: text, call_encoding: "utf-8" } as const;
+  return { call: Buffer.from(bytes).toString("base64"), call_encoding: "base64" } as const;
 }

@@ -23,6 +23,8 @@ import type { Phrased } from "../dialects/dialect.ts";
 import type { Admission } from "../gate/admit.ts";
 import { assert } from "../lib/assert.ts";
 import { canonicalJson } from "../lib/canonical-json.ts";
+import { isExactNumber, sourceOf } from "../lib/exact-json.ts";
+import { isList, isRecord } from "../lib/json.ts";
 import { tightest } from "./answer-headers.ts";
 import { readJson, check } from "./api-body.ts";
 import { describeDoor, NONE, type Api } from "./api.ts";
@@ -168,7 +170,7 @@ function meantBy(c: HonoContext<Env>, caller: Caller, asked: Asked): Meant {
     stream: false,
     reachesStored: false,
     inputDigest: meant.inputDigest,
-    ...(isJson(asked.arguments) ? { arguments: asked.arguments } : {}),
+    ...(asked.arguments === undefined ? {} : { arguments: plainJson(asked.arguments) }),
     call: () => shownCall(asked),
     context: {
       ...read,
@@ -201,9 +203,18 @@ function shownCall({ kind, name, arguments: args, operation, estimate_usd: estim
   return bytes.byteLength > APPROVAL_CALL_BYTES_MAX ? null : bytes;
 }
 
-/** What JSON can hold; absent arguments are none. */
-function isJson(value: unknown): value is Json {
-  return value !== undefined;
+/** As policies compare it: their numbers are floats. The digest of the call keeps every digit. */
+function plainJson(value: unknown): Json {
+  if (isExactNumber(value)) return Number(sourceOf(value));
+  if (isList(value)) return value.map(plainJson);
+  if (isRecord(value)) {
+    return Object.fromEntries(
+      Object.entries(value).map(([name, member]) => [name, plainJson(member)] as const),
+    );
+  }
+  const isPlain = typeof value === "string" || typeof value === "number";
+  assert(isPlain || typeof value === "boolean" || value === null, "a JSON value");
+  return value;
 }
 
 /** The members of the body that a header may carry, too; a header counts first. */
@@ -217,7 +228,10 @@ function carried(asked: Asked): Readonly<Record<string, string>> {
   );
 }
 
-/** Waits for another attempt that does the same, where the caller has the time, and asks again. */
+/**
+ * Waits for another attempt that does the same, or for a person's answer, where the caller has the time, and
+ * asks again.
+ */
 async function admitWaiting(
   c: HonoContext<Env>,
   caller: Caller,
@@ -229,11 +243,16 @@ async function admitWaiting(
   for (let looks = 0; ; looks += 1) {
     const admission = await gateway.admit(caller, intent, isGone);
     if (admission.kind !== "refused" || looks >= RELOOKS_MAX) return admission;
-    const { reason, retry } = admission.refusal;
+    const { approvalId, refusal } = admission;
+    const { tenantId } = caller;
     const ms = untilMs - performance.now();
-    const attemptId = retry?.priorAttempt ?? null;
-    if (attemptId === null || ms <= 0 || !AT_WORK.has(reason)) return admission;
-    await gateway.answers.ended({ tenantId: caller.tenantId, attemptId }, { ms, isGone });
+    const attemptId = refusal.retry?.priorAttempt ?? null;
+    if (ms <= 0) return admission;
+    if (refusal.reason === "approval_required" && approvalId !== null) {
+      await gateway.waitForApproval({ tenantId, approvalId }, untilMs, isGone);
+    } else if (attemptId !== null && AT_WORK.has(refusal.reason)) {
+      await gateway.answers.ended({ tenantId, attemptId }, { ms, isGone });
+    } else return admission;
   }
 }
 
@@ -257,8 +276,7 @@ async function phraseAdmission(
     operation: operation === null ? null : await ledger.operation(tenantId, operation),
   };
   if (admission.kind === "refused") {
-    const { refusal, runId, attempt, meters, decidedAt } = admission;
-    return phraseRefusal(refusal, { ...told, runId, attempt, meters }, decidedAt);
+    return phraseRefusal(admission.refusal, { ...told, ...admission }, admission.decidedAt);
   }
   const { grant } = admission;
   const { leaseMs, decidedAt, estimate } = grant;

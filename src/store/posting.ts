@@ -48,7 +48,10 @@ export type EffectClaim = {
   readonly repeats: string | null;
 };
 
-/** The question to people that an ask needs answered; `sealed` is the call, for the row `approvalId`. */
+/**
+ * The question to people that an ask needs answered; `sealed` is the call, for the row `approvalId`, or null
+ * where it cannot be shown to anybody.
+ */
 export type ApprovalAsk = {
   readonly digest: string;
   readonly approvalId: string;
@@ -59,7 +62,7 @@ export type ApprovalAsk = {
   readonly quorum: number;
   readonly role: string | null;
   readonly expiresMs: number;
-  readonly sealed: Uint8Array;
+  readonly sealed: Uint8Array | null;
 };
 
 /** What few asks have. */
@@ -218,7 +221,7 @@ function approvalAsk(ask: ApprovalAsk): object {
     quorum: ask.quorum,
     role: ask.role,
     expires_ms: ask.expiresMs,
-    sealed: Buffer.from(ask.sealed).toString("base64"),
+    sealed: ask.sealed === null ? null : Buffer.from(ask.sealed).toString("base64"),
   };
 }
 

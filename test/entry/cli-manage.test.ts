@@ -84,13 +84,13 @@ test("a key passes the door from its creation to its revocation, and is shown on
   expect(err).toMatch(/^key_\S+: keep the key now, it is not shown again\.\n$/);
   const id = err.split(":")[0] ?? "";
   expect((await call(key, "keyed")).status).toBe(200);
-  const listed = await check(["keys", "list"], new RegExp(`${id} +robot +invoke +active +20`));
+  const listed = await check(["keys", "list"], new RegExp(`${id} +robot +invoke +- +active +20`));
   expect(listed).not.toContain(key);
   const rotated = await json("keys", "rotate", id);
   expect((await call(String(rotated["key"]), "keyed")).status).toBe(200);
   await check(["keys", "revoke", id], new RegExp(`^Revoked ${id}\\.\n`));
   expect((await call(key, "keyed")).status).toBe(401);
-  await check(["keys", "list"], new RegExp(`${id} +robot +invoke +revoked`));
+  await check(["keys", "list"], new RegExp(`${id} +robot +invoke +- +revoked`));
 });
 
 test("a limit is created, listed with its figures, changed and removed", async () => {

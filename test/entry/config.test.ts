@@ -64,12 +64,14 @@ describe("the environment", () => {
       TOLLGATE_DATA: "/var/lib/tollgate",
       TOLLGATE_PROCESSES: "4",
       TOLLGATE_ADMIN_KEY: "k".repeat(32),
+      TOLLGATE_SEALING_KEY: `${"n".repeat(32)} ${"o".repeat(32)}`,
       TOLLGATE_URL: "http://x",
       TOLLGATE_KEY: "tg_x",
       LOG_LEVEL: "WARN",
     });
     expect(config).toMatchObject({ host: "0.0.0.0", port: 0, adminKey: "k".repeat(32) });
     expect(config).toMatchObject({ dataDirectory: "/var/lib/tollgate", logLevel: "warn" });
+    expect(config.sealingKeys).toEqual(["n".repeat(32), "o".repeat(32)]);
     expect(config).toMatchObject({ databaseUrl: "postgres://u:p@h:5432/d", processes: 4 });
   });
 
@@ -97,6 +99,19 @@ describe("the environment", () => {
       { TOLLGATE_ADMIN_KEY: `tg_${"k".repeat(40)}` },
       /^TOLLGATE_ADMIN_KEY: must not start with tg_/,
     ],
+    [
+      { TOLLGATE_SEALING_KEY: CANARY },
+      /^TOLLGATE_SEALING_KEY: must be printable ASCII of at least 32/,
+    ],
+    [{ TOLLGATE_SEALING_KEY: "" }, /^TOLLGATE_SEALING_KEY: set but empty/],
+    [
+      { TOLLGATE_SEALING_KEY: `${"n".repeat(32)} ${CANARY}` },
+      /^TOLLGATE_SEALING_KEY: must be printable ASCII of at least 32 .* one here has 20/,
+    ],
+    [
+      { TOLLGATE_SEALING_KEY: Array.from({ length: 3 }, () => "n".repeat(32)).join(" ") },
+      /^TOLLGATE_SEALING_KEY: must be one key, or the new one, a space, and the old one/,
+    ],
     [{ LOG_LEVEL: "wran" }, /^LOG_LEVEL: must be one of .*Did you mean warn\?/],
     [{ TOLLGATE_CONFIG: "other.yaml" }, /^TOLLGATE_CONFIG: there is no file other\.yaml/],
     [{ OPENAI_API_KEY: `${CANARY}\n${CANARY}` }, /^OPENAI_API_KEY: must be printable/],
@@ -116,6 +131,21 @@ describe("the environment", () => {
       check(mistakes({ HOST: host }));
     },
   );
+
+  test("webhooks go to private addresses only where the file says so", () => {
+    expect(read({}).allowsPrivateWebhooks).toBe(false);
+    expect(read({}, "webhooks: {}\n").allowsPrivateWebhooks).toBe(false);
+    expect(read({}, "webhooks: { allow_private: true }\n").allowsPrivateWebhooks).toBe(true);
+    check(
+      mistakes({}, "webhooks: { allow_private: maybe }\n"),
+      /^tollgate\.yaml:1:28: .*allow_private must be true or false/,
+    );
+    check(
+      mistakes({}, "webhooks: { allow_privat: true }\n"),
+      /^tollgate\.yaml:1:13: unknown key allow_privat\. Did you mean allow_private\?/,
+    );
+    check(mistakes({}, "webhooks: yes please\n"), /^tollgate\.yaml:1:11: .*must be an object/);
+  });
 
   test("all mistakes are told at once, of the environment and of the file", () => {
     const found = mistakes({ PORT: "x", LOG_LEVEL: "x", TOLLGATE_X: "1" }, "upstreams: 4\n");

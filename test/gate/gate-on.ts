@@ -133,7 +133,7 @@ export function intentOf(terms: IntentTerms = {}): Intent {
     stream: false,
     reachesStored: false,
     inputDigest: "0".repeat(64),
-    call: () => null,
+    call: () => new TextEncoder().encode("the call"),
     context: {
       run: null,
       step: null,
@@ -162,6 +162,8 @@ export type Limits = readonly {
   readonly scope: string;
   readonly scopeId?: string;
   readonly unit: string;
+  /** `none` when absent. */
+  readonly window?: string;
   readonly amount: bigint;
   readonly onExceed?: "refuse" | "clamp";
 }[];
@@ -182,10 +184,18 @@ export async function newTenant(gate: Gate, limits: Limits = []): Promise<Caller
 
 export async function addLimits(gate: Gate, tenantId: string, limits: Limits): Promise<void> {
   const { admin } = gate.ports.db;
-  for (const { id, scope, scopeId = "", unit, amount, onExceed = "refuse" } of limits) {
+  for (const {
+    id,
+    scope,
+    scopeId = "",
+    unit,
+    window = "none",
+    amount,
+    onExceed = "refuse",
+  } of limits) {
     await admin`
       insert into limits (tenant_id, limit_id, scope_kind, scope_id, unit, window_kind, amount, on_exceed)
-      values (${tenantId}, ${id}, ${scope}, ${scopeId}, ${unit}, 'none',
+      values (${tenantId}, ${id}, ${scope}, ${scopeId}, ${unit}, ${window},
               ${amount.toString()}::text::numeric, ${onExceed})`;
   }
   await admin`update installation set revision = revision + 1`;

@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { unstable_readConfig as readWrangler } from "wrangler";
+import { SEALING_KEY } from "../support/seal.ts";
 import { clientsOf, yamlFor, type Clients } from "../support/tollgate.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
@@ -123,6 +124,7 @@ function configFor(options: WorkerOptions, adminKey: string): string {
   const yaml = yamlFor(options).replace("    models:", "    shared_objects: true\n    models:");
   const texts: Record<string, string | null> = {
     TOLLGATE_ADMIN_KEY: adminKey,
+    TOLLGATE_SEALING_KEY: SEALING_KEY,
     TOLLGATE_YAML: yaml === "" ? null : yaml,
     LOG_LEVEL: "warn",
     ...options.bindings,

@@ -1,7 +1,7 @@
 import { Hono } from "hono";
 import { priceSnapshot } from "../../src/core/price-snapshot.ts";
 import { priceBook } from "../../src/core/price.ts";
-import { createAdministration } from "../../src/gate/administration.ts";
+import { createAdministration, type Administration } from "../../src/gate/administration.ts";
 import { createGateway, type Gateway } from "../../src/gate/gateway.ts";
 import type { Ports } from "../../src/gate/ports.ts";
 import { createManagement, createDocs } from "../../src/http/docs.ts";
@@ -28,6 +28,7 @@ export type Answer = { readonly status: number; readonly body: Json; readonly he
 /** The management API on a database, without a socket: the product's own routes, gate and ledger. */
 export type Management = {
   readonly gateway: Gateway;
+  readonly administration: Administration;
   readonly document: Json;
   readonly call: (
     key: string | null,
@@ -103,6 +104,7 @@ export async function createTestManagement(db: Database): Promise<Management> {
     });
   return {
     gateway,
+    administration,
     document: JSON.parse(document),
     call,
     send,

@@ -14,6 +14,7 @@ import { start } from "../../src/entry/node.ts";
 import type { Gateway } from "../../src/gate/gateway.ts";
 import { connect, type Address, type Database } from "../../src/store/database.ts";
 import { priceOf } from "./prices.ts";
+import { SEALING_KEY } from "./seal.ts";
 
 /** The name under which the scripted upstream is configured, and the models that it serves. */
 export const UPSTREAM = "up";
@@ -194,6 +195,7 @@ export async function startTollgateProcess(options: ProcessOptions): Promise<Tol
       // One, so that its id is the id of all that a signal must reach; a test of several says so.
       TOLLGATE_PROCESSES: "1",
       TOLLGATE_ADMIN_KEY: adminKey,
+      TOLLGATE_SEALING_KEY: SEALING_KEY,
       TOLLGATE_CONFIG: config,
       TOLLGATE_DATA: options.dataDirectory ?? join(directory, "data"),
       ...(options.databaseUrl === undefined ? {} : { DATABASE_URL: options.databaseUrl }),
@@ -261,7 +263,7 @@ function configFor(options: StartOptions, adminKey: string): Config {
     processes: 1,
     adminKey,
     // Several of a test share a database, each with an administration key of its own.
-    sealingKeys: ["tests-sealing-key-0123456789-0123456789"],
+    sealingKeys: [SEALING_KEY],
     logLevel: "silent",
     upstreams: [...(upstream === undefined ? [] : [own]), ...(options.moreUpstreams ?? [])],
     aliases: options.aliases ?? {},

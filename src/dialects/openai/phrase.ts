@@ -25,7 +25,6 @@ const KINDS: Readonly<Record<Reason, Kind>> = {
   operation_conflict: "conflict",
   policy_denied: "policy",
   evaluator_unavailable: "policy",
-  model_not_allowed: "policy",
   route_not_allowed: "policy",
   price_unknown: "policy",
   cost_unbounded: "policy",

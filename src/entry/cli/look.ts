@@ -261,13 +261,16 @@ function runPath(s: Session): string {
 }
 
 /** Collects the labels as they are typed, so that a wrong one is told as a typing error. */
-function collectLabel(text: string, before: readonly string[] | undefined): readonly string[] {
+export function collectLabel(
+  text: string,
+  before: readonly string[] | undefined,
+): readonly string[] {
   if (text.indexOf("=") > 0) return [...(before ?? []), text];
   throw new InvalidArgumentError("A label is name=value.");
 }
 
 /** Null leaves the labels as they are. */
-function labelsOf(pairs: readonly string[]): Readonly<Record<string, string>> | null {
+export function labelsOf(pairs: readonly string[]): Readonly<Record<string, string>> | null {
   if (pairs.length === 0) return null;
   return Object.fromEntries(
     pairs.map((pair) => {

@@ -3,6 +3,7 @@ import { Argument, InvalidArgumentError, Option, type Command } from "commander"
 
 import { SCOPES } from "../../core/caller.ts";
 import { WINDOWS } from "../../core/verdict.ts";
+import { collectLabel, labelsOf } from "./look.ts";
 import { member, paint, textOf, writeHint, type Column } from "./output.ts";
 import * as session from "./session.ts";
 import type { Session } from "./session.ts";
@@ -34,6 +35,7 @@ const KEY_COLUMNS: readonly Column[] = [
   { title: "id", value: "id" },
   { title: "name", value: "name" },
   { title: "scopes", value: "scopes" },
+  { title: "labels", value: "labels" },
   { title: "state", value: (row) => keyState(row) },
   { title: "expires", value: "expires_at" },
   { title: "created", value: "created_at" },
@@ -154,6 +156,7 @@ export function addKeys(program: Command, terminal: Terminal): void {
     .description("create a key and show it, once")
     .argument("<name>", "what it is for")
     .addOption(new Option("--scope <scope...>", "what it may do (default: invoke)").choices(SCOPES))
+    .option("--label <name=value>", "as role=lead; may be repeated", collectLabel)
     .option(
       "--expires <when>",
       "2027-01-31, 2027-01-31T12:00:00Z, or a while from now: 12h, 30d",
@@ -164,6 +167,7 @@ export function addKeys(program: Command, terminal: Terminal): void {
     const body = {
       name: s.argument(0),
       scopes: scopes.length === 0 ? ["invoke"] : scopes,
+      labels: labelsOf(session.repeated(s.options, "label")),
       expires_at: session.option(s.options, "expires"),
     };
     showKey(s, await s.ask({ method: "POST", path: "/api/keys", body, scope: "admin" }));

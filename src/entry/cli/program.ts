@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 
 import { ConfigError } from "../config.ts";
+import { addApprovals } from "./approvals.ts";
 import { addCompletion } from "./completion.ts";
 import { URL_DEFAULT } from "./client.ts";
 import { addDoctor } from "./doctor.ts";
@@ -12,6 +13,7 @@ import { addMigrate } from "./migrate.ts";
 import { paint } from "./output.ts";
 import { addTools } from "./tools.ts";
 import { addSealing } from "./sealing.ts";
+import { addWebhooks } from "./webhooks.ts";
 import { CliError, EXIT_ERROR, EXIT_USAGE, type Terminal } from "./terminal.ts";
 
 const HELP = `
@@ -52,6 +54,8 @@ export function createProgram(terminal: Terminal, version: string): Command {
   addTools(program, terminal);
   addRuns(program, terminal);
   addDecisions(program, terminal);
+  addApprovals(program, terminal);
+  addWebhooks(program, terminal);
   addReports(program, terminal);
   addCompletion(program, terminal);
   return program;

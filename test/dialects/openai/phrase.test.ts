@@ -58,29 +58,69 @@ const DAY = { ...MINUTE, window: "day", resetsAt: new Date("2026-01-02T00:00:00Z
 type Row = readonly [string, Refusal, number, string, Record<string, string>, number, string];
 const no = { "x-should-retry": "false" };
 const soon = { "retry-after": "1", "retry-after-ms": "500", "x-should-retry": "true" };
+const inASecond = { "retry-after": "1", "retry-after-ms": "1000", "x-should-retry": "true" };
 const rows: readonly Row[] = [
   ...(
     [
       "run_closed",
       "run_stopped",
       "scope_missing",
-      "model_not_allowed",
       "route_not_allowed",
       "price_unknown",
       "cost_unbounded",
+      "policy_denied",
+      "evaluator_unavailable",
+      "approval_required",
+      "approval_denied",
+      "approval_expired",
+      "approval_used",
+      "approval_impossible",
     ] as const
   ).map((reason): Row => [reason, refusal(reason), 403, "policy_denied", no, 400, reason]),
-  ...(["max_cost_exceeded", "run_budget_exceeded", "budget_exceeded"] as const).map(
-    (reason): Row => [
-      reason,
-      refusal(reason, meter({})),
-      402,
-      "insufficient_quota",
-      no,
-      429,
-      "insufficient_quota",
-    ],
-  ),
+  ...(
+    [
+      "duplicate_request",
+      "outcome_unknown",
+      "effect_applied",
+      "effect_uncertain",
+      "operation_conflict",
+    ] as const
+  ).map((reason): Row => [reason, refusal(reason), 409, "conflict", no, 409, reason]),
+  ...(["idempotency_in_progress", "effect_in_flight"] as const).map((reason): Row => [
+    reason,
+    refusal(reason),
+    409,
+    "conflict",
+    inASecond,
+    409,
+    reason,
+  ]),
+  [
+    "idempotency_key_reused",
+    refusal("idempotency_key_reused"),
+    422,
+    "invalid_request_error",
+    no,
+    422,
+    "idempotency_key_reused",
+  ],
+  ...(
+    [
+      "max_cost_exceeded",
+      "retry_budget_exceeded",
+      "run_budget_exceeded",
+      "run_share_exceeded",
+      "budget_exceeded",
+    ] as const
+  ).map((reason): Row => [
+    reason,
+    refusal(reason, meter({})),
+    402,
+    "insufficient_quota",
+    no,
+    429,
+    "insufficient_quota",
+  ]),
   [
     "quota per day",
     refusal("quota_exceeded", meter(DAY)),

@@ -108,9 +108,10 @@ $$;
 
 -- The last attempt of each step, by the place of the step among the arguments. One row of an index for each,
 -- however many attempts a step has had: counting 200,000 of them took 790 ms of each ask. Refusals are not
--- in it, for they were no attempts.
+-- in it, for they were no attempts. `unread`: its client was gone before it had the answer, so to that
+-- client it failed, and the same content again is its retry, whatever came of it.
 create function tollgate_prior_attempts(tenants text[], steps text[]) returns table (
-  ask int, attempt_id text, attempt int, state text, since timestamptz
+  ask int, attempt_id text, attempt int, state text, since timestamptz, unread boolean
 )
 language plpgsql stable
 set plan_cache_mode = force_generic_plan
@@ -126,7 +127,7 @@ begin
          case r.state when 'open' then case when r.left_at is null then 'running' else 'left' end
                       when 'unknown' then 'unknown'
                       else coalesce(s.ending, 'released') end,
-         coalesce(s.settled_at, r.unknown_at, r.left_at, last.decided_at)
+         coalesce(s.settled_at, r.unknown_at, r.left_at, last.decided_at), coalesce(s.unread, false)
   from unnest(tenants, steps) with ordinality as u(t, step, ord)
   cross join lateral (
     select d.attempt_id, d.attempt, d.decided_at from decisions d
@@ -135,7 +136,7 @@ begin
   ) as last
   left join reservations r on r.tenant_id = u.t and r.attempt_id = last.attempt_id
   left join lateral (
-    select s.ending, s.settled_at from settlements s
+    select s.ending, s.settled_at, (s.record->>'client_left')::boolean as unread from settlements s
     where r.state is null and s.tenant_id = u.t and s.attempt_id = last.attempt_id
     order by s.line desc limit 1
   ) as s on true
@@ -333,7 +334,7 @@ begin
     v_left := case when has_extras then a_extra[prior.ask]->>'left' end;
     if prior.state = 'running' and prior.attempt_id is distinct from v_left then
       a_attempt_no[prior.ask] := prior.attempt;
-    elsif prior.state <> 'succeeded'
+    elsif (prior.state <> 'succeeded' or prior.unread)
       and (prior.state in ('running', 'left') or prior.since >= v_now - interval '120 seconds') then
       a_retries[prior.ask] := true;
       v_locks := v_locks || hashtextextended('step ' || prior.t || ' ' || prior.digest, 0);

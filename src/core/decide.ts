@@ -90,8 +90,13 @@ export function decide(facts: Facts, intent: Intent): Verdict {
     const { reason, message } = outcome;
     return refuse({ reason, message, param: null });
   }
+  const { rerouted } = facts;
+  if (rerouted !== null && facts.route === null) {
+    const message = `Policy \`${rerouted.policy}\` has this go to \`${rerouted.model}\`, which no upstream serves, so it goes nowhere.`;
+    return refuse({ reason: "evaluator_unavailable", message, param: null });
+  }
   const { model } = outcome.obligations;
-  if (model !== null && facts.rerouted === null && facts.route !== null) {
+  if (model !== null && rerouted === null && facts.route !== null) {
     if (isRewritable(intent)) return { kind: "reroute", ...model, policies };
     const message = `Policy \`${model.policy}\` has this go to \`${model.model}\`, and a form cannot be rewritten: name that model.`;
     return refuse({ reason: "policy_denied", message, param: "model" });
@@ -203,13 +208,12 @@ function priceMetered(facts: Facts, intent: Intent, clampedTo: number | null): P
 function priceStated(facts: Facts, intent: Intent): Priced {
   const { costStatedPicousd: cost } = intent;
   if (cost === null) {
-    return facts.caller.mode === "tolerant"
-      ? { estimate: UNPRICED, refusal: null }
-      : refused("price_unknown", unstatedCost(intent), "estimate_usd");
+    if (facts.caller.mode === "tolerant") return { estimate: UNPRICED, refusal: null };
+    return refused("price_unknown", unstatedCost(intent), "estimate_usd");
   }
   const costPicousd = picousd(cost);
-  const basis = cost === 0n ? "free" : "bound";
-  const estimate: Estimate = { ...FREE, costPicousd, basis };
+  const estimate: Estimate =
+    cost === 0n ? FREE : { ...FREE, costPicousd, tokens: 0, basis: "bound" };
   const costMax = intent.context.costPicousdMax;
   if (costMax === null || cost <= costMax) return { estimate, refusal: null };
   const message = overMaxCost(costPicousd, picousd(costMax));

@@ -1,4 +1,9 @@
 /** One decision in sentences: what was asked, what was answered and why, and what became of it. */
+import {
+  type ExplainedApproval,
+  type ExplainedPolicies,
+  policySentences,
+} from "./explain-policies.ts";
 import { picousd, usdFromPicousd } from "./money.ts";
 import type { MeterFigures, Reason, Unit } from "./verdict.ts";
 
@@ -32,6 +37,10 @@ export type Explained = {
   /** The sentence the caller was told, where the judgement alone refused. */
   readonly message: string | null;
   readonly meters: readonly MeterFigures[];
+  /** Null: its tenant had no policies in force. */
+  readonly policies: ExplainedPolicies | null;
+  /** The approval that it asked for, waits for or used up. */
+  readonly approval: ExplainedApproval | null;
   readonly status: AttemptStatus;
   readonly basis: string | null;
   readonly corrected: boolean;
@@ -45,7 +54,8 @@ export type Explained = {
 
 export function explain(decision: Explained): readonly string[] {
   const meters = decision.meters.map((meter) => meterSentence(meter, decision.reason));
-  return [asked(decision), answered(decision), ...meters, ...became(decision)];
+  const policies = policySentences(decision.policies, decision.approval);
+  return [asked(decision), answered(decision), ...policies, ...meters, ...became(decision)];
 }
 
 const REASON_SENTENCES: Readonly<Record<Reason, string>> = {
@@ -101,7 +111,7 @@ function answered(decision: Explained): string {
   const clamp =
     decision.clampedTo === null
       ? ""
-      : ` Its output was lowered to ${decision.clampedTo} tokens, which is what a limit had room for.`;
+      : ` Its output was lowered to ${decision.clampedTo} tokens, which is what a limit had room for or a policy allows.`;
   return `It was admitted: ${estimateSentence(decision)}.${clamp}`;
 }
 

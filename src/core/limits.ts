@@ -321,3 +321,18 @@ export const APPROVERS_MAX = 10;
 
 /** How long an approval may be waited for: a long weekend, and a week more. */
 export const APPROVAL_MS_MAX = 14 * 86_400_000;
+
+/** Decisions that one call judges again: a few seconds; whoever wants more asks for the next part. */
+export const BACKTEST_ROWS_MAX = 10_000;
+
+/** Decisions that are read and judged at once: they hold the loop for some 20 ms. */
+export const BACKTEST_PAGE_ROWS = 250;
+
+/** Changes that one call lists; the rest is counted. */
+export const BACKTEST_CHANGES_MAX = 1_000;
+
+/** Characters of one request that detectors search: 4 MiB take some 300 ms, in a worker. The rest is told to be left. */
+export const DETECT_CHARS_MAX = 4 * 1024 * 1024;
+
+/** Findings of one kind that are counted: more of them say no more. */
+export const DETECT_COUNT_MAX = 1_000;

@@ -94,7 +94,8 @@ function requestFacts(): readonly Fact[] {
       read: ({ intent }) => intent.operation,
     }),
     fact("request.billing", "string", {
-      about: "`metered`, `free`, `deferred` (its cost appears elsewhere) or `unknown`.",
+      about:
+        "`metered`, `stated` (a tool or step), `free`, `deferred` (its cost appears elsewhere) or `unknown`.",
       read: ({ intent }) => intent.billing,
     }),
     fact("request.stream", "bool", {

@@ -43,7 +43,7 @@ export function outputTokensMax({ facts, intent }: Seen): bigint {
 }
 
 export function tokensMax({ estimate, intent }: Seen): bigint {
-  if (intent.billing === "free") return 0n;
+  if (intent.billing === "free" || intent.billing === "stated") return 0n;
   const isBounded = estimate !== null && estimate.basis !== "unbounded";
   return isBounded && intent.billing === "metered" ? BigInt(estimate.tokens) : INT_MAX;
 }

@@ -6,7 +6,7 @@
  */
 import type { Estimate, Verdict } from "./decide.ts";
 import type { Facts } from "./facts.ts";
-import type { ActFacts, Demand, Intent } from "./intent.ts";
+import type { ActFacts, Intent } from "./intent.ts";
 import { wasLookedAt } from "./policy-values.ts";
 import type { Approval, Judged, PolicyResult } from "./policy-judge.ts";
 import { DISPOSITIONS } from "./verdict.ts";
@@ -25,11 +25,8 @@ export function decisionRecord(facts: Facts, intent: Intent, verdict: Final): st
     ...(intent.reachesStored ? { reaches_stored: true } : {}),
     ...(facts.sharesAccount ? { shares_account: true } : {}),
     ...(intent.tool === null ? {} : { tool: intent.tool }),
-    ...(intent.costStatedPicousd === null
-      ? {}
-      : { cost_stated_picousd: String(intent.costStatedPicousd) }),
     input_sha256: intent.inputDigest,
-    estimate: estimateMembers(facts, intent.demand, estimate),
+    estimate: estimateMembers(facts, intent, estimate),
     ...(intent.act === null ? {} : { act: actMembers(intent.act) }),
     policies: verdict.policies?.results.map(policyMembers) ?? [],
     policy_version: verdict.policies?.version ?? null,
@@ -70,7 +67,8 @@ function judgedMembers(verdict: Final): object {
   return { disposition: DISPOSITIONS[reason], judged: reason, message, param };
 }
 
-function estimateMembers(facts: Facts, demand: Demand, estimate: Estimate | null): object {
+function estimateMembers(facts: Facts, intent: Intent, estimate: Estimate | null): object {
+  const { demand, costStatedPicousd: stated } = intent;
   return {
     basis: estimate?.basis ?? null,
     tokens: estimate?.tokens ?? null,
@@ -85,6 +83,7 @@ function estimateMembers(facts: Facts, demand: Demand, estimate: Estimate | null
     clamped_to: estimate?.clampedTo ?? null,
     choices: demand.choices,
     ...(demand.producesTokens ? {} : { produces_tokens: false }),
+    ...(stated === null ? {} : { stated_picousd: String(stated) }),
     ...(Object.keys(demand.fixed).length === 0 ? {} : { fixed: demand.fixed }),
     unbounded: demand.unbounded,
   };

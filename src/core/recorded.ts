@@ -71,9 +71,9 @@ export function readRecord(columns: JudgedColumns, record: unknown): Recorded | 
   const door = (["model", "tool", "step"] as const).find((known) => known === columns.door);
   const judgedAt = textOf(record["judged_at"]);
   const digest = textOf(record["input_sha256"]);
+  const stated = textOf(estimate["stated_picousd"]);
   if (operation === undefined || billing === undefined || door === undefined) return null;
   if (judgedAt === null || digest === null || !isList(record["scopes"])) return null;
-  const stated = textOf(record["cost_stated_picousd"]);
   const intent: Intent = {
     door,
     operation,
@@ -94,6 +94,7 @@ export function readRecord(columns: JudgedColumns, record: unknown): Recorded | 
       isCodex: false,
     },
     tool: textOf(record["tool"]),
+    // What names attempts and effects is arbitrated by the posting, and nothing that is judged.
     idempotency: null,
     effect: null,
     costStatedPicousd: stated === null ? null : BigInt(stated),

@@ -66,7 +66,7 @@ export function classifyStep(asked: StepAsked, context: Context, tool: Tool | nu
   const slot = effectClass === "pure" ? null : slotOf(asked, context, operation);
   return {
     doing: asked.kind === "tool" ? "execute_tool" : "step",
-    inputDigest: sha256Hex(args),
+    inputDigest: inputDigest(asked, args),
     business: operation,
     idempotency: idempotencyOf(asked, { content, operation, mayRepeat }),
     effect:
@@ -80,6 +80,15 @@ export function classifyStep(asked: StepAsked, context: Context, tool: Tool | nu
       extracted: extracted?.facts ?? null,
     },
   };
+}
+
+/**
+ * Of the canonical arguments; and where it is said, of which effect it is and what it repeats, for who
+ * approves the one has not approved the other.
+ */
+function inputDigest({ effect, repeats }: StepAsked, args: string): string {
+  const isPlain = effect === null && repeats === null;
+  return sha256Hex(isPlain ? args : JSON.stringify([args, effect, repeats]));
 }
 
 type Extraction = {

@@ -1,9 +1,10 @@
 /** Runs in a worker thread: the same pure readers and editors as on the loop, for bodies that would block it. */
+import { type Findings, NOT_SEARCHED } from "../core/detect.ts";
 import { InputError } from "../core/errors.ts";
 import type { InputCode } from "../core/errors.ts";
 import type { Asked, Edits, Route } from "../dialects/dialect.ts";
 import { edit } from "../dialects/openai/edit.ts";
-import { askedOf } from "../http/request-body.ts";
+import { askedOf, findingsIn } from "../http/request-body.ts";
 import { sha256Hex } from "../lib/hash.ts";
 import { serveTasks } from "./worker-thread.ts";
 import type { TaskAnswer } from "./worker-thread.ts";
@@ -13,6 +14,7 @@ export type ReadTask = {
   readonly route: Route;
   readonly contentType: string;
   readonly bytes: Uint8Array;
+  readonly searches: boolean;
 };
 export type EditTask = {
   readonly kind: "edit";
@@ -27,6 +29,7 @@ export type ReadAnswer =
       readonly asked: Asked;
       readonly digest: string;
       readonly bytes: Uint8Array;
+      readonly findings: Findings;
     }
   | {
       readonly kind: "mistake";
@@ -39,10 +42,11 @@ serveTasks((task: ReadTask | EditTask) =>
   task.kind === "read" ? readLarge(task) : editLarge(task),
 );
 
-function readLarge({ route, contentType, bytes }: ReadTask): TaskAnswer {
+function readLarge({ route, contentType, bytes, searches }: ReadTask): TaskAnswer {
   try {
     const asked = askedOf(route, contentType, bytes);
-    return moved({ kind: "read", asked, digest: sha256Hex(bytes), bytes }, bytes);
+    const findings = searches ? findingsIn(route, bytes) : NOT_SEARCHED;
+    return moved({ kind: "read", asked, digest: sha256Hex(bytes), bytes, findings }, bytes);
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     const { code, param, message } = error;

@@ -11,7 +11,7 @@ import type { Administrator, Caller } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
 import { SNAPSHOT_MS_MAX } from "../core/limits.ts";
 import { looksLikeKey, parseKey } from "../core/key.ts";
-import type { CompiledBundle } from "../core/policy-bundle.ts";
+import { type CompiledBundle, needsFindings } from "../core/policy-bundle.ts";
 import type { PriceBook } from "../core/price.ts";
 import type { Tool } from "../core/operation.ts";
 import { routeModel, type Catalogue, type ModelRoute } from "../core/route.ts";
@@ -67,6 +67,8 @@ export type Authority = {
   readonly tenants: () => Snapshot["tenants"];
   /** The policies that judge a tenant's calls now, or null. */
   readonly bundle: (tenantId: string) => CompiledBundle | null;
+  /** Whether a tenant's policies read what detectors find in the texts of a request. */
+  readonly searches: (tenantId: string) => boolean;
   readonly keyLabels: (keyId: string) => Readonly<Record<string, string>>;
   /** What the tenant declares of a tool, or null where it declares nothing. */
   readonly tool: (tenantId: string, name: string) => Tool | null;
@@ -140,6 +142,7 @@ export async function createAuthority(
     limitsFor: (counted) => limitsFor(known.snapshot, configuration.catalogue, counted),
     tenants: () => known.snapshot.tenants,
     bundle: (tenantId) => activeBundle(known.snapshot, tenantId),
+    searches: (tenantId) => needsFindings(activeBundle(known.snapshot, tenantId)),
     keyLabels: (keyId) => known.snapshot.keys.get(keyId)?.labels ?? {},
     tool: (tenantId, name) => known.snapshot.tenants.get(tenantId)?.tools.get(name) ?? null,
     isCurrent: ({ keyId }) => {

@@ -24,7 +24,7 @@ export function captureReply(reply: Reply): Capture {
   let parts: Uint8Array[] = [];
   let bytes = 0;
   let isWhole = false;
-  const take = (chunk: Uint8Array) => {
+  const keep = (chunk: Uint8Array) => {
     bytes += chunk.byteLength;
     if (bytes <= ANSWER_STORED_BYTES_MAX) parts.push(Uint8Array.from(chunk));
     else parts = [];
@@ -42,11 +42,11 @@ export function captureReply(reply: Reply): Capture {
         if (!reply.isGone()) reply.head(code, given, isStream);
       },
       write: (chunk) => {
-        take(chunk);
+        keep(chunk);
         return reply.isGone() || reply.write(chunk);
       },
       end: (last) => {
-        if (last !== undefined) take(last);
+        if (last !== undefined) keep(last);
         isWhole = true;
         if (!reply.isGone()) reply.end(last);
       },

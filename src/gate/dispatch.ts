@@ -8,7 +8,7 @@
  * A stream's head leaves at once. Any other answer is held until it is whole, so that its cost stands
  * in its header and a cut one becomes a clean 502; a large one passes on from where it grew too large.
  */
-import type { Meter, Route } from "../dialects/dialect.ts";
+import type { Meter, Reading, Route } from "../dialects/dialect.ts";
 import { joinBytes } from "../dialects/byte-store.ts";
 import { createMeter } from "../dialects/openai/meter.ts";
 import { KEEP_ALIVE } from "../dialects/openai/phrase.ts";
@@ -84,7 +84,7 @@ export function dispatch(
       return Promise.resolve(unsent({ kind: "lapsed", sent: false, message: lapse }));
     }
     if (reply.isGone()) {
-      return Promise.resolve({ kind: "answered", ending: neverSent("the client left") });
+      return Promise.resolve({ kind: "answered", ending: neverSent("the client left", true) });
     }
     return new Promise((resolve) => run(ports, shared, { request, body, reply, resolve }));
   };
@@ -124,6 +124,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   let isPaused = false;
   let isEnded = false;
   let goneAtMs: number | null = null;
+  let clientLeft = false;
   let stay: (() => void) | null = null;
   let lastWriteMs = startedMs;
 
@@ -133,6 +134,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     status,
     error,
     upstreamRequestId: valueOf(upstreamHeaders, "x-request-id"),
+    clientLeft,
   });
   const close = () => {
     isEnded = true;
@@ -310,12 +312,16 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   const isCuttable = () =>
     mode === "streaming" || (mode === "waiting" && request.permit.intent.stream) || isFree;
 
+  /** Nothing that a reader of the stream would wait for is to come. */
+  const isDelivered = () => DELIVERED.has(meter?.reading().progress ?? "none");
+
   // A stream whose client left is worth finishing for the usage that follows a finish reason, and for a
   // strict tenant: what an upstream bills that goes on after its connection is closed nobody could know.
   // An answer that was to come whole is: most upstreams finish and bill it anyway, and then say what.
   const onGone = () => {
     if (isEnded) return;
     goneAtMs = ports.monotonicMs();
+    clientLeft = mode !== "streaming" || !isDelivered();
     exchange.resume();
     if (!exchange.isSent()) {
       exchange.abort();
@@ -380,6 +386,8 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   });
   reply.onGone(onGone);
 }
+
+const DELIVERED: ReadonlySet<Reading["progress"]> = new Set(["finishing", "complete"]);
 
 const EMPTY = new Uint8Array(0);
 const KEEP_ALIVE_BYTES = new TextEncoder().encode(KEEP_ALIVE);

@@ -9,6 +9,8 @@ export type Ending = {
   readonly status: number | null;
   readonly error: string | null;
   readonly upstreamRequestId: string | null;
+  /** Its client was gone before it had the answer: to the client it failed, whatever it came to. */
+  readonly clientLeft: boolean;
 } & (
   | {
       readonly kind: "succeeded" | "failed" | "aborted";
@@ -47,7 +49,7 @@ export const NOTHING_READ = {
 } as const;
 
 /** The ending of an attempt of which no byte was to be written any more. */
-export function neverSent(error: string): Ending {
+export function neverSent(error: string, clientLeft = false): Ending {
   return {
     kind: "released",
     durationMs: 0,
@@ -55,5 +57,6 @@ export function neverSent(error: string): Ending {
     status: null,
     error,
     upstreamRequestId: null,
+    clientLeft,
   };
 }

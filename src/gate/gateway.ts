@@ -32,13 +32,13 @@ import { createFence, type Fence } from "./fence.ts";
 import type { Charge } from "../core/charge.ts";
 import type { Ending } from "./ending.ts";
 import type { Ports, Reply } from "./ports.ts";
-import { chargeFor, createSettler, type Settler } from "./settle.ts";
+import { chargeFor, createSettler } from "./settle.ts";
 import { postSurely } from "./post-again.ts";
 import { createSteps, type Steps } from "./steps.ts";
 import { sweep, type Swept } from "./sweep.ts";
 import { createLanes } from "./lanes.ts";
 import { createLeavers } from "./leavers.ts";
-import { createUnderWay } from "./under-way.ts";
+import { createUnderWay, type AttemptUnderWay } from "./under-way.ts";
 import { createTrust, type Trust, type TrustFigures } from "./trust.ts";
 import { Overloaded, Unavailable } from "./unavailable.ts";
 import { createWatch } from "./watch.ts";
@@ -113,8 +113,9 @@ export async function createGateway(
   if (standing === undefined) await renewLease(ports.db.control, replicaId);
   const { now, monotonicMs } = ports;
   const fence = createFence(monotonicMs);
+  const { control } = ports.db;
   const clocks = { now, monotonicMs, answered: fence.answered };
-  const authority = await createAuthority(ports.db.control, configuration, clocks, standing?.held);
+  const authority = await createAuthority(control, configuration, clocks, standing?.held);
   const contention = createContention();
   const trust = createTrust();
   let isCutShort = false;
@@ -124,23 +125,8 @@ export async function createGateway(
   const answers = createAnswers(ports);
   const underWay = createUnderWay(settler, ports.runAfter);
   const shared = { watch, fence, leavers, isCutShort: () => isCutShort, onLeft: underWay.leave };
-  const postings = createPostings(ports, replicaId, fence);
-  const unposted = (ask: Ask, error: unknown): never => {
-    trust.unavailable();
-    // It was never posted; and what turns calls away by the thousand writes no line for each.
-    if (error instanceof Overloaded) throw error;
-    // Lost on the way, it may have committed: nothing was dispatched, and its owner says so.
-    if (!isContentError(error) || isRecordedAlready(error)) {
-      ports.runAfter("release", () => settler.release(ask.tenantId, [ask.attemptId]));
-    }
-    ports.log.error({ error, attemptId: ask.attemptId }, "an ask could not be posted");
-    throw new Unavailable("The gate cannot record its decision now.", { cause: error });
-  };
-  const submit = (ask: Ask): Promise<Posted> =>
-    postings.submit(ask).catch((error: unknown) => unposted(ask, error));
   const parts = {
     authority,
-    postings: { submit },
     contention,
     now,
     monotonicMs,
@@ -149,7 +135,32 @@ export async function createGateway(
     seal: ports.seal,
     leftOf: underWay.leftOf,
   };
+  const postings = createPostings(ports, replicaId, fence);
+  const submit = (ask: Ask): Promise<Posted> =>
+    postings.submit(ask).catch((error: unknown) => {
+      trust.unavailable();
+      // It was never posted; and what turns calls away by the thousand writes no line for each.
+      if (error instanceof Overloaded) throw error;
+      // Lost on the way, it may have committed: nothing was dispatched, and its owner says so.
+      if (!isContentError(error) || isRecordedAlready(error)) {
+        ports.runAfter("release", () => settler.release(ask.tenantId, [ask.attemptId]));
+      }
+      ports.log.error({ error, attemptId: ask.attemptId }, "an ask could not be posted");
+      throw new Unavailable("The gate cannot record its decision now.", { cause: error });
+    });
+
+  const admitting = { ...parts, postings: { submit } };
   const fresh = () => (authority.isFresh() ? null : refreshed(authority, trust));
+
+  // It holds no more than ids while it waits: the permit and the answer of each call that was not settled
+  // yet were most of what a collection of the young generation had to copy.
+  const over = async (attempt: AttemptUnderWay, written: Promise<unknown>): Promise<void> => {
+    try {
+      await written;
+    } finally {
+      underWay.end(attempt);
+    }
+  };
 
   return {
     replicaId,
@@ -165,7 +176,7 @@ export async function createGateway(
       if (!authority.isCurrent(caller)) throw revoked();
     },
     hindrance: async () => {
-      const probe = Promise.all([authority.refresh(), appliedVersion(ports.db.control)]);
+      const probe = Promise.all([authority.refresh(), appliedVersion(control)]);
       const [, applied] = await withDeadline(probe, PROBE_MS_MAX);
       if (applied < SCHEMA_VERSION) {
         return `the database has schema version ${applied}, and ${SCHEMA_VERSION} is needed: migrate it`;
@@ -180,14 +191,16 @@ export async function createGateway(
         // The key was looked up in what has become too old since: its body took long to come.
         if (!authority.isCurrent(caller)) throw revoked();
       }
-      const admission = await admit(parts, caller, intent, isGone);
+      const admission = await admit(admitting, caller, intent, isGone);
       if (admission.kind === "admitted") trust.admitted();
       if (admission.kind === "refused") trust.refused(admission.refusal.reason);
       return admission;
     },
     admitDry: (caller, intent) => {
-      const submitDry = (ask: Ask) => postDry(ports.db.admin, replicaId, ask);
-      return admit({ ...parts, postings: { submit: submitDry } }, caller, intent, () => false);
+      const once = {
+        submit: (ask: Ask) => postDry(ports.db.admin, replicaId, ask),
+      };
+      return admit({ ...parts, postings: once }, caller, intent, () => false);
     },
     dispatch: (request, reply) => {
       underWay.begin(request.permit);
@@ -199,20 +212,11 @@ export async function createGateway(
     steps: createSteps({ ports, authority, answers, settler }),
     settle: (permit, ending, charged, captured = null) => {
       const { tenantId, attemptId, stepDigest } = permit;
-      // From here on only this is held: the permits and answers of all calls that waited for their
-      // settlement were most of what a collection of the young generation had to copy.
-      const attempt = { tenantId, attemptId, stepDigest };
+      const end = (charge: Charge) => settler.end(permit, ending, charge);
+      const settled = () => (charged instanceof Promise ? charged.then(end) : end(charged));
       const written =
-        captured === null && !(charged instanceof Promise)
-          ? settler.end(permit, ending, charged)
-          : keepAndSettle({ settler, answers }, { permit, ending, charged, captured });
-      ports.runAfter("settle", async () => {
-        try {
-          await written;
-        } finally {
-          underWay.end(attempt);
-        }
-      });
+        captured === null ? settled() : keepAnswer(answers, permit, captured, settled);
+      ports.runAfter("settle", () => over({ tenantId, attemptId, stepDigest }, written));
     },
     sweep: () => sweep(ports, settler, trust),
     waitForApproval: createApprovalWaits(ports).wait,
@@ -237,33 +241,22 @@ export async function createGateway(
   };
 }
 
-type Ended = {
-  readonly permit: Permit;
-  readonly ending: Ending;
-  readonly charged: Charge | Promise<Charge>;
-  readonly captured: Captured | null;
-};
-
 /**
  * The answer first: who finds the attempt succeeded finds it, too. Whatever becomes of it, the attempt is
  * settled.
  */
-async function keepAndSettle(
-  { settler, answers }: { readonly settler: Settler; readonly answers: Answers },
-  { permit, ending, charged, captured }: Ended,
-): Promise<void> {
-  const kept = await Promise.allSettled([keepAnswer(answers, permit, captured)]);
-  await settler.end(permit, ending, await charged);
-  for (const each of kept) if (each.status === "rejected") throw each.reason;
-}
-
 async function keepAnswer(
   answers: Answers,
   permit: Permit,
-  captured: Captured | null,
+  captured: Captured,
+  settle: () => Promise<unknown>,
 ): Promise<void> {
   const { answerKeptMs: keptMs } = permit;
-  if (captured !== null && keptMs !== null) await answers.keep({ ...permit, keptMs }, captured);
+  try {
+    if (keptMs !== null) await answers.keep({ ...permit, keptMs }, captured);
+  } finally {
+    await settle();
+  }
 }
 
 function createPostings(ports: Ports, replicaId: string, fence: Fence): Batcher<Ask, Posted> {

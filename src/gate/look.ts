@@ -37,41 +37,49 @@ export type Look = {
 export function lookFor(parts: LookParts, caller: Caller, intent: Intent): Look {
   const { authority } = parts;
   const bundle = authority.bundle(caller.tenantId);
-  const known = {
+  return lookAt(parts, intent, {
+    id: parts.newId(),
+    model: intent.resource,
     caller,
     bundle,
     keyLabels: authority.keyLabels(caller.keyId),
+    // Searched only where a policy reads what is found: everybody else pays nothing for it.
     findings: needsFindings(bundle) ? (intent.inspect?.() ?? NOT_SEARCHED) : null,
     history: null,
     rerouted: null,
-  };
-  return placeOf(parts, intent, { id: parts.newId(), model: intent.resource, ...known });
+  });
 }
 
-/** The same ask at the model that a policy names. */
+/** The same ask at the model that a policy names: with that one's upstream, price and limits. */
 export function lookElsewhere(
   parts: LookParts,
-  { id, facts }: Look,
+  look: Look,
   intent: Intent,
   { model, policy }: { readonly model: string; readonly policy: string },
 ): Look {
-  return placeOf(parts, intent, { ...facts, id, model, rerouted: { model, policy } });
+  const { id, facts } = look;
+  const { caller, bundle, keyLabels, findings, history } = facts;
+  // The mistake is the policy's and not the caller's: the call is judged, refused and recorded.
+  if (parts.authority.route(model) === null) {
+    return { ...look, facts: { ...facts, route: null, price: null, rerouted: { model, policy } } };
+  }
+  const known = { id, model, caller, bundle, keyLabels, findings, history };
+  return lookAt(parts, intent, { ...known, rerouted: { model, policy } });
 }
 
-/** Of whom, and where to. */
-type Place = Omit<Look["facts"], "route" | "price" | "sharesAccount"> & {
+/** What does not depend on where the model is served. */
+type Known = Omit<Look["facts"], "route" | "price" | "sharesAccount"> & {
   readonly id: string;
   readonly model: string;
 };
 
-/** Where a model is served, at what price, which limits count it, and which step it is of. */
-function placeOf(parts: LookParts, intent: Intent, { id, model, ...known }: Place): Look {
+function lookAt(parts: LookParts, intent: Intent, { id, model, ...known }: Known): Look {
   const { authority } = parts;
   const { caller } = known;
   const runId = intent.context.run ?? `run_${id}`;
   const route = intent.billing === "metered" ? authority.route(model) : null;
-  if (route === null && intent.billing === "metered") throw unknownModel(model);
-  const upstream = intent.billing === "stated" ? null : upstreamFor(authority, model, route);
+  const upstream =
+    intent.billing === "stated" ? null : upstreamFor(authority, intent, { model, route });
   const price =
     route === null || upstream === null ? null : priceOf(authority, upstream, route, parts.now());
   const models = route === null ? [] : namesOf(model, route);
@@ -103,7 +111,12 @@ function placeOf(parts: LookParts, intent: Intent, { id, model, ...known }: Plac
   };
 }
 
-function upstreamFor(authority: Authority, model: string, route: ModelRoute | null): Upstream {
+function upstreamFor(
+  authority: Authority,
+  { billing }: Intent,
+  { model, route }: { readonly model: string; readonly route: ModelRoute | null },
+): Upstream {
+  if (route === null && billing === "metered") throw unknownModel(model);
   const name = route?.upstream ?? authority.defaultUpstream();
   const upstream = name === null ? undefined : authority.upstream(name);
   if (upstream === undefined) throw unknownModel(model);

@@ -310,6 +310,7 @@ function settlementFor(permit: Permit, ending: Ending, charged: Charge): Settlem
       service_tier: reading?.serviceTier ?? null,
       response_id: reading?.responseId ?? null,
       upstream_request_id: ending.upstreamRequestId,
+      client_left: ending.clientLeft,
       provider_cost_picousd: reading?.providerCostPicousd?.toString() ?? null,
       duration_ms: Math.round(ending.durationMs),
       first_byte_ms: ending.firstByteMs === null ? null : Math.round(ending.firstByteMs),

@@ -6,10 +6,12 @@
 import type { Permit } from "./admit.ts";
 import type { Settler } from "./settle.ts";
 
+export type AttemptUnderWay = Pick<Permit, "tenantId" | "attemptId" | "stepDigest">;
+
 export type UnderWay = {
-  readonly begin: (permit: Permit) => void;
-  readonly end: (attempt: Pick<Permit, "tenantId" | "attemptId" | "stepDigest">) => void;
-  readonly leave: (permit: Permit) => void;
+  readonly begin: (attempt: AttemptUnderWay) => void;
+  readonly end: (attempt: AttemptUnderWay) => void;
+  readonly leave: (attempt: AttemptUnderWay) => void;
   /** The attempt of this step whose client left last, while it is under way. */
   readonly leftOf: (tenantId: string, stepDigest: string) => string | null;
   /** Resolves when nothing is under way. */

@@ -41,6 +41,8 @@ export type Route<P extends Params, Q extends Params, B extends Params, A extend
   readonly bodyBytesMax?: number;
   readonly status: 200 | 201;
   readonly answer: A;
+  /** What the answer is, where it is no JSON: the act then answers its text. */
+  readonly media?: "application/x-ndjson";
 };
 
 export type Asked<P, Q, B> = {
@@ -72,6 +74,10 @@ export function define<P extends Params, Q extends Params, B extends Params, A e
     );
     const tenantId = route.tenancy === "one" ? await tenantOf(c, actor, [params, query, body]) : "";
     const answer = await act({ bindings: c.env, actor, tenantId, params, query, body });
+    if (route.media !== undefined) {
+      const headers = { "cache-control": "no-store", "content-type": route.media };
+      return c.body(String(answer), route.status, headers);
+    }
     return c.json(answer, route.status, { "cache-control": "no-store" });
   });
 }
@@ -200,7 +206,7 @@ function describe<P extends Params, Q extends Params, B extends Params, A extend
     responses: {
       [route.status]: {
         description: route.summary,
-        content: { "application/json": { schema: route.answer } },
+        content: { [route.media ?? "application/json"]: { schema: route.answer } },
       },
       400: failure("The request is not valid; `param` names the member at fault."),
       401: failure("No key, or one that is unknown, revoked or expired."),

@@ -10,6 +10,8 @@ import { gateRoute } from "./gate.ts";
 import { limitRoutes } from "./limits.ts";
 import { manageRoutes } from "./manage.ts";
 import { operationRoutes } from "./operations.ts";
+import { policyRoutes } from "./policies.ts";
+import { replayRoutes } from "./replays.ts";
 import { runRoutes } from "./runs.ts";
 import { webhookRoutes } from "./webhooks.ts";
 import { toolRoutes } from "./tools.ts";
@@ -89,6 +91,9 @@ export function createManagement(): Management {
   toolRoutes(api);
   gateRoute(api);
   operationRoutes(api);
+  // Before the routes of one version, whose name would else be taken for a version.
+  replayRoutes(api);
+  policyRoutes(api);
   const document = api.getOpenAPI31Document({
     openapi: "3.1.0",
     info: {

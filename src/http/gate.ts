@@ -191,12 +191,15 @@ function meantBy(c: HonoContext<Env>, caller: Caller, asked: Asked): Meant {
 }
 
 /** What a person is asked about: the act as it was asked for, in one canonical form. */
-function shownCall({ kind, name, arguments: args, operation, estimate_usd: estimate }: Asked) {
+function shownCall(asked: Asked) {
+  const { kind, name, arguments: args, operation, effect, repeats, estimate_usd: estimate } = asked;
   const call = {
     kind,
     name,
     arguments: args ?? null,
     operation: operation ?? null,
+    effect: effect ?? null,
+    repeats: repeats ?? null,
     estimate_usd: estimate ?? null,
   };
   const bytes = new TextEncoder().encode(canonicalJson(call));

@@ -60,7 +60,11 @@ export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): M
     if (gateway.turnsAway(caller.tenantId)) {
       return send(exchange, phraseUnavailable(null), requestId);
     }
-    const asking = await readAsking(exchange, { largeBodies, owner: caller.tenantId });
+    const asking = await readAsking(exchange, {
+      largeBodies,
+      owner: caller.tenantId,
+      searches: gateway.authority.searches(caller.tenantId),
+    });
     gateway.confirm(caller);
     refuseRenamedForm(gateway, asking);
     if (asking.intent.context.dryRun) {
@@ -152,6 +156,7 @@ async function readAsking(exchange: Exchange, readers: BodyReaders): Promise<Ask
     demand: asked?.demand ?? NO_DEMAND,
     stream: asked?.stream ?? false,
     reachesStored: reachesStored(exchange.method, route),
+    inspect: body.inspect,
     inputDigest: body.digest,
     context,
     client: readClient(exchange),

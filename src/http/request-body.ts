@@ -1,4 +1,5 @@
 /** A request's body, as far as its route needs it read. */
+import { detect, type Findings, NOT_SEARCHED, NOTHING_FOUND } from "../core/detect.ts";
 import { InputError } from "../core/errors.ts";
 import {
   APPROVAL_CALL_BYTES_MAX,
@@ -12,6 +13,7 @@ import { edit } from "../dialects/openai/edit.ts";
 import { boundaryOf, isJsonType } from "../dialects/openai/form-headers.ts";
 import { classifyMultipart, FORM_FIELDS } from "../dialects/openai/media.ts";
 import { multipartFieldReader } from "../dialects/openai/multipart.ts";
+import { textsOf } from "../dialects/openai/texts.ts";
 import { countable, type Countable } from "../dialects/openai/tokens.ts";
 import { sha256Hex } from "../lib/hash.ts";
 import { decodeUtf8, parseJson } from "../lib/json.ts";
@@ -27,6 +29,8 @@ export type RequestBody = {
   readonly countable: (route: Route) => Countable;
   /** All of it, where it is small enough to be shown to a person; else null. */
   readonly small: Uint8Array | null;
+  /** Searches its texts. */
+  readonly inspect: () => Findings;
 };
 
 export type Forwarded = Uint8Array | AsyncIterable<Uint8Array> | null;
@@ -42,7 +46,14 @@ export type LargeBodies = {
     readonly route: Route;
     readonly contentType: string;
     readonly bytes: Uint8Array;
-  }) => Promise<{ readonly asked: Asked; readonly digest: string; readonly bytes: Uint8Array }>;
+    /** Whether its texts are to be searched, too. */
+    readonly searches: boolean;
+  }) => Promise<{
+    readonly asked: Asked;
+    readonly digest: string;
+    readonly bytes: Uint8Array;
+    readonly findings: Findings;
+  }>;
   readonly edit: (body: {
     readonly owner: string;
     readonly bytes: Uint8Array;
@@ -52,13 +63,18 @@ export type LargeBodies = {
 
 const NOTHING_COUNTABLE: Countable = { texts: [], overhead: 0 };
 
-export type BodyReaders = { readonly largeBodies: LargeBodies; readonly owner: string };
+export type BodyReaders = {
+  readonly largeBodies: LargeBodies;
+  readonly owner: string;
+  /** The owner's policies read what is found in texts. */
+  readonly searches: boolean;
+};
 
 /** Throws InputError for a body that is too large, encoded, or not what its route takes. */
 export async function readRequestBody(
   exchange: Exchange,
   route: Route,
-  { largeBodies, owner }: BodyReaders,
+  { largeBodies, owner, searches }: BodyReaders,
 ): Promise<RequestBody> {
   if (route.body === "none") {
     refuseTooLong(exchange);
@@ -68,6 +84,8 @@ export async function readRequestBody(
       forward: () => exchange.streamBody(UPLOAD_BYTES_MAX),
       countable: () => NOTHING_COUNTABLE,
       small: null,
+      // What streams through is seen by nobody; a request that reads has nothing to be seen.
+      inspect: () => (exchange.method === "GET" ? NOTHING_FOUND : NOT_SEARCHED),
     };
   }
   refuseEncoded(exchange);
@@ -76,7 +94,7 @@ export async function readRequestBody(
   const bytes = await exchange.readBody(BODY_BYTES_MAX);
   const isForm = route.body === "multipart";
   if (bytes.byteLength > BODY_ON_LOOP_BYTES_MAX) {
-    const read = await largeBodies.read({ owner, route, contentType, bytes });
+    const read = await largeBodies.read({ owner, route, contentType, bytes, searches });
     const overhead = isForm ? 0 : read.bytes.byteLength;
     return {
       asked: read.asked,
@@ -90,6 +108,7 @@ export async function readRequestBody(
       // Their bytes bound their tokens; a closer count is not worth another walk through them.
       countable: () => ({ texts: [], overhead }),
       small: null,
+      inspect: () => read.findings,
     };
   }
   return {
@@ -98,7 +117,15 @@ export async function readRequestBody(
     forward: (edits) => (isForm ? bytes : edit(bytes, edits)),
     countable: (of) => (isForm ? NOTHING_COUNTABLE : countableOf(of, bytes)),
     small: bytes.byteLength > APPROVAL_CALL_BYTES_MAX ? null : bytes,
+    inspect: () => findingsIn(route, bytes),
   };
+}
+
+/** What is found in the texts of a body. The fields of a form are not searched, nor are its files. */
+export function findingsIn(route: Route, bytes: Uint8Array): Findings {
+  const text = route.body === "json" ? decodeUtf8(bytes) : null;
+  const parsed = text === null ? null : parseJson(text);
+  return parsed === null ? NOT_SEARCHED : detect(textsOf(parsed.value));
 }
 
 /** What a body asks for, by the form that its route takes. A form is never re-encoded. */

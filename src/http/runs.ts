@@ -236,7 +236,7 @@ function usageRoutes(api: Api): void {
   );
 }
 
-function periodOf(
+export function periodOf(
   from: string | undefined,
   to: string | undefined,
   now: Date,

@@ -1,10 +1,12 @@
 /** One decision looked back at: the record as it was written, how its attempt ended, and why in words. */
 import { explain, type AttemptStatus } from "../core/explain.ts";
+import type { ExplainedApproval } from "../core/explain-policies.ts";
 import { REASONS, type MeterFigures } from "../core/verdict.ts";
 import { isRecord } from "../lib/json.ts";
 import type { Database } from "../store/database.ts";
 import { type DecisionDetail, type DecisionRow, findDecision } from "../store/decisions.ts";
 import { metersFrom } from "../store/posting.ts";
+import { approvalIn, policiesIn } from "./explained-policies.ts";
 import { amountOf, countOf, timeOrNull, usdOf, usdOrNull, type Amount } from "./amounts.ts";
 
 export type AttemptView = {
@@ -74,6 +76,14 @@ export async function decisionOf(
 ): Promise<DecisionView | null> {
   const row = await findDecision(db.admin, tenantId, attemptIdOf(id));
   if (row === null) return null;
+  return decisionView(tenantId, row, await approvalIn(db, tenantId, row.approvalId));
+}
+
+export function decisionView(
+  tenantId: string,
+  row: DecisionDetail,
+  approval: ExplainedApproval | null,
+): DecisionView {
   const { id: attemptId, decision, ...view } = attemptView(row);
   const meters = metersFrom(row.meters);
   return {
@@ -84,7 +94,7 @@ export async function decisionOf(
     meters: meters.map(meterView),
     record: row.record,
     ending: row.endingRecord,
-    explanation: explanationOf(row, meters),
+    explanation: explanationOf(row, meters, approval),
   };
 }
 
@@ -164,7 +174,11 @@ function meterView(meter: MeterFigures): MeterView {
   };
 }
 
-function explanationOf(row: DecisionDetail, meters: readonly MeterFigures[]): readonly string[] {
+function explanationOf(
+  row: DecisionDetail,
+  meters: readonly MeterFigures[],
+  approval: ExplainedApproval | null,
+): readonly string[] {
   const record = isRecord(row.record) ? row.record : {};
   const estimate = isRecord(record["estimate"]) ? record["estimate"] : {};
   const { message } = record;
@@ -187,6 +201,8 @@ function explanationOf(row: DecisionDetail, meters: readonly MeterFigures[]): re
     reason: REASONS.find((reason) => reason === row.reason) ?? null,
     message: typeof message === "string" ? message : null,
     meters,
+    policies: policiesIn(record),
+    approval,
     status: statusOf(row),
     basis: row.basis,
     corrected: row.corrected,

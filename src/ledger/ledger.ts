@@ -7,6 +7,8 @@ import { countPendingApprovals, type ApprovalRef } from "../store/approvals.ts";
 import { countDeliveries, type DeliveryRecord, type DeliveryRef } from "../store/outbox.ts";
 import type { WebhookRef } from "../store/webhooks.ts";
 import { approvalOf, approvalsOf, votesOf, type ApprovalView, type VoteView } from "./approvals.ts";
+import type { CompiledBundle } from "../core/policy-bundle.ts";
+import { backtestOf, type BacktestView, type Part, replayOf, type ReplayView } from "./backtest.ts";
 import { decisionOf, type AttemptView, type DecisionView } from "./explain.ts";
 import {
   deliveriesOf,
@@ -19,6 +21,19 @@ import {
 import type { OperationName } from "../core/operation.ts";
 import { operationOf, type OperationView } from "./operations.ts";
 import type { Page, Paged } from "./paged.ts";
+import {
+  bundleOf,
+  bundlesOf,
+  candidateOf,
+  checkOf,
+  type CheckView,
+  type BundleSummary,
+  type BundleView,
+  diffOf,
+  type DiffView,
+} from "./policies.ts";
+import { exportOf } from "./run-export.ts";
+import { shadowOf, type ShadowView } from "./shadow.ts";
 import {
   eventsOf,
   keyOf,
@@ -90,6 +105,40 @@ export type Ledger = {
   ) => Promise<Paged<AttemptView>>;
   /** By the id of the decision or of its attempt. */
   readonly decision: (tenantId: string, id: string) => Promise<DecisionView | null>;
+  readonly bundles: (tenantId: string, page: Page) => Promise<Paged<BundleSummary>>;
+  /** By its version, the beginning of one, or `active`. */
+  readonly bundle: (tenantId: string, version: string) => Promise<BundleView | null>;
+  readonly bundleDiff: (
+    tenantId: string,
+    versions: { readonly from: string; readonly to: string },
+  ) => Promise<DiffView | null>;
+  /** Whether a text is a bundle; nothing is stored. */
+  readonly checkBundle: (source: string) => CheckView;
+  /** A stored bundle, or the text of one, ready to judge. Throws InputError where it is neither. */
+  readonly candidate: (
+    tenantId: string,
+    named: { readonly source: string | null; readonly version: string | null },
+  ) => Promise<CompiledBundle>;
+  /** What shadow policies and shadow limits would have done. */
+  readonly shadow: (
+    tenantId: string,
+    period: { readonly from: Date; readonly to: Date },
+  ) => Promise<ShadowView>;
+  /** A part of a run's record as lines of JSON; null where nobody ever named the run. */
+  readonly exportRun: (
+    tenantId: string,
+    page: Page & { readonly run: string },
+  ) => Promise<string | null>;
+  /** One decision judged again. */
+  readonly replay: (
+    tenantId: string,
+    decision: { readonly id: string; readonly candidate: CompiledBundle | null },
+  ) => Promise<ReplayView | null>;
+  /** A part of a period judged again: by a candidate, or with null by what was recorded. */
+  readonly backtest: (
+    tenantId: string,
+    terms: { readonly part: Part; readonly candidate: CompiledBundle | null },
+  ) => Promise<BacktestView>;
   /** The database's clock, by which everything here was recorded. */
   readonly now: () => Promise<Date>;
   /** From the first moment to before the second. */
@@ -133,6 +182,15 @@ export function createLedger(db: Database): Ledger {
     inFlight: (tenantId, run) => inFlightOf(db, tenantId, run),
     decisions: (tenantId, page) => decisionsOf(db, tenantId, page),
     decision: (tenantId, id) => decisionOf(db, tenantId, id),
+    bundles: (tenantId, page) => bundlesOf(db, tenantId, page),
+    bundle: (tenantId, version) => bundleOf(db, tenantId, version),
+    bundleDiff: (tenantId, versions) => diffOf(db, tenantId, versions),
+    checkBundle: checkOf,
+    candidate: (tenantId, named) => candidateOf(db, tenantId, named),
+    shadow: (tenantId, period) => shadowOf(db, tenantId, period),
+    exportRun: (tenantId, page) => exportOf(db, tenantId, page),
+    replay: (tenantId, decision) => replayOf(db, tenantId, decision),
+    backtest: (tenantId, terms) => backtestOf(db, tenantId, terms),
     now: () => readNow(db.admin),
     usage: (tenantId, period) => usageOf(db, tenantId, period),
     approval: (approval) => approvalOf(db, approval),

@@ -46,8 +46,8 @@ export type Versions = {
   readonly price: (version: string) => Price | null;
 };
 
-/** Of a candidate that judges instead of what was recorded; null: what was recorded judges. */
-export type Candidate = CompiledBundle | "no policies" | null;
+/** A candidate judges instead of what was recorded; null: what was recorded judges. */
+export type Candidate = CompiledBundle | null;
 
 export function rejudge(
   tenantId: string,
@@ -77,9 +77,15 @@ export function rejudge(
 /** Reads what these rows name and `known` lacks. */
 export async function versionsFor(
   sql: Queryable,
-  tenantId: string,
-  rows: readonly JudgedRow[],
-  known: Known,
+  {
+    tenantId,
+    rows,
+    known,
+  }: {
+    readonly tenantId: string;
+    readonly rows: readonly JudgedRow[];
+    readonly known: Known;
+  },
 ): Promise<Versions> {
   const prices = new Set(rows.flatMap(({ priceVersion }) => priceVersion ?? []));
   const found = await findPrices(
@@ -89,8 +95,8 @@ export async function versionsFor(
   for (const version of prices)
     known.prices.set(version, known.prices.get(version) ?? found.get(version) ?? null);
   for (const row of rows) {
-    const version = readRecord({ ...row, tenantId }, row.record)?.bundleVersion ?? null;
-    if (version === null || known.bundles.has(version)) continue;
+    const { policy_version: version } = membersOf(row.record);
+    if (typeof version !== "string" || known.bundles.has(version)) continue;
     const [bundle] = await findBundles(sql, tenantId, version);
     known.bundles.set(version, bundle === undefined ? null : loadBundle(version, bundle.content));
   }
@@ -110,7 +116,6 @@ function bundleFor(
   versions: Versions,
   candidate: Candidate,
 ): CompiledBundle | null | "missing" {
-  if (candidate === "no policies") return null;
   if (candidate !== null) return candidate;
   return bundleVersion === null ? null : (versions.bundle(bundleVersion) ?? "missing");
 }

@@ -20,7 +20,6 @@ export function hmacSha256Base64(key: Uint8Array, text: string): string {
 export function randomSecret(bytes: number): Uint8Array {
   return new Uint8Array(randomBytes(bytes));
 }
-
 /** Bytes that SHA-256 takes at a time, to which HMAC pads its key. */
 const BLOCK_BYTES = 64;
 const DIGEST_BYTES = 32;

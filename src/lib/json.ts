@@ -35,6 +35,19 @@ export function decodePercent(text: string): string | null {
   }
 }
 
+/** The text that base64url writes (RFC 4648 §5), or null where it is none. */
+export function decodeBase64Url(text: string): string | null {
+  try {
+    const bytes = Uint8Array.from(
+      atob(text.replaceAll("-", "+").replaceAll("_", "/")),
+      (character) => character.charCodeAt(0),
+    );
+    return decodeUtf8(bytes);
+  } catch {
+    return null;
+  }
+}
+
 /** A JSON object: not null, not an array. */
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);

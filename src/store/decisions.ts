@@ -41,6 +41,7 @@ export type DecisionDetail = DecisionRow & {
   readonly meters: string;
   readonly record: unknown;
   readonly endingRecord: unknown;
+  readonly approvalId: string | null;
 };
 
 /** One run's attempts in the order of their decisions; `after` is the last attempt of the page before. */
@@ -60,6 +61,22 @@ export async function listRunAttempts(
               where tenant_id = ${tenantId} and attempt_id = ${page.after})`
       }
     order by d.decided_at, d.attempt_id
+    limit ${page.rows}`;
+}
+
+/** The same attempts, each with all that is recorded of it. */
+export async function listRunDetails(
+  sql: Queryable,
+  tenantId: string,
+  page: Page & { readonly run: string },
+): Promise<readonly DecisionDetail[]> {
+  return await sql<DecisionDetail[]>`
+    select ${columns(sql)}, d.meters::text as meters, d.record, s.record as "endingRecord",
+           d.approval_id as "approvalId"
+    from decisions d ${ending(sql)}
+    where d.tenant_id = ${tenantId} and d.run_id = ${page.run}
+      ${page.after === null ? sql`` : sql`and d.attempt_id > ${page.after}`}
+    order by d.attempt_id
     limit ${page.rows}`;
 }
 
@@ -84,7 +101,8 @@ export async function findDecision(
   attemptId: string,
 ): Promise<DecisionDetail | null> {
   const [row] = await sql<DecisionDetail[]>`
-    select ${columns(sql)}, d.meters::text as meters, d.record, s.record as "endingRecord"
+    select ${columns(sql)}, d.meters::text as meters, d.record, s.record as "endingRecord",
+           d.approval_id as "approvalId"
     from decisions d ${ending(sql)}
     where d.tenant_id = ${tenantId} and d.attempt_id = ${attemptId}`;
   return row ?? null;

@@ -17,7 +17,7 @@ export async function readHistory(sql: Sql, of: HistoryOf): Promise<History> {
   const { tenantId, runId, stepDigest, isStepNamed } = of;
   const [row] = await sql`
     select floor(extract(epoch from tollgate_now() - run.first_at))::int as age, run.attempts,
-           run.spend::text as spend, prior.attempt, prior.state,
+           run.spend::text as spend, prior.attempt, prior.state, prior.unread,
            prior.since >= tollgate_now() - ${RETRY_SECONDS} * interval '1 second' as is_late
     from (
       select min(d.decided_at) as first_at, count(*)::int as attempts,
@@ -39,7 +39,12 @@ export async function readHistory(sql: Sql, of: HistoryOf): Promise<History> {
     runAgeSeconds: Number(row?.["age"] ?? 0),
     runAttempts: Number(row?.["attempts"] ?? 0),
     runSpendPicousd: BigInt(String(row?.["spend"] ?? "0")),
-    attempt: numberAfter(last, { state, isLate: row?.["is_late"] === true, isStepNamed }),
+    attempt: numberAfter(last, {
+      state,
+      isUnread: row?.["unread"] === true,
+      isLate: row?.["is_late"] === true,
+      isStepNamed,
+    }),
     priorStatus,
   };
 }
@@ -47,11 +52,18 @@ export async function readHistory(sql: Sql, of: HistoryOf): Promise<History> {
 const PRIOR = ["running", "succeeded", "failed", "aborted", "released", "unknown"] as const;
 
 /** As `tollgate_post` numbers it; where the two differ, the posting has it judged again. */
-function numberAfter(
-  last: number,
-  { state, isLate, isStepNamed }: { state: unknown; isLate: boolean; isStepNamed: boolean },
-): number {
+function numberAfter(last: number, { state, isUnread, isLate, isStepNamed }: Prior): number {
   if (last === 0 || isStepNamed) return last + 1;
   if (state === "running") return last;
-  return state !== "succeeded" && (state === "left" || isLate) ? last + 1 : 1;
+  const hasFailed = state !== "succeeded" || isUnread;
+  return hasFailed && (state === "left" || isLate) ? last + 1 : 1;
 }
+
+type Prior = {
+  readonly state: unknown;
+  /** Its client was gone before it had the answer. */
+  readonly isUnread: boolean;
+  /** It ended within RETRY_SECONDS. */
+  readonly isLate: boolean;
+  readonly isStepNamed: boolean;
+};

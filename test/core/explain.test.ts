@@ -36,6 +36,8 @@ const ADMITTED: Explained = {
   reason: null,
   message: null,
   meters: [METER],
+  policies: null,
+  approval: null,
   status: "admitted",
   basis: null,
   corrected: false,

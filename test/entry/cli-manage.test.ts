@@ -242,3 +242,31 @@ test("a tool is declared, shown, listed and removed", async () => {
   await check(["tools", "remove", "refund"], /^Removed refund\.$/m);
   expect((await tollgate("tools", "show", "refund")).code).toBe(1);
 });
+
+test("an operation is shown, and what is uncertain about it reconciled", async () => {
+  const post = async (path: string, body: object): Promise<Record<string, string>> => {
+    const answer = await fetch(`${url}${path}`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${firstKey}`, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    expect(answer.status).toBe(200);
+    return (await answer.json()) as Record<string, string>;
+  };
+  const operation = "refund:order 1:2";
+  const asked = await post("/api/gate", { kind: "step", name: "wire", run: "r", operation });
+  const attempt = String(asked["attempt_id"]);
+  await post(`/api/attempts/${attempt}/fail`, { error: "timeout", executed: "unknown" });
+  await check(
+    ["operations", "show", operation],
+    /^EFFECT +STATE +ATTEMPT +RUN +SINCE/,
+    new RegExp(`wire +uncertain +${attempt} +r +20`),
+  );
+  const words = ["--applied", "yes", "--evidence", "the bank has it", "--result", '{"id":7}'];
+  await check(["operations", "reconcile", attempt, ...words], /status +succeeded/);
+  await check(["operations", "show", operation], /wire +applied/);
+  const shown = await json("operations", "show", operation);
+  expect(shown["effects"]).toMatchObject([{ effect: "wire", state: "applied" }]);
+  expect((await tollgate("operations", "show", "refund")).code).toBe(2);
+  expect((await tollgate("operations", "show", "refund:none")).code).toBe(1);
+});

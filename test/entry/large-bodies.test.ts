@@ -33,7 +33,13 @@ function chatOf(bytes: number): Uint8Array {
 }
 
 function read(largeBodies: ClosableLargeBodies, owner: string, bytes: Uint8Array) {
-  return largeBodies.read({ owner, route: chat(), contentType: "application/json", bytes });
+  return largeBodies.read({
+    owner,
+    route: chat(),
+    contentType: "application/json",
+    bytes,
+    searches: false,
+  });
 }
 
 /** The public sentences of those that were refused. */

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Webhook } from "standardwebhooks";
 import { DEAD_KEPT_MS, DELIVERED_KEPT_MS, DELIVERY_LEASE_MS } from "../../src/core/limits.ts";
@@ -118,6 +119,22 @@ describeEachDatabase("the outbox", (database) => {
     expect(verifies(owner, first, { "webhook-id": "dlv_other" })).toBe(false);
     const seconds = Number(first!.headers["webhook-timestamp"]);
     expect(verifies(owner, first, { "webhook-timestamp": String(seconds + 1) })).toBe(false);
+  });
+
+  test("is verified by what the documentation says to write in Node", async () => {
+    const { secret } = await hook();
+    await ask();
+    await turn();
+    const page = readFileSync(new URL("../../docs/approvals.md", import.meta.url), "utf8");
+    const code = /```js\n(import \{ createHmac[\s\S]*?)```/.exec(page)?.[1] ?? "";
+    const url = `data:text/javascript,${encodeURIComponent(code)}`;
+    const { verify } = (await import(/* @vite-ignore */ url)) as {
+      verify: (secret: string, headers: object, body: string) => boolean;
+    };
+    const { headers, body } = receiver.messages[0]!;
+    expect(verify(secret, headers, body)).toBe(true);
+    expect(verify(secret, headers, `${body} `)).toBe(false);
+    expect(verify(secret, { ...headers, "webhook-timestamp": "1" }, body)).toBe(false);
   });
 
   test("tries again what is answered 500, times out or is gone, and delivers the same bytes", async () => {

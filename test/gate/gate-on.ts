@@ -221,6 +221,7 @@ export function endingOf(
     status: 200,
     error: null,
     upstreamRequestId: null,
+    clientLeft: false,
   };
   if (kind === "released" || kind === "unknown") return { ...common, kind };
   const reading = {

@@ -36,6 +36,20 @@ describeEachDatabase("a retry", (database) => {
     return called;
   };
 
+  /** Resolves when the gate knows that so many clients of this model have left. */
+  const leftOnes = async (count: number) => {
+    for (;;) {
+      const [row] = await door.tollgate.rows<{ count: number }>(
+        `select count(*)::int as count from decisions d
+         left join reservations r on r.tenant_id = d.tenant_id and r.attempt_id = d.attempt_id
+         where d.tenant_id = $1 and d.resource = 'm-late' and (r.attempt_id is null or r.left_at is not null)`,
+        [tenant.id],
+      );
+      if (row?.count === count) return;
+      await new Promise((done) => setTimeout(done, 10));
+    }
+  };
+
   test("of a client that says nothing is seen, and its storm ends after five attempts", async () => {
     const before = door.upstream.journal.length;
     const numbers: number[] = [];
@@ -85,6 +99,42 @@ describeEachDatabase("a retry", (database) => {
     await door.upstream.arrived(before + 2);
     release.resolve();
     expect((await Promise.all(both)).map(attemptOf)).toEqual([1, 1]);
+  });
+
+  test("is what comes after a client gave up, though the model answered when it had left", async () => {
+    const numbers: number[] = [];
+    for (let i = 0; i < 5; i += 1) {
+      const answered = Promise.withResolvers<void>();
+      door.upstream.onModel("m-late", {
+        kind: "json",
+        headersGate: answered.promise,
+        body: chatAnswer("m-late", "ok", { input: 1, output: 1 }),
+      });
+      const before = door.upstream.journal.length;
+      const leaving = new AbortController();
+      const asked = fetch(`${door.tollgate.url}/v1/chat/completions`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${tenant.key}`, "content-type": "application/json" },
+        body: JSON.stringify({ model: "m-late", messages: [{ role: "user", content: "late" }] }),
+        signal: leaving.signal,
+      });
+      await door.upstream.arrived(before + 1);
+      leaving.abort();
+      await expect(asked).rejects.toThrow("aborted");
+      await leftOnes(i + 1);
+      answered.resolve();
+      const [last] = await door.tollgate.ledger<{ attempt: number; ending: string }>(
+        `select d.attempt, s.ending from decisions d
+         join settlements s on s.tenant_id = d.tenant_id and s.attempt_id = d.attempt_id
+         where d.tenant_id = $1 and d.resource = 'm-late' order by d.decided_at desc limit 1`,
+        [tenant.id],
+      );
+      expect(last?.ending).toBe("succeeded");
+      numbers.push(Number(last?.attempt));
+    }
+    expect(numbers).toEqual([1, 2, 3, 4, 5]);
+    const refused = await chat(tenant.key, { body: { ...content("late").body, model: "m-late" } });
+    expect([refused.status, errorOf(refused).code]).toEqual([402, "retry_budget_exceeded"]);
   });
 
   test("is what the client's own library says it is", async () => {

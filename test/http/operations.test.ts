@@ -61,6 +61,22 @@ describeEachDatabase("an operation", (database) => {
     await door.report(notify.body.attempt_id, "complete");
   });
 
+  test("lets one of twenty runs at once have an effect, and one of twenty askers under one key", async () => {
+    const runs = Array.from({ length: 20 }, (_, i) => door.ask(wire(`run-${i}`)));
+    const keyed = { ...wire("r"), operation: undefined, idempotency_key: "k" };
+    const keys = Array.from({ length: 20 }, () => door.ask(keyed));
+    for (const [answers, reason] of [
+      [await Promise.all(runs), "effect_in_flight"],
+      [await Promise.all(keys), "idempotency_in_progress"],
+    ] as const) {
+      const codes = answers.map(({ body }) => body.error?.code ?? body.verdict);
+      expect(codes.filter((code) => code === "allow")).toHaveLength(1);
+      expect(codes.filter((code) => code === reason)).toHaveLength(19);
+      const allowed = answers.find(({ status }) => status === 200);
+      await door.report(allowed?.body.attempt_id, "complete");
+    }
+  });
+
   test("is in conflict with the same effect of other content", async () => {
     const first = await door.granted(wire("run-1"));
     await door.report(first, "complete");

@@ -9,6 +9,7 @@ const read = (body: string) =>
     route,
     contentType: "application/json",
     bytes: Buffer.from(body),
+    searches: false,
   });
 
 const withBrackets = (count: number) =>

@@ -29,6 +29,8 @@ export type Ask = {
   readonly body?: Readonly<Record<string, unknown>>;
   /** The scope this call needs, to be named when it is missing. */
   readonly scope: Scope;
+  /** The answer is a text, and no JSON. */
+  readonly isText?: boolean;
 };
 
 export type Reply = { readonly text: string; readonly body: unknown };
@@ -129,7 +131,7 @@ async function send(origin: string, credential: Credential, ask: Ask): Promise<R
   });
   const reply = { text: answer.text, body: parseJson(answer.text)?.value ?? null };
   if (answer.status >= 200 && answer.status < 300) {
-    if (reply.body !== null || answer.text === "") return reply;
+    if (reply.body !== null || answer.text === "" || ask.isText === true) return reply;
     throw new CliError(`${origin} answered something that is not JSON: is this a Tollgate?`);
   }
   throw refused({ origin, credential, ask, status: answer.status, reply });

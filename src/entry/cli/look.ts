@@ -2,6 +2,8 @@
 import { InvalidArgumentError, type Command } from "commander";
 
 import { isList } from "../../lib/json.ts";
+import { addReplay } from "./backtest.ts";
+import { addRunExport } from "./run-export.ts";
 import { member, textOf, writeFields, writeTable, type Column } from "./output.ts";
 import * as session from "./session.ts";
 import type { Session } from "./session.ts";
@@ -126,6 +128,7 @@ export function addRuns(program: Command, terminal: Terminal): void {
     const reply = await s.ask({ method: "PUT", path: runPath(s), body, scope: "invoke" });
     session.showOne(s, reply, [...RUN_COLUMNS, ...BUDGET_COLUMNS]);
   });
+  addRunExport(runs, terminal);
 }
 
 export function addDecisions(program: Command, terminal: Terminal): void {
@@ -162,6 +165,7 @@ export function addDecisions(program: Command, terminal: Terminal): void {
     terminal.out("\n");
     writeTable(terminal, METER_COLUMNS, meters);
   });
+  addReplay(decisions, terminal);
 }
 
 export function addReports(program: Command, terminal: Terminal): void {

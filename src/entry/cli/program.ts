@@ -10,10 +10,12 @@ import { addLocal } from "./local.ts";
 import { addDecisions, addReports, addRuns } from "./look.ts";
 import { addKeys, addLimits, addTenants } from "./manage.ts";
 import { addMigrate } from "./migrate.ts";
+import { addOperations } from "./operations.ts";
 import { paint } from "./output.ts";
 import { addTools } from "./tools.ts";
 import { addSealing } from "./sealing.ts";
 import { addWebhooks } from "./webhooks.ts";
+import { addPolicies } from "./policies.ts";
 import { CliError, EXIT_ERROR, EXIT_USAGE, type Terminal } from "./terminal.ts";
 
 const HELP = `
@@ -52,6 +54,8 @@ export function createProgram(terminal: Terminal, version: string): Command {
   addKeys(program, terminal);
   addLimits(program, terminal);
   addTools(program, terminal);
+  addOperations(program, terminal);
+  addPolicies(program, terminal);
   addRuns(program, terminal);
   addDecisions(program, terminal);
   addApprovals(program, terminal);

@@ -1,7 +1,8 @@
 /** Large request bodies on Workers, which have no threads: read where they are, for they are bounded. */
+import { NOT_SEARCHED } from "../../core/detect.ts";
 import { InputError } from "../../core/errors.ts";
 import { edit } from "../../dialects/openai/edit.ts";
-import { askedOf, type LargeBodies } from "../../http/request-body.ts";
+import { askedOf, findingsIn, type LargeBodies } from "../../http/request-body.ts";
 import { sha256Hex } from "../../lib/hash.ts";
 
 /**
@@ -13,9 +14,11 @@ export const WORKER_BRACKETS_MAX = 500_000;
 
 export function inPlaceBodies(): LargeBodies {
   return {
-    read: async ({ route, contentType, bytes }) => {
+    read: async ({ route, contentType, bytes, searches }) => {
       if (route.body === "json" && bracketsOf(bytes) > WORKER_BRACKETS_MAX) throw tooIntricate();
-      return { asked: askedOf(route, contentType, bytes), digest: sha256Hex(bytes), bytes };
+      const asked = askedOf(route, contentType, bytes);
+      const findings = searches ? findingsIn(route, bytes) : NOT_SEARCHED;
+      return { asked, digest: sha256Hex(bytes), bytes, findings };
     },
     edit: async ({ bytes, edits }) => edit(bytes, edits),
   };

@@ -1,8 +1,8 @@
 /**
- * Runs the suite of the official Python library: `npm run test:python`. It needs Python 3.9 or later
+ * Runs the suite of the official Python library, and the Python of `docs/steps.md`: `npm run test:python`. It needs Python 3.9 or later
  * and, the first time, a package index; so it is not part of `npm test`.
  */
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
@@ -16,6 +16,12 @@ const REQUIREMENTS = join(HERE, "requirements.txt");
 
 /** A download or a suite that takes longer hangs. */
 const COMMAND_MS_MAX = 10 * 60_000;
+
+/** What the Python of `docs/steps.md` prints: the second answer is the first one's result. */
+const PAGE_SAYS = `{'transfer': 4711} {'transfer': 4711}
+failed: the bank does not answer
+refused: effect_uncertain reconcile
+`;
 
 process.exitCode = await main();
 
@@ -33,6 +39,7 @@ async function main(): Promise<number> {
   const tollgate = await startTollgateProcess({});
   try {
     if (tollgate.firstKey === null) throw new Error("the first start printed no key");
+    if (!(await runsPage(python, tollgate.url, tollgate.firstKey))) return 1;
     return await run(python, [join(HERE, "suite.py")], {
       GATE_URL: tollgate.url,
       GATE_KEY: tollgate.firstKey,
@@ -42,6 +49,19 @@ async function main(): Promise<number> {
   } finally {
     await tollgate.close();
   }
+}
+
+/** What `docs/steps.md` says to paste, pasted: it says what its steps gave, and what was refused. */
+async function runsPage(python: string, url: string, key: string): Promise<boolean> {
+  const page = readFileSync(join(ROOT, "docs", "steps.md"), "utf8");
+  const code = /```python\n(import os\n[\s\S]*?)```/u.exec(page)?.[1] ?? "";
+  const env = { ...process.env, TOLLGATE_URL: url, TOLLGATE_KEY: key };
+  const { stdout, stderr } = spawnSync(python, ["-"], { input: code, env, encoding: "utf8" });
+  const isAsSaid = stdout === PAGE_SAYS;
+  process.stderr.write(
+    `docs/steps.md: ${isAsSaid ? "ok" : `not as it says\n${stdout}${stderr}`}\n`,
+  );
+  return isAsSaid;
 }
 
 /** A virtual environment with the pinned packages, made once for each list of them; null when it failed. */

@@ -1,0 +1,37 @@
+/** How one kind of finding is looked for: by a mark that is rare, and a bounded look around it. */
+export type Detector = {
+  readonly kind: string;
+  /**
+   * What every match holds: it is searched for first. Texts in small letters where `ignoresCase`; patterns
+   * are global, without quantifiers, and read in one pass where there would be many texts.
+   */
+  readonly marks: readonly (string | RegExp)[];
+  readonly ignoresCase: boolean;
+  /** Where the match around a mark at this place ends, or null. Reads a bounded piece of the text. */
+  readonly endOf: (text: string, at: number) => number | null;
+};
+
+/** A match that begins at the mark itself. `pattern` is sticky; a letter or digit before it makes it part of a word. */
+export function wordDetector(
+  kind: string,
+  marks: readonly string[],
+  pattern: RegExp,
+  isReal: (match: string) => boolean = () => true,
+): Detector {
+  return {
+    kind,
+    marks,
+    ignoresCase: false,
+    endOf: (text, at) => {
+      if (at > 0 && /[A-Za-z0-9_]/.test(text.charAt(at - 1))) return null;
+      const match = matchAt(pattern, text, at);
+      return match !== null && isReal(match) ? at + match.length : null;
+    },
+  };
+}
+
+/** What a sticky pattern matches at a place; its own place is set before each use, so it remembers nothing. */
+export function matchAt(pattern: RegExp, text: string, at: number): string | null {
+  pattern.lastIndex = at;
+  return pattern.exec(text)?.[0] ?? null;
+}

@@ -1,0 +1,224 @@
+/** Judging again from the command line: backtests, replays and shadow reports; long ones part by part. */
+import { existsSync } from "node:fs";
+
+import { InvalidArgumentError, type Command } from "commander";
+
+import { isVersionStart } from "../../core/policy.ts";
+import { picousd, picousdFromUsd, usdFromPicousd } from "../../core/money.ts";
+import { isList, isRecord } from "../../lib/json.ts";
+import { member, textOf, writeFields, writeHint, writeTable, type Column } from "./output.ts";
+import * as session from "./session.ts";
+import type { Session } from "./session.ts";
+import { CliError, type Terminal } from "./terminal.ts";
+
+const CHANGE_COLUMNS: readonly Column[] = [
+  { title: "at", value: "decided_at" },
+  { title: "decision", value: "decision" },
+  { title: "resource", value: "resource" },
+  { title: "was", value: "before" },
+  { title: "would be", value: "after" },
+  { title: "reason", value: "reason" },
+  { title: "cost", value: "cost_usd", align: "right" },
+];
+
+const SUM_COLUMNS: readonly Column[] = [
+  { title: "decisions", value: "decisions" },
+  { title: "unchanged", value: "unchanged" },
+  { title: "changed", value: "changed" },
+  { title: "not knowable", value: "unknowable" },
+  { title: "because", value: "unknowable_because" },
+  { title: "all cost", value: "settled_usd" },
+  { title: "would be blocked", value: "would_block_usd" },
+  { title: "would be asked about", value: "would_ask_usd" },
+  { title: "newly allowed", value: "newly_allowed" },
+  { title: "on other terms", value: "other_terms" },
+];
+
+const SHADOW_POLICIES: readonly Column[] = [
+  { title: "policy", value: "id" },
+  { title: "version", value: (row) => textOf(member(row, "version")).slice(0, 12) },
+  { title: "would", value: "effect" },
+  { title: "judged", value: "judged", align: "right" },
+  { title: "matched", value: "matched", align: "right" },
+  { title: "failed", value: "failed", align: "right" },
+  { title: "cost of these", value: "matched_usd", align: "right" },
+  { title: "last", value: "last_match" },
+];
+
+const SHADOW_LIMITS: readonly Column[] = [
+  { title: "limit", value: "limit_id" },
+  { title: "unit", value: "unit" },
+  { title: "window", value: "window" },
+  { title: "met", value: "met", align: "right" },
+  { title: "refused", value: "refused", align: "right" },
+  { title: "cost of these", value: "refused_usd", align: "right" },
+  { title: "last", value: "last_refused" },
+];
+
+/** Changes shown of a long backtest; `--json` has what the API lists. */
+const CHANGES_SHOWN_MAX = 1_000;
+
+/** Parts of one command: each takes up to 10,000 decisions. */
+const PARTS_MAX = 10_000;
+
+export function addBacktest(
+  policies: Command,
+  terminal: Terminal,
+  readFile: (path: string) => Promise<string>,
+): void {
+  const backtest = policies
+    .command("backtest")
+    .description("what a bundle would have decided, and the difference in cost; spends nothing")
+    .argument("<bundle>", "a file, or pol_… of a stored one");
+  session.act(periodOptions(backtest), terminal, async (s) => {
+    const named = s.argument(0);
+    const isVersion = isVersionStart(named) && !existsSync(named);
+    const candidate = isVersion ? { version: named } : { source: await readFile(named) };
+    showSum(s, await allParts(s, "/api/policies/backtest", candidate));
+  });
+  const shadow = policies
+    .command("shadow-report")
+    .description("what shadow policies and shadow limits would have done");
+  session.act(periodOptions(shadow, false), terminal, async (s) => {
+    const { since: from, until: to } = periodOf(s);
+    const query = { from, to };
+    const path = "/api/policies/shadow-report";
+    const reply = await s.ask({ method: "GET", path, query, scope: "report" });
+    if (s.json) return session.writeJson(s, reply);
+    showTable(s, member(reply.body, "policies"), SHADOW_POLICIES, "No shadow policy judged.");
+    showTable(s, member(reply.body, "limits"), SHADOW_LIMITS, "No shadow limit was met.");
+  });
+}
+
+/** `decisions replay`: one decision, or a period of them. */
+export function addReplay(decisions: Command, terminal: Terminal): void {
+  const replay = decisions
+    .command("replay")
+    .description(
+      "judge recorded facts again by what they were judged by: the verdict must be the same",
+    )
+    .argument("[id]", "dec_…; without one, all of a period")
+    .option("--policies <version>", "judge one decision by another stored bundle");
+  session.act(periodOptions(replay), terminal, async (s) => {
+    if (s.argument(0) === "") {
+      const sum = await allParts(s, "/api/replay", {});
+      showSum(s, sum);
+      if (sum.changed > 0) throw new CliError(`${sum.changed} verdicts are not what was recorded.`);
+      return;
+    }
+    const path = `/api/decisions/${encodeURIComponent(s.argument(0))}/replay`;
+    const body = { version: session.option(s.options, "policies") };
+    const reply = await s.ask({ method: "POST", path, body, scope: "report" });
+    const isOther = body.version !== null;
+    if (s.json) session.writeJson(s, reply);
+    else showReplay(s.terminal, reply.body);
+    const isEqual = member(reply.body, "equal") === true;
+    if (!isOther && !isEqual) throw new CliError("The verdict is not what was recorded.");
+  });
+}
+
+function showReplay(terminal: Terminal, body: unknown): void {
+  const why = member(body, "why");
+  if (typeof why === "string") return terminal.out(`not knowable: ${textOf(why)}\n`);
+  const isEqual = member(body, "equal") === true;
+  terminal.out(isEqual ? "the same verdict\n" : `differs in ${textOf(member(body, "differs"))}\n`);
+  for (const side of ["recorded", "now"]) {
+    const { verdict, reason, risk, needs_approval: approval } = record(member(body, side));
+    const asks = approval === true ? ", needs approval" : "";
+    const because = reason === null ? "" : ` (${textOf(reason)})`;
+    terminal.out(`${side.padEnd(8)}  ${textOf(verdict)}${because}${asks}, risk ${textOf(risk)}\n`);
+  }
+}
+
+type Sum = {
+  readonly body: Readonly<Record<string, unknown>>;
+  readonly changed: number;
+};
+
+/** Asks for part after part, and adds them up; says on standard error how far it is. */
+async function allParts(
+  s: Session,
+  path: string,
+  candidate: Readonly<Record<string, unknown>>,
+): Promise<Sum> {
+  const { since, until } = periodOf(s);
+  const run = session.option(s.options, "run");
+  // One end for all parts: what is decided meanwhile is not chased.
+  const to = until ?? new Date().toISOString();
+  let body: Readonly<Record<string, unknown>> = {};
+  let cursor: string | null = null;
+  for (let part = 0; part < PARTS_MAX; part += 1) {
+    const asked = { ...candidate, from: since, to, run, cursor };
+    const reply = await s.ask({ method: "POST", path, body: asked, scope: "report" });
+    body = merged(body, record(reply.body));
+    const { next } = record(reply.body);
+    cursor = typeof next === "string" ? next : null;
+    if (cursor === null) return { body: { ...body, next: null }, changed: Number(body["changed"]) };
+    writeHint(s.terminal, `${textOf(body["decisions"])} decisions judged again …`);
+  }
+  throw new CliError("The period is too long for one command: give --since and --until.");
+}
+
+/** Counts and amounts add up; lists follow each other, as far as they are shown. */
+function merged(
+  before: Readonly<Record<string, unknown>>,
+  part: Readonly<Record<string, unknown>>,
+): Readonly<Record<string, unknown>> {
+  const sum: Record<string, unknown> = { ...before };
+  for (const [name, value] of Object.entries(part)) {
+    const old = before[name];
+    if (typeof value === "number") sum[name] = (typeof old === "number" ? old : 0) + value;
+    else if (name.endsWith("_usd") && typeof value === "string") {
+      const amount = picousdFromUsd(typeof old === "string" ? old : "0") + picousdFromUsd(value);
+      sum[name] = usdFromPicousd(picousd(amount));
+    } else if (isList(value)) {
+      sum[name] = [...(isList(old) ? old : []), ...value].slice(0, CHANGES_SHOWN_MAX);
+    } else if (isRecord(value)) sum[name] = merged(record(old), value);
+  }
+  return sum;
+}
+
+function showSum(s: Session, { body }: Sum): void {
+  const { terminal } = s;
+  if (s.json) return terminal.out(`${JSON.stringify(body)}\n`);
+  const { changes } = body;
+  if (isList(changes) && changes.length > 0) {
+    writeTable(terminal, CHANGE_COLUMNS, changes);
+    terminal.out("\n");
+  }
+  writeFields(terminal, SUM_COLUMNS, body);
+  writeHint(
+    terminal,
+    "What would be blocked is what those calls cost. What newly allowed calls would have cost, nobody can know.",
+  );
+}
+
+function showTable(s: Session, rows: unknown, columns: readonly Column[], none: string): void {
+  if (isList(rows) && rows.length > 0) writeTable(s.terminal, columns, rows);
+  else writeHint(s.terminal, none);
+}
+
+function periodOptions(command: Command, hasRun = true): Command {
+  command
+    .option(
+      "--since <date>",
+      "from then on, as 2027-01-01 or 2027-01-01T12:00:00Z (default: this month)",
+      date,
+    )
+    .option("--until <date>", "to before then (default: now)", date);
+  return hasRun ? command.option("--run <run>", "of one run") : command;
+}
+
+function periodOf({ options }: Session) {
+  return { since: session.option(options, "since"), until: session.option(options, "until") };
+}
+
+function date(text: string): string {
+  const isDate = /^\d{4}-\d{2}-\d{2}(?:T[\d:.]+(?:Z|[+-]\d{2}:\d{2}))?$/.test(text);
+  if (isDate && !Number.isNaN(new Date(text).getTime())) return text;
+  throw new InvalidArgumentError("A date is needed, as 2027-01-31.");
+}
+
+function record(value: unknown): Readonly<Record<string, unknown>> {
+  return isRecord(value) ? value : {};
+}

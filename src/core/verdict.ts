@@ -117,4 +117,6 @@ export type Refusal = {
   readonly decisionId: string;
   /** Why it was a further attempt, or whose duplicate; null for a first one. */
   readonly retry: RetryFacts | null;
+  /** The approval that it waits for, or that speaks against it; null for other reasons. */
+  readonly approvalId: string | null;
 };

@@ -190,8 +190,6 @@ export type Told = {
   readonly operation: object | null;
 };
 
-export type RefusalTold = Told & { readonly approvalId: string | null };
-
 export type GrantTold = Told & {
   /** `1.25; scope=run`: what the tightest budget has left, or null where there is none. */
   readonly budgetRemaining: string | null;
@@ -226,7 +224,7 @@ export function phraseGrant(told: GrantTold): Phrased {
 }
 
 /** The gate's no: its status and its error are those of the model door, and beside them what to do. */
-export function phraseRefusal(refusal: Refusal, told: RefusalTold, at: Date): Phrased {
+export function phraseRefusal(refusal: Refusal, told: Told, at: Date): Phrased {
   const disposition = DISPOSITIONS[refusal.reason];
   const verdict = refusal.reason === "approval_required" ? "require_approval" : "block";
   const phrased = phrase({ ...refusal, message: messageOf(refusal, told) }, CLIENT, at);
@@ -238,7 +236,7 @@ export function phraseRefusal(refusal: Refusal, told: RefusalTold, at: Date): Ph
     disposition,
     ...common(told),
     decision: refusal.decisionId,
-    approval: told.approvalId === null ? null : { id: told.approvalId },
+    approval: refusal.approvalId === null ? null : { id: refusal.approvalId },
     retry_context: retryContext(told, disposition),
   };
   return {

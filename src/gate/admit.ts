@@ -96,8 +96,6 @@ export type Admission =
       readonly attempt: number;
       readonly decidedAt: Date;
       readonly policyVersion: string;
-      /** The approval that it waits for, or that speaks against it; null for other reasons. */
-      readonly approvalId: string | null;
       /** Every meter on the path, as it was. */
       readonly meters: readonly MeterFigures[];
     }
@@ -144,11 +142,11 @@ export async function admit(
         : { kind: "admitted", permit: permitFor({ ...turn, upstream }, posted, askedAtMs) };
     }
     if (posted.outcome !== "again") {
-      const { attempt, decidedAt, meters, approvalId } = posted;
+      const { attempt, decidedAt, meters } = posted;
       const refusal = refusalFor(turn, posted);
       const policyVersion = policyVersionOf(turn.verdict);
       const { runId } = look;
-      const when = { attempt, decidedAt, meters, approvalId, policyVersion };
+      const when = { attempt, decidedAt, meters, policyVersion };
       return { kind: "refused", refusal, runId, ...when };
     }
     const waitedMs = parts.monotonicMs() - startedMs;
@@ -293,7 +291,7 @@ function policyVersionOf({ policies }: Final): string {
 function refusalFor({ look, intent, verdict }: Turn, posted: Posted): Refusal {
   const { reason, meters, retry } = posted;
   assert(reason !== null, "a block has a reason");
-  const base = { reason, decisionId: `dec_${look.id}`, retry };
+  const base = { reason, decisionId: `dec_${look.id}`, retry, approvalId: posted.approvalId };
   // A stopped run, and a duplicate, come before what was judged, and have sentences of their own.
   if (reason === "run_stopped" || reason === "run_closed") {
     return { ...base, message: runMessage(look.runId), meter: null, param: null };

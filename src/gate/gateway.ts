@@ -74,13 +74,16 @@ export type Gateway = {
     ending: Ending,
     countable: () => Countable,
   ) => Charge | Promise<Charge>;
-  /** Ends a permit; the writing goes on after the answer. `captured`: its answer, to be kept. */
+  /**
+   * Ends a permit; the writing goes on after the answer, and resolves when it has committed. `captured`: its
+   * answer, to be kept.
+   */
   readonly settle: (
     permit: Permit,
     ending: Ending,
     charge: Charge | Promise<Charge>,
     captured?: Captured | null,
-  ) => void;
+  ) => Promise<unknown>;
   /** Answers that are kept for those who ask again. */
   readonly answers: Pick<Answers, "find" | "ended">;
   /** Attempts that their callers make themselves. */
@@ -111,11 +114,10 @@ export async function createGateway(
 ): Promise<Gateway> {
   const replicaId = standing?.replicaId ?? `rep_${ports.newId()}`;
   if (standing === undefined) await renewLease(ports.db.control, replicaId);
-  const { now, monotonicMs } = ports;
+  const { now, monotonicMs, db } = ports;
   const fence = createFence(monotonicMs);
-  const { control } = ports.db;
   const clocks = { now, monotonicMs, answered: fence.answered };
-  const authority = await createAuthority(control, configuration, clocks, standing?.held);
+  const authority = await createAuthority(db.control, configuration, clocks, standing?.held);
   const contention = createContention();
   const trust = createTrust();
   let isCutShort = false;
@@ -131,7 +133,7 @@ export async function createGateway(
     now,
     monotonicMs,
     newId: ports.newId,
-    db: ports.db,
+    db,
     seal: ports.seal,
     leftOf: underWay.leftOf,
   };
@@ -176,7 +178,7 @@ export async function createGateway(
       if (!authority.isCurrent(caller)) throw revoked();
     },
     hindrance: async () => {
-      const probe = Promise.all([authority.refresh(), appliedVersion(control)]);
+      const probe = Promise.all([authority.refresh(), appliedVersion(db.control)]);
       const [, applied] = await withDeadline(probe, PROBE_MS_MAX);
       if (applied < SCHEMA_VERSION) {
         return `the database has schema version ${applied}, and ${SCHEMA_VERSION} is needed: migrate it`;
@@ -217,6 +219,7 @@ export async function createGateway(
       const written =
         captured === null ? settled() : keepAnswer(answers, permit, captured, settled);
       ports.runAfter("settle", () => over({ tenantId, attemptId, stepDigest }, written));
+      return written;
     },
     sweep: () => sweep(ports, settler, trust),
     waitForApproval: createApprovalWaits(ports).wait,

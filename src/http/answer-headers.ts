@@ -23,6 +23,8 @@ export function answerHeaders(permit: Permit, charge: Charge | null, overheadMs:
     "tollgate-overhead-ms",
     overheadMs.toFixed(1),
   ];
+  const prior = permit.retry?.priorAttempt ?? null;
+  if (prior !== null) headers.push("tollgate-prior-attempt", prior);
   if (permit.stepId !== null) headers.push("tollgate-step", headerText(permit.stepId));
   if (price !== null) headers.push("tollgate-price-version", price.version);
   if (model !== null) headers.push("tollgate-model", headerText(model));

@@ -13,11 +13,9 @@ import {
   IDEMPOTENCY_KEY_CHARS_MAX,
   LEASE_SECONDS_DEFAULT,
   PREFER_WAIT_MS_MAX,
-  RELOOKS_MAX,
   STEP_BODY_BYTES_MAX,
 } from "../core/limits.ts";
 import { operationText, type OperationName } from "../core/operation.ts";
-import type { Reason } from "../core/verdict.ts";
 import { classifyStep, phraseGrant, phraseRefusal } from "../dialects/gate.ts";
 import type { Phrased } from "../dialects/dialect.ts";
 import type { Admission } from "../gate/admit.ts";
@@ -25,6 +23,7 @@ import { assert } from "../lib/assert.ts";
 import { canonicalJson } from "../lib/canonical-json.ts";
 import { isExactNumber, sourceOf } from "../lib/exact-json.ts";
 import { isList, isRecord } from "../lib/json.ts";
+import { admitWaiting } from "./admit-waiting.ts";
 import { tightest } from "./answer-headers.ts";
 import { readJson, check } from "./api-body.ts";
 import { describeDoor, NONE, type Api } from "./api.ts";
@@ -115,7 +114,11 @@ export function gateRoute(api: Api): void {
       return send(phraseDryRun(await gateway.admitDry(caller, intent)));
     }
     const waitMs = asked.wait === undefined ? readWaitMs({ header }) : 1_000 * asked.wait;
-    const admission = await admitWaiting(c, caller, { intent, waitMs });
+    const admission = await admitWaiting(gateway, caller, intent, {
+      waitMs,
+      isGone: () => c.req.raw.signal.aborted,
+      monotonicMs: () => performance.now(),
+    });
     // Nobody is there to be told.
     if (admission.kind === "gone") return send(phraseUnavailable("The client left."));
     assert(admission.kind !== "admitted", "what the step door asks for is not dispatched here");
@@ -230,37 +233,6 @@ function carried(asked: Asked): Readonly<Record<string, string>> {
     ),
   );
 }
-
-/**
- * Waits for another attempt that does the same, or for a person's answer, where the caller has the time, and
- * asks again.
- */
-async function admitWaiting(
-  c: HonoContext<Env>,
-  caller: Caller,
-  { intent, waitMs }: { readonly intent: Intent; readonly waitMs: number },
-): Promise<Admission> {
-  const { gateway } = c.env;
-  const isGone = () => c.req.raw.signal.aborted;
-  const untilMs = performance.now() + waitMs;
-  for (let looks = 0; ; looks += 1) {
-    const admission = await gateway.admit(caller, intent, isGone);
-    if (admission.kind !== "refused" || looks >= RELOOKS_MAX) return admission;
-    const { approvalId, refusal } = admission;
-    const { tenantId } = caller;
-    const ms = untilMs - performance.now();
-    const attemptId = refusal.retry?.priorAttempt ?? null;
-    if (ms <= 0) return admission;
-    if (refusal.reason === "approval_required" && approvalId !== null) {
-      await gateway.waitForApproval({ tenantId, approvalId }, untilMs, isGone);
-    } else if (attemptId !== null && AT_WORK.has(refusal.reason)) {
-      await gateway.answers.ended({ tenantId, attemptId }, { ms, isGone });
-    } else return admission;
-  }
-}
-
-/** Somebody does the same right now, and will have ended. */
-const AT_WORK: ReadonlySet<Reason> = new Set(["idempotency_in_progress", "effect_in_flight"]);
 
 async function phraseAdmission(
   { env: { gateway, ledger } }: HonoContext<Env>,

@@ -109,7 +109,7 @@ test("a limit is created, listed with its figures, changed and removed", async (
   expect(lim).toMatch(/^lim_/);
   await check(
     ["limits", "list"],
-    new RegExp(`${lim} +model demo-small +usd +day +0\\.000000000001 +0\\.00`),
+    new RegExp(`${lim} +model demo-small +- +usd +day +0\\.000000000001 +0\\.00`),
   );
   await check(["limits", "change", lim, "--limit", "2.50"], /limit +2\.50/, /remaining +2\.50/);
   await check(["limits", "remove", lim], new RegExp(`^Removed ${lim}\\.`));

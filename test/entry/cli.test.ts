@@ -236,9 +236,9 @@ describe("output", () => {
   test("in a pipe a table is aligned plain text, and the hint is not among the data", async () => {
     const { out, err } = await list({});
     expect(out.split("\n")).toEqual([
-      "ID      NAME                 SCOPES          STATE    EXPIRES               CREATED",
-      "key_1   a\\u{1b}[2Jb\\u{202e}  invoke, report  active   -                     -",
-      "key_22  c                    admin           expired  2020-01-01T00:00:00Z  -",
+      "ID      NAME                 SCOPES          LABELS  STATE    EXPIRES               CREATED",
+      "key_1   a\\u{1b}[2Jb\\u{202e}  invoke, report  -       active   -                     -",
+      "key_22  c                    admin           -       expired  2020-01-01T00:00:00Z  -",
       "",
     ]);
     expect(err).toBe("There is more: add --cursor key_22\n");
@@ -382,7 +382,7 @@ describe("completion", () => {
   test.each([
     [["li"], "limits"],
     [["limits", ""], "list create change remove"],
-    [["limits", "create", "--unit", ""], "usd tokens requests in_flight"],
+    [["limits", "create", "--unit", ""], "usd tokens requests attempts in_flight"],
     [["--json", "limits", "ch"], "change"],
     [["limits", "create", "--on"], "--on-exceed"],
     [["tenants", "set-mode", "t", "s"], "strict"],

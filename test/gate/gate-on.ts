@@ -95,7 +95,7 @@ export async function gateOn(db: Database, options: GateOptions = {}): Promise<G
       await Promise.all(running);
     },
     end: async (permit, ending, charge = NOTHING) => {
-      gateway.settle(permit, ending, charge);
+      void gateway.settle(permit, ending, charge);
       await Promise.all(running);
     },
     admit: (caller, intent = intentOf()) => gateway.admit(caller, intent, () => false),

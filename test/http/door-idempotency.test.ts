@@ -1,10 +1,15 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeEachDatabase } from "../support/databases.ts";
 import { resetClock, shiftClock } from "../support/clock.ts";
-import { chatAnswer, chatFrames } from "../support/openai-answers.ts";
+import {
+  chatAnswer,
+  chatFrames,
+  embeddingsAnswer,
+  responseAnswer,
+} from "../support/openai-answers.ts";
 import { MODEL, type Tenant } from "../support/tollgate.ts";
 import { errorOf, startDoor, type Door } from "./door.ts";
-import type { Called } from "./http-call.ts";
+import { call, type Called } from "./http-call.ts";
 
 /** The table of idempotent repeats: what the same key gets, by what became of the first request. */
 
@@ -69,6 +74,72 @@ describeEachDatabase("a request under an idempotency key", (database) => {
     expect(first.text).toContain("[DONE]");
     expect(repeat.text).toBe(first.text);
     expect(repeat.headers["content-type"]).toBe(first.headers["content-type"]);
+  });
+
+  test("in another order and spacing is the same request", async () => {
+    const send = (body: string) =>
+      call(`${door.tollgate.url}/v1/chat/completions`, {
+        method: "POST",
+        headers: {
+          authorization: `Bearer ${tenant.key}`,
+          "content-type": "application/json",
+          "idempotency-key": "canonical",
+        },
+        body,
+      });
+    const messages = '[{"role":"user","content":"Hi"}]';
+    const first = await send(
+      `{"model":"${MODEL}","messages":${messages},"max_completion_tokens":9}`,
+    );
+    await door.tollgate.settled();
+    const again = await send(
+      `{ "max_completion_tokens": 9.0, "messages": ${messages}, "model": "${MODEL}" }`,
+    );
+    expect([again.status, again.text]).toEqual([200, first.text]);
+    expect(again.headers["idempotent-replayed"]).toBe("true");
+  });
+
+  test("is executed once for an upstream that did not know stream_options, too", async () => {
+    const refused = { error: { message: "unknown stream_options", type: "invalid_request_error" } };
+    door.upstream.next(
+      { kind: "json", status: 400, body: refused },
+      { kind: "sse", frames: chatFrames("m-old", ["ok"], USAGE) },
+    );
+    const tolerant = await door.tollgate.tenant({ mode: "tolerant" });
+    const ask = () =>
+      door.chat(tolerant.key, {
+        headers: { "idempotency-key": "old" },
+        body: { model: "m-old", stream: true },
+      });
+    const first = await ask();
+    expect(first.status).toBe(200);
+    await door.tollgate.settled();
+    expect((await ask()).text).toBe(first.text);
+  });
+
+  test.each([
+    [
+      "/v1/embeddings",
+      { model: MODEL, input: "Hi" },
+      embeddingsAnswer(MODEL, [[0.5, 0.25]], USAGE.input),
+    ],
+    ["/v1/responses", { model: MODEL, input: "Hi" }, responseAnswer(MODEL, "ok", USAGE)],
+  ])("of %s is repeated like any other", async (path, body, answer) => {
+    const send = () =>
+      call(`${door.tollgate.url}${path}`, {
+        method: "POST",
+        headers: {
+          authorization: `Bearer ${tenant.key}`,
+          "content-type": "application/json",
+          "idempotency-key": path,
+        },
+        body: JSON.stringify(body),
+      });
+    door.upstream.next({ kind: "json", body: answer });
+    const first = await send();
+    await door.tollgate.settled();
+    const before = dispatched();
+    expect([first.status, (await send()).text, dispatched()]).toEqual([200, first.text, before]);
   });
 
   test("with other content is refused and told nothing of the first", async () => {

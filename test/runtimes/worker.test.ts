@@ -1,11 +1,17 @@
 import { once } from "node:events";
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { Webhook } from "standardwebhooks";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import type { Sql } from "../../src/store/database.ts";
 import { answersFromMemory } from "../../src/store/installation.ts";
+import { insertDelivery } from "../../src/store/outbox.ts";
+import { insertWebhook } from "../../src/store/webhooks.ts";
 import { call } from "../http/http-call.ts";
+import { newId } from "../support/approvals.ts";
 import { describeOnPostgres, type TestDatabase } from "../support/databases.ts";
+import { installedSeal } from "../support/installed-seal.ts";
 import { chatAnswer } from "../support/openai-answers.ts";
+import { startReceiver } from "../support/receiver.ts";
 import { startScriptedUpstream } from "../support/scripted-upstream.ts";
 import { MODEL } from "../support/tollgate.ts";
 import { bundleWorker, startWorker, type Bundle, type Worker } from "./workers.ts";
@@ -46,6 +52,31 @@ describeOnPostgres("a Worker", (database) => {
     expect((await call(`${worker.url}/openapi.json`)).status).toBe(200);
     expect((await call(`${worker.url}/readyz`)).text).toMatch(/"status":"ready"/u);
     expect((await call(`${worker.url}/healthz`)).status).toBe(200);
+  });
+
+  test("sends what stands in the outbox when the clock comes round, signed", async () => {
+    const { admin } = database.db;
+    const receiver = await startReceiver();
+    try {
+      const { id: tenantId } = await worker.tenant();
+      const webhookId = `whk_${newId()}`;
+      const place = { purpose: "webhook_secret", tenantId, rowId: webhookId } as const;
+      const secret = Buffer.from("the secret of the receiver");
+      const sealedSecret = (await installedSeal(admin)).seal(place, secret);
+      const webhook = { tenantId, webhookId, url: receiver.url, kinds: ["ping"], sealedSecret };
+      await insertWebhook(admin, { ...webhook, createdBy: "test" });
+      const deliveryId = `dlv_${newId()}`;
+      await insertDelivery(admin, { tenantId, deliveryId, webhookId, kind: "ping", body: "{}" });
+      await worker.sweep();
+      expect(receiver.messages).toHaveLength(1);
+      const { body, headers } = receiver.messages[0]!;
+      const verified = new Webhook(secret.toString("base64")).verify(body, headers);
+      expect(verified).toEqual({});
+      const [row] = await admin`select state from deliveries where delivery_id = ${deliveryId}`;
+      expect(row?.["state"]).toBe("delivered");
+    } finally {
+      await receiver.close();
+    }
   });
 
   test("has no demo models", async () => {

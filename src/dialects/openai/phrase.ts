@@ -138,14 +138,20 @@ function phraseForCodex(refusal: Refusal, headers: Readonly<Record<string, strin
 }
 
 /** The figures behind a refusal, amounts as decimal strings: a JSON number would round them. */
-function figuresOf({ reason, decisionId, meter }: Refusal): Extra {
-  if (meter === null) return { reason, decision_id: decisionId };
+function figuresOf({ reason, decisionId, meter, retry, approvalId }: Refusal): Extra {
+  const named = {
+    reason,
+    decision_id: decisionId,
+    ...(approvalId === null ? {} : { approval_id: approvalId }),
+    ...(typeof retry?.priorAttempt === "string" ? { prior_attempt: retry.priorAttempt } : {}),
+    ...(typeof retry?.attemptsMax === "number" ? { attempts_max: retry.attemptsMax } : {}),
+  };
+  if (meter === null) return named;
   const left = meter.limit - meter.committed - meter.reserved;
   const text = (amount: bigint): string =>
     meter.unit === "usd" ? usdFromPicousd(picousd(amount)) : amount.toString();
   return {
-    reason,
-    decision_id: decisionId,
+    ...named,
     limit_id: meter.limitId,
     scope: meter.scope,
     subject: meter.subject,

@@ -41,6 +41,7 @@ function refusal(reason: Reason, figures: MeterFigures | null = null): Refusal {
     param: null,
     decisionId: "dec_1",
     retry: null,
+    approvalId: null,
   };
 }
 

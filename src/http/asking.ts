@@ -1,0 +1,122 @@
+/** What a request at the model door asks for, read from its path, headers and body. */
+import { InputError } from "../core/errors.ts";
+import type { Demand, IdempotencyAsked, Intent } from "../core/intent.ts";
+import { JSON_DEPTH_MAX, MODEL_KEY_KEPT_MS, RESOURCE_CHARS_MAX } from "../core/limits.ts";
+import type { Asked, Route } from "../dialects/dialect.ts";
+import { splitRunPrefix } from "../dialects/openai/path.ts";
+import { findRoute } from "../dialects/openai/routes.ts";
+import { reachesStored } from "../dialects/openai/stored.ts";
+import type { Gateway } from "../gate/gateway.ts";
+import { canonicalJson, parseStrictJson } from "../lib/canonical-json.ts";
+import { sha256Hex } from "../lib/hash.ts";
+import { decodeUtf8 } from "../lib/json.ts";
+import { readClient, readContext, readIdempotency } from "./context.ts";
+import type { Exchange } from "./exchange.ts";
+import { readRequestBody, type BodyReaders, type RequestBody } from "./request-body.ts";
+
+export type Asking = {
+  readonly intent: Intent;
+  readonly route: Route;
+  readonly query: string;
+  readonly asked: Asked | null;
+  readonly body: RequestBody;
+};
+
+/** What nothing is known of: a pass-through. */
+const NO_DEMAND: Demand = {
+  inputBytes: 0,
+  images: 0,
+  audioInput: false,
+  audioOutput: false,
+  outputTokensMax: null,
+  choices: 1,
+  fixed: {},
+  producesTokens: false,
+  unbounded: [],
+};
+
+/** Throws InputError for what cannot be understood, and Unavailable where there is no room to read it. */
+export async function readAsking(exchange: Exchange, readers: BodyReaders): Promise<Asking> {
+  const at = exchange.url.indexOf("?");
+  const whole = at < 0 ? exchange.url : exchange.url.slice(0, at);
+  const { path, run, step } = splitRunPrefix(whole);
+  const route = findRoute(exchange.method, path);
+  if (route === null) {
+    throw new InputError("unknown_url", null, `Unknown request URL: ${exchange.method} ${whole}.`);
+  }
+  refuseWebSocket(exchange);
+  const body = await readRequestBody(exchange, route, readers);
+  const { asked } = body;
+  const context = readContext({
+    exchange,
+    pathRun: run,
+    pathStep: step,
+    metadata: asked?.metadata ?? {},
+  });
+  const resource = route.pathModel ?? asked?.model ?? `${exchange.method} ${route.path}`;
+  if (resource.length > RESOURCE_CHARS_MAX || /\p{Cc}/u.test(resource)) {
+    const message = `A model's name is at most ${RESOURCE_CHARS_MAX} characters, without control characters.`;
+    throw new InputError("invalid_value", "model", message);
+  }
+  const intent: Intent = {
+    door: "model",
+    operation: route.operation,
+    billing: route.billing,
+    resource,
+    demand: asked?.demand ?? NO_DEMAND,
+    stream: asked?.stream ?? false,
+    reachesStored: reachesStored(exchange.method, route),
+    inspect: body.inspect,
+    inputDigest: body.digest,
+    context,
+    client: readClient(exchange),
+    call: () => body.small,
+    tool: null,
+    idempotency: idempotencyOf(exchange, route, body),
+    effect: null,
+    costStatedPicousd: null,
+    act: null,
+    leaseMs: null,
+  };
+  return { intent, route, query: at < 0 ? "" : exchange.url.slice(at), asked, body };
+}
+
+/** Only what is metered is executed once under a key: the rest costs nothing, or its answer is not ours to keep. */
+function idempotencyOf(
+  exchange: Exchange,
+  route: Route,
+  body: RequestBody,
+): IdempotencyAsked | null {
+  const asked = readIdempotency(exchange);
+  if (asked === null || route.billing !== "metered") return null;
+  const content = sha256Hex(JSON.stringify([route.operation, route.path, contentOf(route, body)]));
+  return { ...asked, content, keptMs: MODEL_KEY_KEPT_MS };
+}
+
+/**
+ * The canonical form of a body, so that the same content in another order or spacing is the same. Of what is
+ * no JSON, is ambiguous as JSON, or is too large to be read here again, its bytes.
+ */
+function contentOf(route: Route, { small, digest }: RequestBody): string {
+  const text = route.body !== "json" || small === null ? null : decodeUtf8(small);
+  const read = text === null ? null : parseStrictJson(text, JSON_DEPTH_MAX);
+  return read?.kind === "value" ? canonicalJson(read.value) : digest;
+}
+
+/** A form is forwarded as the bytes that came, so the model in it must be the upstream's own name. */
+export function refuseRenamedForm(gateway: Gateway, { intent, route }: Asking): void {
+  if (route.body !== "multipart" || intent.billing !== "metered") return;
+  const routed = gateway.authority.route(intent.resource);
+  if (routed === null || routed.model === intent.resource) return;
+  const message = `A form is not rewritten: name the model \`${routed.model}\`, as its upstream does.`;
+  throw new InputError("invalid_value", "model", message);
+}
+
+function refuseWebSocket(exchange: Exchange): void {
+  if (exchange.header("upgrade")?.toLowerCase() !== "websocket") return;
+  throw new InputError(
+    "websocket_unsupported",
+    "upgrade",
+    "Tollgate speaks HTTP here, not WebSocket: use the HTTP form of this request.",
+  );
+}

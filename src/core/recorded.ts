@@ -74,7 +74,6 @@ export function readRecord(columns: JudgedColumns, record: unknown): Recorded | 
   const stated = textOf(estimate["stated_picousd"]);
   if (operation === undefined || billing === undefined || door === undefined) return null;
   if (judgedAt === null || digest === null || !isList(record["scopes"])) return null;
-  const stated = textOf(estimate["stated_picousd"]);
   const intent: Intent = {
     door,
     operation,

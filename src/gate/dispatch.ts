@@ -25,7 +25,7 @@ import type { Ending, Gone } from "./ending.ts";
 import type { Fence } from "./fence.ts";
 import type { Leavers } from "./leavers.ts";
 import { clientHeaders, valueOf } from "./headers.ts";
-import type { Ports, Reply, UpstreamExchange, UpstreamFailure } from "./ports.ts";
+import type { Ports, Reply, UpstreamExchange, UpstreamFailure, UpstreamRequest } from "./ports.ts";
 import type { Watch, Watched } from "./watch.ts";
 
 export type Dispatch = {
@@ -369,15 +369,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
 
   shared.watch.add(watched);
   const exchange: UpstreamExchange = ports.upstream.dispatch(
-    {
-      upstream: request.permit.upstream.name,
-      origin: request.permit.upstream.origin,
-      path: request.path,
-      method: request.method,
-      headers: request.headers,
-      body,
-      mayStart: () => shared.fence.refusal(request.permit.askedAtMs) === null,
-    },
+    upstreamRequest(request, body, () => shared.fence.refusal(request.permit.askedAtMs) === null),
     { onHead, onData, onEnd, onFail },
   );
   reply.onDrain(() => {
@@ -385,6 +377,15 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     exchange.resume();
   });
   reply.onGone(onGone);
+}
+
+function upstreamRequest(
+  { permit, path, method, headers }: Dispatch,
+  body: Body,
+  mayStart: () => boolean,
+): UpstreamRequest {
+  const { name: upstream, origin } = permit.upstream;
+  return { upstream, origin, path, method, headers, body, mayStart };
 }
 
 const EMPTY = new Uint8Array(0);

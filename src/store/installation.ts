@@ -44,7 +44,7 @@ export async function replaceSealedDataKey(
   return rows.length === 1;
 }
 
-/** Whether anything of any tenant stands sealed: an installation's own question. */
+/** Whether anything stands sealed, across tenants: the key that seals is the installation's. */
 export async function holdsSealed(sql: Queryable): Promise<boolean> {
   const [row] = await sql`
     select exists (select from answers) or exists (select from approvals)

@@ -6,23 +6,25 @@ import { PAGE_ROWS_MAX, USAGE_DAYS_MAX } from "../core/limits.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
 import { listPrices } from "./prices.ts";
 import {
-  AmountText,
   Attempt,
-  DayOrMoment,
   Decision,
+  Price,
+  PutRunAnswer,
+  Run,
+  RunSummary,
+  StoppedRun,
+  Usage,
+} from "./look-schemas.ts";
+import {
+  AmountText,
+  DayOrMoment,
   Id,
   Labels,
   ModelName,
   pageOf,
   Paging,
-  Price,
-  PutRunAnswer,
-  Run,
   RunId,
-  RunSummary,
-  StoppedRun,
   Tenanted,
-  Usage,
 } from "./schemas.ts";
 
 const RunParams = z.strictObject({ run: RunId });

@@ -150,7 +150,7 @@ export async function sumRun(
 ): Promise<RunTotals | null> {
   const [row] = await sql<RunTotals[]>`
     select count(*)::int as attempts,
-           (count(*) filter (where d.verdict = 'block'))::int as blocked,
+           (count(*) filter (where d.verdict <> 'allow'))::int as blocked,
            (count(*) filter (where r.state = 'open'))::int as "inFlight",
            (count(*) filter (where r.state = 'unknown'))::int as unknown,
            (count(*) filter (where s.unpriced))::int as unpriced,

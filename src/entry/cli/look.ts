@@ -253,6 +253,24 @@ function showUsage(s: Session, reply: Reply): void {
     s.terminal.out("\n");
     writeTable(s.terminal, [{ title: name, value: name }, ...counts], rows);
   }
+  showRetries(s, member(reply.body, "by_attempt"));
+}
+
+/** Only where anything was tried more than once. */
+function showRetries(s: Session, rows: unknown): void {
+  if (!isList(rows) || !rows.some((row) => member(row, "attempt") !== 1)) return;
+  s.terminal.out("\n");
+  writeTable(
+    s.terminal,
+    [
+      { title: "resource", value: "resource" },
+      { title: "attempt", value: "attempt", align: "right" },
+      { title: "attempts", value: "attempts", align: "right" },
+      { title: "succeeded", value: "succeeded", align: "right" },
+      { title: "cost", value: "cost_usd", align: "right" },
+    ],
+    rows,
+  );
 }
 
 function askDecision(s: Session): Promise<Reply> {

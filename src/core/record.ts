@@ -139,7 +139,7 @@ function findingsMembers({ found, complete }: NonNullable<Facts["findings"]>): o
 function keptArguments(facts: Facts, intent: Intent): object {
   const isRead = facts.bundle !== null && facts.bundle.needs.has("arguments");
   const { arguments: given } = intent;
-  if (!isRead || given === undefined || given === null) return {};
+  if (!isRead || given === undefined || intent.door === "model") return {};
   return wasLookedAt("arguments", { facts, intent, estimate: null }) ? { arguments: given } : {};
 }
 

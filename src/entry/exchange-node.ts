@@ -57,6 +57,18 @@ function createExchange(
   };
 }
 
+/** How long a client may go on sending a body after its answer, which nobody reads, in ms. */
+const UNREAD_MS_MAX = 500;
+
+/** To be called when an exchange is over: node:http would drop the rest of its body for as long as it comes. */
+export function endUnread(incoming: IncomingMessage): void {
+  if (incoming.complete) return;
+  const end = () => {
+    if (!incoming.complete) incoming.socket.destroySoon();
+  };
+  setTimeout(end, UNREAD_MS_MAX).unref();
+}
+
 function isGone(outgoing: ServerResponse): boolean {
   return outgoing.destroyed || outgoing.socket?.destroyed === true;
 }

@@ -36,7 +36,7 @@ import {
   type Patience,
   type Step,
 } from "./closing.ts";
-import { createNodeExchanges } from "./exchange-node.ts";
+import { createNodeExchanges, endUnread } from "./exchange-node.ts";
 import { every, type Repeated } from "./every.ts";
 import { createLargeBodies } from "./large-bodies.ts";
 import { recordListPrices } from "./list-prices.ts";
@@ -279,10 +279,13 @@ async function listen(config: Config, served: Served): Promise<Server> {
         headers["transfer-encoding"] === undefined && /^[\w.:[\]-]+$/.test(headers.host ?? "");
       if (!isPlain || !isModelPath(url)) void listener(incoming, outgoing);
       else
-        app.callModel(gateway, createExchange(incoming, outgoing)).catch((error: unknown) => {
-          log.error({ error, path: url }, "an answer could not be given");
-          outgoing.destroy();
-        });
+        app.callModel(gateway, createExchange(incoming, outgoing)).then(
+          () => endUnread(incoming),
+          (error: unknown) => {
+            log.error({ error, path: url }, "an answer could not be given");
+            outgoing.destroy();
+          },
+        );
     },
   );
   server.keepAliveTimeout = KEEP_ALIVE_TIMEOUT_MS;

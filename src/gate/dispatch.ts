@@ -25,7 +25,7 @@ import type { Ending, Gone } from "./ending.ts";
 import type { Fence } from "./fence.ts";
 import type { Leavers } from "./leavers.ts";
 import { clientHeaders, valueOf } from "./headers.ts";
-import type { Ports, Reply, UpstreamExchange, UpstreamFailure } from "./ports.ts";
+import type { Ports, Reply, UpstreamExchange, UpstreamFailure, UpstreamRequest } from "./ports.ts";
 import type { Watch, Watched } from "./watch.ts";
 
 export type Dispatch = {
@@ -102,6 +102,12 @@ function unsent(failure: UpstreamFailure): Dispatched {
   return { kind: "unanswered", ending: neverSent(failure.message), failure };
 }
 
+/** Whether what may have run costs anything, and whether it is read to its end when its client has left. */
+function termsOf({ estimate, isStrict, answerKeptMs }: Permit) {
+  const isFree = estimate.basis === "free";
+  return { isFree, drains: (isStrict || answerKeptMs !== null) && !isFree };
+}
+
 type Running = {
   readonly request: Dispatch;
   readonly body: Body;
@@ -112,8 +118,7 @@ type Running = {
 function run(ports: Ports, shared: Dispatching, running: Running): void {
   const { request, body, reply, resolve } = running;
   const startedMs = ports.monotonicMs();
-  const isFree = request.permit.estimate.basis === "free";
-  const drains = (request.permit.isStrict || request.permit.answerKeptMs !== null) && !isFree;
+  const { isFree, drains } = termsOf(request.permit);
   let status: number | null = null;
   let firstByteMs: number | null = null;
   let upstreamHeaders: readonly string[] = [];
@@ -364,15 +369,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
 
   shared.watch.add(watched);
   const exchange: UpstreamExchange = ports.upstream.dispatch(
-    {
-      upstream: request.permit.upstream.name,
-      origin: request.permit.upstream.origin,
-      path: request.path,
-      method: request.method,
-      headers: request.headers,
-      body,
-      mayStart: () => shared.fence.refusal(request.permit.askedAtMs) === null,
-    },
+    upstreamRequest(request, body, () => shared.fence.refusal(request.permit.askedAtMs) === null),
     { onHead, onData, onEnd, onFail },
   );
   reply.onDrain(() => {
@@ -380,6 +377,15 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     exchange.resume();
   });
   reply.onGone(onGone);
+}
+
+function upstreamRequest(
+  { permit, path, method, headers }: Dispatch,
+  body: Body,
+  mayStart: () => boolean,
+): UpstreamRequest {
+  const { name: upstream, origin } = permit.upstream;
+  return { upstream, origin, path, method, headers, body, mayStart };
 }
 
 const EMPTY = new Uint8Array(0);

@@ -11,7 +11,7 @@ import { randomBytes } from "node:crypto";
 import { Fault } from "../lib/assert.ts";
 import { keyFromSecret, openSealed, SEAL_KEY_BYTES, sealBytes } from "../lib/seal.ts";
 import type { Queryable } from "../store/events.ts";
-import { readSealedDataKey, replaceSealedDataKey } from "../store/installation.ts";
+import { holdsSealed, readSealedDataKey, replaceSealedDataKey } from "../store/installation.ts";
 
 /** Where sealed bytes stand: they open there and nowhere else. */
 export type SealedPlace = {
@@ -64,6 +64,11 @@ export async function establishDataKey(
     // Another replica may have done the same meanwhile: both hold the same data key.
     if (secret !== inForce) await replaceSealedDataKey(sql, sealed, sealedBy(inForce, dataKey));
     return dataKey;
+  }
+  // A key that seals nothing is no loss: whoever uses none of this may change the administration key.
+  if (!(await holdsSealed(sql))) {
+    await replaceSealedDataKey(sql, sealed, null);
+    return establishDataKey(sql, pepper, secrets);
   }
   throw new Fault(CANNOT_OPEN);
 }

@@ -15,8 +15,10 @@ import {
   PREFER_WAIT_MS_MAX,
   STEP_BODY_BYTES_MAX,
 } from "../core/limits.ts";
+import { detect } from "../core/detect.ts";
 import { operationText, type OperationName } from "../core/operation.ts";
 import { classifyStep, phraseGrant, phraseRefusal } from "../dialects/gate.ts";
+import { textsOf } from "../dialects/openai/texts.ts";
 import type { Phrased } from "../dialects/dialect.ts";
 import type { Admission } from "../gate/admit.ts";
 import { assert } from "../lib/assert.ts";
@@ -173,7 +175,9 @@ function meantBy(c: HonoContext<Env>, caller: Caller, asked: Asked): Meant {
     stream: false,
     reachesStored: false,
     inputDigest: meant.inputDigest,
-    ...(asked.arguments === undefined ? {} : { arguments: plainJson(asked.arguments) }),
+    // Absent would say that they were not kept; null says that there are none.
+    arguments: asked.arguments === undefined ? null : plainJson(asked.arguments),
+    inspect: () => detect(textsOf(asked.arguments)),
     call: () => shownCall(asked),
     context: {
       ...read,

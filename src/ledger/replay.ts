@@ -148,16 +148,15 @@ function recordedJudgement(row: JudgedRow, { judged }: Recorded): Judgement {
   const estimate = membersOf(record["estimate"]);
   const { score } = membersOf(record["risk"]);
   const policies = listOf(record["policies"]).map(membersOf);
-  // A call that was held for approval passed the judgement, whatever became of it.
-  const needsApproval = record["approval"] !== undefined;
-  const isBlock = judged !== null && judged !== "approval_required";
+  const isBlock = judged !== null;
   return {
     verdict: isBlock ? "block" : "pass",
     reason: isBlock ? judged : null,
     estimate_picousd: isBlock ? null : row.estimatePicousd,
     output_tokens_sent: numberOrNull(estimate["output_tokens_sent"]),
     model: null,
-    needs_approval: needsApproval,
+    // Terms are recorded though a meter or another rung said no: what blocks asks for nothing more.
+    needs_approval: !isBlock && record["approval"] !== undefined,
     risk: numberOrNull(score),
     policies: policies.map(({ id, result }) => ({ id: String(id), result: String(result) })),
   };

@@ -39,6 +39,7 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   settlements: READ,
   events: READ,
   prices: READ,
+  policy_bundles: READ,
   installation: CHANGE,
   tenants: CHANGE,
   keys: CHANGE,

@@ -44,6 +44,14 @@ export async function replaceSealedDataKey(
   return rows.length === 1;
 }
 
+/** Whether anything stands sealed, across tenants: the key that seals is the installation's. */
+export async function holdsSealed(sql: Queryable): Promise<boolean> {
+  const [row] = await sql`
+    select exists (select from answers) or exists (select from approvals)
+      or exists (select from webhooks) as sealed`;
+  return row?.["sealed"] === true;
+}
+
 /** Whether a process of the gate may be running: one that has renewed its lease within so many ms. */
 export async function hasLiveReplica(sql: Queryable, leaseMs: number): Promise<boolean> {
   const [row] = await sql`

@@ -12,6 +12,9 @@ describeEachDatabase("the data key", (database) => {
   beforeEach(async () => {
     ({ pepper } = await findOrCreateInstallation(database.db.admin, "pepper of the tests"));
     await database.db.admin`update installation set sealed_data_key = null`;
+    await database.db.admin`
+      insert into answers (tenant_id, attempt_id, status, sealed, expires_at)
+      values ('ten', 'att', 200, ${Buffer.from("sealed")}, 'infinity') on conflict do nothing`;
   });
   const establish = (...secrets: [string, ...string[]]) =>
     establishDataKey(database.db.admin, pepper, secrets);
@@ -38,6 +41,13 @@ describeEachDatabase("the data key", (database) => {
     expect(hex(await establish(NEW, OLD))).toBe(hex(key));
     expect(hex(await establish(NEW))).toBe(hex(key));
     await expect(establish(OLD)).rejects.toThrow(Fault);
+  });
+
+  test("that seals nothing is made anew, whatever the administration key has become", async () => {
+    const key = await establish(OLD);
+    await database.db.admin`delete from answers`;
+    expect(hex(await establish(NEW))).not.toBe(hex(key));
+    expect(hex(await establish(NEW))).toBe(hex(await establish(NEW)));
   });
 
   test("opens nothing in another installation, whose pepper differs", async () => {

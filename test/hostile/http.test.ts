@@ -211,6 +211,14 @@ describeOnPostgres("hostile HTTP", (database) => {
     expect(sent).toBeLessThan(1_000);
   });
 
+  test("a body that is announced, refused and never comes holds no connection", async () => {
+    const headers = { authorization: "Bearer tg_no", "content-length": "1000000" };
+    const [answer, second] = await exchange(tollgate.url, [post(headers)], { answers: 2 });
+    // It waited for a second answer, and was cut off instead.
+    expect(answer?.status).toBe(401);
+    expect(second).toBeUndefined();
+  });
+
   test.each(["é", "日本", "👋", "a b", "%25", '"'])(
     "a run named %j in the path is told in ASCII, admitted or not",
     async (name) => {

@@ -301,10 +301,15 @@ describeEachDatabase("policies", (database) => {
     const tenant = await tollgate.tenant();
     const api = apiOf(tenant);
     await enforce(api, policies(policy("ask", "true", "effect: require_approval")));
+    await tenant.newKey({ scopes: ["approve"] });
     const before = upstream.journal.length;
     const held = await chat(tenant);
     expect([held.status, JSON.parse(held.text).error.code]).toEqual([403, "approval_required"]);
     expect(upstream.journal).toHaveLength(before);
+    const { explanation } = (await api("GET", `/decisions/${decisionOf(held)}`)).body;
+    expect(explanation.join("\n")).toMatch(
+      /^Approval apr_\S+ is pending: nobody has approved it\.$/mu,
+    );
     expect((await api("POST", `/decisions/${decisionOf(held)}/replay`)).body.equal).toBe(true);
   });
 
@@ -342,6 +347,65 @@ describeEachDatabase("policies", (database) => {
       expect((await api("POST", `/decisions/${decisionOf(refused)}/replay`)).body.equal).toBe(true);
     },
   );
+
+  test("judge a step by its arguments, which are kept where a policy reads them and nowhere else", async () => {
+    const tenant = await tollgate.tenant();
+    const api = apiOf(tenant);
+    const ask = async (args?: object) => {
+      const answer = await call(`${tollgate.url}/api/gate`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${tenant.key}`, "content-type": "application/json" },
+        body: JSON.stringify({
+          kind: "tool",
+          name: "wire",
+          estimate_usd: "0",
+          ...(args === undefined ? {} : { arguments: args }),
+        }),
+      });
+      const id = decisionOf(answer);
+      return { status: answer.status, decision: (await api("GET", `/decisions/${id}`)).body };
+    };
+    await enforce(api, policies(policy("a", "request.stream")));
+    expect((await ask({ amount: 1 })).decision.record.arguments).toBeUndefined();
+    await enforce(
+      api,
+      policies(
+        policy("large", "arguments != null && has(arguments.amount) && arguments.amount > 1000"),
+        policy("secret", "detectors.secrets > 0 || !detectors.complete"),
+      ),
+    );
+    const rows = [
+      [await ask({ amount: 1_001 }), "policy_denied"],
+      [await ask({ amount: 1_000 }), null],
+      [await ask({ note: ["AK", "IAQWERTYUIOPASDFGH"].join("") }), "policy_denied"],
+      [await ask(), null],
+      [await ask({ note: "x".repeat(5_000) }), "evaluator_unavailable"],
+    ] as const;
+    for (const [{ decision }, reason] of rows) {
+      expect(decision.reason).toBe(reason);
+      expect((await api("POST", `/decisions/${decision.id}/replay`)).body).toMatchObject({
+        equal: true,
+        why: null,
+      });
+    }
+    expect(rows[0][0].decision.record.arguments).toEqual({ amount: 1_001 });
+    expect(rows[4][0].decision.record.arguments).toBeUndefined();
+  });
+
+  test("look at what went before, where they read it", async () => {
+    const tenant = await tollgate.tenant();
+    const api = apiOf(tenant);
+    await enforce(api, policies(policy("twice", "run.attempts >= 2 || run.spend > usd('1')")));
+    const run = { "tollgate-run": "history" };
+    const statuses = [];
+    for (const most of [20, 21, 22]) {
+      const answer = await chat(tenant, run, { max_tokens: most });
+      await tollgate.gateway.settled();
+      statuses.push(answer.status);
+      expect((await api("POST", `/decisions/${decisionOf(answer)}/replay`)).body.equal).toBe(true);
+    }
+    expect(statuses).toEqual([200, 200, 403]);
+  });
 
   test("a content that was changed in the store lets nothing pass", async () => {
     const tenant = await tollgate.tenant();
@@ -469,5 +533,27 @@ describeEachDatabase("policies", (database) => {
     }
     expect(new Set(decisions).size).toBe(3);
     expect((await api("GET", "/runs/nobody/export")).status).toBe(404);
+  });
+
+  test("every decision of all these tenants, judged again, is what it was", async () => {
+    await tollgate.gateway.settled();
+    const tenants = await tollgate.rows<{ id: string }>("select tenant_id as id from tenants");
+    let decisions = 0;
+    for (const { id } of tenants) {
+      const answer = await fetch(`${tollgate.url}/api/replay?tenant=${id}`, {
+        method: "POST",
+        headers: {
+          authorization: `Bearer ${tollgate.adminKey}`,
+          "content-type": "application/json",
+        },
+        body: "{}",
+      });
+      const sum = (await answer.json()) as Json;
+      expect(sum).toMatchObject({ changed: 0, changes: [], next: null });
+      // What was judged by a content that is not what its version says stays so.
+      expect(sum.unknowable_because).toEqual({});
+      decisions += sum.decisions;
+    }
+    expect(decisions).toBeGreaterThan(30);
   });
 });

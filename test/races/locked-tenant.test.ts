@@ -62,7 +62,7 @@ describeOnPostgres("a tenant whose meter somebody has locked", (database) => {
     for (let round = 0; round < 20; round += 1) {
       const admitted = await Promise.all(others.map((caller) => gate.admit(caller)));
       for (const [i, admission] of admitted.entries()) {
-        gate.gateway.settle(permitOf(admission), endingOf("succeeded"), chargeOf(1n));
+        void gate.gateway.settle(permitOf(admission), endingOf("succeeded"), chargeOf(1n));
         expect(permitOf(admission).tenantId).toBe(others[i]!.tenantId);
       }
     }
@@ -73,7 +73,7 @@ describeOnPostgres("a tenant whose meter somebody has locked", (database) => {
     await release();
     const late = await Promise.all(waiting);
     for (const admission of late) {
-      gate.gateway.settle(permitOf(admission), endingOf("succeeded"), chargeOf(1n));
+      void gate.gateway.settle(permitOf(admission), endingOf("succeeded"), chargeOf(1n));
     }
     await settling;
     await untilSettled(db, victim!.tenantId, 10);

@@ -12,6 +12,7 @@ import { startBank } from "./bank.ts";
 import { drainThroughGate, drainWithoutGate } from "./drain.ts";
 import { createNarrator, type Narrator } from "./narration.ts";
 import { PRICES_YAML, startProvider, type Provider } from "./provider.ts";
+import { askTheGate, askTheLog, RULES } from "./regulator.ts";
 import { live, reconcileByStatement, untilUncertain, type Gate } from "./refund.ts";
 
 const QUOTA_CALLS = 20;
@@ -46,6 +47,7 @@ async function play(narrator: Narrator, closings: Closing[]): Promise<void> {
   await tellDrain(narrator, starting, provider);
   const tollgate = await starting;
   await tellRefund(narrator, tollgate, closings);
+  await tellRegulator(narrator, tollgate, closings);
 }
 
 async function tellDrain(
@@ -170,6 +172,50 @@ async function tellRefund(
   );
   figure("what it did itself", last.did.join(", "), "notify");
   figure("wires that the bank sent for the second refund", wiresOf(), 1);
+}
+
+async function tellRegulator(
+  narrator: Narrator,
+  tollgate: TollgateProcess,
+  closings: Closing[],
+): Promise<void> {
+  const { title, part, say, quote, figure } = narrator;
+  title("3. The regulator's question");
+  say(
+    "A refund of 800 was paid. Since then the rule about large refunds was edited, and then deleted. The regulator asks: " +
+      "which policies were evaluated when this was approved, and why was it?",
+  );
+  const bank = await startBank();
+  closings.push(bank.close);
+  part("without the gate");
+  const logged = await askTheLog(bank);
+  say("The application decided by a file and wrote an audit log, which says:");
+  quote(logged.line);
+  figure("what happened", logged.result, "allowed");
+  figure("rules that the log names", logged.rulesNamed, 0);
+  figure("the rule that was asked", logged.rule, "gone");
+  part("with the gate");
+  const tenant = await tollgate.tenant();
+  const approver = await tenant.newKey({ scopes: ["approve"] });
+  const { url, adminKey } = tollgate;
+  const at = { url, adminKey, tenantId: tenant.id, key: tenant.key, approver };
+  const answered = await askTheGate(bank, at);
+  say("The agent waited until a person had approved exactly this call, as it was shown:");
+  quote(answered.shown);
+  say("Then the policy was edited, and deleted. Asked today, the decision's record says:");
+  for (const sentence of answered.explanation) quote(sentence);
+  const said = answered.explanation.join("\n");
+  figure("policies evaluated, matched or not", answered.policies.length, 2);
+  figure("the approver is named", String(said.includes(`approved by ${approver.id}`)), "true");
+  const isOldText = answered.text === RULES;
+  figure("the policy's old text is there, comment included", String(isOldText), "true");
+  figure("policies in force today (404: none)", answered.activeStatus, 404);
+  figure(
+    "judged again by what was recorded, it comes out the same",
+    String(answered.isEqual),
+    "true",
+  );
+  figure("by the edited policy it would have been", answered.byEdited, "block");
 }
 
 function seconds(ms: number): string {

@@ -92,14 +92,31 @@ as $$
 $$;
 --> statement-breakpoint
 
--- What became of an attempt, as the ledger tells it: 'running', 'left' (its client is gone and it goes on),
--- 'unknown', or the ending that was settled last. A presumption that nobody corrected is unknown, too.
+-- How long after a failure the same content is its retry: the waits between the tries of libraries and of
+-- jobs are seconds, and what comes later is a question of its own. `RETRY_WINDOW_MS` says it to callers.
+create function tollgate_retry_window() returns interval
+language sql immutable parallel safe
+as $$ select interval '2 minutes' $$;
+--> statement-breakpoint
+
+-- The state of an attempt, by its reservation, if it has one, and by the ending that was settled last:
+-- 'running', 'left' (its client is gone and it goes on), 'unknown', or that ending. A posting that was given
+-- up has neither, and released what it held.
+create function tollgate_state_named(reservation text, left_at timestamptz, ending text) returns text
+language sql immutable parallel safe
+as $$
+  select case reservation when 'open' then case when left_at is null then 'running' else 'left' end
+                          when 'unknown' then 'unknown'
+                          else coalesce(ending, 'released') end
+$$;
+--> statement-breakpoint
+
+-- What became of an attempt, as the ledger tells it, and since when. A presumption that nobody corrected is
+-- unknown, too.
 create function tollgate_attempt_state(tenant text, attempt text, out state text, out since timestamptz)
 language sql stable
 as $$
-  select case r.state when 'open' then case when r.left_at is null then 'running' else 'left' end
-                      when 'unknown' then 'unknown'
-                      else coalesce(s.ending, 'released') end,
+  select tollgate_state_named(r.state, r.left_at, s.ending),
          coalesce(s.settled_at, r.unknown_at, r.left_at, tollgate_now())
   from (select 1) as one
   left join reservations r on r.tenant_id = tenant and r.attempt_id = attempt
@@ -128,9 +145,7 @@ as $$
 begin
   return query
   select u.ord::int, last.attempt_id::text, last.attempt,
-         case r.state when 'open' then case when r.left_at is null then 'running' else 'left' end
-                      when 'unknown' then 'unknown'
-                      else coalesce(s.ending, 'released') end,
+         tollgate_state_named(r.state, r.left_at, s.ending),
          coalesce(s.settled_at, r.unknown_at, r.left_at, last.decided_at), coalesce(s.unread, false)
   from unnest(tenants, steps) with ordinality as u(t, step, ord)
   cross join lateral (
@@ -327,7 +342,7 @@ begin
   end if;
 
   -- Asks whose step nobody named, and whose content was seen before. While that goes on for its client, this
-  -- one runs beside it; once it ended badly, or its client left, this one is its retry, for two minutes.
+  -- one runs beside it; once it ended badly, or its client left, this one is its retry, for a while.
   for prior in
     select p.*, u.t, u.digest
     from tollgate_prior_attempts(a_tenant, (
@@ -339,7 +354,7 @@ begin
     if prior.state = 'running' and prior.attempt_id is distinct from v_left then
       a_attempt_no[prior.ask] := prior.attempt;
     elsif (prior.state <> 'succeeded' or prior.unread)
-      and (prior.state in ('running', 'left') or prior.since >= v_now - interval '120 seconds') then
+      and (prior.state in ('running', 'left') or prior.since >= v_now - tollgate_retry_window()) then
       a_retries[prior.ask] := true;
       v_locks := v_locks || hashtextextended('step ' || prior.t || ' ' || prior.digest, 0);
     end if;

@@ -271,6 +271,9 @@ export const WAITERS_MAX = 256;
 /** How often one of them asks whether the attempt that it waits for has ended. */
 export const WAITER_LOOK_MS = 200;
 
+/** How long after a failure the same content is its retry: `tollgate_retry_window`, for what callers are told. */
+export const RETRY_WINDOW_MS = 2 * 60_000;
+
 /** The highest guard on attempts of a derived step: beyond it there is none, which is said by null. */
 export const DERIVED_ATTEMPTS_MAX = 1_000;
 

@@ -1,4 +1,5 @@
 /** The sentences of a refusal by a meter. Most libraries show nothing else, so it holds every figure. */
+import { RETRY_WINDOW_MS } from "./limits.ts";
 import { picousd, usdFromPicousd } from "./money.ts";
 import { unreachable } from "../lib/assert.ts";
 import type { Intent } from "./intent.ts";
@@ -123,7 +124,8 @@ export function duplicateMessage(
 export function attemptsMessage(attempt: number, attemptsMax: number): string {
   return (
     `This is attempt ${attempt} of the same request after failures, and at most ${attemptsMax} are made of a request whose ` +
-    "step nobody named. It passes again when two minutes have gone by since the last failure. Find out why it fails; " +
+    `step nobody named. It passes again when ${RETRY_WINDOW_MS / 60_000} minutes have gone by since the last failure. ` +
+    "Find out why it fails; " +
     "to retry more often, name the step (Tollgate-Step) or raise the tenant's guard."
   );
 }

@@ -1,7 +1,7 @@
 /** Tenants, keys and events. */
 import { z } from "@hono/zod-openapi";
 
-import { DERIVED_ATTEMPTS_MAX } from "../core/limits.ts";
+import { DERIVED_ATTEMPTS_MAX, RETRY_WINDOW_MS } from "../core/limits.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
 import {
   Event,
@@ -98,7 +98,8 @@ function oneTenantRoutes(api: Api): void {
       summary: "Change a tenant's mode and guards",
       description:
         "`strict` refuses what cannot be priced and bounded; `tolerant` lets it pass, recorded as unpriced. " +
-        "`derived_attempts_max`: attempts of one request whose step nobody named, within two minutes of a failure. " +
+        "`derived_attempts_max`: attempts of one request whose step nobody named, each within " +
+        `${RETRY_WINDOW_MS / 60_000} minutes of a failure. ` +
         "`run_share_percent`: the part of a daily limit that one named run may take. Null: no guard.",
       scopes: ["admin"],
       tenancy: "one",

@@ -10,15 +10,12 @@ export type HistoryOf = {
   readonly isStepNamed: boolean;
 };
 
-/** How long after a failure the same content is its retry: as the posting numbers attempts. */
-const RETRY_SECONDS = 120;
-
 export async function readHistory(sql: Sql, of: HistoryOf): Promise<History> {
   const { tenantId, runId, stepDigest, isStepNamed } = of;
   const [row] = await sql`
     select floor(extract(epoch from tollgate_now() - run.first_at))::int as age, run.attempts,
            run.spend::text as spend, prior.attempt, prior.state, prior.unread,
-           prior.since >= tollgate_now() - ${RETRY_SECONDS} * interval '1 second' as is_late
+           prior.since >= tollgate_now() - tollgate_retry_window() as is_recent
     from (
       select min(d.decided_at) as first_at, count(*)::int as attempts,
              coalesce(sum(coalesce(s.cost, r.cost_picousd, 0)), 0) as spend
@@ -42,7 +39,7 @@ export async function readHistory(sql: Sql, of: HistoryOf): Promise<History> {
     attempt: numberAfter(last, {
       state,
       isUnread: row?.["unread"] === true,
-      isLate: row?.["is_late"] === true,
+      isRecent: row?.["is_recent"] === true,
       isStepNamed,
     }),
     priorStatus,
@@ -52,18 +49,18 @@ export async function readHistory(sql: Sql, of: HistoryOf): Promise<History> {
 const PRIOR = ["running", "succeeded", "failed", "aborted", "released", "unknown"] as const;
 
 /** As `tollgate_post` numbers it; where the two differ, the posting has it judged again. */
-function numberAfter(last: number, { state, isUnread, isLate, isStepNamed }: Prior): number {
+function numberAfter(last: number, { state, isUnread, isRecent, isStepNamed }: Prior): number {
   if (last === 0 || isStepNamed) return last + 1;
   if (state === "running") return last;
   const hasFailed = state !== "succeeded" || isUnread;
-  return hasFailed && (state === "left" || isLate) ? last + 1 : 1;
+  return hasFailed && (state === "left" || isRecent) ? last + 1 : 1;
 }
 
 type Prior = {
   readonly state: unknown;
   /** Its client was gone before it had the answer. */
   readonly isUnread: boolean;
-  /** It ended within RETRY_SECONDS. */
-  readonly isLate: boolean;
+  /** It ended within `tollgate_retry_window`. */
+  readonly isRecent: boolean;
   readonly isStepNamed: boolean;
 };

@@ -1,5 +1,6 @@
 /** What it costs to give an attempt its number, in rows read: free calls could make it dear for everyone. */
 import { expect, test } from "vitest";
+import { RETRY_WINDOW_MS } from "../../src/core/limits.ts";
 import { open, type Sql } from "../../src/store/database.ts";
 import { post, type Ask } from "../../src/store/posting.ts";
 import { newId } from "../gate/gate-on.ts";
@@ -8,6 +9,12 @@ import { describeOnPostgres } from "../support/databases.ts";
 const ATTEMPTS = 3_000;
 
 describeOnPostgres("the number of an attempt", (database) => {
+  test("counts on after a failure for as long as callers are told", async () => {
+    const [row] = await database.db.admin`
+      select extract(epoch from tollgate_retry_window())::int as seconds`;
+    expect(row?.["seconds"]).toBe(RETRY_WINDOW_MS / 1_000);
+  });
+
   test("is found by one row, however many attempts and refusals its step has had", async () => {
     const { db } = database;
     await db.admin`insert into tenants (tenant_id, name) values ('ten_a', 'a')`;

@@ -89,6 +89,7 @@ const runMembers = {
   tenant: z.string(),
   state: z.enum(["open", "stopping", "closed", "implicit"]),
   parent: z.string().nullable(),
+  derived_from: z.string().nullable(),
   labels: z.record(z.string(), z.string()).readonly(),
   created_by: z.string().nullable(),
   created_at: time.nullable(),

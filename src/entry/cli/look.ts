@@ -118,12 +118,14 @@ export function addRuns(program: Command, terminal: Terminal): void {
     .argument("<run>")
     .option("--budget <usd>", "dollars it may spend, as 1.50", usd)
     .option("--label <name=value>", "a label; may be repeated", collectLabel)
-    .option("--parent <run>", "the run whose budget it draws on too; fixed once created");
+    .option("--parent <run>", "the run whose budget it draws on too; fixed once created")
+    .option("--derived-from <run>", "the run that it executes anew; fixed once created");
   session.act(set, terminal, async (s) => {
     const body = {
       budget_usd: session.option(s.options, "budget"),
       labels: labelsOf(session.repeated(s.options, "label")),
       parent: session.option(s.options, "parent"),
+      derived_from: session.option(s.options, "derivedFrom"),
     };
     const reply = await s.ask({ method: "PUT", path: runPath(s), body, scope: "invoke" });
     session.showOne(s, reply, [...RUN_COLUMNS, ...BUDGET_COLUMNS]);

@@ -63,8 +63,7 @@ async function tellDrain(
       `them together. The provider charges what it accepts, and allows ${QUOTA_CALLS} calls a day.`,
   );
   part("without the gate");
-  const alone = await startProvider(QUOTA_CALLS);
-  const drained = await drainWithoutGate(alone).finally(alone.close);
+  const drained = await drainAlone();
   say(
     `After ${seconds(drained.ms)} s the day is over for everybody. The engine would go on: only the provider's own quota ` +
       "has ended it.",
@@ -94,6 +93,15 @@ async function tellDrain(
   figure("calls left of the day's quota", stopped.left, { least: QUOTA_CALLS - 5 });
   figure("another model, asked by a neighbour with the same key", stopped.otherModel, "ok");
   figure("another question to the same model", stopped.otherQuestion, "ok");
+}
+
+async function drainAlone(): ReturnType<typeof drainWithoutGate> {
+  const alone = await startProvider(QUOTA_CALLS);
+  try {
+    return await drainWithoutGate(alone);
+  } finally {
+    await alone.close();
+  }
 }
 
 async function tellRefund(

@@ -12,7 +12,6 @@ import {
 } from "../core/approval.ts";
 import { InputError } from "../core/errors.ts";
 import { withPrefix } from "../core/ids.ts";
-import { APPROVAL_CALL_BYTES_MAX } from "../core/limits.ts";
 import { unreachable } from "../lib/assert.ts";
 import {
   decideApproval,
@@ -35,7 +34,7 @@ import {
   type Actor,
   type AdministrationPorts,
 } from "./acts.ts";
-import type { Seal } from "./sealing.ts";
+import { placeOfCall } from "./ask-approval.ts";
 
 export type VoteTerms = ApprovalRef & {
   readonly approves: boolean;
@@ -62,31 +61,9 @@ export function createApproving(ports: AdministrationPorts): Approving {
       requireScope(actor, approval.tenantId, ["approve", "admin"]);
       const found = await findApproval(ports.db.admin, approval);
       if (found === null) throw notFound("approval", "approval");
-      return openCall(ports.seal, approval, found.sealedCall);
+      return ports.seal.open(placeOfCall(approval), found.sealedCall);
     },
   };
-}
-
-/**
- * Seals the call that an approval is about, for the row of this id. Throws InputError for one that is too
- * long for a person to read.
- */
-export function sealCall(seal: Seal, ref: ApprovalRef, call: Uint8Array): Uint8Array {
-  if (call.length > APPROVAL_CALL_BYTES_MAX) {
-    const message =
-      `This call needs a person's approval, and at ${call.length} bytes nobody can read it: ` +
-      `at most ${APPROVAL_CALL_BYTES_MAX} can be asked about.`;
-    throw new InputError("body_too_large", null, message);
-  }
-  return seal.seal(placeOf(ref), call);
-}
-
-function openCall(seal: Seal, ref: ApprovalRef, sealed: Uint8Array): Uint8Array | null {
-  return seal.open(placeOf(ref), sealed);
-}
-
-function placeOf({ tenantId, approvalId }: ApprovalRef) {
-  return { purpose: "approval_call", tenantId, rowId: approvalId } as const;
 }
 
 async function vote(ports: AdministrationPorts, actor: Actor, terms: VoteTerms): Promise<void> {
@@ -135,7 +112,7 @@ async function judge(
   const { isRequester, role, approved } = voter;
   const question = {
     ...approval,
-    isReadable: openCall(seal, terms, approval.sealedCall) !== null,
+    isReadable: seal.open(placeOfCall(terms), approval.sealedCall) !== null,
   };
   const voted = approved === null ? null : approved ? "approved" : "denied";
   return judgeVote(question, { isRequester, role, voted }, terms);

@@ -5,8 +5,9 @@ import { withPrefix } from "../core/ids.ts";
 import type { Intent } from "../core/intent.ts";
 import type { Approval } from "../core/policy-judge.ts";
 import type { Reason } from "../core/verdict.ts";
+import type { ApprovalRef } from "../store/approvals.ts";
 import type { ApprovalAsk } from "../store/posting.ts";
-import type { Seal } from "./sealing.ts";
+import type { Seal, SealedPlace } from "./sealing.ts";
 
 export type ApprovalParts = { readonly seal: Seal; readonly newId: () => string };
 
@@ -32,7 +33,7 @@ export function askApproval(
     policies,
   });
   const approvalId = withPrefix("approval", newId());
-  const place = { purpose: "approval_call", tenantId: caller.tenantId, rowId: approvalId } as const;
+  const place = placeOfCall({ tenantId: caller.tenantId, approvalId });
   return {
     digest,
     approvalId,
@@ -44,6 +45,11 @@ export function askApproval(
     expiresMs: expiresInMs,
     sealed: call === null ? null : seal.seal(place, call),
   };
+}
+
+/** Where the call is sealed that an approval is about. */
+export function placeOfCall({ tenantId, approvalId }: ApprovalRef): SealedPlace {
+  return { purpose: "approval_call", tenantId, rowId: approvalId };
 }
 
 /** What the caller is told of an approval; null for every other reason. */

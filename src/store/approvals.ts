@@ -178,18 +178,6 @@ export async function decideApproval(
     where tenant_id = ${tenantId} and approval_id = ${approvalId}`;
 }
 
-/** Whether so many keys other than the requester's could approve now: else nobody need be asked. */
-export async function canBeApproved(
-  sql: Queryable,
-  tenantId: string,
-  ask: { readonly requester: string; readonly role: string | null; readonly quorum: number },
-): Promise<boolean> {
-  const [row] = await sql`
-    select tollgate_approvers_left(${tenantId}, ${ask.requester}, ${ask.role}, null)
-      >= ${ask.quorum}::int as possible`;
-  return row?.["possible"] === true;
-}
-
 /** Of the whole installation, across tenants: questions that wait for an answer. */
 export async function countPendingApprovals(sql: Database["admin"]): Promise<number> {
   // Across tenants: the metrics are the operator's.

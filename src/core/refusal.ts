@@ -1,8 +1,9 @@
-/** The sentences of a refusal by a meter. Most libraries show nothing else, so it holds every figure. */
+/** The sentences of refusals by what the posting found. Most libraries show nothing else, so it holds every figure. */
 import { RETRY_WINDOW_MS } from "./limits.ts";
 import { picousd, usdFromPicousd } from "./money.ts";
 import { unreachable } from "../lib/assert.ts";
 import type { Intent } from "./intent.ts";
+import type { Approval } from "./policy-judge.ts";
 import type { RetryFacts } from "./retry.ts";
 import type { MeterFigures, Reason, Unit } from "./verdict.ts";
 
@@ -128,4 +129,37 @@ export function attemptsMessage(attempt: number, attemptsMax: number): string {
     "Find out why it fails; " +
     "to retry more often, name the step (Tollgate-Step) or raise the tenant's guard."
   );
+}
+
+/** What the caller is told of an approval; null for every other reason. */
+export function approvalMessage(
+  reason: Reason,
+  approval: Approval | null,
+  approvalId: string | null,
+): string | null {
+  const named = approvalId === null ? "" : ` ${approvalId}`;
+  switch (reason) {
+    case "approval_required":
+      return `A person must approve this call first (${askedBy(approval)}). Approval${named} is asked for: ask again once it is approved, or wait for it with \`Prefer: wait=60\`.`;
+    case "approval_denied":
+      return `A person denied exactly this call (approval${named}), and that is final. Ask for something else.`;
+    case "approval_expired":
+      return `Approval${named} of exactly this call was not given, or not used, in time. A new step or run asks anew.`;
+    case "approval_used":
+      return `Approval${named} was used already, and holds for one call. A new step or run asks anew.`;
+    case "approval_impossible":
+      return `A person must approve this call (${askedBy(approval)}), and nobody can: too few keys have the scope \`approve\` and the role, its own aside, or the call is too large to be shown.`;
+    default:
+      return null;
+  }
+}
+
+function askedBy(approval: Approval | null): string {
+  if (approval === null) return "a policy asks for it";
+  return approval.policies.map(({ id, reason }) => `policy \`${id}\`: ${reason}`).join(" ");
+}
+
+/** Of a run that was stopped. */
+export function runMessage(runId: string): string {
+  return `The run \`${runId}\`, or a run above it, was stopped: it admits no further calls. Use a new run.`;
 }

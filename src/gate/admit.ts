@@ -9,24 +9,29 @@
  * ask at a clamping limit comes back with less output. Both look again at newer facts: an ask that was
  * not admitted has reserved and recorded nothing, so looking again is free of consequences.
  */
-import { outputTokensFor } from "../core/bound.ts";
 import type { Caller } from "../core/caller.ts";
+import { clamp, clampsHeldUp } from "../core/clamp.ts";
 import { decide, type Estimate } from "../core/decide.ts";
 import type { Facts, History } from "../core/facts.ts";
 import type { Intent } from "../core/intent.ts";
 import {
-  CLAMP_TOKENS_MIN,
   CONTENTION_LOOK_MS,
   CONTENTION_WAIT_MS_MAX,
   RELOOKS_MAX,
   RESERVATION_MARGIN_MS,
 } from "../core/limits.ts";
-import { picousd } from "../core/money.ts";
 import type { Price } from "../core/price.ts";
 import { shortVersion } from "../core/policy.ts";
 import { needsHistory } from "../core/policy-bundle.ts";
 import { decisionRecord, type Final } from "../core/record.ts";
-import { attemptsMessage, duplicateMessage, meterAtFault, meterMessage } from "../core/refusal.ts";
+import {
+  approvalMessage,
+  attemptsMessage,
+  duplicateMessage,
+  meterAtFault,
+  meterMessage,
+  runMessage,
+} from "../core/refusal.ts";
 import type { RetryFacts } from "../core/retry.ts";
 import type { MeterFigures, Refusal } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
@@ -35,7 +40,7 @@ import { readHistory } from "../store/history.ts";
 import type { Ask, Posted } from "../store/posting.ts";
 import type { Upstream } from "./authority.ts";
 import type { Contention } from "./contention.ts";
-import { approvalMessage, askApproval } from "./ask-approval.ts";
+import { askApproval } from "./ask-approval.ts";
 import { lookElsewhere, lookFor, type Look, type LookParts } from "./look.ts";
 import type { Seal } from "./sealing.ts";
 
@@ -152,7 +157,7 @@ export async function admit(
     const waitedMs = parts.monotonicMs() - startedMs;
     const isContended =
       posted.reason === "budget_contended" || posted.reason === "concurrency_exceeded";
-    const lower = relooks >= RELOOKS_MAX ? null : clamp(intent, facts, posted.meters);
+    const lower = relooks >= RELOOKS_MAX ? null : clamp(intent.demand, facts.price, posted.meters);
     // A clamped call holds all the room there is until it settles: the next one waits for that, too.
     const mayClear = isContended || (lower === null && clampsHeldUp(posted.meters));
     if (mayClear && waitedMs < CONTENTION_WAIT_MS_MAX) {
@@ -311,37 +316,4 @@ function refusalFor({ look, intent, verdict }: Turn, posted: Posted): Refusal {
   const meter = meterAtFault(reason, meters);
   assert(meter !== null, "a limit that refuses is on the path");
   return { ...base, message: meterMessage(reason, meter), meter, param: null };
-}
-
-function runMessage(runId: string): string {
-  return `The run \`${runId}\`, or a run above it, was stopped: it admits no further calls. Use a new run.`;
-}
-
-/** Whether a clamping limit lacks room only because of what others hold, and may have some when they settle. */
-function clampsHeldUp(meters: readonly MeterFigures[]): boolean {
-  return meters.some(
-    (meter) =>
-      meter.onExceed === "clamp" &&
-      meter.mode === "enforce" &&
-      meter.reserved > 0n &&
-      meter.committed < meter.limit,
-  );
-}
-
-/** The output tokens that every clamping limit on the path affords, or null when that is no answer. */
-function clamp(intent: Intent, facts: Facts, meters: readonly MeterFigures[]): number | null {
-  let lowest: number | null = null;
-  for (const meter of meters) {
-    if (meter.onExceed !== "clamp" || meter.mode !== "enforce") continue;
-    if (meter.unit !== "usd" && meter.unit !== "tokens") continue;
-    const left = meter.limit - meter.committed - meter.reserved;
-    if (left >= meter.asked) continue;
-    const room =
-      meter.unit === "usd"
-        ? { kind: "usd" as const, amount: picousd(left) }
-        : { kind: "tokens" as const, amount: left };
-    const affordable = outputTokensFor(intent.demand, facts.price, room);
-    lowest = lowest === null ? affordable : Math.min(lowest, affordable);
-  }
-  return lowest !== null && lowest >= CLAMP_TOKENS_MIN ? lowest : null;
 }

@@ -4,7 +4,6 @@ import type { Caller } from "../core/caller.ts";
 import { withPrefix } from "../core/ids.ts";
 import type { Intent } from "../core/intent.ts";
 import type { Approval } from "../core/policy-judge.ts";
-import type { Reason } from "../core/verdict.ts";
 import type { ApprovalRef } from "../store/approvals.ts";
 import type { ApprovalAsk } from "../store/posting.ts";
 import type { Seal, SealedPlace } from "./sealing.ts";
@@ -50,32 +49,4 @@ export function askApproval(
 /** Where the call is sealed that an approval is about. */
 export function placeOfCall({ tenantId, approvalId }: ApprovalRef): SealedPlace {
   return { purpose: "approval_call", tenantId, rowId: approvalId };
-}
-
-/** What the caller is told of an approval; null for every other reason. */
-export function approvalMessage(
-  reason: Reason,
-  approval: Approval | null,
-  approvalId: string | null,
-): string | null {
-  const named = approvalId === null ? "" : ` ${approvalId}`;
-  switch (reason) {
-    case "approval_required":
-      return `A person must approve this call first (${askedBy(approval)}). Approval${named} is asked for: ask again once it is approved, or wait for it with \`Prefer: wait=60\`.`;
-    case "approval_denied":
-      return `A person denied exactly this call (approval${named}), and that is final. Ask for something else.`;
-    case "approval_expired":
-      return `Approval${named} of exactly this call was not given, or not used, in time. A new step or run asks anew.`;
-    case "approval_used":
-      return `Approval${named} was used already, and holds for one call. A new step or run asks anew.`;
-    case "approval_impossible":
-      return `A person must approve this call (${askedBy(approval)}), and nobody can: too few keys have the scope \`approve\` and the role, its own aside, or the call is too large to be shown.`;
-    default:
-      return null;
-  }
-}
-
-function askedBy(approval: Approval | null): string {
-  if (approval === null) return "a policy asks for it";
-  return approval.policies.map(({ id, reason }) => `policy \`${id}\`: ${reason}`).join(" ");
 }

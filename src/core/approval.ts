@@ -17,7 +17,7 @@ export type ApprovalSubject = {
   readonly resource: string;
   /** Of the tool as its server defined it when it was asked for; null for what is no tool. */
   readonly toolDefinition: string | null;
-  /** Of the canonical JSON of the arguments, or of the whole body. */
+  /** Of the call as people are shown it: a body as it came, an act in its canonical form. */
   readonly argumentsDigest: string;
   /** The policies that asked. */
   readonly policies: readonly { readonly id: string; readonly version: string }[];

@@ -82,10 +82,7 @@ export function classifyStep(asked: StepAsked, context: Context, tool: Tool | nu
   };
 }
 
-/**
- * Of the canonical arguments; and where it is said, of which effect it is and what it repeats, for who
- * approves the one has not approved the other.
- */
+/** Of the canonical arguments; and where it is said, of which effect it is and what it repeats: those are not tries of one act. */
 function inputDigest({ effect, repeats }: StepAsked, args: string): string {
   const isPlain = effect === null && repeats === null;
   return sha256Hex(isPlain ? args : JSON.stringify([args, effect, repeats]));

@@ -4,6 +4,7 @@ import type { Caller } from "../core/caller.ts";
 import { withPrefix } from "../core/ids.ts";
 import type { Intent } from "../core/intent.ts";
 import type { Approval } from "../core/policy-judge.ts";
+import { sha256Hex } from "../lib/hash.ts";
 import type { ApprovalRef } from "../store/approvals.ts";
 import type { ApprovalAsk } from "../store/posting.ts";
 import type { Seal, SealedPlace } from "./sealing.ts";
@@ -28,7 +29,8 @@ export function askApproval(
     door: intent.door,
     resource: intent.resource,
     toolDefinition: null,
-    argumentsDigest: intent.inputDigest,
+    // What is approved is what was shown. What cannot be shown is refused, and only named.
+    argumentsDigest: call === null ? intent.inputDigest : sha256Hex(call),
     policies,
   });
   const approvalId = withPrefix("approval", newId());

@@ -60,12 +60,14 @@ describeEachDatabase("an approval at the step door", (database) => {
       },
     ]);
     await approve(held.body.approval.id);
-    // One changed digit is another call, and so is another effect, or the repeat of one.
+    // One changed digit is another call, and so is another effect, the repeat of one, or a higher estimate.
     const others = [
       refund(100.76),
       { ...ask, effect: "again" },
       { ...ask, repeats: "att_1" },
       { ...ask, name: "refund", step: "s" },
+      { ...ask, estimate_usd: 5_000 },
+      { ...ask, kind: "step" },
     ];
     for (const other of others) {
       const answer = await door.ask(other);

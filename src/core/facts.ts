@@ -37,12 +37,15 @@ export type History = {
   /** The number of this attempt within its step, from 1. */
   readonly attempt: number;
   /** How the attempt before it stands; empty for a first one. */
-  readonly priorStatus:
-    | ""
-    | "running"
-    | "succeeded"
-    | "failed"
-    | "aborted"
-    | "released"
-    | "unknown";
+  readonly priorStatus: "" | PriorStatus;
 };
+
+export const PRIOR_STATUSES = [
+  "running",
+  "succeeded",
+  "failed",
+  "aborted",
+  "released",
+  "unknown",
+] as const;
+export type PriorStatus = (typeof PRIOR_STATUSES)[number];

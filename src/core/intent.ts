@@ -41,7 +41,20 @@ export type Demand = {
   readonly unbounded: readonly string[];
 };
 
-/** The three effect classes of context carriers: see `http/context.ts`. */
+/** Of what uses nothing of a model: a pass-through, or an act of the caller's own. */
+export const NO_DEMAND: Demand = {
+  inputBytes: 0,
+  images: 0,
+  audioInput: false,
+  audioOutput: false,
+  outputTokensMax: null,
+  choices: 1,
+  fixed: {},
+  producesTokens: false,
+  unbounded: [],
+};
+
+/** What a call belongs to and what its caller says of it: see `http/context.ts`. */
 export type Context = {
   /** The run named by the client, or null: then the attempt is its own run. */
   readonly run: string | null;
@@ -90,9 +103,13 @@ export type ActFacts = {
   } | null;
 };
 
-/** What the gate is asked. The three doors build the same one. */
+/** `tool` is kept for the door that speaks MCP. */
+export const DOORS = ["model", "tool", "step"] as const;
+export type Door = (typeof DOORS)[number];
+
+/** What the gate is asked. Every door builds the same one. */
 export type Intent = {
-  readonly door: "model" | "tool" | "step";
+  readonly door: Door;
   readonly operation: Operation | Act;
   readonly billing: Billing;
   /** The model asked for (`fast`, `openai/gpt-5-mini`), or the method and path of a pass-through. */
@@ -101,13 +118,13 @@ export type Intent = {
   readonly stream: boolean;
   /** It reads, changes or deletes objects stored at the provider, in the account that tenants share. */
   readonly reachesStored: boolean;
-  /** Of a tool or step, for policies; absent or null at the model door. */
+  /** Of a tool or step: null where it has none; absent at the model door, and where nobody kept them. */
   readonly arguments?: Json;
   /** The exact call, for whoever must approve it; null where it is too large to be shown. */
   readonly call: () => Uint8Array | null;
   /** Searches its texts; asked only where the active bundle reads what is found. Absent: nobody can. */
   readonly inspect?: () => Findings;
-  /** SHA-256 of the body, hex. */
+  /** SHA-256, hex: of the body as it came, or of the canonical arguments of a tool or step. */
   readonly inputDigest: string;
   readonly context: Context;
   readonly client: ClientFacts;
@@ -129,7 +146,7 @@ export type IdempotencyAsked = {
   readonly key: string;
   /** SHA-256 of the route and the canonical body, hex. */
   readonly content: string;
-  /** It may run again though nobody knows whether it ran. */
+  /** Its caller says that it may run again though nobody knows whether it ran. */
   readonly acceptsUnknown: boolean;
   readonly keptMs: number;
 };
@@ -141,6 +158,7 @@ export type EffectAsked = {
   readonly effect: string;
   /** SHA-256 of the canonical arguments, hex. */
   readonly content: string;
+  /** Its class says that it may run again though nobody knows whether it ran. */
   readonly mayRepeatUnknown: boolean;
   /** The attempt that is repeated deliberately, or null. */
   readonly repeats: string | null;

@@ -6,6 +6,7 @@ import * as z from "zod";
 
 import { createReader, inOrder, parse, type Path, type Reader } from "../lib/yaml-reader.ts";
 import { readTree, type TreeProblem } from "../lib/yaml-tree.ts";
+import { DOORS } from "./intent.ts";
 import {
   APPROVAL_MS_MAX,
   APPROVERS_MAX,
@@ -40,8 +41,9 @@ export type SourceReading =
     }
   | { readonly kind: "broken"; readonly problems: readonly SourceProblem[] };
 
-const DOORS = ["model", "tool", "step"] as const;
+/** Models, tools or the like that one policy names; longer lists are a condition. */
 const GLOBS_MAX = 64;
+/** What a policy is for, in a paragraph or two. */
 const DESCRIPTION_CHARS_MAX = 2_000;
 const APPROVAL_DEFAULT = { quorum: 1, role: null, expiresInMs: 86_400_000 };
 

@@ -8,8 +8,16 @@
 import { isList, isRecord } from "../lib/json.ts";
 import { SCOPES } from "./caller.ts";
 import type { Findings } from "./detect.ts";
-import type { Facts, History } from "./facts.ts";
-import type { Act, Billing, Demand, Intent, Json, Operation } from "./intent.ts";
+import { PRIOR_STATUSES, type Facts, type History } from "./facts.ts";
+import {
+  DOORS,
+  type Act,
+  type Billing,
+  type Demand,
+  type Intent,
+  type Json,
+  type Operation,
+} from "./intent.ts";
 import type { CompiledBundle } from "./policy-bundle.ts";
 import type { Price } from "./price.ts";
 import { USAGE_CLASSES, type Usage } from "./usage.ts";
@@ -57,7 +65,7 @@ const BILLINGS = [
   "unknown",
   "stated",
 ] as const satisfies readonly Billing[];
-const PRIOR = ["", "running", "succeeded", "failed", "aborted", "released", "unknown"] as const;
+const PRIOR = ["", ...PRIOR_STATUSES] as const;
 
 type Members = Readonly<Record<string, unknown>>;
 
@@ -68,7 +76,7 @@ export function readRecord(columns: JudgedColumns, record: unknown): Recorded | 
   if (!isRecord(estimate) || !isRecord(context) || !isRecord(client)) return null;
   const operation = OPERATIONS.find((known) => known === columns.operation);
   const billing = BILLINGS.find((known) => known === record["billing"]);
-  const door = (["model", "tool", "step"] as const).find((known) => known === columns.door);
+  const door = DOORS.find((known) => known === columns.door);
   const judgedAt = textOf(record["judged_at"]);
   const digest = textOf(record["input_sha256"]);
   const stated = textOf(estimate["stated_picousd"]);

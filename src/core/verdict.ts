@@ -74,14 +74,18 @@ export const DISPOSITIONS: Readonly<Record<Reason, Disposition>> = {
 /** `attempts` counts further attempts: what a retry budget limits. */
 export const UNITS = ["usd", "tokens", "requests", "attempts", "in_flight"] as const;
 export type Unit = (typeof UNITS)[number];
-export type ScopeKind =
-  | "tenant"
-  | "key"
-  | "run"
-  | "model"
-  | "each_run"
-  | "each_customer"
-  | "each_operation";
+
+/** Whom a limit counts. */
+export const SCOPE_KINDS = [
+  "tenant",
+  "key",
+  "run",
+  "model",
+  "each_run",
+  "each_customer",
+  "each_operation",
+] as const;
+export type ScopeKind = (typeof SCOPE_KINDS)[number];
 
 /** A meter as the posting found it. Amounts are pico-dollars for `usd`, plain counts otherwise. */
 export type MeterFigures = {

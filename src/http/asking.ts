@@ -1,6 +1,6 @@
 /** What a request at the model door asks for, read from its path, headers and body. */
 import { InputError } from "../core/errors.ts";
-import type { Demand, IdempotencyAsked, Intent } from "../core/intent.ts";
+import { NO_DEMAND, type IdempotencyAsked, type Intent } from "../core/intent.ts";
 import { JSON_DEPTH_MAX, MODEL_KEY_KEPT_MS, RESOURCE_CHARS_MAX } from "../core/limits.ts";
 import type { Asked, Route } from "../dialects/dialect.ts";
 import { splitRunPrefix } from "../dialects/openai/path.ts";
@@ -20,19 +20,6 @@ export type Asking = {
   readonly query: string;
   readonly asked: Asked | null;
   readonly body: RequestBody;
-};
-
-/** What nothing is known of: a pass-through. */
-const NO_DEMAND: Demand = {
-  inputBytes: 0,
-  images: 0,
-  audioInput: false,
-  audioOutput: false,
-  outputTokensMax: null,
-  choices: 1,
-  fixed: {},
-  producesTokens: false,
-  unbounded: [],
 };
 
 /** Throws InputError for what cannot be understood, and Unavailable where there is no room to read it. */

@@ -6,7 +6,7 @@ import { z } from "@hono/zod-openapi";
 import type { Context as HonoContext } from "hono";
 
 import type { Caller } from "../core/caller.ts";
-import type { Demand, Intent, Json } from "../core/intent.ts";
+import { NO_DEMAND, type Intent, type Json } from "../core/intent.ts";
 import {
   APPROVAL_CALL_BYTES_MAX,
   CONTEXT_FIELD_BYTES_MAX,
@@ -127,19 +127,6 @@ export function gateRoute(api: Api): void {
     return send(await phraseAdmission(c, caller, admission, meant));
   });
 }
-
-/** What a model would use, and an act of the caller's does not. */
-const NO_DEMAND: Demand = {
-  inputBytes: 0,
-  images: 0,
-  audioInput: false,
-  audioOutput: false,
-  outputTokensMax: null,
-  choices: 1,
-  fixed: {},
-  producesTokens: false,
-  unbounded: [],
-};
 
 type Meant = {
   readonly intent: Intent;

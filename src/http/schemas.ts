@@ -9,7 +9,7 @@ import {
   PAGE_ROWS_DEFAULT,
   PAGE_ROWS_MAX,
 } from "../core/limits.ts";
-import { WINDOWS } from "../core/verdict.ts";
+import { SCOPE_KINDS, UNITS, WINDOWS } from "../core/verdict.ts";
 import { isExactNumber, sourceOf } from "../lib/exact-json.ts";
 
 /** One line without control characters: the store cannot hold NUL, and a terminal obeys the others. */
@@ -145,16 +145,8 @@ export const IssuedKey = z
   .object({ ...keyMembers, key: z.string().openapi({ description: "Shown once, here." }) })
   .openapi("IssuedKey");
 
-export const ScopeKinds = z.enum([
-  "tenant",
-  "key",
-  "run",
-  "model",
-  "each_run",
-  "each_customer",
-  "each_operation",
-]);
-export const Units = z.enum(["usd", "tokens", "requests", "attempts", "in_flight"]);
+export const ScopeKinds = z.enum(SCOPE_KINDS);
+export const Units = z.enum(UNITS);
 export const Windows = z.enum(WINDOWS);
 export const LimitModes = z.enum(["enforce", "shadow"]);
 export const OnExceed = z.enum(["refuse", "clamp"]);

@@ -1,5 +1,5 @@
 /** What went before an ask, for the policies that read it: its run, and the last attempt of its step. */
-import type { History } from "../core/facts.ts";
+import { PRIOR_STATUSES, type History } from "../core/facts.ts";
 import type { Sql } from "./database.ts";
 
 export type HistoryOf = {
@@ -30,7 +30,7 @@ export async function readHistory(sql: Sql, of: HistoryOf): Promise<History> {
     left join tollgate_prior_attempts(array[${tenantId}::text], array[${stepDigest}::text]) as prior on true`;
   const state = row?.["state"];
   const priorStatus =
-    PRIOR.find((status) => status === (state === "left" ? "running" : state)) ?? "";
+    PRIOR_STATUSES.find((status) => status === (state === "left" ? "running" : state)) ?? "";
   const last = Number(row?.["attempt"] ?? 0);
   return {
     runAgeSeconds: Number(row?.["age"] ?? 0),
@@ -45,8 +45,6 @@ export async function readHistory(sql: Sql, of: HistoryOf): Promise<History> {
     priorStatus,
   };
 }
-
-const PRIOR = ["running", "succeeded", "failed", "aborted", "released", "unknown"] as const;
 
 /** As `tollgate_post` numbers it; where the two differ, the posting has it judged again. */
 function numberAfter(last: number, { state, isUnread, isRecent, isStepNamed }: Prior): number {

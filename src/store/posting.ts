@@ -4,20 +4,20 @@
  * Either the whole batch commits or none of it does; what each ask met is told per ask. Nothing is
  * decided here: the judgement came before, the arithmetic of meters is PostgreSQL's, under its locks.
  */
-import { isRecord, textOrNull } from "../lib/json.ts";
-import { assert, Fault } from "../lib/assert.ts";
+import type { EffectAsked, IdempotencyAsked } from "../core/intent.ts";
+import { retryFrom, type RetryFacts } from "../core/retry.ts";
 import {
   REASONS,
+  SCOPE_KINDS,
+  UNITS,
+  WINDOWS,
   type MeterFigures,
   type Reason,
-  type ScopeKind,
-  UNITS,
-  type Unit,
-  WINDOWS,
 } from "../core/verdict.ts";
+import { assert, Fault } from "../lib/assert.ts";
+import { isRecord, textOrNull } from "../lib/json.ts";
 import type { Sql } from "./database.ts";
 import { arrayLiteral } from "./literal.ts";
-import { retryFrom, type RetryFacts } from "../core/retry.ts";
 
 /** A limit on an ask's path, as the snapshot knows it; limits of runs are found by the statement itself. */
 export type LimitRef = {
@@ -27,26 +27,8 @@ export type LimitRef = {
   readonly share: number | null;
 };
 
-/** The claim of an idempotency key; `digest` is the key's HMAC. */
-export type KeyClaim = {
-  readonly digest: string;
-  readonly content: string;
-  /** An outcome that nobody knows does not keep it from being tried again. */
-  readonly acceptsUnknown: boolean;
-  readonly keptMs: number;
-};
-
-/** The claim of one effect of an operation. */
-export type EffectClaim = {
-  readonly type: string;
-  readonly key: string;
-  readonly effect: string;
-  readonly content: string;
-  /** Its class says that it may run again though nobody knows whether it ran. */
-  readonly mayRepeatUnknown: boolean;
-  /** The attempt that its caller repeats deliberately, or null. */
-  readonly repeats: string | null;
-};
+/** The claim of an idempotency key; `digest` is the key's HMAC: the key itself is stored nowhere. */
+export type KeyClaim = Omit<IdempotencyAsked, "key"> & { readonly digest: string };
 
 /**
  * The question to people that an ask needs answered; `sealed` is the call, for the row `approvalId`, or null
@@ -74,7 +56,7 @@ export type Extra = {
   /** The number of the attempt that was judged; another one is to be judged anew. */
   readonly expects: number | null;
   readonly idempotency: KeyClaim | null;
-  readonly effect: EffectClaim | null;
+  readonly effect: EffectAsked | null;
   readonly approval: ApprovalAsk | null;
 };
 
@@ -225,7 +207,7 @@ function approvalAsk(ask: ApprovalAsk): object {
   };
 }
 
-function effectClaim(claim: EffectClaim): object {
+function effectClaim(claim: EffectAsked): object {
   const { type, key, effect, content, mayRepeatUnknown, repeats } = claim;
   return { type, key, effect, content, may_repeat_unknown: mayRepeatUnknown, repeats };
 }
@@ -295,9 +277,9 @@ function meterFrom(value: unknown): MeterFigures {
   const { resets_at: resetsAt } = value;
   return {
     limitId: String(value["limit_id"]),
-    scope: member<ScopeKind>(SCOPES, value["scope"]),
+    scope: member(SCOPE_KINDS, value["scope"]),
     subject: String(value["subject"]),
-    unit: member<Unit>(UNITS, value["unit"]),
+    unit: member(UNITS, value["unit"]),
     window: member(WINDOWS, value["window"]),
     mode: value["mode"] === "shadow" ? "shadow" : "enforce",
     onExceed: value["on_exceed"] === "clamp" ? "clamp" : "refuse",
@@ -309,16 +291,6 @@ function meterFrom(value: unknown): MeterFigures {
     resetsAt: typeof resetsAt === "string" ? new Date(resetsAt) : null,
   };
 }
-
-const SCOPES = [
-  "tenant",
-  "key",
-  "run",
-  "model",
-  "each_run",
-  "each_customer",
-  "each_operation",
-] as const;
 
 function member<Member extends string>(known: readonly Member[], value: unknown): Member {
   const found = known.find((each) => each === value);

@@ -2,7 +2,7 @@
 import { Argument, InvalidArgumentError, Option, type Command } from "commander";
 
 import { SCOPES } from "../../core/caller.ts";
-import { WINDOWS } from "../../core/verdict.ts";
+import { SCOPE_KINDS, UNITS, WINDOWS } from "../../core/verdict.ts";
 import { collectLabel, labelsOf } from "./look.ts";
 import { member, paint, textOf, writeHint, type Column } from "./output.ts";
 import * as session from "./session.ts";
@@ -11,16 +11,6 @@ import type { Reply } from "./client.ts";
 import type { Terminal } from "./terminal.ts";
 
 const MODES = ["strict", "tolerant"];
-const UNITS = ["usd", "tokens", "requests", "attempts", "in_flight"];
-const SCOPE_KINDS = [
-  "tenant",
-  "key",
-  "run",
-  "model",
-  "each_run",
-  "each_customer",
-  "each_operation",
-];
 
 const TENANT_COLUMNS: readonly Column[] = [
   { title: "id", value: "id" },

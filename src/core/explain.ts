@@ -8,7 +8,7 @@ import { picousd, usdFromPicousd } from "./money.ts";
 import type { RetryFacts } from "./retry.ts";
 import type { MeterFigures, Reason, Unit } from "./verdict.ts";
 
-export type AttemptStatus =
+export type DecisionStatus =
   | "admitted"
   | "unknown"
   | "succeeded"
@@ -43,7 +43,7 @@ export type Explained = {
   readonly policies: ExplainedPolicies | null;
   /** The approval that it asked for, waits for or used up. */
   readonly approval: ExplainedApproval | null;
-  readonly status: AttemptStatus;
+  readonly status: DecisionStatus;
   readonly basis: string | null;
   readonly corrected: boolean;
   readonly costPicousd: bigint | null;

@@ -30,6 +30,16 @@ export function withPrefix(kind: IdKind, encoded: string): string {
   return `${ID_PREFIXES[kind]}_${encoded}`;
 }
 
+/** The decision of an attempt: `dec_X` and `att_X` are the same X. */
+export function decisionIdOf(attemptId: string): string {
+  return attemptId.startsWith("att_") ? `dec_${attemptId.slice(4)}` : attemptId;
+}
+
+/** The attempt that a decision is about. */
+export function attemptIdOf(decisionId: string): string {
+  return decisionId.startsWith("dec_") ? `att_${decisionId.slice(4)}` : decisionId;
+}
+
 /** Whether a text is an identifier of this kind, letter for letter. */
 export function isId(kind: IdKind, text: string): boolean {
   const prefix = ID_PREFIXES[kind];

@@ -2,7 +2,9 @@
  * The step door's own wire: what a caller asks before it acts itself, and what it is told. The shape of
  * a request is checked by its route; here stands what it means. See `docs/steps.md`.
  */
+import type { PriorAttempt } from "../core/attempt.ts";
 import { InputError } from "../core/errors.ts";
+import { decisionIdOf } from "../core/ids.ts";
 import type { Act, ActFacts, Context, EffectAsked, IdempotencyAsked } from "../core/intent.ts";
 import { ARGUMENTS_BYTES_MAX, TOOL_KEY_KEPT_MS } from "../core/limits.ts";
 import {
@@ -159,29 +161,13 @@ function costOf({ kind, estimatePicousd: stated }: StepAsked, tool: Tool | null)
   return declared !== null && declared > stated ? declared : stated;
 }
 
-/** An attempt that came before. */
-export type PriorTold = {
-  readonly attemptId: string;
-  readonly runId: string;
-  readonly status: string;
-  readonly decidedAt: Date;
-  readonly endedAt: Date | null;
-  readonly error: string | null;
-  readonly result:
-    /** As JSON text. */
-    | { readonly kind: "kept"; readonly json: string }
-    | { readonly kind: "none" | "too_large" | "expired" | "not_asked" };
-  readonly firstAt: Date | null;
-  readonly lastAt: Date | null;
-};
-
 /** What both answers tell of the attempts there were, and of the operation. */
 export type Told = {
   readonly runId: string;
   readonly stepId: string | null;
   readonly attempt: number;
   readonly retry: RetryFacts | null;
-  readonly prior: PriorTold | null;
+  readonly prior: PriorAttempt | null;
   readonly meters: readonly MeterFigures[];
   /** As the API shows an operation; null without one. */
   readonly operation: object | null;
@@ -291,10 +277,10 @@ function budgetView(meter: MeterFigures): object {
   };
 }
 
-function priorView(prior: PriorTold): object {
+function priorView(prior: PriorAttempt): object {
   return {
     attempt_id: prior.attemptId,
-    decision: `dec_${prior.attemptId.slice("att_".length)}`,
+    decision: decisionIdOf(prior.attemptId),
     run: prior.runId,
     status: prior.status,
     at: prior.decidedAt.toISOString(),
@@ -308,7 +294,7 @@ function priorView(prior: PriorTold): object {
  * The answer with the prior result in it, which is JSON already and whose numbers no float may touch: as the
  * last member of the last member of the last one.
  */
-function withResult(text: string, prior: PriorTold | null): string {
+function withResult(text: string, prior: PriorAttempt | null): string {
   if (prior === null || prior.result.kind !== "kept") return text;
   assert(text.endsWith(`"result_state":"kept"}}}`), "the prior attempt stands last");
   return `${text.slice(0, -3)},"result":${prior.result.json}}}}`;

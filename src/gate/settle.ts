@@ -14,6 +14,7 @@ import { mayReason } from "../core/reasoning.ts";
 import type { Usage } from "../core/usage.ts";
 import { encodingFor, type Countable } from "../dialects/openai/tokens.ts";
 import { unreachable } from "../lib/assert.ts";
+import type { AttemptRef } from "../store/attempts.ts";
 import { STATEMENT_TIMEOUT_MS } from "../store/database.ts";
 import { isContentError, isLockTimeout } from "../store/errors.ts";
 import {
@@ -21,7 +22,6 @@ import {
   markLeft,
   markUnknown,
   settle,
-  type AttemptRef,
   type Presumable,
   type Settled,
   type Settlement,

@@ -5,6 +5,7 @@
  *
  * Reporting twice is once. A report that contradicts how the attempt has ended changes nothing and is told.
  */
+import { attemptStatus, type AttemptStatus, type PriorAttempt } from "../core/attempt.ts";
 import { InputError } from "../core/errors.ts";
 import { withPrefix } from "../core/ids.ts";
 import {
@@ -15,8 +16,7 @@ import {
 } from "../core/limits.ts";
 import { picousd, usdFromPicousd } from "../core/money.ts";
 import { unreachable } from "../lib/assert.ts";
-import { isRecord } from "../lib/json.ts";
-import { extendLease, spanOfStep } from "../store/attempts.ts";
+import { extendLease, type AttemptRef } from "../store/attempts.ts";
 import { findDecision, type DecisionDetail } from "../store/decisions.ts";
 import { insertEvent } from "../store/events.ts";
 import { settle, type Settlement } from "../store/settlement.ts";
@@ -26,9 +26,8 @@ import type { Answers } from "./answers.ts";
 import type { Authority } from "./authority.ts";
 import { withDeadline } from "./deadline.ts";
 import type { Ports } from "./ports.ts";
+import { findPrior } from "./prior.ts";
 import type { Settler } from "./settle.ts";
-
-export type AttemptStatus = "running" | "unknown" | "succeeded" | "failed" | "released" | "aborted";
 
 /** What an attempt has come to. `repeated`: it had before this report. */
 export type Reported = {
@@ -40,8 +39,6 @@ export type Reported = {
   readonly endedAt: Date | null;
   readonly repeated: boolean;
 };
-
-export type AttemptName = { readonly tenantId: string; readonly attemptId: string };
 
 /** `result` as JSON text, or null for none. `usage`: counts, by a class of the caller's. */
 export type Completion = {
@@ -63,33 +60,14 @@ export type Reconciliation = {
   readonly costPicousd: bigint | null;
 };
 
-/** An attempt that came before, for who asks again. */
-export type PriorAttempt = {
-  readonly attemptId: string;
-  readonly runId: string;
-  readonly status: AttemptStatus;
-  readonly decidedAt: Date;
-  readonly endedAt: Date | null;
-  readonly error: string | null;
-  readonly result: PriorResult;
-  /** Of its step. */
-  readonly firstAt: Date | null;
-  readonly lastAt: Date | null;
-};
-
-export type PriorResult =
-  /** As JSON text. */
-  | { readonly kind: "kept"; readonly json: string }
-  | { readonly kind: "none" | "too_large" | "expired" | "not_asked" };
-
 export type Steps = {
-  readonly complete: (actor: Actor, name: AttemptName, report: Completion) => Promise<Reported>;
-  readonly fail: (actor: Actor, name: AttemptName, report: Failure) => Promise<Reported>;
+  readonly complete: (actor: Actor, name: AttemptRef, report: Completion) => Promise<Reported>;
+  readonly fail: (actor: Actor, name: AttemptRef, report: Failure) => Promise<Reported>;
   /** Answers until when the attempt is taken for alive. */
-  readonly heartbeat: (actor: Actor, name: AttemptName, leaseMs: number) => Promise<Date>;
+  readonly heartbeat: (actor: Actor, name: AttemptRef, leaseMs: number) => Promise<Date>;
   /** Ends an attempt of which nobody knew how it ended, by what somebody found out. */
-  readonly reconcile: (actor: Actor, name: AttemptName, found: Reconciliation) => Promise<Reported>;
-  readonly prior: (name: AttemptName, withResult: boolean) => Promise<PriorAttempt | null>;
+  readonly reconcile: (actor: Actor, name: AttemptRef, found: Reconciliation) => Promise<Reported>;
+  readonly prior: (name: AttemptRef, withResult: boolean) => Promise<PriorAttempt | null>;
 };
 
 export type StepParts = {
@@ -105,17 +83,17 @@ export function createSteps(parts: StepParts): Steps {
     fail: (actor, name, report) => fail(parts, actor, { name, report }),
     heartbeat: (actor, name, leaseMs) => heartbeat(parts, actor, { name, leaseMs }),
     reconcile: (actor, name, found) => reconcile(parts, actor, { name, found }),
-    prior: (name, withResult) => prior(parts, name, withResult),
+    prior: (name, withResult) => findPrior(parts, name, withResult),
   };
 }
 
 async function complete(
   parts: StepParts,
   actor: Actor,
-  { name, report }: { readonly name: AttemptName; readonly report: Completion },
+  { name, report }: { readonly name: AttemptRef; readonly report: Completion },
 ): Promise<Reported> {
   const row = await ownAttempt(parts, actor, name);
-  const status = statusOf(row);
+  const status = attemptStatus(row);
   if (status === "succeeded") return reportedOf(row, true);
   refuseEnded(status, row, "completed");
   const result = await keepResult(parts, name, report.result);
@@ -129,10 +107,10 @@ async function complete(
 async function fail(
   parts: StepParts,
   actor: Actor,
-  { name, report }: { readonly name: AttemptName; readonly report: Failure },
+  { name, report }: { readonly name: AttemptRef; readonly report: Failure },
 ): Promise<Reported> {
   const row = await ownAttempt(parts, actor, name);
-  const status = statusOf(row);
+  const status = attemptStatus(row);
   const wanted = ({ no: "released", yes: "failed", unknown: "unknown" } as const)[report.executed];
   if (status === wanted) return reportedOf(row, true);
   refuseEnded(status, row, wanted);
@@ -151,14 +129,14 @@ async function fail(
 async function heartbeat(
   parts: StepParts,
   actor: Actor,
-  { name, leaseMs }: { readonly name: AttemptName; readonly leaseMs: number },
+  { name, leaseMs }: { readonly name: AttemptRef; readonly leaseMs: number },
 ): Promise<Date> {
   const row = await ownAttempt(parts, actor, name);
   const terms = { leaseMs, totalMs: LEASE_TOTAL_MS_MAX };
   const until = await extendLease(parts.ports.db.admin, name, terms);
   if (until !== null) return until;
   const now = await attemptOf(parts, name);
-  const status = statusOf(now);
+  const status = attemptStatus(now);
   // Its lease is over and no sweep has come by yet: for its caller that is the same.
   throw contradiction(status === "running" ? "unknown" : status, row, "kept alive");
 }
@@ -166,11 +144,11 @@ async function heartbeat(
 async function reconcile(
   parts: StepParts,
   actor: Actor,
-  { name, found }: { readonly name: AttemptName; readonly found: Reconciliation },
+  { name, found }: { readonly name: AttemptRef; readonly found: Reconciliation },
 ): Promise<Reported> {
   requireScope(actor, name.tenantId, ["admin", "approve"]);
   const row = await attemptOf(parts, name);
-  const status = statusOf(row);
+  const status = attemptStatus(row);
   if (status !== "unknown") {
     const isSame = found.applied ? status === "succeeded" : NOT_APPLIED.has(status);
     if (isSame) return reportedOf(row, true);
@@ -205,7 +183,7 @@ const NOT_APPLIED: ReadonlySet<AttemptStatus> = new Set(["released", "failed"]);
 function reconciledOf(
   parts: StepParts,
   row: DecisionDetail,
-  { name, found }: { readonly name: AttemptName; readonly found: Reconciliation },
+  { name, found }: { readonly name: AttemptRef; readonly found: Reconciliation },
 ): Settlement {
   const { applied, costPicousd } = found;
   if (applied) return settlementOf(name, "succeeded", chargeOf(parts, row, name, costPicousd));
@@ -214,48 +192,10 @@ function reconciledOf(
   return settlementOf(name, "failed", { basis: "computed", costPicousd });
 }
 
-async function prior(
-  { ports: { db }, answers }: StepParts,
-  name: AttemptName,
-  withResult: boolean,
-): Promise<PriorAttempt | null> {
-  const row = await findDecision(db.admin, name.tenantId, name.attemptId);
-  if (row === null) return null;
-  const span = await spanOfStep(db.admin, name);
-  const status = statusOf(row);
-  return {
-    attemptId: row.attemptId,
-    runId: row.runId,
-    status,
-    decidedAt: row.decidedAt,
-    endedAt: row.settledAt,
-    error: memberOf(row.endingRecord, "error"),
-    result: await resultOf(answers, row, {
-      name,
-      withResult: withResult && status === "succeeded",
-    }),
-    firstAt: span?.firstAt ?? null,
-    lastAt: span?.lastAt ?? null,
-  };
-}
-
-async function resultOf(
-  answers: Answers,
-  row: DecisionDetail,
-  { name, withResult }: { readonly name: AttemptName; readonly withResult: boolean },
-): Promise<PriorResult> {
-  if (!withResult) return { kind: "not_asked" };
-  const kept = memberOf(row.endingRecord, "result");
-  if (kept !== "kept") return { kind: kept === "too_large" ? "too_large" : "none" };
-  const found = await answers.find(name.tenantId, name.attemptId);
-  if (found === null) return { kind: "expired" };
-  return { kind: "kept", json: Buffer.from(found.body).toString() };
-}
-
 /** Stores a result before the attempt is settled: whoever finds it succeeded finds its result, too. */
 async function keepResult(
   { answers }: StepParts,
-  { tenantId, attemptId }: AttemptName,
+  { tenantId, attemptId }: AttemptRef,
   result: string | null,
 ): Promise<"kept" | "none" | "too_large"> {
   if (result === null) return "none";
@@ -277,7 +217,7 @@ const NOTHING: Charged = { basis: "none", costPicousd: 0n };
 function chargeOf(
   { authority }: StepParts,
   row: DecisionDetail,
-  { tenantId }: AttemptName,
+  { tenantId }: AttemptRef,
   reported: bigint | null,
 ): Charged {
   if (reported !== null) return { basis: "computed", costPicousd: reported };
@@ -290,7 +230,7 @@ function chargeOf(
 }
 
 function settlementOf(
-  { tenantId, attemptId }: AttemptName,
+  { tenantId, attemptId }: AttemptRef,
   ending: "succeeded" | "failed" | "released",
   charged: Charged,
 ): Settlement {
@@ -309,7 +249,7 @@ function settlementOf(
 
 async function settleNow(
   parts: StepParts,
-  name: AttemptName,
+  name: AttemptRef,
   settlement: Settlement,
 ): Promise<Reported> {
   await withDeadline(parts.settler.report(settlement), POST_MS_MAX);
@@ -319,11 +259,11 @@ async function settleNow(
 /** What the ledger says now; of two reports at once the first has settled it, and the other may contradict it. */
 async function endedAs(
   parts: StepParts,
-  name: AttemptName,
+  name: AttemptRef,
   ending: Settlement["ending"],
 ): Promise<Reported> {
   const row = await attemptOf(parts, name);
-  const status = statusOf(row);
+  const status = attemptStatus(row);
   if (status !== ending) throw contradiction(status, row, ending);
   return reportedOf(row, false);
 }
@@ -332,7 +272,7 @@ async function endedAs(
 async function ownAttempt(
   parts: StepParts,
   actor: Actor,
-  name: AttemptName,
+  name: AttemptRef,
 ): Promise<DecisionDetail> {
   requireScope(actor, name.tenantId, ["invoke", "admin"]);
   const row = await attemptOf(parts, name);
@@ -343,30 +283,15 @@ async function ownAttempt(
   throw new InputError("conflict", "attempt", message);
 }
 
-async function attemptOf({ ports }: StepParts, name: AttemptName): Promise<DecisionDetail> {
+async function attemptOf({ ports }: StepParts, name: AttemptRef): Promise<DecisionDetail> {
   const row = await findDecision(ports.db.admin, name.tenantId, name.attemptId);
   if (row === null || row.verdict !== "allow") throw notFound("attempt", "attempt");
   return row;
 }
 
-function statusOf({ reservation, ending }: DecisionDetail): AttemptStatus {
-  if (reservation === "open") return "running";
-  if (reservation === "unknown") return "unknown";
-  switch (ending) {
-    case "succeeded":
-    case "failed":
-    case "aborted":
-    case "unknown":
-      return ending;
-    // A posting that was given up released what it held.
-    default:
-      return "released";
-  }
-}
-
 function reportedOf(row: DecisionDetail, repeated: boolean): Reported {
   const { attemptId, runId, costPicousd, settledAt: endedAt } = row;
-  return { attemptId, runId, status: statusOf(row), costPicousd, endedAt, repeated };
+  return { attemptId, runId, status: attemptStatus(row), costPicousd, endedAt, repeated };
 }
 
 /** What runs, or what nobody knows of, can still be reported. */
@@ -390,9 +315,4 @@ function contradiction(status: AttemptStatus, row: DecisionDetail, as: string): 
   const how = status === "unknown" ? "unknown: its lease ran out" : `${status}${at}`;
   const message = `Attempt ${row.attemptId} is ${how}, so it cannot be reported as ${as}.`;
   return new InputError("conflict", "attempt", message);
-}
-
-function memberOf(record: unknown, name: string): string | null {
-  const value = isRecord(record) ? record[name] : null;
-  return typeof value === "string" ? value : null;
 }

@@ -1,6 +1,7 @@
 /** Attempts that their callers make themselves, and the operations that they belong to. */
 import { z } from "@hono/zod-openapi";
 
+import { ATTEMPT_STATUSES } from "../core/attempt.ts";
 import {
   CONTEXT_FIELD_BYTES_MAX,
   LEASE_SECONDS_DEFAULT,
@@ -50,7 +51,7 @@ const Attempt = z
   .object({
     attempt_id: z.string(),
     run: z.string(),
-    status: z.enum(["running", "unknown", "succeeded", "failed", "released", "aborted"]),
+    status: z.enum(ATTEMPT_STATUSES),
     cost_usd: z.string().nullable(),
     ended_at: z.string().nullable(),
     repeated: z.boolean().openapi({ description: "It had ended so before: nothing was changed." }),

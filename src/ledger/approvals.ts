@@ -1,4 +1,5 @@
 /** Approvals as the API shows them, without the call itself: that is opened by `gate/approve.ts`. */
+import { decisionIdOf } from "../core/ids.ts";
 import type { ApprovalState } from "../core/approval.ts";
 import {
   findApproval,
@@ -80,7 +81,7 @@ function viewOf(tenantId: string, row: ApprovalRecord): ApprovalView {
     state: row.state,
     digest: row.digest,
     requested_by: row.requestedBy,
-    decision: `dec_${row.attemptId.slice("att_".length)}`,
+    decision: decisionIdOf(row.attemptId),
     run: row.runId,
     step: row.stepId,
     door: row.door,

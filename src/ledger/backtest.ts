@@ -3,12 +3,12 @@
  * which shows what it would have changed. One call takes a bounded part of a period and says where the
  * next begins, so that no request runs for long and whoever asks sees it go on.
  */
+import { attemptIdOf, decisionIdOf } from "../core/ids.ts";
 import type { CompiledBundle } from "../core/policy-bundle.ts";
 import type { Database } from "../store/database.ts";
 import { BACKTEST_CHANGES_MAX, BACKTEST_PAGE_ROWS, BACKTEST_ROWS_MAX } from "../core/limits.ts";
 import { findJudged, type JudgedRow, listJudged } from "../store/judged.ts";
 import { usdOf, usdOrNull } from "./amounts.ts";
-import { attemptIdOf, decisionIdOf } from "./explain.ts";
 import {
   type Candidate,
   type Judgement,

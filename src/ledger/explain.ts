@@ -1,6 +1,7 @@
 /** One decision looked back at: the record as it was written, how its attempt ended, and why in words. */
-import { explain, type AttemptStatus } from "../core/explain.ts";
+import { explain, type DecisionStatus } from "../core/explain.ts";
 import type { ExplainedApproval } from "../core/explain-policies.ts";
+import { attemptIdOf, decisionIdOf } from "../core/ids.ts";
 import { retryFrom, type RetryCause, type RetryFacts } from "../core/retry.ts";
 import { REASONS, type MeterFigures } from "../core/verdict.ts";
 import { isRecord } from "../lib/json.ts";
@@ -28,7 +29,7 @@ export type AttemptView = {
   readonly model: string | null;
   readonly verdict: "allow" | "block" | "require_approval";
   readonly reason: string | null;
-  readonly status: AttemptStatus;
+  readonly status: DecisionStatus;
   readonly usage: Readonly<Record<string, number>>;
   readonly tokens: number;
   /** Null: not settled, or no price was known. */
@@ -111,15 +112,6 @@ export function decisionView(
   };
 }
 
-/** `dec_X` and `att_X` are the same X. */
-export function attemptIdOf(decisionId: string): string {
-  return decisionId.startsWith("dec_") ? `att_${decisionId.slice(4)}` : decisionId;
-}
-
-export function decisionIdOf(attemptId: string): string {
-  return attemptId.startsWith("att_") ? `dec_${attemptId.slice(4)}` : attemptId;
-}
-
 export function attemptView(row: DecisionRow): AttemptView {
   return {
     id: row.attemptId,
@@ -171,7 +163,7 @@ function retryView(retry: RetryFacts | null): RetryView | null {
 }
 
 /** A settlement says how it ended; without one the reservation says whether its owner still lives. */
-function statusOf(row: DecisionRow): AttemptStatus {
+function statusOf(row: DecisionRow): DecisionStatus {
   if (row.verdict === "block") return "blocked";
   if (row.verdict === "require_approval") return "awaiting_approval";
   switch (row.ending) {

@@ -3,13 +3,14 @@
  * in the text that was active then, then its decisions. It comes in parts. Each part ends with a manifest:
  * how many lines it has, the SHA-256 of their bytes, and where the next part begins.
  */
+import { attemptIdOf } from "../core/ids.ts";
 import { sha256Hex } from "../lib/hash.ts";
 import { isRecord } from "../lib/json.ts";
 import type { Database } from "../store/database.ts";
 import { type DecisionDetail, listRunDetails } from "../store/decisions.ts";
 import { findBundles } from "../store/policies.ts";
 import { approvalIn } from "./explained-policies.ts";
-import { attemptIdOf, decisionView } from "./explain.ts";
+import { decisionView } from "./explain.ts";
 import { type Page, pageOf } from "./paged.ts";
 
 /** Null where no call and nobody ever named the run. */

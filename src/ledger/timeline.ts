@@ -1,4 +1,5 @@
 /** A run looked back at without its orchestrator's help: what it asked, was answered, used and holds. */
+import { attemptIdOf, decisionIdOf } from "../core/ids.ts";
 import type { Database } from "../store/database.ts";
 import { listDecisions, listRunAttempts } from "../store/decisions.ts";
 import type { Page } from "../store/events.ts";
@@ -13,7 +14,7 @@ import {
   sumRun,
 } from "../store/runs.ts";
 import { countOf, timeOrNull, usdOf } from "./amounts.ts";
-import { attemptIdOf, attemptView, decisionIdOf, type AttemptView } from "./explain.ts";
+import { attemptView, type AttemptView } from "./explain.ts";
 import { pageOf, type Paged } from "./paged.ts";
 import { remainingOf } from "./register.ts";
 

@@ -5,6 +5,7 @@
  * database, corrected once if that one was presumed, and every other repeat changes nothing.
  */
 import { assert } from "../lib/assert.ts";
+import type { AttemptRef } from "./attempts.ts";
 import type { Sql } from "./database.ts";
 import type { Queryable } from "./events.ts";
 import { arrayLiteral } from "./literal.ts";
@@ -73,8 +74,6 @@ export async function settle(sql: Queryable, batch: readonly Settlement[]): Prom
   }
   return settled;
 }
-
-export type AttemptRef = { readonly tenantId: string; readonly attemptId: string };
 
 const MARK_STATEMENT = `
   with lost as (

@@ -44,16 +44,21 @@ async function play(narrator: Narrator, closings: Closing[]): Promise<void> {
       () => undefined,
     ),
   );
-  await tellDrain(narrator, starting, provider);
+  await tellDrain(narrator, { starting, provider, closings });
   const tollgate = await starting;
   await tellRefund(narrator, tollgate, closings);
   await tellRegulator(narrator, tollgate, closings);
 }
 
+type DrainParts = {
+  readonly starting: Promise<TollgateProcess>;
+  readonly provider: Provider;
+  readonly closings: Closing[];
+};
+
 async function tellDrain(
   narrator: Narrator,
-  starting: Promise<TollgateProcess>,
-  provider: Provider,
+  { starting, provider, closings }: DrainParts,
 ): Promise<void> {
   const { title, part, say, quote, figure } = narrator;
   title("1. The ninety-second drain");
@@ -64,7 +69,8 @@ async function tellDrain(
   );
   part("without the gate");
   const alone = await startProvider(QUOTA_CALLS);
-  const drained = await drainWithoutGate(alone).finally(alone.close);
+  closings.push(alone.close);
+  const drained = await drainWithoutGate(alone);
   say(
     `After ${seconds(drained.ms)} s the day is over for everybody. The engine would go on: only the provider's own quota ` +
       "has ended it.",

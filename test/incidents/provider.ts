@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Usage } from "../../src/core/usage.ts";
 import { chatAnswer, errorAnswer } from "../support/openai-answers.ts";
 import {
@@ -49,10 +48,10 @@ export type Provider = {
 export async function startProvider(quotaCalls: number): Promise<Provider> {
   const upstream = await startScriptedUpstream();
   let charged = 0;
-  let isExhausted = false;
+  const exhausted = Promise.withResolvers<void>();
   upstream.otherwise((exchange): Script => {
     if (charged === quotaCalls) {
-      isExhausted = true;
+      exhausted.resolve();
       const message = "You exceeded your current quota for today.";
       const body = errorAnswer(message, "insufficient_quota", "insufficient_quota");
       return { kind: "json", status: 429, body };
@@ -70,9 +69,7 @@ export async function startProvider(quotaCalls: number): Promise<Provider> {
     charged: () => charged,
     chargedCents: () => charged * CALL_CENTS,
     left: () => quotaCalls - charged,
-    exhausted: async () => {
-      while (!isExhausted) await sleep(20);
-    },
+    exhausted: () => exhausted.promise,
     close: upstream.close,
   };
 }

@@ -59,6 +59,7 @@ const CATCHES = {
   "src/gate/dispatch.ts": "a body that cannot be made ready releases its permit",
   "src/gate/gateway.ts": "an ask that cannot be posted is counted and logged, and becomes a 503",
   "src/gate/lanes.ts": "a batch that met a locked row goes on by tenant",
+  "src/gate/once.ts": "an act that was refused gives its idempotency key back",
   "src/gate/post-again.ts": "a posting whose answer got lost is asked for what it recorded",
   "src/gate/settle.ts": "a settlement is tried again until the database takes it or refuses it",
   "src/entry/": "the outermost frame: what nobody handled is told and ends the process",

@@ -5,6 +5,7 @@ import {
   policySentences,
 } from "./explain-policies.ts";
 import { picousd, usdFromPicousd } from "./money.ts";
+import type { RetryFacts } from "./retry.ts";
 import type { MeterFigures, Reason, Unit } from "./verdict.ts";
 
 export type AttemptStatus =
@@ -24,6 +25,7 @@ export type Explained = {
   readonly run: string;
   readonly step: string | null;
   readonly attempt: number;
+  readonly retry: RetryFacts | null;
   readonly operation: string;
   readonly resource: string;
   readonly upstream: string | null;
@@ -55,7 +57,8 @@ export type Explained = {
 export function explain(decision: Explained): readonly string[] {
   const meters = decision.meters.map((meter) => meterSentence(meter, decision.reason));
   const policies = policySentences(decision.policies, decision.approval);
-  return [asked(decision), answered(decision), ...policies, ...meters, ...became(decision)];
+  const head = [asked(decision), ...again(decision), answered(decision)];
+  return [...head, ...policies, ...meters, ...became(decision)];
 }
 
 const REASON_SENTENCES: Readonly<Record<Reason, string>> = {
@@ -100,6 +103,26 @@ function asked(decision: Explained): string {
     `On ${decision.decidedAt.toISOString()} key ${decision.keyId} asked for ${decision.operation} on ` +
     `${decision.resource}${routed} in run ${decision.run}${step}.`
   );
+}
+
+function again({ attempt, retry }: Explained): readonly string[] {
+  if (retry === null) return [];
+  const prior = retry.priorAttempt === null ? "an earlier attempt" : retry.priorAttempt;
+  const stood = retry.priorStatus === null ? "" : ` (${retry.priorStatus})`;
+  switch (retry.because) {
+    case "duplicate":
+      return [`It repeats ${prior}, and is no attempt of its own.`];
+    case "step":
+      return [`It was attempt ${attempt} of its step, after ${prior}${stood}.`];
+    case "fingerprint":
+      return [
+        `Nobody named its step: by its content it was attempt ${attempt}, a retry of ${prior}${stood}.`,
+      ];
+    case "sdk":
+      return [`It was attempt ${attempt}: its client's library says that it retried.`];
+    case "loop":
+      return [`Its content is that of ${prior} in the same run, under another step: a loop.`];
+  }
 }
 
 function answered(decision: Explained): string {

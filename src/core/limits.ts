@@ -259,6 +259,9 @@ export const TOOL_KEY_KEPT_MS = 30 * 24 * 3_600_000;
 /** An answer that is kept for its repeats; the longest of a model are a megabyte of text. */
 export const ANSWER_STORED_BYTES_MAX = 4 * 1024 * 1024;
 
+/** How long an act of administration takes at most: a statement's time and room for a few. */
+export const ACT_MS_MAX = 60_000;
+
 /** How long a request may be held open for an answer, whatever its `Prefer: wait` says. */
 export const PREFER_WAIT_MS_MAX = 60_000;
 

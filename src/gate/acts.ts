@@ -61,6 +61,8 @@ export type RunTerms = {
   readonly budgetUsd: string | null;
   readonly labels: Readonly<Record<string, string>> | null;
   readonly parent: string | null;
+  /** The run that this one executes anew. */
+  readonly derivedFrom: string | null;
 };
 
 /** `notice`: what the change means that the caller may not expect; null when there is nothing to say. */

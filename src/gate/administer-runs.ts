@@ -39,7 +39,7 @@ export async function putRun(
   const put = await changeRun(ports.db, terms, async (tx) => {
     const tell = teller(ports, tx, { actor, run: terms });
     const created = await insertNewRun(tx, actor, terms);
-    if (created) await tell("run.created", { parent: terms.parent, labels: terms.labels ?? {} });
+    if (created) await tell("run.created", createdBody(terms));
     else await changeExistingRun(tx, terms, tell);
     const notice = budget === null ? null : await setBudget(ports, tx, { actor, terms, budget });
     return { created, notice };
@@ -54,13 +54,18 @@ export async function stopRun(ports: AdministrationPorts, actor: Actor, run: Run
     if ((await findRun(tx, tenantId, runId)) === null) {
       if (!(await hasDecisions(tx, tenantId, runId))) throw notFound("run", "run");
       // A call's own run gets a row, so that nobody can carry it on by naming it.
-      const row = { tenantId, runId, ancestors: [], labels: {}, createdBy: nameOf(actor) };
+      const own = { tenantId, runId, ancestors: [], labels: {}, derivedFrom: null };
+      const row = { ...own, createdBy: nameOf(actor) };
       await insertRun(tx, row);
     }
     if (await stop(tx, tenantId, runId)) {
       await teller(ports, tx, { actor, run })("run.stopped", {});
     }
   });
+}
+
+function createdBody({ parent, derivedFrom, labels }: RunTerms): object {
+  return { parent, derived_from: derivedFrom, labels: labels ?? {} };
 }
 
 /** False when it has a row already. */
@@ -73,8 +78,25 @@ async function insertNewRun(tx: Queryable, actor: Actor, terms: RunTerms): Promi
     runId,
     ancestors,
     labels: terms.labels ?? {},
+    derivedFrom: await originOf(tx, terms),
     createdBy: nameOf(actor),
   });
+}
+
+/** A run is executed anew as another one: the first keeps what it did and cost. */
+async function originOf(
+  tx: Queryable,
+  { tenantId, runId, derivedFrom }: RunTerms,
+): Promise<string | null> {
+  if (derivedFrom === null) return null;
+  if (derivedFrom === runId) {
+    throw new InputError("invalid_value", "derived_from", "A run is not derived from itself.");
+  }
+  const isKnown =
+    (await findRun(tx, tenantId, derivedFrom)) !== null ||
+    (await hasDecisions(tx, tenantId, derivedFrom));
+  if (!isKnown) throw notFound("run", "derived_from");
+  return derivedFrom;
 }
 
 /** A parent has its row before its child and never a parent afterwards, so no chain can close. */
@@ -106,6 +128,11 @@ async function changeExistingRun(
   if (terms.parent !== null && terms.parent !== run.ancestors.at(-1)) {
     const message = "A run's parent is fixed when it is created, which its first call does too.";
     throw new InputError("conflict", "parent", message);
+  }
+  if (terms.derivedFrom !== null && terms.derivedFrom !== run.derivedFrom) {
+    const message =
+      "What a run is derived from is fixed when it is created, which its first call does too.";
+    throw new InputError("conflict", "derived_from", message);
   }
   if (terms.labels === null || isSameLabels(terms.labels, run.labels)) return;
   await updateRunLabels(tx, terms, terms.labels);

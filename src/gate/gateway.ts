@@ -33,6 +33,7 @@ import type { Charge } from "../core/charge.ts";
 import type { Ending } from "./ending.ts";
 import type { Ports, Reply } from "./ports.ts";
 import { chargeFor, createSettler } from "./settle.ts";
+import { createOnce, type Once } from "./once.ts";
 import { postSurely } from "./post-again.ts";
 import { createSteps, type Steps } from "./steps.ts";
 import { sweep, type Swept } from "./sweep.ts";
@@ -88,6 +89,8 @@ export type Gateway = {
   readonly answers: Pick<Answers, "find" | "ended">;
   /** Attempts that their callers make themselves. */
   readonly steps: Steps;
+  /** Acts of administration under an idempotency key. */
+  readonly once: Once;
   readonly sweep: () => Promise<Swept>;
   /** What became of an approval, when it is known or `untilMs` of the monotonic clock has come. */
   readonly waitForApproval: ApprovalWaits["wait"];
@@ -212,6 +215,7 @@ export async function createGateway(
       chargeFor({ ports, authority }, permit, ending, countable),
     answers,
     steps: createSteps({ ports, authority, answers, settler }),
+    once: createOnce(ports, answers, configuration.pepper),
     settle: (permit, ending, charged, captured = null) => {
       const { tenantId, attemptId, stepDigest } = permit;
       const end = (charge: Charge) => settler.end(permit, ending, charge);

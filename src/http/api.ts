@@ -12,9 +12,13 @@ import { InputError } from "../core/errors.ts";
 import { PAGE_ROWS_DEFAULT } from "../core/limits.ts";
 import { notFound, scopeMissing } from "../gate/acts.ts";
 import type { Page } from "../ledger/paged.ts";
+import type { Once } from "../gate/once.ts";
+import { canonicalJson } from "../lib/canonical-json.ts";
+import { sha256Hex } from "../lib/hash.ts";
 import { isRecord } from "../lib/json.ts";
 
 import { check, readJson } from "./api-body.ts";
+import { readIdempotency } from "./context.ts";
 import type { Env } from "./env.ts";
 import { credentialOf } from "./identify.ts";
 import { ErrorAnswer, TenantRef } from "./schemas.ts";
@@ -73,13 +77,46 @@ export function define<P extends Params, Q extends Params, B extends Params, A e
       hasBody(route) ? await readJson(c.req.raw, route.bodyBytesMax) : {},
     );
     const tenantId = route.tenancy === "one" ? await tenantOf(c, actor, [params, query, body]) : "";
-    const answer = await act({ bindings: c.env, actor, tenantId, params, query, body });
+    const idempotency = route.method === "get" ? null : readIdempotency({ header: headerOf(c) });
+    const asked = { bindings: c.env, actor, tenantId, params, query, body };
+    if (idempotency !== null) {
+      const content = contentOf(c, actor, [query, body]);
+      const once = await c.env.gateway.once(
+        { tenantId, key: idempotency.key, content },
+        async () => ({
+          status: route.status,
+          body: JSON.stringify(await act(asked)),
+        }),
+      );
+      return repeatable(once);
+    }
+    const answer = await act(asked);
     if (route.media !== undefined) {
       const headers = { "cache-control": "no-store", "content-type": route.media };
       return c.body(String(answer), route.status, headers);
     }
     return c.json(answer, route.status, { "cache-control": "no-store" });
   });
+}
+
+function headerOf(c: Context<Env>): (name: string) => string | null {
+  return (name) => c.req.header(name) ?? null;
+}
+
+/** What an idempotency key stands for: who asks, where, and for what. */
+function contentOf(
+  c: Context<Env>,
+  actor: Caller | Administrator,
+  asked: readonly unknown[],
+): string {
+  const who = "installation" in actor ? "" : actor.keyId;
+  return sha256Hex(canonicalJson([who, c.req.method, c.req.path, JSON.stringify(asked)]));
+}
+
+function repeatable({ status, body, isRepeat }: Awaited<ReturnType<Once>>): Response {
+  const headers = { "cache-control": "no-store", "content-type": "application/json" };
+  const repeated = isRepeat ? { "idempotent-replayed": "true" } : {};
+  return new Response(body, { status, headers: { ...headers, ...repeated } });
 }
 
 /** Of a route that takes no parameters of the kind. */

@@ -22,10 +22,13 @@ const STATUS: Readonly<Record<InputCode, number>> = {
   method_not_allowed: 405,
   request_timeout: 408,
   conflict: 409,
+  idempotency_in_progress: 409,
+  outcome_unknown: 409,
   body_too_large: 413,
   unsupported_encoding: 415,
   unsupported_media_type: 415,
   unmet_expectation: 417,
+  idempotency_key_reused: 422,
   websocket_unsupported: 426,
   headers_too_large: 431,
 };

@@ -6,23 +6,25 @@ import { PAGE_ROWS_MAX, USAGE_DAYS_MAX } from "../core/limits.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
 import { listPrices } from "./prices.ts";
 import {
-  AmountText,
   Attempt,
-  DayOrMoment,
   Decision,
+  Price,
+  PutRunAnswer,
+  Run,
+  RunSummary,
+  StoppedRun,
+  Usage,
+} from "./look-schemas.ts";
+import {
+  AmountText,
+  DayOrMoment,
   Id,
   Labels,
   ModelName,
   pageOf,
   Paging,
-  Price,
-  PutRunAnswer,
-  Run,
   RunId,
-  RunSummary,
-  StoppedRun,
   Tenanted,
-  Usage,
 } from "./schemas.ts";
 
 const RunParams = z.strictObject({ run: RunId });
@@ -55,6 +57,9 @@ function changeRoutes(api: Api): void {
         budget_usd: AmountText.optional(),
         labels: Labels.optional(),
         parent: RunId.optional(),
+        derived_from: RunId.optional().openapi({
+          description: "The run that this one executes anew.",
+        }),
       }),
       status: 200,
       answer: PutRunAnswer,
@@ -66,6 +71,7 @@ function changeRoutes(api: Api): void {
         budgetUsd: body.budget_usd ?? null,
         labels: body.labels ?? null,
         parent: body.parent ?? null,
+        derivedFrom: body.derived_from ?? null,
       });
       const page = { run: params.run, after: null, rows: 1 };
       const { attempts: _, next: __, ...run } = found(await ledger.run(tenantId, page), "run");
@@ -93,12 +99,14 @@ function changeRoutes(api: Api): void {
       const run = found(await ledger.run(tenantId, page), "run");
       const rows = PAGE_ROWS_MAX + 1;
       const inFlight = await ledger.inFlight(tenantId, { runId: params.run, rows });
-      const { id, tenant, state, parent, labels, created_by, created_at, stopped_at } = run;
+      const { id, tenant, state, parent, derived_from, labels } = run;
+      const { created_by, created_at, stopped_at } = run;
       return {
         id,
         tenant,
         state,
         parent,
+        derived_from,
         labels,
         created_by,
         created_at,

@@ -1,6 +1,7 @@
 /** One decision looked back at: the record as it was written, how its attempt ended, and why in words. */
 import { explain, type AttemptStatus } from "../core/explain.ts";
 import type { ExplainedApproval } from "../core/explain-policies.ts";
+import { retryFrom, type RetryCause, type RetryFacts } from "../core/retry.ts";
 import { REASONS, type MeterFigures } from "../core/verdict.ts";
 import { isRecord } from "../lib/json.ts";
 import type { Database } from "../store/database.ts";
@@ -16,6 +17,10 @@ export type AttemptView = {
   readonly run: string;
   readonly step: string | null;
   readonly attempt: number;
+  /** Whether its caller named its step, or it was derived from the content; null for what is no step. */
+  readonly identity: "named" | "derived" | null;
+  /** Why it is a further attempt, or whose duplicate it is; null for a first one. */
+  readonly retry: RetryView | null;
   readonly door: string;
   readonly operation: string;
   readonly resource: string;
@@ -40,6 +45,14 @@ export type AttemptView = {
   readonly deadline_at: string | null;
   readonly unknown_at: string | null;
   readonly ended_at: string | null;
+};
+
+export type RetryView = {
+  readonly because: RetryCause;
+  readonly prior_attempt: string | null;
+  readonly prior_status: string | null;
+  readonly prior_at: string | null;
+  readonly sdk_retries: number;
 };
 
 export type MeterView = {
@@ -115,6 +128,8 @@ export function attemptView(row: DecisionRow): AttemptView {
     run: row.runId,
     step: row.stepId,
     attempt: row.attempt,
+    identity: identityOf(row),
+    retry: retryView(retryFrom(row.retry)),
     door: row.door,
     operation: row.operation,
     resource: row.resource,
@@ -136,6 +151,22 @@ export function attemptView(row: DecisionRow): AttemptView {
     deadline_at: timeOrNull(row.deadlineAt),
     unknown_at: timeOrNull(row.unknownAt),
     ended_at: timeOrNull(row.settledAt),
+  };
+}
+
+function identityOf({ stepId, isStep }: DecisionRow): AttemptView["identity"] {
+  if (stepId !== null) return "named";
+  return isStep ? "derived" : null;
+}
+
+function retryView(retry: RetryFacts | null): RetryView | null {
+  if (retry === null) return null;
+  return {
+    because: retry.because,
+    prior_attempt: retry.priorAttempt,
+    prior_status: retry.priorStatus,
+    prior_at: retry.priorAt,
+    sdk_retries: retry.sdkRetries,
   };
 }
 
@@ -189,6 +220,7 @@ function explanationOf(
     run: row.runId,
     step: row.stepId,
     attempt: row.attempt,
+    retry: retryFrom(row.retry),
     operation: row.operation,
     resource: row.resource,
     upstream: row.upstream,

@@ -31,6 +31,8 @@ export type RunSummary = {
   /** `implicit`: a call without a run is its own run, and has no life cycle. */
   readonly state: "open" | "stopping" | "closed" | "implicit";
   readonly parent: string | null;
+  /** The run that this one executes anew. */
+  readonly derived_from: string | null;
   readonly labels: Readonly<Record<string, string>>;
   readonly created_by: string | null;
   readonly created_at: string | null;
@@ -163,6 +165,7 @@ function runSummary(tenantId: string, row: RunRecord): RunSummary {
     tenant: tenantId,
     state: row.state,
     parent: row.ancestors.at(-1) ?? null,
+    derived_from: row.derivedFrom,
     labels: row.labels,
     created_by: row.createdBy,
     created_at: row.createdAt.toISOString(),
@@ -176,6 +179,7 @@ function implicitRun(tenantId: string, runId: string, totals: RunTotals): RunSum
     tenant: tenantId,
     state: "implicit",
     parent: null,
+    derived_from: null,
     labels: {},
     created_by: null,
     created_at: timeOrNull(totals.firstAt),

@@ -7,6 +7,10 @@ export type DecisionRow = {
   readonly runId: string;
   readonly stepId: string | null;
   readonly attempt: number;
+  /** Whether its step is one at all: it may be derived from the content. */
+  readonly isStep: boolean;
+  /** As `tollgate_post` wrote it: read with `retryFrom`. */
+  readonly retry: unknown;
   readonly door: string;
   readonly operation: string;
   readonly resource: string;
@@ -111,7 +115,7 @@ export async function findDecision(
 function columns(sql: Queryable) {
   return sql`
     d.attempt_id as "attemptId", d.key_id as "keyId", d.run_id as "runId", d.step_id as "stepId",
-    d.attempt, d.door, d.operation, d.resource, d.upstream, d.model, d.verdict, d.reason,
+    d.attempt, d.step_digest is not null as "isStep", d.retry, d.door, d.operation, d.resource, d.upstream, d.model, d.verdict, d.reason,
     d.decided_at as "decidedAt", d.estimate_picousd as "estimatePicousd",
     d.price_version as "priceVersion", r.state as reservation, r.cost_picousd as "heldPicousd",
     r.deadline_at as "deadlineAt", r.unknown_at as "unknownAt", s.ending, s.basis, s.usage,

@@ -10,6 +10,8 @@ export type RunRecord = {
   /** The runs above it, outermost first. */
   readonly ancestors: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
+  /** The run that this one executes anew, or null. */
+  readonly derivedFrom: string | null;
   readonly createdBy: string;
   readonly createdAt: Date;
   readonly stoppedAt: Date | null;
@@ -47,13 +49,14 @@ export async function insertRun(
     readonly runId: string;
     readonly ancestors: readonly string[];
     readonly labels: Readonly<Record<string, string>>;
+    readonly derivedFrom: string | null;
     readonly createdBy: string;
   },
 ): Promise<boolean> {
   const rows = await tx`
-    insert into runs (tenant_id, run_id, ancestors, labels, created_by)
+    insert into runs (tenant_id, run_id, ancestors, labels, derived_from, created_by)
     values (${run.tenantId}, ${run.runId}, ${arrayLiteral(run.ancestors)}::text::text[],
-            ${JSON.stringify(run.labels)}::text::json, ${run.createdBy})
+            ${JSON.stringify(run.labels)}::text::json, ${run.derivedFrom}, ${run.createdBy})
     on conflict do nothing
     returning run_id`;
   return rows.length === 1;
@@ -150,7 +153,7 @@ export async function sumRun(
 ): Promise<RunTotals | null> {
   const [row] = await sql<RunTotals[]>`
     select count(*)::int as attempts,
-           (count(*) filter (where d.verdict = 'block'))::int as blocked,
+           (count(*) filter (where d.verdict <> 'allow'))::int as blocked,
            (count(*) filter (where r.state = 'open'))::int as "inFlight",
            (count(*) filter (where r.state = 'unknown'))::int as unknown,
            (count(*) filter (where s.unpriced))::int as unpriced,
@@ -170,6 +173,7 @@ export async function sumRun(
 
 function columns(sql: Queryable) {
   return sql`
-    run_id as "runId", state, ancestors, labels, created_by as "createdBy",
+    run_id as "runId", state, ancestors, labels, derived_from as "derivedFrom",
+    created_by as "createdBy",
     created_at as "createdAt", stopped_at as "stoppedAt"`;
 }

@@ -71,7 +71,7 @@ export async function sumUsage(
         and d.decided_at < ${period.to.toISOString()}::text::timestamptz
     ), sums as (
       select ${kind(sql)} as grouping, upstream, model, day, count(*)::int as attempts,
-             (count(*) filter (where verdict = 'block'))::int as blocked,
+             (count(*) filter (where verdict <> 'allow'))::int as blocked,
              (count(*) filter (where unpriced))::int as unpriced,
              coalesce(sum(cost), 0)::text as cost, coalesce(sum(held), 0)::text as held,
              coalesce(sum(tokens), 0)::text as tokens
@@ -100,4 +100,41 @@ export async function sumUsage(
 function kind(sql: Queryable) {
   return sql`
     case when grouping(model) = 0 then 'model' when grouping(day) = 0 then 'day' else 'total' end`;
+}
+
+/** The attempts of one number at one tool or model; refusals are none. */
+export type AttemptsRow = {
+  readonly resource: string;
+  /** The number within their steps: from 2 on they are retries. */
+  readonly attempt: number;
+  readonly attempts: number;
+  readonly succeeded: number;
+  /** Decimal digits of pico-dollars. */
+  readonly costPicousd: string;
+};
+
+/** How often it took how many attempts, and what those cost: the retries that a total hides. */
+export async function sumAttempts(
+  sql: Queryable,
+  tenantId: string,
+  period: { readonly from: Date; readonly to: Date; readonly rows: number },
+): Promise<readonly AttemptsRow[]> {
+  const from = leastAttemptId(period.from.getTime() - SLACK_MS);
+  const to = leastAttemptId(period.to.getTime() + SLACK_MS);
+  return await sql<AttemptsRow[]>`
+    select coalesce(d.model, d.resource) as resource, d.attempt, count(*)::int as attempts,
+           (count(*) filter (where s.ending = 'succeeded'))::int as succeeded,
+           coalesce(sum(s.cost), 0)::text as "costPicousd"
+    from decisions d
+    left join lateral (
+      select sum(cost_picousd) as cost, (array_agg(ending order by line desc))[1] as ending
+      from settlements where tenant_id = d.tenant_id and attempt_id = d.attempt_id
+    ) as s on true
+    where d.tenant_id = ${tenantId} and d.attempt_id >= ${from} and d.attempt_id < ${to}
+      and d.decided_at >= ${period.from.toISOString()}::text::timestamptz
+      and d.decided_at < ${period.to.toISOString()}::text::timestamptz
+      and d.verdict = 'allow'
+    group by 1, 2
+    order by 1, 2
+    limit ${period.rows}`;
 }

@@ -24,6 +24,7 @@ const ADMITTED: Explained = {
   run: "nightly",
   step: null,
   attempt: 1,
+  retry: null,
   operation: "chat",
   resource: "fast",
   upstream: "openai",

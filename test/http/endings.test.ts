@@ -338,7 +338,8 @@ async function nobody(): Promise<string> {
 async function check(world: World, row: Row, endpoint: Endpoint): Promise<void> {
   const { database, upstream } = world;
   const tollgate = world.tollgates[row.by ?? "usual"];
-  const tenant = await tollgate.tenant();
+  // One run takes all of the day's small quota here, by design.
+  const tenant = await tollgate.tenant({ guards: "off" });
   await limitAll(tenant);
   const [seen, ...attempts] = outcomeOf(row, endpoint);
   const opened = Promise.withResolvers<void>();

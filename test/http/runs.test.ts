@@ -93,6 +93,17 @@ describeEachDatabase("runs", (database) => {
     expect(above.body.budget).toMatchObject({ reserved_usd: "0.001", remaining_usd: "0.0005" });
   });
 
+  test("a run that executes another anew says so, and that is fixed once it has a row", async () => {
+    await put(worker, "first try", {});
+    const again = await put(worker, "second try", { derived_from: "first try" });
+    expect([again.status, again.body.derived_from]).toEqual([200, "first try"]);
+    expect((await put(worker, "second try", { derived_from: "first try" })).status).toBe(200);
+    const moved = await put(worker, "second try", { derived_from: "second try" });
+    expect([moved.status, moved.body.error.param]).toEqual([409, "derived_from"]);
+    const unknown = await put(worker, "third try", { derived_from: "nobody's" });
+    expect([unknown.status, unknown.body.error.param]).toEqual([404, "derived_from"]);
+  });
+
   test("a chain of parents has an end", async () => {
     await put(worker, "depth 0", {});
     for (let depth = 1; depth <= 8; depth += 1) {

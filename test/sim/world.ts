@@ -122,6 +122,7 @@ async function addLimits({ administration, tenantId, limits }: World): Promise<v
     budgetUsd: usd(4_000n),
     labels: null,
     parent: null,
+    derivedFrom: null,
   });
   await administration.putRun(INSTALLATION, {
     tenantId,
@@ -129,6 +130,7 @@ async function addLimits({ administration, tenantId, limits }: World): Promise<v
     budgetUsd: usd(2_500n),
     labels: null,
     parent: RUNS[0],
+    derivedFrom: null,
   });
 }
 

@@ -118,12 +118,14 @@ export function addRuns(program: Command, terminal: Terminal): void {
     .argument("<run>")
     .option("--budget <usd>", "dollars it may spend, as 1.50", usd)
     .option("--label <name=value>", "a label; may be repeated", collectLabel)
-    .option("--parent <run>", "the run whose budget it draws on too; fixed once created");
+    .option("--parent <run>", "the run whose budget it draws on too; fixed once created")
+    .option("--derived-from <run>", "the run that it executes anew; fixed once created");
   session.act(set, terminal, async (s) => {
     const body = {
       budget_usd: session.option(s.options, "budget"),
       labels: labelsOf(session.repeated(s.options, "label")),
       parent: session.option(s.options, "parent"),
+      derived_from: session.option(s.options, "derivedFrom"),
     };
     const reply = await s.ask({ method: "PUT", path: runPath(s), body, scope: "invoke" });
     session.showOne(s, reply, [...RUN_COLUMNS, ...BUDGET_COLUMNS]);
@@ -253,6 +255,24 @@ function showUsage(s: Session, reply: Reply): void {
     s.terminal.out("\n");
     writeTable(s.terminal, [{ title: name, value: name }, ...counts], rows);
   }
+  showRetries(s, member(reply.body, "by_attempt"));
+}
+
+/** Only where anything was tried more than once. */
+function showRetries(s: Session, rows: unknown): void {
+  if (!isList(rows) || !rows.some((row) => member(row, "attempt") !== 1)) return;
+  s.terminal.out("\n");
+  writeTable(
+    s.terminal,
+    [
+      { title: "resource", value: "resource" },
+      { title: "attempt", value: "attempt", align: "right" },
+      { title: "attempts", value: "attempts", align: "right" },
+      { title: "succeeded", value: "succeeded", align: "right" },
+      { title: "cost", value: "cost_usd", align: "right" },
+    ],
+    rows,
+  );
 }
 
 function askDecision(s: Session): Promise<Reply> {

@@ -1,0 +1,209 @@
+/** What looking back answers: attempts, decisions, runs, use and prices. */
+import { z } from "@hono/zod-openapi";
+
+import { time, usd, amount, notice } from "./schemas.ts";
+
+const attemptMembers = {
+  key: z.string(),
+  run: z.string(),
+  step: z.string().nullable(),
+  attempt: z.number().int(),
+  identity: z.enum(["named", "derived"]).nullable(),
+  retry: z
+    .object({
+      because: z.enum(["step", "fingerprint", "sdk", "loop", "duplicate"]),
+      prior_attempt: z.string().nullable(),
+      prior_status: z.string().nullable(),
+      prior_at: z.string().nullable(),
+      sdk_retries: z.number().int(),
+    })
+    .nullable(),
+  door: z.string(),
+  operation: z.string(),
+  resource: z.string(),
+  upstream: z.string().nullable(),
+  model: z.string().nullable(),
+  verdict: z.enum(["allow", "block", "require_approval"]),
+  reason: z.string().nullable(),
+  status: z.enum([
+    "admitted",
+    "unknown",
+    "succeeded",
+    "failed",
+    "aborted",
+    "released",
+    "blocked",
+    "awaiting_approval",
+  ]),
+  usage: z.record(z.string(), z.number()).readonly(),
+  tokens: z.number().int(),
+  cost_usd: usd.nullable(),
+  reserved_usd: usd,
+  estimate_usd: usd.nullable(),
+  overage_usd: usd,
+  basis: z.string().nullable(),
+  corrected: z.boolean(),
+  price_version: z.string().nullable(),
+  decided_at: time,
+  deadline_at: time.nullable(),
+  unknown_at: time.nullable(),
+  ended_at: time.nullable(),
+};
+
+export const Attempt = z
+  .object({ id: z.string(), decision: z.string(), ...attemptMembers })
+  .openapi("Attempt");
+
+const Meter = z
+  .object({
+    limit_id: z.string(),
+    scope: z.string(),
+    subject: z.string().nullable(),
+    unit: z.string(),
+    window: z.string(),
+    mode: z.string(),
+    on_exceed: z.string(),
+    limit: amount,
+    committed: amount,
+    reserved: amount,
+    asked: amount,
+    resets_at: time.nullable(),
+  })
+  .openapi("Meter");
+
+export const Decision = z
+  .object({
+    id: z.string(),
+    attempt_id: z.string(),
+    tenant: z.string(),
+    ...attemptMembers,
+    meters: z.array(Meter).readonly(),
+    record: z.unknown(),
+    ending: z.unknown(),
+    explanation: z.array(z.string()).readonly(),
+  })
+  .openapi("Decision");
+
+const runMembers = {
+  id: z.string(),
+  tenant: z.string(),
+  state: z.enum(["open", "stopping", "closed", "implicit"]),
+  parent: z.string().nullable(),
+  derived_from: z.string().nullable(),
+  labels: z.record(z.string(), z.string()).readonly(),
+  created_by: z.string().nullable(),
+  created_at: time.nullable(),
+  stopped_at: time.nullable(),
+};
+
+const figuresMembers = {
+  budget: z
+    .object({
+      limit_id: z.string(),
+      limit_usd: usd,
+      committed_usd: usd,
+      reserved_usd: usd,
+      remaining_usd: usd,
+    })
+    .nullable(),
+  totals: z.object({
+    attempts: z.number().int(),
+    blocked: z.number().int(),
+    in_flight: z.number().int(),
+    unknown: z.number().int(),
+    unpriced: z.number().int(),
+    cost_usd: usd,
+    reserved_usd: usd,
+    tokens: z.number().int(),
+  }),
+  first_at: time.nullable(),
+  last_at: time.nullable(),
+};
+
+export const RunSummary = z.object(runMembers).openapi("RunSummary");
+export const PutRunAnswer = z
+  .object({ ...runMembers, ...figuresMembers, created: z.boolean(), notice })
+  .openapi("PutRun");
+export const Run = z
+  .object({
+    ...runMembers,
+    ...figuresMembers,
+    attempts: z.array(Attempt).readonly(),
+    next: z.string().nullable(),
+  })
+  .openapi("Run");
+
+export const StoppedRun = z
+  .object({
+    ...runMembers,
+    in_flight: z
+      .array(
+        z.object({
+          id: z.string(),
+          decision: z.string(),
+          run: z.string(),
+          resource: z.string(),
+          status: z.enum(["admitted", "unknown"]),
+          reserved_usd: usd,
+          decided_at: time,
+          deadline_at: time,
+        }),
+      )
+      .readonly(),
+    in_flight_more: z.boolean(),
+  })
+  .openapi("StoppedRun");
+
+const sums = {
+  attempts: z.number().int(),
+  blocked: z.number().int(),
+  unpriced: z.number().int(),
+  cost_usd: usd,
+  reserved_usd: usd,
+  tokens: z.number().int(),
+  usage: z.record(z.string(), z.number()).readonly(),
+};
+
+export const Usage = z
+  .object({
+    tenant: z.string(),
+    from: time,
+    to: time,
+    totals: z.object(sums),
+    by_model: z
+      .array(z.object({ upstream: z.string().nullable(), model: z.string(), ...sums }))
+      .readonly(),
+    models_left_off: z.number().int(),
+    by_day: z.array(z.object({ day: z.string(), ...sums })).readonly(),
+    by_attempt: z
+      .array(
+        z.object({
+          resource: z.string(),
+          attempt: z.number().int(),
+          attempts: z.number().int(),
+          succeeded: z.number().int(),
+          cost_usd: z.string(),
+        }),
+      )
+      .readonly()
+      .openapi({ description: "By the number within a step: from 2 on they are retries." }),
+  })
+  .openapi("Usage");
+
+const rates = z.record(z.string(), z.string()).readonly();
+
+export const Price = z
+  .object({
+    version: z.string(),
+    upstream: z.string(),
+    model: z.string(),
+    from: time,
+    source: z.string(),
+    usd_per_million: rates.openapi({ description: "USD per million units, by class of usage." }),
+    tiers: z
+      .array(z.object({ above_input_tokens: z.number().int(), usd_per_million: rates }))
+      .readonly(),
+    context_tokens_max: z.number().int().nullable(),
+    output_tokens_max: z.number().int().nullable(),
+  })
+  .openapi("Price");

@@ -1,0 +1,79 @@
+import { beforeAll, expect, test } from "vitest";
+import { describeEachDatabase } from "../support/databases.ts";
+import { ADMIN_KEY, createTestManagement, type Management } from "../support/management.ts";
+
+/** Acts of administration under an idempotency key. */
+
+type Tenant = Awaited<ReturnType<Management["newTenant"]>>;
+
+describeEachDatabase("an act of administration under an idempotency key", (database) => {
+  let api: Management;
+  let tenant: Tenant;
+  beforeAll(async () => {
+    api = await createTestManagement(database.db);
+    tenant = await api.newTenant();
+  });
+
+  const create = (name: string, idempotencyKey: string, key = tenant.key) =>
+    api.send("/api/keys", {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${key}`,
+        "content-type": "application/json",
+        "idempotency-key": idempotencyKey,
+      },
+      body: JSON.stringify({ name, scopes: ["invoke"] }),
+    });
+  const names = async () => {
+    const { body } = await api.call(tenant.key, "GET", "/api/keys");
+    return (body.data as { readonly name: string }[]).map(({ name }) => name);
+  };
+
+  test("is done once, and its answer is given again, the key that it made included", async () => {
+    const first = await create("once", "k-1");
+    const again = await create("once", "k-1");
+    expect(first.status).toBe(201);
+    expect(again.body).toEqual(first.body);
+    expect(again.headers.get("idempotent-replayed")).toBe("true");
+    expect((await names()).filter((name) => name === "once")).toEqual(["once"]);
+  });
+
+  test("by twenty at a time is done once", async () => {
+    const answers = await Promise.all(Array.from({ length: 20 }, () => create("crowd", "k-crowd")));
+    const statuses = new Set(answers.map(({ status }) => status));
+    expect([...statuses].filter((status) => status !== 201 && status !== 409)).toEqual([]);
+    expect((await names()).filter((name) => name === "crowd")).toEqual(["crowd"]);
+  });
+
+  test("with other content, or by another key, is refused", async () => {
+    await create("mine", "k-2");
+    const other = await create("other", "k-2");
+    expect([other.status, other.body.error.code]).toEqual([422, "idempotency_key_reused"]);
+    const admin = await api.call(tenant.key, "POST", "/api/keys", {
+      name: "second admin",
+      scopes: ["admin"],
+    });
+    expect((await create("mine", "k-2", admin.body.key)).status).toBe(422);
+  });
+
+  test("that was refused leaves the key free", async () => {
+    const refused = await create("", "k-3");
+    expect(refused.status).toBe(400);
+    expect((await create("good", "k-3")).status).toBe(201);
+  });
+
+  test("of the installation is done once, too", async () => {
+    const make = () =>
+      api.send("/api/tenants", {
+        method: "POST",
+        headers: {
+          authorization: `Bearer ${ADMIN_KEY}`,
+          "content-type": "application/json",
+          "idempotency-key": "k-tenant",
+        },
+        body: JSON.stringify({ name: `made once ${tenant.id}` }),
+      });
+    const first = await make();
+    expect([first.status, (await make()).body]).toEqual([201, first.body]);
+  });
+});

@@ -17,5 +17,5 @@ try {
   say("answered");
 } catch (error) {
   if (!(error instanceof Error)) throw error;
-  say("stopped", { ...error, message: error.message });
+  say("stopped", { ...Object.fromEntries(Object.entries(error)), message: error.message });
 }

@@ -129,6 +129,22 @@ describe("the fault proxy", () => {
     expect(swallowing.end()).toBe(1);
   });
 
+  test("mute passes what is said and no answer, and closes nothing, until it is healed", async () => {
+    const { proxy, port, heard } = await behindProxy();
+    const open = await clientOf(port);
+    open.say("a");
+    await open.hears("[a]");
+    proxy.mute();
+    open.say("b");
+    const late = await clientOf(port);
+    late.say("c");
+    await until(() => heard().length === 3);
+    proxy.heal();
+    expect(await open.ended).toBe("ECONNRESET");
+    expect(await late.ended).toBe("ECONNRESET");
+    expect([open.heard(), late.heard()]).toEqual(["[a]", ""]);
+  });
+
   test("without anywhere to lead refuses", async () => {
     const { proxy, port } = await behindProxy();
     proxy.lead(null);

@@ -21,6 +21,8 @@ export type FaultProxy = {
    * Answers how many connections lost one, once `end` is called.
    */
   readonly swallow: () => { readonly end: () => number };
+  /** The server has what the client sends, and nothing of what it answers arrives; nothing is closed. */
+  readonly mute: () => void;
   /** Passes everything again; what stood frozen is reset, as its peers would find it. */
   readonly heal: () => void;
   readonly close: () => Promise<void>;
@@ -35,13 +37,21 @@ type Behaviour = {
   target: number | null;
   delayMs: number;
   isFrozen: boolean;
+  isMute: boolean;
   swallowing: Set<Link> | null;
   lost: number;
 };
 
 export async function startFaultProxy(target: number | null): Promise<FaultProxy> {
   const links = new Set<Link>();
-  const state: Behaviour = { target, delayMs: 0, isFrozen: false, swallowing: null, lost: 0 };
+  const state: Behaviour = {
+    target,
+    delayMs: 0,
+    isFrozen: false,
+    isMute: false,
+    swallowing: null,
+    lost: 0,
+  };
   const proxy = createServer({ allowHalfOpen: true }, (client) => accept(client, links, state));
   proxy.listen(0, "127.0.0.1");
   await once(proxy, "listening");
@@ -76,10 +86,13 @@ export async function startFaultProxy(target: number | null): Promise<FaultProxy
         },
       };
     },
+    mute: () => {
+      state.isMute = true;
+    },
     heal: () => {
-      const wasFrozen = state.isFrozen;
-      Object.assign(state, { delayMs: 0, isFrozen: false, swallowing: null });
-      if (wasFrozen) reset();
+      const isBroken = state.isFrozen || state.isMute;
+      Object.assign(state, { delayMs: 0, isFrozen: false, isMute: false, swallowing: null });
+      if (isBroken) reset();
     },
     close: async () => {
       const closed = once(proxy, "close");
@@ -127,6 +140,7 @@ function pass(from: Socket, to: Socket, { link, state, isAnswer }: Direction): v
     setTimeout(() => delayed.shift()?.(), state.delayMs);
   };
   from.on("data", (chunk) => {
+    if (isAnswer && state.isMute) return;
     if (isAnswer && state.swallowing?.has(link) === true) {
       if (link.swallowed) return;
       link.swallowed = true;

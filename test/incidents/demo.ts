@@ -44,16 +44,21 @@ async function play(narrator: Narrator, closings: Closing[]): Promise<void> {
       () => undefined,
     ),
   );
-  await tellDrain(narrator, starting, provider);
+  await tellDrain(narrator, { starting, provider, closings });
   const tollgate = await starting;
   await tellRefund(narrator, tollgate, closings);
   await tellRegulator(narrator, tollgate, closings);
 }
 
+type DrainParts = {
+  readonly starting: Promise<TollgateProcess>;
+  readonly provider: Provider;
+  readonly closings: Closing[];
+};
+
 async function tellDrain(
   narrator: Narrator,
-  starting: Promise<TollgateProcess>,
-  provider: Provider,
+  { starting, provider, closings }: DrainParts,
 ): Promise<void> {
   const { title, part, say, quote, figure } = narrator;
   title("1. The ninety-second drain");
@@ -63,7 +68,9 @@ async function tellDrain(
       `them together. The provider charges what it accepts, and allows ${QUOTA_CALLS} calls a day.`,
   );
   part("without the gate");
-  const drained = await drainAlone();
+  const alone = await startProvider(QUOTA_CALLS);
+  closings.push(alone.close);
+  const drained = await drainWithoutGate(alone);
   say(
     `After ${seconds(drained.ms)} s the day is over for everybody. The engine would go on: only the provider's own quota ` +
       "has ended it.",
@@ -93,15 +100,6 @@ async function tellDrain(
   figure("calls left of the day's quota", stopped.left, { least: QUOTA_CALLS - 5 });
   figure("another model, asked by a neighbour with the same key", stopped.otherModel, "ok");
   figure("another question to the same model", stopped.otherQuestion, "ok");
-}
-
-async function drainAlone(): ReturnType<typeof drainWithoutGate> {
-  const alone = await startProvider(QUOTA_CALLS);
-  try {
-    return await drainWithoutGate(alone);
-  } finally {
-    await alone.close();
-  }
 }
 
 async function tellRefund(

@@ -42,9 +42,10 @@ export type Stopped = Drained & {
 export async function drainThroughGate(
   provider: Provider,
   { url, key }: { readonly url: string; readonly key: string },
+  program: "workflow.ts" | "workflow-langchain.ts" = "workflow.ts",
 ): Promise<Stopped> {
   const began = performance.now();
-  const agent = startAgent("workflow.ts", environmentOf(`${url}/v1`, key));
+  const agent = startAgent(program, environmentOf(`${url}/v1`, key));
   try {
     const told = await agent.said("stopped");
     const exitCode = await agent.exited;

@@ -20,7 +20,9 @@ type Operation = {
   readonly takesTenant: boolean;
 };
 
-/** Bodies by which an operation would succeed for an owner. */
+const BUNDLE = `policies: [{ id: owned, when: "false", effect: block }]`;
+
+/** Bodies by which an operation would succeed for an owner; `{version}` and the like are the owner's ids. */
 const BODIES: Readonly<Record<string, unknown>> = {
   "post /api/tenants": { name: "stolen" },
   "patch /api/tenants/{tenant}": { mode: "tolerant" },
@@ -38,10 +40,22 @@ const BODIES: Readonly<Record<string, unknown>> = {
   "post /api/deliveries/{delivery}/redeliver": {},
   "put /api/tools/{tool}": { effect: "pure" },
   "post /api/gate": { kind: "step", name: "stolen", run: "owned" },
+  "post /api/policies": { source: BUNDLE },
+  "post /api/policies/check": { source: BUNDLE },
+  "post /api/policies/{version}/activate": {},
+  "post /api/policies/deactivate": {},
+  "post /api/policies/backtest": { version: "{version}" },
+  "post /api/decisions/{decision}/replay": {},
+  "post /api/replay": {},
   "post /api/attempts/{attempt}/complete": {},
   "post /api/attempts/{attempt}/fail": { error: "stolen", executed: "no" },
   "post /api/attempts/{attempt}/heartbeat": {},
   "post /api/attempts/{attempt}/reconcile": { applied: true, evidence: "stolen" },
+};
+
+/** What a route needs in its query. */
+const QUERIES: Readonly<Record<string, string>> = {
+  "/api/policies/diff": "from={version}&to={version}",
 };
 
 /** The name of a run or a tool is the caller's own: by the same name a tenant makes one of its own. */
@@ -87,7 +101,9 @@ describeEachDatabase("isolation", (database) => {
     const operation = `refund:${owner.keyId}`;
     const claim = { kind: "step", name: "refund", operation };
     expect((await api.call(owner.key, "POST", "/api/gate", claim)).status).toBe(200);
+    const bundle = await api.call(owner.key, "POST", "/api/policies", { source: BUNDLE });
     ids = {
+      version: bundle.body.version,
       tenant: owner.id,
       key: owner.keyId,
       limit: limit.body.id,
@@ -104,12 +120,12 @@ describeEachDatabase("isolation", (database) => {
   afterAll(() => api.close());
 
   test("every id of another tenant answers 404, on every route that takes one", async () => {
-    const withIds = operations(api).filter(({ path }) => path.includes("{"));
+    const withIds = operations(api).filter(takesId);
     expect(withIds.length).toBeGreaterThan(10);
     for (const { method, path } of withIds) {
       const name = `${method} ${path}`;
       if (MAKES_ITS_OWN.has(name)) continue;
-      const answer = await api.call(thief.key, method.toUpperCase(), filled(path), BODIES[name]);
+      const answer = await api.call(thief.key, method.toUpperCase(), filled(path), bodyOf(name));
       expect([name, answer.status]).toEqual([name, 404]);
       expect(JSON.stringify(answer.body)).not.toContain(owner.name);
       // The same request by its owner is no 404: it was the tenant that made the difference.
@@ -124,10 +140,10 @@ describeEachDatabase("isolation", (database) => {
     const before = await api.call(owner.key, "GET", "/api/events");
     for (const { method, path, takesTenant } of operations(api)) {
       const name = `${method} ${path}`;
-      const body = BODIES[name] as object | undefined;
+      const body = bodyOf(name);
       const statuses = takesTenant ? [404] : [400, 403];
       for (const named of [owner.id, owner.name]) {
-        const query = `${filled(path)}?tenant=${encodeURIComponent(named)}`;
+        const query = filled(path, `tenant=${encodeURIComponent(named)}`);
         const byQuery = await api.call(thief.key, method.toUpperCase(), query, body);
         expect([name, statuses.includes(byQuery.status)]).toEqual([name, true]);
         if (method === "get") continue;
@@ -142,8 +158,9 @@ describeEachDatabase("isolation", (database) => {
 
   test("a list holds nothing of another tenant", async () => {
     await api.call(thief.key, "PUT", "/api/runs/owned", { budget_usd: "9" });
-    for (const { method, path } of operations(api)) {
-      if (method !== "get" || path.includes("{") || path === "/api/prices") continue;
+    for (const operation of operations(api)) {
+      const { method, path } = operation;
+      if (method !== "get" || takesId(operation) || path === "/api/prices") continue;
       for (const query of ["", "?run=owned"]) {
         if (query !== "" && !["/api/limits", "/api/decisions"].includes(path)) continue;
         const answer = await api.call(thief.key, "GET", `${path}${query}`);
@@ -173,7 +190,7 @@ describeEachDatabase("isolation", (database) => {
           key,
           method.toUpperCase(),
           filled(path),
-          BODIES[`${method} ${path}`],
+          bodyOf(`${method} ${path}`),
         );
         expect([method, path, answer.status]).toEqual([method, path, 401]);
       }
@@ -190,20 +207,36 @@ describeEachDatabase("isolation", (database) => {
       if (path === "/api/prices") continue;
       const key = path.startsWith("/api/approvals") ? keys.invoke : keys.approve;
       if (path === "/api/prices" || APPROVERS_DO.has(`${method} ${path}`)) continue;
-      const body = BODIES[`${method} ${path}`];
+      const body = bodyOf(`${method} ${path}`);
       const answer = await api.call(key, method.toUpperCase(), filled(path), body);
       expect([method, path, answer.status]).toEqual([method, path, 403]);
     }
   });
 
-  function filled(path: string): string {
-    return path.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
+  function filled(path: string, more = ""): string {
+    const query = [QUERIES[path] ?? "", more].filter((part) => part !== "").join("&");
+    return withIdsOf(query === "" ? path : `${path}?${query}`);
+  }
+
+  function bodyOf(name: string): object | undefined {
+    const body = BODIES[name];
+    return body === undefined ? undefined : JSON.parse(withIdsOf(JSON.stringify(body)));
+  }
+
+  function withIdsOf(text: string): string {
+    return text.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
       const id = ids[name];
       if (id === undefined) throw new Error(`no id of kind ${name}: add one to this test`);
       return id;
     });
   }
 });
+
+/** Whether it names something of a tenant, in its path, its query or its body. */
+function takesId({ method, path }: Operation): boolean {
+  const named = JSON.stringify([path, QUERIES[path], BODIES[`${method} ${path}`]]);
+  return /\{\w+\}/.test(named);
+}
 
 function operations(api: Management): readonly Operation[] {
   const paths = Object.entries<Record<string, Json>>(api.document.paths);

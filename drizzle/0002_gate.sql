@@ -317,8 +317,8 @@ declare
   k int; i int; j int; first int; s int; asked numeric; exhausted int; contended int;
 begin
   v_now := tollgate_now();
-  select array_agg(step is not null order by ord) into a_is_named
-  from unnest(a_step) with ordinality as u(step, ord);
+  select array_agg(step is not null and named order by ord) into a_is_named
+  from unnest(a_step, a_named) with ordinality as u(step, named, ord);
   if has_extras then
     a_extra := array_fill(null::json, array[n]);
     for extra in select (e.value->>'ask')::int as ask, e.value from json_array_elements(extras::json) as e loop
@@ -326,7 +326,7 @@ begin
       -- The same key, or the same effect, is arbitrated by one posting at a time.
       if extra.value->'idempotency' is not null then
         a_is_named[extra.ask] := true;
-        v_locks := v_locks || hashtextextended('idempotency ' || a_tenant[extra.ask] || ' '
+        v_locks := v_locks || hashtextextended('idempotency ' || a_tenant[extra.ask] || ' ' || a_door[extra.ask] || ' '
           || (extra.value->'idempotency'->>'digest'), 0);
       end if;
       if extra.value->'approval' is not null then
@@ -590,7 +590,7 @@ begin
     exhausted := null;
     contended := null;
     -- Those of one step within this batch follow each other.
-    if has_steps and a_step[k] is not null and v_numbered ? (a_tenant[k] || a_step_digest[k]) then
+    if (a_is_named[k] or a_retries[k]) and v_numbered ? (a_tenant[k] || a_step_digest[k]) then
       a_attempt_no[k] := (v_numbered->>(a_tenant[k] || a_step_digest[k]))::int + 1;
       if not a_draws[k] then
         a_draws[k] := true;
@@ -628,7 +628,7 @@ begin
     -- its key may call at all, before that.
     if coalesce(a_reason[k], '') not in ('run_closed', 'run_stopped', 'scope_missing') then
       if v_key is not null then
-        v_claim := 'key ' || a_tenant[k] || ' ' || (v_key->>'digest');
+        v_claim := 'key ' || a_tenant[k] || ' ' || a_door[k] || ' ' || (v_key->>'digest');
         if v_claimed ? v_claim then
           v_holder := v_claimed->v_claim->>'attempt';
           v_reason := case when v_claimed->v_claim->>'content' = v_key->>'content'
@@ -716,7 +716,7 @@ begin
         s := p_slot[j];
         m_reserved[s] := m_reserved[s] + p_asked[j];
       end loop;
-      if has_steps and a_step[k] is not null then
+      if a_is_named[k] or a_retries[k] then
         v_numbered := v_numbered || jsonb_build_object(a_tenant[k] || a_step_digest[k], a_attempt_no[k]);
       end if;
       if v_key is not null then

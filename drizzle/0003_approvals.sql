@@ -116,7 +116,12 @@ begin
   select * into v_row from approvals a
     where a.tenant_id = tenant and a.digest = asked_digest for no key update of a;
   if not found then
-    if tollgate_approvers_left(tenant, requester, approver_role, null) < needed then
+    -- Nobody answers a thousand questions: more are no questions, and each keeps a call.
+    if tollgate_approvers_left(tenant, requester, approver_role, null) < needed
+      or (select count(*) from (
+            select from approvals a where a.tenant_id = tenant and a.state = 'pending'
+              and a.expires_at > v_now limit 1000) as waiting) >= 1000
+    then
       return query select 'impossible', null::text;
       return;
     end if;

@@ -14,7 +14,12 @@ export type ApprovalSubject = {
   readonly stepId: string | null;
   readonly operation: string | null;
   readonly door: string;
+  /** What is done with the resource: by the same body another endpoint does another thing. */
+  readonly act: string;
   readonly resource: string;
+  readonly tool: string | null;
+  readonly customer: string | null;
+  readonly labels: Readonly<Record<string, string>>;
   /** Of the tool as its server defined it when it was asked for; null for what is no tool. */
   readonly toolDefinition: string | null;
   /** Of the call as people are shown it: a body as it came, an act in its canonical form. */
@@ -28,17 +33,22 @@ export function approvalDigest(subject: ApprovalSubject): string {
   const policies = subject.policies
     .map(({ id, version }) => ({ id, version }))
     .toSorted((a, b) => order(a.id, b.id) || order(a.version, b.version));
+  const labels = Object.entries(subject.labels).toSorted(([a], [b]) => order(a, b));
   return sha256Hex(
     JSON.stringify({
+      act: subject.act,
       arguments: subject.argumentsDigest,
+      customer: subject.customer,
       door: subject.door,
       key: subject.keyId,
+      labels,
       operation: subject.operation,
       policies,
       resource: subject.resource,
       run: subject.runId,
       step: subject.stepId,
       tenant: subject.tenantId,
+      tool: subject.tool,
       tool_definition: subject.toolDefinition,
     }),
   );

@@ -342,3 +342,9 @@ export const DETECT_CHARS_MAX = 4 * 1024 * 1024;
 
 /** Findings of one kind that are counted: more of them say no more. */
 export const DETECT_COUNT_MAX = 1_000;
+
+/** What a library's own count of its retries is taken for at most: none tries more often, and it is only its word. */
+export const SDK_RETRIES_MAX = 1_000;
+
+/** Attempts of a run that are counted for the policies that read them: more would make each ask read them all. */
+export const HISTORY_ATTEMPTS_MAX = 1_000;

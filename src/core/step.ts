@@ -34,12 +34,11 @@ function digest(...parts: readonly (string | null)[]): string {
 export function identifyStep(asked: StepAsked): StepIdentity {
   const { keyId, runId, isRunNamed, step, door, operation, resource, inputDigest } = asked;
   const run = isRunNamed ? runId : null;
-  if (step !== null) {
+  // A step is a part of a run: named without one it is found in no other call, and its content must tell.
+  if (step !== null && isRunNamed) {
     return {
       stepDigest: digest("named", runId, step),
-      contentDigest: isRunNamed
-        ? digest("content", runId, door, operation, resource, inputDigest)
-        : null,
+      contentDigest: digest("content", runId, door, operation, resource, inputDigest),
     };
   }
   if (asked.idempotencyDigest !== null) {

@@ -108,7 +108,7 @@ export type Admission =
   | { readonly kind: "gone" };
 
 export type AdmitParts = LookParts & {
-  readonly db: Pick<Database, "gate">;
+  readonly db: Pick<Database, "admin">;
   readonly seal: Seal;
   readonly postings: { readonly submit: (ask: Ask) => Promise<Posted> };
   readonly contention: Contention;
@@ -181,11 +181,13 @@ type Turn = {
 };
 
 function historyOf({ db }: AdmitParts, look: Look, intent: Intent): Promise<History> {
-  return readHistory(db.gate, {
+  // Not on the gate's own connections: a run may be long, and others' postings must not wait for it.
+  return readHistory(db.admin, {
     tenantId: look.caller.tenantId,
     runId: look.runId,
     stepDigest: look.step?.stepDigest ?? null,
-    isStepNamed: intent.context.step !== null || intent.idempotency !== null,
+    isStepNamed:
+      (intent.context.step !== null && intent.context.run !== null) || intent.idempotency !== null,
   });
 }
 

@@ -27,7 +27,11 @@ export function askApproval(
     stepId: context.step,
     operation: context.operation,
     door: intent.door,
+    act: intent.operation,
     resource: intent.resource,
+    tool: intent.tool ?? context.tool,
+    customer: context.customer,
+    labels: context.labels,
     toolDefinition: null,
     // What is approved is what was shown. What cannot be shown is refused, and only named.
     argumentsDigest: call === null ? intent.inputDigest : sha256Hex(call),

@@ -217,6 +217,7 @@ export async function createGateway(
     once: createOnce(ports, answers, configuration.pepper),
     settle: (permit, ending, charged, captured = null) => {
       const { tenantId, attemptId, stepDigest } = permit;
+      if (ending.kind !== "succeeded") underWay.fail(permit);
       const end = (charge: Charge) => settler.end(permit, ending, charge);
       const settled = () => (charged instanceof Promise ? charged.then(end) : end(charged));
       const written =

@@ -149,7 +149,15 @@ export function createSettler(
       await lefts.submit(attempt);
     },
     presume: async (attempts) => {
-      await Promise.all(attempts.map((attempt) => write(presumption(attempt))));
+      const written = await Promise.allSettled(
+        attempts.map((attempt) => write(presumption(attempt))),
+      );
+      for (const [i, each] of written.entries()) {
+        if (each.status === "fulfilled") continue;
+        // One that its meters cannot take must not keep the others from their end.
+        const { tenantId, attemptId } = attempts[i] ?? {};
+        ports.log.error({ error: each.reason, tenantId, attemptId }, "could not be presumed");
+      }
     },
     release: async (tenantId, attemptIds) => {
       try {

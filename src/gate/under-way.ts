@@ -12,7 +12,9 @@ export type UnderWay = {
   readonly begin: (attempt: AttemptUnderWay) => void;
   readonly end: (attempt: AttemptUnderWay) => void;
   readonly leave: (attempt: AttemptUnderWay) => void;
-  /** The attempt of this step whose client left last, while it is under way. */
+  /** Its client has its answer, and it is a failure: the same content again is a retry, settled or not. */
+  readonly fail: (attempt: AttemptUnderWay) => void;
+  /** The attempt of this step that failed for its client last, while it is not settled. */
   readonly leftOf: (tenantId: string, stepDigest: string) => string | null;
   /** Resolves when nothing is under way. */
   readonly idle: () => Promise<void>;
@@ -41,6 +43,9 @@ export function createUnderWay(
       if (stepDigest === null) return;
       left.set(`${tenantId} ${stepDigest}`, attemptId);
       runAfter("left", () => settler.left({ tenantId, attemptId }));
+    },
+    fail: ({ tenantId, attemptId, stepDigest }) => {
+      if (stepDigest !== null) left.set(`${tenantId} ${stepDigest}`, attemptId);
     },
     leftOf: (tenantId, stepDigest) => left.get(`${tenantId} ${stepDigest}`) ?? null,
     idle: async () => {

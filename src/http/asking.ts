@@ -27,6 +27,7 @@ export async function readAsking(exchange: Exchange, readers: BodyReaders): Prom
   const at = exchange.url.indexOf("?");
   const whole = at < 0 ? exchange.url : exchange.url.slice(0, at);
   const { path, run, step } = splitRunPrefix(whole);
+  const query = at < 0 ? "" : exchange.url.slice(at);
   const route = findRoute(exchange.method, path);
   if (route === null) {
     throw new InputError("unknown_url", null, `Unknown request URL: ${exchange.method} ${whole}.`);
@@ -59,24 +60,27 @@ export async function readAsking(exchange: Exchange, readers: BodyReaders): Prom
     client: readClient(exchange),
     call: () => body.small,
     tool: null,
-    idempotency: idempotencyOf(exchange, route, body),
+    idempotency: idempotencyOf(exchange, route, { body, query }),
     effect: null,
     costStatedPicousd: null,
     act: null,
     leaseMs: null,
   };
-  return { intent, route, query: at < 0 ? "" : exchange.url.slice(at), asked, body };
+  return { intent, route, query, asked, body };
 }
 
 /** Only what is metered is executed once under a key: the rest costs nothing, or its answer is not ours to keep. */
 function idempotencyOf(
   exchange: Exchange,
   route: Route,
-  body: RequestBody,
+  { body, query }: { readonly body: RequestBody; readonly query: string },
 ): IdempotencyAsked | null {
   const asked = readIdempotency(exchange);
   if (asked === null || route.billing !== "metered") return null;
-  const content = sha256Hex(JSON.stringify([route.operation, route.path, contentOf(route, body)]));
+  const { operation, path, pathModel } = route;
+  const content = sha256Hex(
+    JSON.stringify([operation, path, pathModel, query, contentOf(route, body)]),
+  );
   return { ...asked, content, keptMs: MODEL_KEY_KEPT_MS };
 }
 

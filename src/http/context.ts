@@ -10,6 +10,7 @@ import {
   IDEMPOTENCY_KEY_CHARS_MAX,
   LABELS_MAX,
   PREFER_WAIT_MS_MAX,
+  SDK_RETRIES_MAX,
 } from "../core/limits.ts";
 import { picousdFromUsd } from "../core/money.ts";
 import { decodePercent } from "../lib/json.ts";
@@ -105,7 +106,8 @@ export function readClient(exchange: Pick<Exchange, "header">): ClientFacts {
   return {
     userAgent: (exchange.header("user-agent") ?? "").slice(0, CONTEXT_FIELD_BYTES_MAX),
     sdk: lang === null ? null : `${lang}/${version ?? ""}`.slice(0, CONTEXT_FIELD_BYTES_MAX),
-    sdkRetryCount: Number.isSafeInteger(retries) && retries > 0 ? retries : 0,
+    sdkRetryCount:
+      Number.isSafeInteger(retries) && retries > 0 ? Math.min(retries, SDK_RETRIES_MAX) : 0,
     isCodex: isCodex(exchange),
   };
 }

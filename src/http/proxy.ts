@@ -31,6 +31,15 @@ export type ModelDoor = (
   requestId: string,
 ) => Promise<Response>;
 
+/**
+ * How long a failure is kept from its client until it is written. A settlement is gathered for 20 ms and commits
+ * in a few; while the database is away nothing passes anyway.
+ */
+const WRITTEN_MS_MAX = 500;
+
+/** A repeat that comes at once finds its answer being written: it waits that long, preferred or not. */
+const REPEAT_MS_MIN = 250;
+
 /** Upstreams and models that were seen not to know `stream_options`; more than these are asked again. */
 const REMEMBERED_MAX = 1_000;
 
@@ -70,7 +79,10 @@ export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): M
       monotonicMs,
       usageUnknown,
       isSecond: false,
-      waitMs: readWaitMs(exchange),
+      waitMs: Math.max(
+        readWaitMs(exchange),
+        exchange.header("idempotency-key") === null ? 0 : REPEAT_MS_MIN,
+      ),
     };
     const first = await answer(turn);
     if (first !== "again") return first;
@@ -145,6 +157,11 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
   const chargeOnce = (ending: Ending) =>
     (charged ??= gateway.charge(permit, ending, () => body.countable(route)));
   const capture = permit.answerKeptMs === null ? null : captureReply(exchange.reply());
+  let settled: Promise<unknown> | null = null;
+  const settleOnce = (ending: Ending): Promise<unknown> => {
+    const captured = ending.kind === "succeeded" ? (capture?.captured() ?? null) : null;
+    return (settled ??= gateway.settle(permit, ending, chargeOnce(ending), captured));
+  };
   const dispatched = await gateway.dispatch(
     {
       permit,
@@ -157,8 +174,14 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
       ours: {
         early: () => answerHeaders(permit, null, overheadMs),
         whole: (ending) => {
-          // What is unknown was not charged yet: it is reserved.
-          const charge = ending.kind === "unknown" ? null : chargeOnce(ending);
+          // Who is told of a failure may ask again at once: by then every process must know that it failed.
+          if (ending.kind !== "succeeded") {
+            const charge = ending.kind === "unknown" ? null : chargeOnce(ending);
+            return soon(settleOnce(ending)).then(async () =>
+              answerHeaders(permit, await charge, overheadMs),
+            );
+          }
+          const charge = chargeOnce(ending);
           return charge instanceof Promise
             ? charge.then((counted) => answerHeaders(permit, counted, overheadMs))
             : answerHeaders(permit, charge, overheadMs);
@@ -170,21 +193,30 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
   );
   const { ending } = dispatched;
   remember(turn, memory, ending);
-  const captured = ending.kind === "succeeded" ? (capture?.captured() ?? null) : null;
-  const settled = gateway.settle(permit, ending, chargeOnce(ending), captured);
+  const written = settleOnce(ending);
   switch (dispatched.kind) {
     case "answered":
       return exchange.handled;
     case "usage_not_understood":
       // Under an idempotency key the next turn would meet this one, still at work.
-      if (permit.answerKeptMs !== null) await settled;
+      if (permit.answerKeptMs !== null) await written;
       return "again";
     case "unanswered": {
+      await soon(written);
       const phrased = phraseFailure(dispatched.failure, permit.upstream.name, requestId);
       const ours = answerHeaders(permit, null, overheadMs);
       return send(exchange, phrased, requestId, ours);
     }
   }
+}
+
+/** Resolves when it has, however it has, or after WRITTEN_MS_MAX: an answer waits no longer for its ending. */
+function soon(written: Promise<unknown>): Promise<unknown> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise((done) => {
+    timer = setTimeout(done, WRITTEN_MS_MAX);
+  });
+  return Promise.race([Promise.allSettled([written]), late]).finally(() => clearTimeout(timer));
 }
 
 /**

@@ -1,4 +1,5 @@
 /** What went before an ask, for the policies that read it: its run, and the last attempt of its step. */
+import { HISTORY_ATTEMPTS_MAX } from "../core/limits.ts";
 import { PRIOR_STATUSES, type History } from "../core/facts.ts";
 import type { Sql } from "./database.ts";
 
@@ -19,13 +20,16 @@ export async function readHistory(sql: Sql, of: HistoryOf): Promise<History> {
     from (
       select min(d.decided_at) as first_at, count(*)::int as attempts,
              coalesce(sum(coalesce(s.cost, r.cost_picousd, 0)), 0) as spend
-      from decisions d
+      from (
+        select tenant_id, attempt_id, decided_at from decisions
+        where tenant_id = ${tenantId} and run_id = ${runId} and verdict = 'allow'
+        limit ${HISTORY_ATTEMPTS_MAX}
+      ) as d
       left join reservations r on r.tenant_id = d.tenant_id and r.attempt_id = d.attempt_id
       left join lateral (
         select sum(cost_picousd) as cost from settlements
         where tenant_id = d.tenant_id and attempt_id = d.attempt_id
       ) as s on true
-      where d.tenant_id = ${tenantId} and d.run_id = ${runId} and d.verdict = 'allow'
     ) as run
     left join tollgate_prior_attempts(array[${tenantId}::text], array[${stepDigest}::text]) as prior on true`;
   const state = row?.["state"];

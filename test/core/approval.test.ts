@@ -18,7 +18,11 @@ const SUBJECT: ApprovalSubject = {
   stepId: "step",
   operation: "refund:order-123",
   door: "tool",
+  act: "execute_tool",
   resource: "payments/refund",
+  tool: "refund",
+  customer: "acme",
+  labels: { team: "red" },
   toolDefinition: "d".repeat(64),
   argumentsDigest: "a".repeat(64),
   policies: [
@@ -30,8 +34,8 @@ const SUBJECT: ApprovalSubject = {
 describe("the digest of an approval", () => {
   test("is SHA-256 of canonical JSON, which anybody can compute anew", () => {
     expect(approvalDigest(SUBJECT)).toBe(
-      // printf '%s' '{"arguments":"aaa…","door":"tool",…}' | sha256sum
-      "54cb2aedf1964c1f158d3585884f565fda744039ead93710385b16cac459bd6e",
+      // printf '%s' '{"act":"execute_tool","arguments":"aaa…",…}' | sha256sum
+      "8699c80bc90095b9df2f2b5cff88c441cb52dff4839157e90f2230729846baae",
     );
   });
 
@@ -49,6 +53,10 @@ describe("the digest of an approval", () => {
     ["operation", { operation: "refund:order-124" }],
     ["door", { door: "step" }],
     ["resource", { resource: "payments/refund2" }],
+    ["act", { act: "step" }],
+    ["tool", { tool: "refund2" }],
+    ["customer", { customer: null }],
+    ["label", { labels: { team: "blue" } }],
     ["tool definition", { toolDefinition: `${"d".repeat(63)}e` }],
     ["byte of the arguments", { argumentsDigest: `${"a".repeat(63)}b` }],
     ["policy more", { policies: [...SUBJECT.policies, { id: "c", version: "1" }] }],

@@ -67,6 +67,30 @@ describeEachDatabase("a retry", (database) => {
     expect(door.upstream.journal.length - before).toBe(5);
   });
 
+  test("is seen though the client asks again in the moment in which it was answered", async () => {
+    const before = door.upstream.journal.length;
+    const statuses: number[] = [];
+    for (let i = 0; i < 7; i += 1) {
+      const called = await chat(tenant.key, {
+        body: { ...content("tight").body, model: "m-fails" },
+      });
+      statuses.push(called.status);
+    }
+    expect(statuses).toEqual([500, 500, 500, 500, 500, 402, 402]);
+    expect(door.upstream.journal.length - before).toBe(5);
+  });
+
+  test("of a named step is seen without a named run, and each run has its own", async () => {
+    const step = { "tollgate-step": "summarise" };
+    const ask = async (headers: Readonly<Record<string, string>>) => {
+      const called = await chat(tenant.key, { body: { model: "m-fails" }, headers });
+      return [called.status, attemptOf(called)];
+    };
+    expect(await ask(step)).toEqual([500, 1]);
+    expect(await ask(step)).toEqual([500, 2]);
+    expect(await ask({ ...step, "tollgate-run": "another" })).toEqual([500, 1]);
+  });
+
   test("passes again when two minutes have gone by since the last failure", async () => {
     for (let i = 0; i < 5; i += 1) await fail("later");
     expect((await fail("later")).status).toBe(402);

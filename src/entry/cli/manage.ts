@@ -97,9 +97,9 @@ export function addTenants(program: Command, terminal: Terminal): void {
   addGuards(tenants, terminal);
 }
 
-/** A number, or `off`: what the API says by null. */
-function guard(text: string): number | null {
-  if (text === "off") return null;
+/** A number, or `off`. */
+function guard(text: string): number | "off" {
+  if (text === "off") return text;
   const value = Number(text);
   if (!Number.isSafeInteger(value) || value < 1) {
     throw new InvalidArgumentError("a whole number from 1, or `off`");
@@ -122,7 +122,9 @@ function addGuards(tenants: Command, terminal: Terminal): void {
   session.act(setGuards, terminal, async (s) => {
     const path = `/api/tenants/${encodeURIComponent(s.argument(0))}`;
     const { attempts, runShare } = s.options;
-    const body = { derived_attempts_max: attempts, run_share_percent: runShare };
+    // The parser of options takes null for absent, so the API's word for off is said only here.
+    const said = (value: unknown) => (value === "off" ? null : value);
+    const body = { derived_attempts_max: said(attempts), run_share_percent: said(runShare) };
     const reply = await s.client().ask({ method: "PATCH", path, body, scope: "admin" });
     session.showOne(s, reply, TENANT_COLUMNS);
   });

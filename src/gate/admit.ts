@@ -186,6 +186,8 @@ function historyOf({ db }: AdmitParts, look: Look, intent: Intent): Promise<Hist
     runId: look.runId,
     stepDigest: look.step?.stepDigest ?? null,
     isStepNamed: intent.context.step !== null || intent.idempotency !== null,
+    left: look.extra?.left ?? null,
+    sdkRetries: look.extra?.sdkRetries ?? 0,
   });
 }
 

@@ -6,7 +6,8 @@
 --                        tells of: it is sent if and only if that happened.
 --
 -- Lock order. An approval is locked after the meters of its posting, and by a vote alone, which takes no
--- meter. A posting that asks for several must ask in order of tenant and digest.
+-- meter. A posting that asks for several has the locks of all their digests by then, taken in order at its
+-- beginning: so two postings cannot wait for each other here.
 
 ALTER TABLE "approvals" ADD COLUMN "attempt_id" text collate "C" NOT NULL;--> statement-breakpoint
 ALTER TABLE "approvals" ADD COLUMN "estimate_picousd" numeric(38, 0);

@@ -1,6 +1,8 @@
 /** What the gate's API takes and answers, as far as this client reads it. See `docs/steps.md`. */
 
-export type Disposition = "execute" | "return_prior" | "wait" | "reconcile" | "stop";
+const DISPOSITIONS = ["execute", "return_prior", "wait", "reconcile", "stop"] as const;
+
+export type Disposition = (typeof DISPOSITIONS)[number];
 
 /** An attempt that came before: of this step, this key or this effect. */
 export type Prior = {
@@ -90,8 +92,7 @@ function resultStateOf(value: unknown): Prior["resultState"] {
   return RESULT_STATES.find((state) => state === value) ?? "not_asked";
 }
 
-const DISPOSITIONS = ["execute", "return_prior", "wait", "reconcile", "stop"] as const;
-
+/** What this client does not know yet it does not try again. */
 export function dispositionOf(value: unknown): Disposition {
   return DISPOSITIONS.find((known) => known === value) ?? "stop";
 }

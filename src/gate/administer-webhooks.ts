@@ -16,6 +16,7 @@ import {
   type WebhookRef,
 } from "../store/webhooks.ts";
 import { nameOf, notFound, requireScope, type Actor, type AdministrationPorts } from "./acts.ts";
+import { placeOfSecret } from "./deliver.ts";
 
 export type NewWebhookTerms = {
   readonly tenantId: string;
@@ -59,8 +60,7 @@ async function create(
   if (wrong !== null) throw new InputError("invalid_value", "url", wrong);
   const webhookId = withPrefix("webhook", ports.newId());
   const bytes = randomSecret(SECRET_BYTES);
-  const place = { purpose: "webhook_secret", tenantId, rowId: webhookId } as const;
-  const sealedSecret = ports.seal.seal(place, bytes);
+  const sealedSecret = ports.seal.seal(placeOfSecret({ tenantId, webhookId }), bytes);
   await transaction(ports.db.admin, async (tx) => {
     await lockWebhooks(tx, tenantId);
     if ((await countWebhooks(tx, tenantId)) >= WEBHOOKS_MAX) {

@@ -188,6 +188,8 @@ function historyOf({ db }: AdmitParts, look: Look, intent: Intent): Promise<Hist
     stepDigest: look.step?.stepDigest ?? null,
     isStepNamed:
       (intent.context.step !== null && intent.context.run !== null) || intent.idempotency !== null,
+    left: look.extra?.left ?? null,
+    sdkRetries: look.extra?.sdkRetries ?? 0,
   });
 }
 

@@ -23,7 +23,9 @@ import {
   forgetDeliveries,
   type DueDelivery,
 } from "../store/outbox.ts";
+import type { WebhookRef } from "../store/webhooks.ts";
 import type { Ports, Received } from "./ports.ts";
+import type { SealedPlace } from "./sealing.ts";
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -99,10 +101,14 @@ export function createDeliverer(
   };
 }
 
+/** Where a webhook's signing secret is sealed. */
+export function placeOfSecret({ tenantId, webhookId }: WebhookRef): SealedPlace {
+  return { purpose: "webhook_secret", tenantId, rowId: webhookId };
+}
+
 async function deliver(ports: DeliverPorts, due: DueDelivery, chance: number): Promise<void> {
-  const { tenantId, deliveryId, webhookId, tries } = due;
-  const place = { purpose: "webhook_secret", tenantId, rowId: webhookId } as const;
-  const secret = ports.seal.open(place, due.sealedSecret);
+  const { deliveryId, tries } = due;
+  const secret = ports.seal.open(placeOfSecret(due), due.sealedSecret);
   if (secret === null) {
     const result = "its secret cannot be opened: remove the webhook and create it anew";
     return dead(ports, due, result);

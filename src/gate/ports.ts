@@ -1,4 +1,3 @@
-import type { Reading } from "../dialects/dialect.ts";
 import type { Database } from "../store/database.ts";
 import type { Seal } from "./sealing.ts";
 
@@ -108,8 +107,6 @@ export type UpstreamPort = {
   readonly dispatch: (request: UpstreamRequest, listener: UpstreamListener) => UpstreamExchange;
   readonly close: () => Promise<void>;
 };
-
-export type { Reading };
 
 /** Where an answer goes: the client's connection. A stream's first bytes leave at once. */
 export type Reply = {

@@ -34,6 +34,7 @@ import type { Ending } from "./ending.ts";
 import { withDeadline } from "./deadline.ts";
 import { createLanes } from "./lanes.ts";
 import type { Ports } from "./ports.ts";
+import { presumption, settlementFor, unposted } from "./settlement-for.ts";
 import type { Trust } from "./trust.ts";
 
 export type Settler = {
@@ -297,61 +298,4 @@ function priceOfAnswer(
   if (model === null || model === permit.model || permit.price === null) return permit.price;
   const { prices } = authority.configuration;
   return findPrice(prices, permit.price.upstream, model, at) ?? permit.price;
-}
-
-function settlementFor(permit: Permit, ending: Ending, charged: Charge): Settlement {
-  const reading = "reading" in ending ? ending.reading : null;
-  return {
-    tenantId: permit.tenantId,
-    attemptId: permit.attemptId,
-    ending: ending.kind,
-    basis: charged.basis,
-    costPicousd: charged.costPicousd,
-    tokens: charged.tokens,
-    requests: ending.kind === "released" ? 0 : 1,
-    priceVersion: charged.priceVersion,
-    usage: JSON.stringify(charged.usage),
-    record: JSON.stringify({
-      status: ending.status,
-      error: ending.error,
-      model: reading?.model ?? null,
-      service_tier: reading?.serviceTier ?? null,
-      response_id: reading?.responseId ?? null,
-      upstream_request_id: ending.upstreamRequestId,
-      client_left: ending.clientLeft,
-      provider_cost_picousd: reading?.providerCostPicousd?.toString() ?? null,
-      duration_ms: Math.round(ending.durationMs),
-      first_byte_ms: ending.firstByteMs === null ? null : Math.round(ending.firstByteMs),
-    }),
-  };
-}
-
-function presumption(attempt: Presumable): Settlement {
-  return {
-    tenantId: attempt.tenantId,
-    attemptId: attempt.attemptId,
-    ending: "unknown",
-    basis: attempt.costPicousd === null ? "unpriced" : "presumed",
-    costPicousd: attempt.costPicousd,
-    tokens: attempt.tokens,
-    requests: 1,
-    priceVersion: attempt.priceVersion,
-    usage: "{}",
-    record: JSON.stringify({ status: null, error: "its outcome stayed unknown past the grace" }),
-  };
-}
-
-function unposted(tenantId: string, attemptId: string): Settlement {
-  return {
-    tenantId,
-    attemptId,
-    ending: "released",
-    basis: NOTHING.basis,
-    costPicousd: NOTHING.costPicousd,
-    tokens: NOTHING.tokens,
-    requests: 0,
-    priceVersion: NOTHING.priceVersion,
-    usage: "{}",
-    record: JSON.stringify({ status: null, error: "the gate did not learn of its own decision" }),
-  };
 }

@@ -5,12 +5,10 @@ import { APPROVAL_STATES } from "../core/approval.ts";
 import { APPROVAL_REASON_CHARS_MAX } from "../core/limits.ts";
 import { decodeUtf8 } from "../lib/json.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api, type Asked } from "./api.ts";
-import { Id, pageOf, Paging, Tenanted } from "./schemas.ts";
+import { Id, pageOf, Paging, Tenanted, TenantOnly, time } from "./schemas.ts";
 
 const ApprovalId = z.strictObject({ approval: Id });
-const TenantQuery = z.strictObject(Tenanted);
 const States = z.enum(APPROVAL_STATES);
-const time = z.string().openapi({ format: "date-time" });
 
 const Reason = z
   .string()
@@ -102,7 +100,7 @@ function lookRoutes(api: Api): void {
       scopes: ["approve", "admin"],
       tenancy: "one",
       params: ApprovalId,
-      query: TenantQuery,
+      query: TenantOnly,
       body: NONE,
       status: 200,
       answer: ShownApproval,
@@ -132,7 +130,7 @@ function voteRoutes(api: Api): void {
       scopes: ["approve"],
       tenancy: "one",
       params: ApprovalId,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({ ...Tenanted, digest: Digest, reason: Reason.optional() }),
       status: 200,
       answer: Approval,
@@ -148,7 +146,7 @@ function voteRoutes(api: Api): void {
       scopes: ["approve"],
       tenancy: "one",
       params: ApprovalId,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({ ...Tenanted, digest: Digest, reason: Reason.min(1, "why") }),
       status: 200,
       answer: Approval,
@@ -167,8 +165,8 @@ function cancelRoute(api: Api): void {
       scopes: ["invoke", "admin"],
       tenancy: "one",
       params: ApprovalId,
-      query: TenantQuery,
-      body: z.strictObject(Tenanted),
+      query: TenantOnly,
+      body: TenantOnly,
       status: 200,
       answer: Approval,
     },

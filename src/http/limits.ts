@@ -17,12 +17,12 @@ import {
   RunId,
   ScopeKinds,
   Tenanted,
+  TenantOnly,
   Units,
   Windows,
 } from "./schemas.ts";
 
 const LimitId = z.strictObject({ limit: Id });
-const TenantQuery = z.strictObject(Tenanted);
 
 export function limitRoutes(api: Api): void {
   createRoute(api);
@@ -40,7 +40,7 @@ function createRoute(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: NONE,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({
         ...Tenanted,
         scope: z.strictObject({ kind: ScopeKinds, id: ModelName.optional() }),
@@ -139,7 +139,7 @@ function changeRoutes(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: LimitId,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({
         ...Tenanted,
         limit: AmountText.optional(),
@@ -170,7 +170,7 @@ function changeRoutes(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: LimitId,
-      query: TenantQuery,
+      query: TenantOnly,
       body: NONE,
       status: 200,
       answer: Limit,

@@ -17,10 +17,10 @@ import {
   Scopes,
   Tenant,
   Tenanted,
+  TenantOnly,
 } from "./schemas.ts";
 
 const KeyId = z.strictObject({ key: Id });
-const TenantQuery = z.strictObject(Tenanted);
 
 export function manageRoutes(api: Api): void {
   tenantRoutes(api);
@@ -138,7 +138,7 @@ function keyRoutes(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: NONE,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({
         ...Tenanted,
         name: Name,
@@ -182,7 +182,7 @@ function keyRoutes(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: KeyId,
-      query: TenantQuery,
+      query: TenantOnly,
       body: NONE,
       status: 200,
       answer: Key,
@@ -203,7 +203,7 @@ function keyChangeRoutes(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: KeyId,
-      query: TenantQuery,
+      query: TenantOnly,
       body: NONE,
       status: 200,
       answer: Key,
@@ -223,7 +223,7 @@ function keyChangeRoutes(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: KeyId,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({ ...Tenanted, expires_at: Moment.nullable().optional() }),
       status: 201,
       answer: IssuedKey,

@@ -16,10 +16,9 @@ import { flawOfOperation, OPERATION_TYPE, RUN_OPERATION } from "../core/operatio
 import type { Reported } from "../gate/steps.ts";
 import { canonicalJson } from "../lib/canonical-json.ts";
 import { define, found, NONE, type Api } from "./api.ts";
-import { AmountText, Id, Tenanted } from "./schemas.ts";
+import { AmountText, Id, Tenanted, TenantOnly } from "./schemas.ts";
 
 const AttemptParams = z.strictObject({ attempt: Id });
-const TenantQuery = z.strictObject(Tenanted);
 
 /** One paragraph for people: an error's message, or how it was found out. */
 const Sentence = z
@@ -98,7 +97,7 @@ function completeRoute(api: Api): void {
       scopes: ["invoke", "admin"],
       tenancy: "one",
       params: AttemptParams,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({
         ...Tenanted,
         result,
@@ -137,7 +136,7 @@ function failRoute(api: Api): void {
       scopes: ["invoke", "admin"],
       tenancy: "one",
       params: AttemptParams,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({
         ...Tenanted,
         error: Sentence,
@@ -172,7 +171,7 @@ function heartbeatRoute(api: Api): void {
       scopes: ["invoke", "admin"],
       tenancy: "one",
       params: AttemptParams,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({ ...Tenanted, lease_seconds: LeaseSeconds.optional() }),
       status: 200,
       answer: z
@@ -200,7 +199,7 @@ function reconcileRoute(api: Api): void {
       scopes: ["approve", "admin"],
       tenancy: "one",
       params: AttemptParams,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({
         ...Tenanted,
         applied: z.boolean(),
@@ -238,7 +237,7 @@ function operationRoute(api: Api): void {
         type: z.string().regex(OPERATION_TYPE, "a letter, then letters, digits, `_`, `.` or `-`"),
         key: z.string().min(1).max(CONTEXT_FIELD_BYTES_MAX),
       }),
-      query: TenantQuery,
+      query: TenantOnly,
       body: NONE,
       status: 200,
       answer: Operation,

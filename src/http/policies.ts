@@ -3,10 +3,7 @@ import { z } from "@hono/zod-openapi";
 
 import { BUNDLE_BYTES_MAX } from "../core/limits.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
-import { pageOf, Paging, Tenanted } from "./schemas.ts";
-
-const TenantQuery = z.strictObject(Tenanted);
-const time = z.string().openapi({ format: "date-time" });
+import { pageOf, Paging, Tenanted, TenantOnly, time } from "./schemas.ts";
 
 export const Source = z.string().min(1).max(BUNDLE_BYTES_MAX).openapi({
   description: "The text of a bundle, in YAML or JSON.",
@@ -103,7 +100,7 @@ function storeRoutes(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: NONE,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({ ...Tenanted, source: Source }),
       status: 201,
       answer: Applied,
@@ -124,7 +121,7 @@ function storeRoutes(api: Api): void {
       scopes: ["report", "admin"],
       tenancy: "one",
       params: NONE,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({ ...Tenanted, source: Source }),
       status: 200,
       answer: Check,
@@ -176,7 +173,7 @@ function readRoutes(api: Api): void {
       scopes: ["report", "admin"],
       tenancy: "one",
       params: z.strictObject({ version: Version }),
-      query: TenantQuery,
+      query: TenantOnly,
       body: NONE,
       status: 200,
       answer: Bundle,
@@ -197,8 +194,8 @@ function activationRoutes(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: z.strictObject({ version: Version }),
-      query: TenantQuery,
-      body: TenantQuery,
+      query: TenantOnly,
+      body: TenantOnly,
       status: 200,
       answer: Activation,
     },
@@ -214,8 +211,8 @@ function activationRoutes(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: NONE,
-      query: TenantQuery,
-      body: TenantQuery,
+      query: TenantOnly,
+      body: TenantOnly,
       status: 200,
       answer: Activation,
     },

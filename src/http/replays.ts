@@ -6,10 +6,8 @@ import type { Ledger } from "../ledger/ledger.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
 import { Source, Version } from "./policies.ts";
 import { periodOf } from "./runs.ts";
-import { DayOrMoment, Id, Paging, RunId, Tenanted } from "./schemas.ts";
+import { DayOrMoment, Id, Paging, RunId, Tenanted, TenantOnly, usd } from "./schemas.ts";
 
-const TenantQuery = z.strictObject(Tenanted);
-const usd = z.string().openapi({ example: "0.0004125", description: "Exact decimal, in USD." });
 const count = z.number().int();
 
 const Judgement = z.object({
@@ -109,7 +107,7 @@ function oneRoute(api: Api): void {
       scopes: ["report", "admin"],
       tenancy: "one",
       params: z.strictObject({ decision: Id }),
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({ ...Tenanted, ...candidateMembers }),
       status: 200,
       answer: Replay,
@@ -133,7 +131,7 @@ function manyRoutes(api: Api): void {
       scopes: ["report", "admin"],
       tenancy: "one",
       params: NONE,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject(partMembers),
       status: 200,
       answer: Backtest,
@@ -152,7 +150,7 @@ function manyRoutes(api: Api): void {
       scopes: ["report", "admin"],
       tenancy: "one",
       params: NONE,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({ ...partMembers, ...candidateMembers }),
       status: 200,
       answer: Backtest,

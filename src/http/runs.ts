@@ -25,10 +25,10 @@ import {
   Paging,
   RunId,
   Tenanted,
+  TenantOnly,
 } from "./schemas.ts";
 
 const RunParams = z.strictObject({ run: RunId });
-const TenantQuery = z.strictObject(Tenanted);
 const DAY_MS = 86_400_000;
 
 export function runRoutes(api: Api): void {
@@ -51,7 +51,7 @@ function changeRoutes(api: Api): void {
       scopes: ["invoke", "admin"],
       tenancy: "one",
       params: RunParams,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({
         ...Tenanted,
         budget_usd: AmountText.optional(),
@@ -88,8 +88,8 @@ function changeRoutes(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: RunParams,
-      query: TenantQuery,
-      body: TenantQuery,
+      query: TenantOnly,
+      body: TenantOnly,
       status: 200,
       answer: StoppedRun,
     },
@@ -181,7 +181,7 @@ function decisionRoutes(api: Api): void {
       scopes: ["report", "admin"],
       tenancy: "one",
       params: z.strictObject({ decision: Id }),
-      query: TenantQuery,
+      query: TenantOnly,
       body: NONE,
       status: 200,
       answer: Decision,

@@ -76,7 +76,9 @@ export const Scopes = z
   .max(SCOPES.length)
   .refine((scopes) => new Set(scopes).size === scopes.length, { error: "each scope once" });
 
+/** Which tenant is meant: members of a query, and of a body; and a query or body that says no more. */
 export const Tenanted = { tenant: TenantRef.optional() };
+export const TenantOnly = z.strictObject(Tenanted);
 
 export const Paging = {
   cursor: RunId.optional().openapi({ description: "The `next` of the page before." }),

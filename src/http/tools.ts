@@ -4,13 +4,12 @@ import { z } from "@hono/zod-openapi";
 import { NAME_LENGTH_MAX, POINTERS_MAX } from "../core/limits.ts";
 import { EFFECT_CLASSES } from "../core/operation.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
-import { AmountText, pageOf, Paging, RunId, Tenanted } from "./schemas.ts";
+import { AmountText, pageOf, Paging, RunId, Tenanted, TenantOnly } from "./schemas.ts";
 
 /** What `Tollgate-Tool` can carry, so that no tool is out of reach of a header. */
 export const ToolName = RunId.max(NAME_LENGTH_MAX).openapi({ example: "payments/refund" });
 
 const ToolParams = z.strictObject({ tool: ToolName });
-const TenantQuery = z.strictObject(Tenanted);
 
 export const EffectClasses = z.enum(EFFECT_CLASSES).openapi({
   description:
@@ -66,7 +65,7 @@ function readRoutes(api: Api): void {
       scopes: ["report", "admin"],
       tenancy: "one",
       params: ToolParams,
-      query: TenantQuery,
+      query: TenantOnly,
       body: NONE,
       status: 200,
       answer: Tool,
@@ -90,7 +89,7 @@ function changeRoutes(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: ToolParams,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({
         ...Tenanted,
         effect: EffectClasses,
@@ -120,7 +119,7 @@ function changeRoutes(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: ToolParams,
-      query: TenantQuery,
+      query: TenantOnly,
       body: NONE,
       status: 200,
       answer: Tool,

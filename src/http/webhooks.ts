@@ -4,13 +4,11 @@ import { z } from "@hono/zod-openapi";
 import { WEBHOOK_URL_CHARS_MAX } from "../core/limits.ts";
 import { MESSAGE_KINDS } from "../core/webhook.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
-import { Id, pageOf, Paging, Tenanted } from "./schemas.ts";
+import { Id, pageOf, Paging, Tenanted, TenantOnly, time } from "./schemas.ts";
 
 const WebhookId = z.strictObject({ webhook: Id });
 const DeliveryId = z.strictObject({ delivery: Id });
-const TenantQuery = z.strictObject(Tenanted);
 const DeliveryStates = z.enum(["pending", "delivered", "dead"]);
-const time = z.string().openapi({ format: "date-time" });
 
 const Kinds = z
   .array(z.enum(MESSAGE_KINDS))
@@ -69,7 +67,7 @@ function createRoute(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: NONE,
-      query: TenantQuery,
+      query: TenantOnly,
       body: z.strictObject({
         ...Tenanted,
         url: z.string().min(1).max(WEBHOOK_URL_CHARS_MAX),
@@ -115,7 +113,7 @@ function changeRoutes(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: WebhookId,
-      query: TenantQuery,
+      query: TenantOnly,
       body: NONE,
       status: 200,
       answer: Webhook,
@@ -135,8 +133,8 @@ function changeRoutes(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: WebhookId,
-      query: TenantQuery,
-      body: z.strictObject(Tenanted),
+      query: TenantOnly,
+      body: TenantOnly,
       status: 201,
       answer: Delivery,
     },
@@ -177,8 +175,8 @@ function deliveryRoutes(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: DeliveryId,
-      query: TenantQuery,
-      body: z.strictObject(Tenanted),
+      query: TenantOnly,
+      body: TenantOnly,
       status: 200,
       answer: Delivery,
     },

@@ -9,13 +9,18 @@ export type HistoryOf = {
   readonly stepDigest: string | null;
   /** Its caller says of which step it is an attempt; else the last attempt counts only as it failed of late. */
   readonly isStepNamed: boolean;
+  /** The last attempt of the step, where its client is known here to have left it, or null. */
+  readonly left: string | null;
+  /** How often the client's own library has tried before. */
+  readonly sdkRetries: number;
 };
 
+/** One look, as of now. Zeros and an empty status where nothing went before. */
 export async function readHistory(sql: Sql, of: HistoryOf): Promise<History> {
-  const { tenantId, runId, stepDigest, isStepNamed } = of;
+  const { tenantId, runId, stepDigest, isStepNamed, left, sdkRetries } = of;
   const [row] = await sql`
     select floor(extract(epoch from tollgate_now() - run.first_at))::int as age, run.attempts,
-           run.spend::text as spend, prior.attempt, prior.state, prior.unread,
+           run.spend::text as spend, prior.attempt_id, prior.attempt, prior.state, prior.unread,
            prior.since >= tollgate_now() - tollgate_retry_window() as is_recent
     from (
       select min(d.decided_at) as first_at, count(*)::int as attempts,
@@ -32,20 +37,22 @@ export async function readHistory(sql: Sql, of: HistoryOf): Promise<History> {
       ) as s on true
     ) as run
     left join tollgate_prior_attempts(array[${tenantId}::text], array[${stepDigest}::text]) as prior on true`;
-  const state = row?.["state"];
+  const isLeft = left !== null && row?.["attempt_id"] === left && row["state"] === "running";
+  const state = isLeft ? "left" : row?.["state"];
   const priorStatus =
     PRIOR_STATUSES.find((status) => status === (state === "left" ? "running" : state)) ?? "";
   const last = Number(row?.["attempt"] ?? 0);
+  const prior = {
+    state,
+    isUnread: row?.["unread"] === true,
+    isRecent: row?.["is_recent"] === true,
+    isStepNamed,
+  };
   return {
     runAgeSeconds: Number(row?.["age"] ?? 0),
     runAttempts: Number(row?.["attempts"] ?? 0),
     runSpendPicousd: BigInt(String(row?.["spend"] ?? "0")),
-    attempt: numberAfter(last, {
-      state,
-      isUnread: row?.["unread"] === true,
-      isRecent: row?.["is_recent"] === true,
-      isStepNamed,
-    }),
+    attempt: Math.max(sdkRetries + 1, numberAfter(last, prior)),
     priorStatus,
   };
 }

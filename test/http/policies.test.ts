@@ -392,6 +392,16 @@ describeEachDatabase("policies", (database) => {
     expect(rows[4][0].decision.record.arguments).toBeUndefined();
   });
 
+  test("see the number that the posting gives, also where only the client's library counts", async () => {
+    const tenant = await tollgate.tenant();
+    await enforce(apiOf(tenant), policies(policy("no-retries", "retry.attempt > 1")));
+    const first = await chat(tenant, {}, { user: "counted" });
+    expect(first.status).toBe(200);
+    const counted = { "x-stainless-retry-count": "2" };
+    const refused = await chat(tenant, counted, { user: "counted by its library" });
+    expect([refused.status, refused.headers["tollgate-attempt"]]).toEqual([403, "3"]);
+  });
+
   test("look at what went before, where they read it", async () => {
     const tenant = await tollgate.tenant();
     const api = apiOf(tenant);

@@ -1,0 +1,65 @@
+/** What is written of an attempt's ending, by what is known of it. */
+import { NOTHING, type Charge } from "../core/charge.ts";
+import type { Presumable, Settlement } from "../store/settlement.ts";
+import type { Permit } from "./admit.ts";
+import type { Ending } from "./ending.ts";
+
+/** Of a permit: what its ending costs, and all that is recorded of it. */
+export function settlementFor(permit: Permit, ending: Ending, charged: Charge): Settlement {
+  const reading = "reading" in ending ? ending.reading : null;
+  return {
+    tenantId: permit.tenantId,
+    attemptId: permit.attemptId,
+    ending: ending.kind,
+    basis: charged.basis,
+    costPicousd: charged.costPicousd,
+    tokens: charged.tokens,
+    requests: ending.kind === "released" ? 0 : 1,
+    priceVersion: charged.priceVersion,
+    usage: JSON.stringify(charged.usage),
+    record: JSON.stringify({
+      status: ending.status,
+      error: ending.error,
+      model: reading?.model ?? null,
+      service_tier: reading?.serviceTier ?? null,
+      response_id: reading?.responseId ?? null,
+      upstream_request_id: ending.upstreamRequestId,
+      client_left: ending.clientLeft,
+      provider_cost_picousd: reading?.providerCostPicousd?.toString() ?? null,
+      duration_ms: Math.round(ending.durationMs),
+      first_byte_ms: ending.firstByteMs === null ? null : Math.round(ending.firstByteMs),
+    }),
+  };
+}
+
+/** Of an outcome that stayed unknown: all that was reserved, or nothing known where no price was. */
+export function presumption(attempt: Presumable): Settlement {
+  return {
+    tenantId: attempt.tenantId,
+    attemptId: attempt.attemptId,
+    ending: "unknown",
+    basis: attempt.costPicousd === null ? "unpriced" : "presumed",
+    costPicousd: attempt.costPicousd,
+    tokens: attempt.tokens,
+    requests: 1,
+    priceVersion: attempt.priceVersion,
+    usage: "{}",
+    record: JSON.stringify({ status: null, error: "its outcome stayed unknown past the grace" }),
+  };
+}
+
+/** Of an ask whose posting may have committed unseen: it was not dispatched, so it costs nothing. */
+export function unposted(tenantId: string, attemptId: string): Settlement {
+  return {
+    tenantId,
+    attemptId,
+    ending: "released",
+    basis: NOTHING.basis,
+    costPicousd: NOTHING.costPicousd,
+    tokens: NOTHING.tokens,
+    requests: 0,
+    priceVersion: NOTHING.priceVersion,
+    usage: "{}",
+    record: JSON.stringify({ status: null, error: "the gate did not learn of its own decision" }),
+  };
+}

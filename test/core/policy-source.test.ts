@@ -194,6 +194,25 @@ describe("what evaluating could cost is bounded before it is stored", () => {
     expect(problemsOf(policies(policy("a", when)))[0]).toMatch(told);
   });
 
+  test.each<[what: string, pattern: string, told: RegExp]>([
+    // It took 697 ms for a text of 4,090 characters, and was counted as 4,099 steps.
+    ["a long repetition", "(?:a.{0,300}b)(?:.{0,300})[^a-z0-9 ]", /at most 200 instructions/u],
+    ["repetitions inside each other", "(((abc){10}){10}){9}", /at most 200 instructions/u],
+    ["many alternatives", "(a.?b|c.?d){0,40}", /at most 200 instructions/u],
+    ["a pattern that is dear for a long text", "a.{40}b", /steps, and/u],
+  ])("%s of a pattern is refused", (_what, pattern, told) => {
+    const when = `has(arguments.x) && string(arguments.x).matches('${pattern}')`;
+    expect(problemsOf(policies(policy("a", when)))[0]).toMatch(told);
+  });
+
+  test.each([
+    "(?i)^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$",
+    "^(\\\\d{1,3}\\\\.){3}\\\\d{1,3}$",
+    "^[^@ ]{1,64}@[a-z0-9.-]+$",
+  ])("the pattern %s is not", (pattern) => {
+    expect(readBundle(policies(policy("a", `customer.matches('${pattern}')`))).kind).toBe("sound");
+  });
+
   test("all policies together count, too", () => {
     const when = "arguments.a.all(i, i.x.matches('a+'))";
     const text = policies(

@@ -280,6 +280,9 @@ export const BUNDLE_BYTES_MAX = 128 * 1024;
 /** Policies of one bundle: each is evaluated for every call and stands in every decision. */
 export const POLICIES_MAX = 100;
 
+/** Mistakes of a bundle that are told at once: 128 KiB can hold 15,000, and nobody reads more than these. */
+export const POLICY_PROBLEMS_MAX = 100;
+
 /** One expression of a policy: longer ones are several policies. */
 export const EXPRESSION_CHARS_MAX = 4_096;
 

@@ -160,6 +160,22 @@ describe("a mistake in a bundle is told with its line and column", () => {
     expect(problemsOf(text)).toHaveLength(2);
   });
 
+  test("a NUL in an expression, which the database could not store", () => {
+    const text = "policies:\n  - { id: a, when: \"customer == '\\0'\", effect: block }\n";
+    expect(problemsOf(text)[0]).toMatch(/none of them NUL/u);
+  });
+
+  test("a hundred at most, whatever there is", () => {
+    const keys = Array.from({ length: 70 }, (_, i) => `k${i}: 1`).join(", ");
+    const text = policies(...Array.from({ length: 90 }, () => `  - { id: x, ${keys} }`));
+    expect(problemsOf(text)).toHaveLength(100);
+  });
+
+  test("thousands of policies are told once, before each is looked at", () => {
+    const told = problemsOf(`policies:\n${"- id: x\n".repeat(12_000)}`);
+    expect(told).toEqual(["1:1 at most 100 policies and 10000 values in a bundle"]);
+  });
+
   test("and `${…}` reads no environment", () => {
     const text = policies(policy("a", 'customer == "${HOME}"'));
     const reading = readBundle(text);

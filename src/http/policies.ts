@@ -8,9 +8,13 @@ import { pageOf, Paging, Tenanted } from "./schemas.ts";
 const TenantQuery = z.strictObject(Tenanted);
 const time = z.string().openapi({ format: "date-time" });
 
-export const Source = z.string().min(1).max(BUNDLE_BYTES_MAX).openapi({
-  description: "The text of a bundle, in YAML or JSON.",
-});
+export const Source = z
+  .string()
+  .min(1)
+  .max(BUNDLE_BYTES_MAX)
+  // PostgreSQL stores no text with one, and would answer with a fault of ours.
+  .refine((text) => !text.includes("\0"), "a text without NUL characters")
+  .openapi({ description: "The text of a bundle, in YAML or JSON." });
 
 export const Version = z
   .string()

@@ -142,6 +142,16 @@ describeEachDatabase("policies", (database) => {
     expect((await api("GET", "/policies")).body.data).toEqual([]);
   });
 
+  test("a NUL in a bundle is refused before the database sees it", async () => {
+    const api = apiOf(await tollgate.tenant());
+    const source = `${policies(policy("a", "true"))}# \0`;
+    for (const path of ["/policies", "/policies/check", "/policies/backtest"]) {
+      const answer = await api("POST", path, { source });
+      expect([path, answer.status, answer.body.error.param]).toEqual([path, 400, "source"]);
+      expect(answer.body.error.message).toMatch(/without NUL/u);
+    }
+  });
+
   test("are found by the beginning of a version, for ever, in the words they were written in", async () => {
     const api = apiOf(await tollgate.tenant());
     const source = `# Why there is only one.\n${policies(RED)}`;

@@ -342,8 +342,14 @@ export const APPROVAL_MS_MAX = 14 * 86_400_000;
 /** Decisions that one call judges again: a few seconds; whoever wants more asks for the next part. */
 export const BACKTEST_ROWS_MAX = 10_000;
 
-/** Decisions that are read and judged at once: they hold the loop for some 20 ms. */
+/** Decisions that are read at once: with plain policies they are judged in some 20 ms. */
 export const BACKTEST_PAGE_ROWS = 250;
+
+/**
+ * How long judging again may hold the loop before others have their turn: a dear bundle takes 15 ms for one
+ * decision, so that a page of them would hold everybody's calls for seconds.
+ */
+export const BACKTEST_TURN_MS = 10;
 
 /** Changes that one call lists; the rest is counted. */
 export const BACKTEST_CHANGES_MAX = 1_000;

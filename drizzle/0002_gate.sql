@@ -432,10 +432,18 @@ begin
     for prior in
       select u.ord::int as ask, same.attempt_id
       from unnest(a_tenant, a_content, a_step_digest) with ordinality as u(t, content, step, ord)
+      -- One row of the index to either side of the step's own: `<>` would read past every earlier attempt
+      -- of this step, which is all that a step called ten thousand times with one content has.
       cross join lateral (
-        select d.attempt_id from decisions d
-        where d.tenant_id = u.t and d.content_digest = u.content and d.verdict = 'allow'
-          and d.step_digest <> u.step
+        (select d.attempt_id from decisions d
+         where d.tenant_id = u.t and d.content_digest = u.content and d.verdict = 'allow'
+           and d.step_digest < u.step
+         limit 1)
+        union all
+        (select d.attempt_id from decisions d
+         where d.tenant_id = u.t and d.content_digest = u.content and d.verdict = 'allow'
+           and d.step_digest > u.step
+         limit 1)
         limit 1
       ) as same
       where u.content is not null

@@ -9,7 +9,12 @@
 import type { ASTNode } from "@marcbachmann/cel-js";
 
 import { isList } from "../lib/json.ts";
-import { COMPREHENSION_DEPTH_MAX, PATTERN_CHARS_MAX } from "./limits.ts";
+import {
+  COMPREHENSION_DEPTH_MAX,
+  PATTERN_CHARS_MAX,
+  PATTERN_EXPANDED_MAX,
+  PATTERN_PROGRAM_MAX,
+} from "./limits.ts";
 import type { Fact } from "./policy-facts.ts";
 
 /** Steps of evaluating, the longest text and the most elements of what it gives. */
@@ -21,11 +26,17 @@ export type Counted = {
   readonly cost: Cost;
   /** The facts that it reads, by path. */
   readonly reads: ReadonlySet<string>;
-  /** What calls of `matches` and `usd` hold, written out: to be read once, before anything is judged. */
-  readonly patterns: readonly Written[];
+  /** What calls of `usd` hold, written out: to be read once, before anything is judged. */
   readonly amounts: readonly Written[];
   readonly problems: readonly CostProblem[];
 };
+
+/** A pattern, compiled: the instructions of its program, or why it is none. */
+export type PatternReading =
+  | { readonly kind: "program"; readonly instructions: number }
+  | { readonly kind: "failed"; readonly why: string };
+
+export type ReadPattern = (pattern: string) => PatternReading;
 
 export type Written = { readonly text: string; readonly at: number };
 
@@ -75,19 +86,19 @@ const SCALAR: Cost = { steps: 1, chars: 64, items: 0 };
 type Walk = {
   readonly facts: readonly Fact[];
   readonly reads: Set<string>;
-  readonly patterns: Written[];
+  readonly readPattern: ReadPattern;
   readonly amounts: Written[];
   readonly problems: CostProblem[];
 };
 
 type Scope = { readonly names: ReadonlyMap<string, Cost>; readonly depth: number };
 
-/** Counts, and renames each `matches` in the tree. */
-export function countCost(ast: ASTNode, facts: readonly Fact[]): Counted {
-  const walk: Walk = { facts, reads: new Set(), patterns: [], amounts: [], problems: [] };
+/** Counts, and renames each `matches` in the tree, whose patterns are read on the way: each costs its size. */
+export function countCost(ast: ASTNode, facts: readonly Fact[], readPattern: ReadPattern): Counted {
+  const walk: Walk = { facts, readPattern, reads: new Set(), amounts: [], problems: [] };
   const cost = costOf(walk, ast, { names: new Map(), depth: 0 });
-  const { reads, patterns, amounts, problems } = walk;
-  return { cost, reads, patterns, amounts, problems };
+  const { reads, amounts, problems } = walk;
+  return { cost, reads, amounts, problems };
 }
 
 function costOf(walk: Walk, node: ASTNode, scope: Scope): Cost {
@@ -182,9 +193,43 @@ function matchesCost(walk: Walk, node: ASTNode & { op: "rcall" }, on: Cost): Cos
     walk.problems.push({ at: node.start, message });
     return SCALAR;
   }
-  walk.patterns.push({ text, at: pattern?.start ?? node.start });
+  const at = pattern?.start ?? node.start;
+  const instructions = instructionsOf(walk, text, at);
   node.args[0] = MATCHES_LINEAR;
-  return { ...SCALAR, steps: on.steps + 1 + on.chars };
+  // Linear in the text is not cheap: each instruction may be visited for each character.
+  return { ...SCALAR, steps: on.steps + 1 + on.chars * instructions };
+}
+
+/** Zero after a problem, which says enough. */
+function instructionsOf(walk: Walk, pattern: string, at: number): number {
+  const isTooLarge = expandedAtMost(pattern) > PATTERN_EXPANDED_MAX;
+  const read: PatternReading = isTooLarge
+    ? { kind: "failed", why: TOO_LARGE }
+    : walk.readPattern(pattern);
+  if (read.kind === "program" && read.instructions <= PATTERN_PROGRAM_MAX) return read.instructions;
+  walk.problems.push({ at, message: read.kind === "failed" ? read.why : TOO_LARGE });
+  return 0;
+}
+
+const TOO_LARGE =
+  `a pattern has at most ${PATTERN_PROGRAM_MAX} instructions, and a repetition such as {0,300} ` +
+  "writes out what it repeats that often: repeat less, or with * and +";
+
+/**
+ * An upper bound of what a pattern's repetitions write out, found on its text, because compiling it would
+ * take the time that is to be saved: each character once and each repeated one as often as it says, times
+ * what each repetition of a group says, as if all groups stood inside each other.
+ */
+function expandedAtMost(pattern: string): number {
+  let items = pattern.length;
+  let times = 1;
+  for (const [, before = "", least = "", most] of pattern.matchAll(/(.?)\{(\d+)(?:,(\d*))?\}/gsu)) {
+    const count = Math.max(1, Number(most === undefined || most === "" ? least : most));
+    // After a bracket or another repetition it may be more than one character that is repeated.
+    if (/[)}*+?]/u.test(before)) times *= count;
+    else items += count;
+  }
+  return items * times;
 }
 
 function comprehensionCost(walk: Walk, node: ASTNode & { op: "rcall" }, scope: Scope): Cost {

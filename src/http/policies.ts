@@ -5,9 +5,13 @@ import { BUNDLE_BYTES_MAX } from "../core/limits.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
 import { pageOf, Paging, Tenanted, TenantOnly, time } from "./schemas.ts";
 
-export const Source = z.string().min(1).max(BUNDLE_BYTES_MAX).openapi({
-  description: "The text of a bundle, in YAML or JSON.",
-});
+export const Source = z
+  .string()
+  .min(1)
+  .max(BUNDLE_BYTES_MAX)
+  // PostgreSQL stores no text with one, and would answer with a fault of ours.
+  .refine((text) => !text.includes("\0"), "a text without NUL characters")
+  .openapi({ description: "The text of a bundle, in YAML or JSON." });
 
 export const Version = z
   .string()

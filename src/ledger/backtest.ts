@@ -6,7 +6,13 @@
 import { attemptIdOf, decisionIdOf } from "../core/ids.ts";
 import type { CompiledBundle } from "../core/policy-bundle.ts";
 import type { Database } from "../store/database.ts";
-import { BACKTEST_CHANGES_MAX, BACKTEST_PAGE_ROWS, BACKTEST_ROWS_MAX } from "../core/limits.ts";
+import { InputError } from "../core/errors.ts";
+import {
+  BACKTEST_CHANGES_MAX,
+  BACKTEST_PAGE_ROWS,
+  BACKTEST_ROWS_MAX,
+  BACKTEST_TURN_MS,
+} from "../core/limits.ts";
 import { findJudged, type JudgedRow, listJudged } from "../store/judged.ts";
 import { usdOf, usdOrNull } from "./amounts.ts";
 import {
@@ -92,10 +98,35 @@ export async function replayOf(
   return replayView(row, rejudge(tenantId, row, { versions, candidate }));
 }
 
+export type BacktestTerms = { readonly part: Part; readonly candidate: CompiledBundle | null };
+
+export type Backtest = (tenantId: string, terms: BacktestTerms) => Promise<BacktestView>;
+
+/**
+ * One at a time for each tenant in this process: judging again takes the loop's turns from everybody's calls,
+ * and whoever asks for ten periods at once would take ten of them to another's one.
+ */
+export function createBacktest(db: Database): Backtest {
+  const running = new Set<string>();
+  return async (tenantId, terms) => {
+    if (running.has(tenantId)) {
+      const message =
+        "Another backtest or replay of this tenant is running: ask again when it has ended.";
+      throw new InputError("conflict", null, message);
+    }
+    running.add(tenantId);
+    try {
+      return await backtestOf(db, tenantId, terms);
+    } finally {
+      running.delete(tenantId);
+    }
+  };
+}
+
 export async function backtestOf(
   db: Database,
   tenantId: string,
-  { part, candidate }: { readonly part: Part; readonly candidate: CompiledBundle | null },
+  { part, candidate }: BacktestTerms,
 ): Promise<BacktestView> {
   const known: Known = { prices: new Map(), bundles: new Map() };
   const sum = emptySum();
@@ -106,7 +137,14 @@ export async function backtestOf(
     const rows = Math.min(BACKTEST_PAGE_ROWS, most - sum.decisions);
     const page = await listJudged(db.admin, tenantId, { ...part, after, rows });
     const versions = await versionsFor(db.admin, { tenantId, rows: page, known });
-    for (const row of page) add(sum, row, rejudge(tenantId, row, { versions, candidate }));
+    let turnMs = performance.now();
+    for (const row of page) {
+      add(sum, row, rejudge(tenantId, row, { versions, candidate }));
+      if (performance.now() - turnMs < BACKTEST_TURN_MS) continue;
+      // By time and not by rows: one decision takes 0.1 ms or 15, as its bundle is dear.
+      await new Promise((done) => setImmediate(done));
+      turnMs = performance.now();
+    }
     const last = page.at(-1);
     // A page that is not full was the last one.
     next = page.length < rows || last === undefined ? null : decisionIdOf(last.attemptId);

@@ -8,7 +8,7 @@ import { countDeliveries, type DeliveryRecord, type DeliveryRef } from "../store
 import type { WebhookRef } from "../store/webhooks.ts";
 import { approvalOf, approvalsOf, votesOf, type ApprovalView, type VoteView } from "./approvals.ts";
 import type { CompiledBundle } from "../core/policy-bundle.ts";
-import { backtestOf, type BacktestView, type Part, replayOf, type ReplayView } from "./backtest.ts";
+import { type Backtest, createBacktest, replayOf, type ReplayView } from "./backtest.ts";
 import { decisionOf, type AttemptView, type DecisionView } from "./explain.ts";
 import {
   deliveriesOf,
@@ -135,10 +135,7 @@ export type Ledger = {
     decision: { readonly id: string; readonly candidate: CompiledBundle | null },
   ) => Promise<ReplayView | null>;
   /** A part of a period judged again: by a candidate, or with null by what was recorded. */
-  readonly backtest: (
-    tenantId: string,
-    terms: { readonly part: Part; readonly candidate: CompiledBundle | null },
-  ) => Promise<BacktestView>;
+  readonly backtest: Backtest;
   /** The database's clock, by which everything here was recorded. */
   readonly now: () => Promise<Date>;
   /** From the first moment to before the second. */
@@ -190,7 +187,7 @@ export function createLedger(db: Database): Ledger {
     shadow: (tenantId, period) => shadowOf(db, tenantId, period),
     exportRun: (tenantId, page) => exportOf(db, tenantId, page),
     replay: (tenantId, decision) => replayOf(db, tenantId, decision),
-    backtest: (tenantId, terms) => backtestOf(db, tenantId, terms),
+    backtest: createBacktest(db),
     now: () => readNow(db.admin),
     usage: (tenantId, period) => usageOf(db, tenantId, period),
     approval: (approval) => approvalOf(db, approval),

@@ -36,6 +36,8 @@ export type TreeOptions = {
   readonly env: Readonly<Record<string, string | undefined>> | null;
   /** Whether a number at this path is kept as the text it was written in, so that no float touches it. */
   readonly keepsNumberText: (path: readonly PropertyKey[]) => boolean;
+  /** Values that are read at most; absent: what a configuration may hold. */
+  readonly nodesMax?: number;
 };
 
 /** What people write is smaller; more than this is a mistake or a bomb of aliases. */
@@ -100,7 +102,13 @@ export function readTree(text: string, options: TreeOptions): Tree {
   for (const error of [...document.errors, ...document.warnings]) {
     report(error.pos[0], SYNTAX[error.code]);
   }
-  const walk = { options, offsets, report, nodes: 0 };
+  const walk: Walk = {
+    options,
+    offsets,
+    report,
+    nodesMax: options.nodesMax ?? NODES_MAX,
+    nodes: 0,
+  };
   const value =
     isUnreadable(document.errors) || document.contents === null
       ? null
@@ -131,6 +139,7 @@ type Walk = {
   readonly options: TreeOptions;
   readonly offsets: Map<string, { value: number; key: number }>;
   readonly report: (offset: number, message: string) => void;
+  readonly nodesMax: number;
   nodes: number;
 };
 
@@ -139,9 +148,9 @@ type Resolve = (node: Node) => Node | undefined;
 function plainOf(walk: Walk, from: Node, path: readonly PropertyKey[], resolve: Resolve): unknown {
   const offset = from.range?.[0] ?? 0;
   walk.nodes += 1;
-  if (walk.nodes > NODES_MAX || path.length > DEPTH_MAX) {
+  if (walk.nodes > walk.nodesMax || path.length > DEPTH_MAX) {
     const what = path.length > DEPTH_MAX ? `nested deeper than ${DEPTH_MAX}` : "more values";
-    if (walk.nodes <= NODES_MAX + 1) walk.report(offset, `${what} than a configuration has`);
+    if (walk.nodes <= walk.nodesMax + 1) walk.report(offset, `${what} than a configuration has`);
     return null;
   }
   note(walk, path, { value: offset });

@@ -248,9 +248,10 @@ export const decisions = pgTable(
     index("decisions_of_a_step")
       .on(t.tenantId, t.stepDigest, t.decidedAt, t.attempt)
       .where(sql`${t.verdict} = 'allow' and ${t.stepDigest} is not null`),
+    // A loop is the same content under another step: the row before or after one's own step in this order.
     index("decisions_of_a_content")
-      .on(t.tenantId, t.contentDigest)
-      .where(sql`${t.contentDigest} is not null`),
+      .on(t.tenantId, t.contentDigest, t.stepDigest)
+      .where(sql`${t.contentDigest} is not null and ${t.verdict} = 'allow'`),
     check(
       "decisions_verdict_is_known",
       sql`${t.verdict} in ('allow', 'block', 'require_approval')`,

@@ -160,6 +160,22 @@ describe("a mistake in a bundle is told with its line and column", () => {
     expect(problemsOf(text)).toHaveLength(2);
   });
 
+  test("a NUL in an expression, which the database could not store", () => {
+    const text = "policies:\n  - { id: a, when: \"customer == '\\0'\", effect: block }\n";
+    expect(problemsOf(text)[0]).toMatch(/none of them NUL/u);
+  });
+
+  test("a hundred at most, whatever there is", () => {
+    const keys = Array.from({ length: 70 }, (_, i) => `k${i}: 1`).join(", ");
+    const text = policies(...Array.from({ length: 90 }, () => `  - { id: x, ${keys} }`));
+    expect(problemsOf(text)).toHaveLength(100);
+  });
+
+  test("thousands of policies are told once, before each is looked at", () => {
+    const told = problemsOf(`policies:\n${"- id: x\n".repeat(12_000)}`);
+    expect(told).toEqual(["1:1 at most 100 policies and 10000 values in a bundle"]);
+  });
+
   test("and `${…}` reads no environment", () => {
     const text = policies(policy("a", 'customer == "${HOME}"'));
     const reading = readBundle(text);
@@ -192,6 +208,25 @@ describe("what evaluating could cost is bounded before it is stored", () => {
     ["a text that is too long", `customer == "${"x".repeat(5_000)}"`, /1 to 4096 characters/u],
   ])("%s is refused", (_what, when, told) => {
     expect(problemsOf(policies(policy("a", when)))[0]).toMatch(told);
+  });
+
+  test.each<[what: string, pattern: string, told: RegExp]>([
+    // It took 697 ms for a text of 4,090 characters, and was counted as 4,099 steps.
+    ["a long repetition", "(?:a.{0,300}b)(?:.{0,300})[^a-z0-9 ]", /at most 200 instructions/u],
+    ["repetitions inside each other", "(((abc){10}){10}){9}", /at most 200 instructions/u],
+    ["many alternatives", "(a.?b|c.?d){0,40}", /at most 200 instructions/u],
+    ["a pattern that is dear for a long text", "a.{40}b", /steps, and/u],
+  ])("%s of a pattern is refused", (_what, pattern, told) => {
+    const when = `has(arguments.x) && string(arguments.x).matches('${pattern}')`;
+    expect(problemsOf(policies(policy("a", when)))[0]).toMatch(told);
+  });
+
+  test.each([
+    "(?i)^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$",
+    "^(\\\\d{1,3}\\\\.){3}\\\\d{1,3}$",
+    "^[^@ ]{1,64}@[a-z0-9.-]+$",
+  ])("the pattern %s is not", (pattern) => {
+    expect(readBundle(policies(policy("a", `customer.matches('${pattern}')`))).kind).toBe("sound");
   });
 
   test("all policies together count, too", () => {

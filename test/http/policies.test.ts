@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { createLedger } from "../../src/ledger/ledger.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import { policies, policy } from "../support/judging.ts";
 import type { Json } from "../support/management.ts";
@@ -140,6 +141,28 @@ describeEachDatabase("policies", (database) => {
     expect([applied.status, applied.body.error.param]).toEqual([400, "source"]);
     expect(applied.body.error.message).toMatch(/^line 2, column \d+: when: No such key/u);
     expect((await api("GET", "/policies")).body.data).toEqual([]);
+  });
+
+  test("a NUL in a bundle is refused before the database sees it", async () => {
+    const api = apiOf(await tollgate.tenant());
+    const source = `${policies(policy("a", "true"))}# \0`;
+    for (const path of ["/policies", "/policies/check", "/policies/backtest"]) {
+      const answer = await api("POST", path, { source });
+      expect([path, answer.status, answer.body.error.param]).toEqual([path, 400, "source"]);
+      expect(answer.body.error.message).toMatch(/without NUL/u);
+    }
+  });
+
+  test("a tenant judges one period again at a time, and others meanwhile", async () => {
+    const ledger = createLedger(tollgate.db);
+    const [first, second] = [await tollgate.tenant(), await tollgate.tenant()];
+    const now = await ledger.now();
+    const part = { from: now, to: now, run: null, after: null, rows: null };
+    const judge = ({ id }: Tenant) => ledger.backtest(id, { part, candidate: null });
+    const [ran, refused, other] = await Promise.allSettled([first, first, second].map(judge));
+    expect([ran?.status, other?.status]).toEqual(["fulfilled", "fulfilled"]);
+    expect(refused).toMatchObject({ status: "rejected", reason: { code: "conflict" } });
+    expect((await judge(first)).decisions).toBe(0);
   });
 
   test("are found by the beginning of a version, for ever, in the words they were written in", async () => {

@@ -257,7 +257,7 @@ function launch(world: World, replica: Replica, permit: Permit): void {
     const { ending } = await dispatched;
     const charge = await gateway.charge(permit, ending, () => ({ texts: ["abc"], overhead: 0 }));
     count(world, `ended ${ending.kind}`);
-    gateway.settle(permit, ending, charge);
+    void gateway.settle(permit, ending, charge);
     // Also what a dead gateway knew: it may turn up later as evidence.
     if (ending.kind !== "unknown") world.ended.push({ permit, ending, charge });
     await replica.gate.idle();

@@ -16,6 +16,6 @@ try {
   await model.invoke(messagesFor(BAD_QUESTION));
   say("answered");
 } catch (error) {
-  if (!(error instanceof Error) || !("status" in error) || !("code" in error)) throw error;
-  say("stopped", { status: error.status, code: error.code, message: error.message });
+  if (!(error instanceof Error)) throw error;
+  say("stopped", { ...Object.fromEntries(Object.entries(error)), message: error.message });
 }

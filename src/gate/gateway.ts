@@ -124,12 +124,11 @@ export async function createGateway(
   const contention = createContention();
   const trust = createTrust();
   let isCutShort = false;
-  const leavers = createLeavers();
-  const watch = createWatch(monotonicMs);
   const settler = createSettler(ports, contention, trust);
   const answers = createAnswers(ports);
   const underWay = createUnderWay(settler, ports.runAfter);
-  const shared = { watch, fence, leavers, isCutShort: () => isCutShort, onLeft: underWay.leave };
+  const [watch, leavers, onLeft] = [createWatch(monotonicMs), createLeavers(), underWay.leave];
+  const shared = { watch, fence, leavers, isCutShort: () => isCutShort, onLeft };
   const parts = {
     authority,
     contention,

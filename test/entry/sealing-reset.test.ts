@@ -42,6 +42,9 @@ describeOnPostgres("tollgate sealing reset", (database) => {
     const refused = await run(...RESET);
     expect(refused.code).toBe(1);
     expect(refused.err).toMatch(/a Tollgate is running on this database/);
+    await database.db.admin`
+      insert into answers (tenant_id, attempt_id, status, sealed, expires_at)
+      values ('ten', 'att', 200, ${Buffer.from("sealed")}, 'infinity')`;
     await first.kill("SIGTERM");
     await expect(startWith(OTHER)).rejects.toThrow("tollgate sealing reset");
 

@@ -30,6 +30,7 @@ const figures = (fields: Partial<Figures> = {}): Figures => ({
   subject: "",
   unit: "usd",
   enforced: true,
+  isShare: false,
   limit: 10_000n,
   committed: 0n,
   reserved: 0n,

@@ -144,6 +144,8 @@ export type Figures = {
   readonly subject: string;
   readonly unit: string;
   readonly enforced: boolean;
+  /** Its limit is the part of a larger one that one run may take. */
+  readonly isShare: boolean;
   readonly limit: bigint;
   readonly committed: bigint;
   readonly reserved: bigint;

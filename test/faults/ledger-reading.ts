@@ -70,6 +70,7 @@ function figuresFrom(meter: Row): Figures {
     subject: text(meter["subject"]),
     unit: text(meter["unit"]),
     enforced: meter["mode"] === "enforce",
+    isShare: meter["share"] === "run",
     limit: big(meter["limit"]),
     committed: big(meter["committed"]),
     reserved: big(meter["reserved"]),

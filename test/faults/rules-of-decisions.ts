@@ -85,11 +85,15 @@ const seesOneState: Rule = ({ history, cases }) => {
     const { tag, decision, lines } = each;
     if (decision === null) continue;
     examined += 1;
-    for (const { limitId, unit, asked, limit } of decision.meters) {
+    for (const { limitId, unit, asked, limit, isShare } of decision.meters) {
       if (unit === "usd" && asked !== decision.estimate) {
         violations.push(`${tag}: asks ${asked} of ${limitId}, and ${decision.estimate} elsewhere`);
       }
-      if (amounts.get(limitId)?.includes(limit) !== true) {
+      // A run's share is a part of its limit, a fifth where nobody said otherwise.
+      const known = (amounts.get(limitId) ?? []).map((amount) =>
+        isShare ? (amount + 4n) / 5n : amount,
+      );
+      if (!known.includes(limit)) {
         violations.push(`${tag}: judged by ${limit}, which ${limitId} never was`);
       }
     }

@@ -71,7 +71,8 @@ describeOnPostgres("what must not be told", (database) => {
       adminKey: ADMIN_KEY,
       env: { LOG_LEVEL: "trace" },
     });
-    tenant = await tollgate.tenant();
+    // The same prompt fails in every way there is.
+    tenant = await tollgate.tenant({ guards: "off" });
     await play();
   });
   afterAll(async () => {

@@ -127,7 +127,7 @@ describeOnPostgres("what stands still for a posting", (database) => {
   test("attempts of one step get each a number of their own, from any number of processes", async () => {
     const tenantId = await newTenant(database);
     const connections = Array.from({ length: 4 }, () => open(database.address, 1));
-    const step = { runId: "run_steps", runNamed: true, stepId: "step" };
+    const step = { runId: "run_steps", runNamed: true, stepId: "step", stepDigest: "step" };
     const batches = await Promise.all(
       Array.from({ length: 20 }, (_, i) =>
         post(connections[i % 4]!, "rep", [askOf(tenantId, step), askOf(tenantId, step)]),
@@ -250,7 +250,7 @@ describeOnPostgres("the same checks, with a lock taken out,", (database) => {
   test("find two attempts of one number", async () => {
     const { db, address } = database;
     const tenantId = await newTenant(database);
-    const step = { runId: "run_steps", runNamed: true, stepId: "step" };
+    const step = { runId: "run_steps", runNamed: true, stepId: "step", stepDigest: "step" };
     await db.admin`insert into runs (tenant_id, run_id, created_by) values (${tenantId}, 'run_steps', 'k')`;
     await mutate(db, "tollgate_post", /for no key update of runs/u, "");
     const [holder, other] = [open(address, 1), open(address, 1)];

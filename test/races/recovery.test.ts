@@ -297,11 +297,9 @@ describeOnPostgres("with two processes", (database) => {
     release.resolve();
     await holding;
     await locker.end();
-    await untilCount(
-      database.db,
-      `select least(count(*), 1)::int as count from reservations where tenant_id = '${tenant.id}'`,
-      1,
-    );
+    const held = `select count(*)::int as count from reservations where tenant_id = '${tenant.id}'`;
+    await untilCount(database.db, held.replace("count(*)", "least(count(*), 1)"), 1);
+    const [reserved] = await database.db.admin.unsafe<{ count: number }[]>(held);
     await shiftClock(database.db, 60_000 + RESERVATION_MARGIN_MS + 1_000);
     const gate = await gateOn(database.db);
     await gate.gateway.sweep();
@@ -310,14 +308,18 @@ describeOnPostgres("with two processes", (database) => {
     await new Promise((done) => setTimeout(done, 6_000));
     sleeper!.signal("SIGCONT");
     const answered = await Promise.all(calls);
-    expect(answered.map(({ status }) => status)).toEqual([503, 503, 503, 503, 503]);
-    expect(answered.every(({ retryAfter }) => retryAfter !== null)).toBe(true);
-    expect(upstream.journal.length).toBe(before);
+    // Those that it had not read yet are asked for after it woke, like any other.
+    const refused = answered.filter(({ status }) => status === 503);
+    const later = answered.filter(({ status }) => status === 200);
+    expect(refused.length + later.length).toBe(5);
+    expect(refused.length).toBeGreaterThanOrEqual(Math.max(1, reserved?.count ?? 0));
+    expect(refused.every(({ retryAfter }) => retryAfter !== null)).toBe(true);
+    expect(upstream.journal.length).toBe(before + later.length);
     // It goes on as if nothing had been.
     while ((await ask(sleeper!.url, tenant.key)).status !== 200) {
       await new Promise((done) => setTimeout(done, 100));
     }
-    expect(upstream.journal.length).toBe(before + 1);
+    expect(upstream.journal.length).toBe(before + later.length + 1);
     expect(await ledgerViolations(database.db.admin, tenant.id, true)).toEqual([]);
     await resetClock(database.db);
   });

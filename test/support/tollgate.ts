@@ -12,6 +12,7 @@ import type { Config, UpstreamConfig } from "../../src/entry/config.ts";
 import { REFRESH_MS } from "../../src/gate/authority.ts";
 import { start } from "../../src/entry/node.ts";
 import type { Gateway } from "../../src/gate/gateway.ts";
+import { backtestOf } from "../../src/ledger/backtest.ts";
 import { connect, type Address, type Database } from "../../src/store/database.ts";
 import { priceOf } from "./prices.ts";
 import { SEALING_KEY } from "./seal.ts";
@@ -146,8 +147,38 @@ export async function startTollgate(options: StartOptions): Promise<Tollgate> {
       await gateway.settled();
       return rows(statement, values);
     },
-    close: running.close,
+    close: async () => {
+      await gateway.settled();
+      const changed = await rejudged(db);
+      await running.close();
+      if (changed.length > 0) throw new Error(`judged differently now: ${changed.join("; ")}`);
+    },
   };
+}
+
+/** Every decision of every tenant there is, judged again by its own facts: what became another verdict. */
+async function rejudged(db: Database): Promise<readonly string[]> {
+  const tenants = await db.admin<{ id: string }[]>`select tenant_id as id from tenants`;
+  const changed: string[] = [];
+  for (const { id } of tenants) {
+    const part = {
+      from: new Date(0),
+      to: new Date("9000-01-01"),
+      run: null,
+      after: null,
+      rows: null,
+    };
+    const { changes, unknowable_because: why } = await backtestOf(db, id, {
+      part,
+      candidate: null,
+    });
+    for (const { decision, before, after } of changes) {
+      changed.push(`${decision}: ${before}, now ${after}`);
+    }
+    for (const [because, times] of Object.entries(why))
+      changed.push(`${times} of ${id}: ${because}`);
+  }
+  return changed;
 }
 
 export type ProcessOptions = {

@@ -320,6 +320,26 @@ describeEachDatabase("the step door", (database) => {
     ]);
   });
 
+  test("JSON of too many values, or of a number that nobody writes, is refused before it is read", async () => {
+    const door = await stepDoorOn(api);
+    const send = async (args: string) => {
+      const headers = { authorization: `Bearer ${door.key}`, "content-type": "application/json" };
+      const body = `{"kind":"step","name":"s","arguments":${args}}`;
+      const answer = await api.send("/api/gate", { method: "POST", headers, body });
+      return [answer.status, answer.body.error?.code, answer.body.error?.message];
+    };
+    const many = [400, "invalid_json", expect.stringContaining("10000")];
+    expect(await send(`[${"0.1,".repeat(200_000)}0]`)).toEqual(many);
+    const members = Array.from({ length: 90_000 }, (_, i) => `"m${i}":1`).join(",");
+    expect(await send(`{${members}}`)).toEqual(many);
+    const long = [400, "invalid_json", expect.stringContaining("64")];
+    expect(await send(`1e${"9".repeat(1_000_000)}`)).toEqual(long);
+    expect((await send(`[${"0.1,".repeat(9_000)}0]`))[0]).toBe(200);
+    // In a string they are characters.
+    expect((await send(`"${"0.1,".repeat(200_000)}"`))[0]).toBe(200);
+    await api.gateway.sweep();
+  });
+
   test("leases are of the database's clock", async () => {
     await setClock(database.db, new Date("2030-01-01T00:00:00Z"));
     const door = await stepDoorOn(api);

@@ -44,6 +44,8 @@ export type Route<P extends Params, Q extends Params, B extends Params, A extend
   /** Where it is not a form that people write. */
   readonly bodyBytesMax?: number;
   readonly status: 200 | 201;
+  /** It changes nothing, though it is asked by POST: its answer is made anew and none is kept. */
+  readonly reads?: true;
   readonly answer: A;
   /** What the answer is, where it is no JSON: the act then answers its text. */
   readonly media?: "application/x-ndjson";
@@ -77,7 +79,9 @@ export function define<P extends Params, Q extends Params, B extends Params, A e
       hasBody(route) ? await readJson(c.req.raw, route.bodyBytesMax) : {},
     );
     const tenantId = route.tenancy === "one" ? await tenantOf(c, actor, [params, query, body]) : "";
-    const idempotency = route.method === "get" ? null : readIdempotency({ header: headerOf(c) });
+    const isRead = route.method === "get" || route.reads === true;
+    // What only reads may be asked again: a kept answer would be an old one, and takes room for a day.
+    const idempotency = isRead ? null : readIdempotency({ header: headerOf(c) });
     const asked = { bindings: c.env, actor, tenantId, params, query, body };
     if (idempotency !== null) {
       const content = contentOf(c, actor, [query, body]);

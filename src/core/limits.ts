@@ -233,6 +233,12 @@ export const ARGUMENTS_BYTES_MAX = 1024 * 1024;
 /** A result that is kept for who asks again: what a tool tells a model, which reads no more. */
 export const RESULT_STORED_BYTES_MAX = 256 * 1024;
 
+/**
+ * What one act is said to cost, in USD: more than any does, and little enough that the sums of a ledger stay
+ * within `numeric(38,0)` of pico-dollars: it takes 10¹⁷ such acts, and one of 10²⁶ USD would be enough.
+ */
+export const COST_USD_MAX = 1_000_000_000;
+
 /** A question to the step door, or a report: arguments or a result, and some names. */
 export const STEP_BODY_BYTES_MAX = ARGUMENTS_BYTES_MAX + 64 * 1024;
 

@@ -165,6 +165,11 @@ describeEachDatabase("the step door", (database) => {
     ["an operation without a key", { kind: "step", name: "s", operation: "refund" }, null],
     ["a run's own operation", { kind: "step", name: "s", operation: "run:r" }, null],
     ["a negative estimate", { kind: "step", name: "s", estimate_usd: -1 }, "estimate_usd"],
+    [
+      "an estimate beyond any",
+      { kind: "step", name: "s", estimate_usd: "1000000000.01" },
+      "estimate_usd",
+    ],
     ["too short a lease", { kind: "step", name: "s", lease_seconds: 4 }, "lease_seconds"],
     ["too long a lease", { kind: "step", name: "s", lease_seconds: 3_601 }, "lease_seconds"],
     ["too long a wait", { kind: "step", name: "s", wait: 61 }, "wait"],

@@ -180,7 +180,7 @@ export type PriorTold = {
   readonly result:
     /** As JSON text. */
     | { readonly kind: "kept"; readonly json: string }
-    | { readonly kind: "none" | "too_large" | "expired" | "not_asked" };
+    | { readonly kind: "none" | "too_large" | "expired" | "not_asked" | "withheld" };
   readonly firstAt: Date | null;
   readonly lastAt: Date | null;
 };

@@ -15,8 +15,7 @@ import {
 } from "../core/limits.ts";
 import { picousd, usdFromPicousd } from "../core/money.ts";
 import { unreachable } from "../lib/assert.ts";
-import { isRecord } from "../lib/json.ts";
-import { extendLease, spanOfStep } from "../store/attempts.ts";
+import { extendLease } from "../store/attempts.ts";
 import { findDecision, type DecisionDetail } from "../store/decisions.ts";
 import { insertEvent } from "../store/events.ts";
 import { settle, type Settlement } from "../store/settlement.ts";
@@ -26,9 +25,15 @@ import type { Answers } from "./answers.ts";
 import type { Authority } from "./authority.ts";
 import { withDeadline } from "./deadline.ts";
 import type { Ports } from "./ports.ts";
+import {
+  priorOf,
+  statusOf,
+  type AttemptName,
+  type AttemptStatus,
+  type PriorAttempt,
+  type ResultAsker,
+} from "./prior.ts";
 import type { Settler } from "./settle.ts";
-
-export type AttemptStatus = "running" | "unknown" | "succeeded" | "failed" | "released" | "aborted";
 
 /** What an attempt has come to. `repeated`: it had before this report. */
 export type Reported = {
@@ -40,8 +45,6 @@ export type Reported = {
   readonly endedAt: Date | null;
   readonly repeated: boolean;
 };
-
-export type AttemptName = { readonly tenantId: string; readonly attemptId: string };
 
 /** `result` as JSON text, or null for none. `usage`: counts, by a class of the caller's. */
 export type Completion = {
@@ -63,25 +66,6 @@ export type Reconciliation = {
   readonly costPicousd: bigint | null;
 };
 
-/** An attempt that came before, for who asks again. */
-export type PriorAttempt = {
-  readonly attemptId: string;
-  readonly runId: string;
-  readonly status: AttemptStatus;
-  readonly decidedAt: Date;
-  readonly endedAt: Date | null;
-  readonly error: string | null;
-  readonly result: PriorResult;
-  /** Of its step. */
-  readonly firstAt: Date | null;
-  readonly lastAt: Date | null;
-};
-
-export type PriorResult =
-  /** As JSON text. */
-  | { readonly kind: "kept"; readonly json: string }
-  | { readonly kind: "none" | "too_large" | "expired" | "not_asked" };
-
 export type Steps = {
   readonly complete: (actor: Actor, name: AttemptName, report: Completion) => Promise<Reported>;
   readonly fail: (actor: Actor, name: AttemptName, report: Failure) => Promise<Reported>;
@@ -89,7 +73,7 @@ export type Steps = {
   readonly heartbeat: (actor: Actor, name: AttemptName, leaseMs: number) => Promise<Date>;
   /** Ends an attempt of which nobody knew how it ended, by what somebody found out. */
   readonly reconcile: (actor: Actor, name: AttemptName, found: Reconciliation) => Promise<Reported>;
-  readonly prior: (name: AttemptName, withResult: boolean) => Promise<PriorAttempt | null>;
+  readonly prior: (name: AttemptName, asker: ResultAsker) => Promise<PriorAttempt | null>;
 };
 
 export type StepParts = {
@@ -105,7 +89,7 @@ export function createSteps(parts: StepParts): Steps {
     fail: (actor, name, report) => fail(parts, actor, { name, report }),
     heartbeat: (actor, name, leaseMs) => heartbeat(parts, actor, { name, leaseMs }),
     reconcile: (actor, name, found) => reconcile(parts, actor, { name, found }),
-    prior: (name, withResult) => prior(parts, name, withResult),
+    prior: (name, asker) => priorOf(parts, name, asker),
   };
 }
 
@@ -214,44 +198,6 @@ function reconciledOf(
   return settlementOf(name, "failed", { basis: "computed", costPicousd });
 }
 
-async function prior(
-  { ports: { db }, answers }: StepParts,
-  name: AttemptName,
-  withResult: boolean,
-): Promise<PriorAttempt | null> {
-  const row = await findDecision(db.admin, name.tenantId, name.attemptId);
-  if (row === null) return null;
-  const span = await spanOfStep(db.admin, name);
-  const status = statusOf(row);
-  return {
-    attemptId: row.attemptId,
-    runId: row.runId,
-    status,
-    decidedAt: row.decidedAt,
-    endedAt: row.settledAt,
-    error: memberOf(row.endingRecord, "error"),
-    result: await resultOf(answers, row, {
-      name,
-      withResult: withResult && status === "succeeded",
-    }),
-    firstAt: span?.firstAt ?? null,
-    lastAt: span?.lastAt ?? null,
-  };
-}
-
-async function resultOf(
-  answers: Answers,
-  row: DecisionDetail,
-  { name, withResult }: { readonly name: AttemptName; readonly withResult: boolean },
-): Promise<PriorResult> {
-  if (!withResult) return { kind: "not_asked" };
-  const kept = memberOf(row.endingRecord, "result");
-  if (kept !== "kept") return { kind: kept === "too_large" ? "too_large" : "none" };
-  const found = await answers.find(name.tenantId, name.attemptId);
-  if (found === null) return { kind: "expired" };
-  return { kind: "kept", json: Buffer.from(found.body).toString() };
-}
-
 /** Stores a result before the attempt is settled: whoever finds it succeeded finds its result, too. */
 async function keepResult(
   { answers }: StepParts,
@@ -349,21 +295,6 @@ async function attemptOf({ ports }: StepParts, name: AttemptName): Promise<Decis
   return row;
 }
 
-function statusOf({ reservation, ending }: DecisionDetail): AttemptStatus {
-  if (reservation === "open") return "running";
-  if (reservation === "unknown") return "unknown";
-  switch (ending) {
-    case "succeeded":
-    case "failed":
-    case "aborted":
-    case "unknown":
-      return ending;
-    // A posting that was given up released what it held.
-    default:
-      return "released";
-  }
-}
-
 function reportedOf(row: DecisionDetail, repeated: boolean): Reported {
   const { attemptId, runId, costPicousd, settledAt: endedAt } = row;
   return { attemptId, runId, status: statusOf(row), costPicousd, endedAt, repeated };
@@ -390,9 +321,4 @@ function contradiction(status: AttemptStatus, row: DecisionDetail, as: string): 
   const how = status === "unknown" ? "unknown: its lease ran out" : `${status}${at}`;
   const message = `Attempt ${row.attemptId} is ${how}, so it cannot be reported as ${as}.`;
   return new InputError("conflict", "attempt", message);
-}
-
-function memberOf(record: unknown, name: string): string | null {
-  const value = isRecord(record) ? record[name] : null;
-  return typeof value === "string" ? value : null;
 }

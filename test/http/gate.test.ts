@@ -325,6 +325,64 @@ describeEachDatabase("the step door", (database) => {
     ]);
   });
 
+  test("a prior result is told to who did the same, and to nobody else", async () => {
+    const door = await stepDoorOn(api);
+    const keyOf = async (name: string, scopes: readonly string[]) => {
+      const made = await api.call(door.key, "POST", "/api/keys", { name, scopes });
+      return { authorization: `Bearer ${made.body.key as string}` };
+    };
+    const other = await keyOf("other", ["invoke"]);
+    const priorOf = (answer: { readonly body: Json }): Json => answer.body.retry_context.prior;
+    const wire = {
+      kind: "tool",
+      name: "wire",
+      operation: "refund:o-1",
+      estimate_usd: 0,
+      arguments: { usd: 5 },
+      include_result: true,
+    };
+    const first = await door.granted(wire);
+    await door.report(first, "complete", { result: "secret" });
+    // The same content is the same act, whoever asks: its result is what an agent that took over needs.
+    expect(priorOf(await door.ask(wire, other))).toMatchObject({ result: "secret" });
+    const conflict = await door.ask({ ...wire, arguments: { usd: 6 } }, other);
+    expect([conflict.body.error.code, priorOf(conflict)]).toMatchObject([
+      "operation_conflict",
+      { attempt_id: first, status: "succeeded", result_state: "withheld" },
+    ]);
+    expect(priorOf(conflict)).not.toHaveProperty("result");
+
+    await door.declare("search", { effect: "pure", price_usd: 0 });
+    const search = { kind: "tool", name: "search", run: "r", step: "s", include_result: true };
+    await door.report(await door.granted(search), "complete", { result: "found" });
+    const theirs = await door.ask({ ...search, arguments: { q: 1 } }, other);
+    expect([theirs.status, priorOf(theirs)]).toMatchObject([200, { result_state: "withheld" }]);
+    expect(priorOf(theirs)).not.toHaveProperty("result");
+    await door.report(theirs.body.attempt_id, "complete", { result: "theirs" });
+    const again = await door.ask({ ...search, arguments: { q: 2 } }, other);
+    expect(priorOf(again)).toMatchObject({ result_state: "kept", result: "theirs" });
+    await door.report(again.body.attempt_id, "complete");
+  });
+
+  test("a key that may not ask is told nothing of what came before", async () => {
+    const door = await stepDoorOn(api);
+    const wire = { kind: "step", name: "wire", operation: "refund:o-1", include_result: true };
+    await door.report(await door.granted(wire), "complete", { result: "secret" });
+    await door.report(await door.granted({ ...wire, operation: undefined, run: "r" }), "complete");
+    await api.call(door.key, "POST", "/api/runs/r/close", {});
+    const made = await api.call(door.key, "POST", "/api/keys", { name: "n", scopes: ["report"] });
+    const mute = { authorization: `Bearer ${made.body.key as string}` };
+    for (const run of ["r", "q"]) {
+      const answer = await door.ask({ ...wire, run }, mute);
+      expect(answer.status).toBe(403);
+      expect(answer.body).toMatchObject({
+        operation: null,
+        retry_context: { because: null, first_at: null, last_at: null, prior: null },
+      });
+      expect(JSON.stringify(answer.body)).not.toContain("secret");
+    }
+  });
+
   test("JSON of too many values, or of a number that nobody writes, is refused before it is read", async () => {
     const door = await stepDoorOn(api);
     const send = async (args: string) => {

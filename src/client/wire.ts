@@ -12,7 +12,7 @@ export type Prior = {
   readonly status: string;
   readonly at: string;
   /** `kept`: the result is in `result`. `none`: it completed without one. Else why there is none. */
-  readonly resultState: "kept" | "none" | "too_large" | "expired" | "not_asked";
+  readonly resultState: "kept" | "none" | "too_large" | "expired" | "not_asked" | "withheld";
   readonly result: unknown;
 };
 
@@ -86,7 +86,7 @@ function readPrior(value: unknown): Prior | null {
   };
 }
 
-const RESULT_STATES = ["kept", "none", "too_large", "expired", "not_asked"] as const;
+const RESULT_STATES = ["kept", "none", "too_large", "expired", "not_asked", "withheld"] as const;
 
 function resultStateOf(value: unknown): Prior["resultState"] {
   return RESULT_STATES.find((state) => state === value) ?? "not_asked";

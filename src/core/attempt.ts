@@ -49,4 +49,4 @@ export type PriorAttempt = {
 export type PriorResult =
   /** As JSON text. */
   | { readonly kind: "kept"; readonly json: string }
-  | { readonly kind: "none" | "too_large" | "expired" | "not_asked" };
+  | { readonly kind: "none" | "too_large" | "expired" | "not_asked" | "withheld" };

@@ -21,6 +21,15 @@ export const JSON_MEMBERS_MAX = 10_000;
 /** Objects and arrays in one body: 64 MB of `{}` would take 12 s and two gigabytes; two million take one second. */
 export const JSON_CONTAINERS_MAX = 2_000_000;
 
+/**
+ * Values in the body of a management request or an ask: each is built, checked, sorted and digested. A megabyte
+ * of `0.1,` held the loop of one process for 1.8 s, 90,000 members for 1.4 s; this many take some 50 ms.
+ */
+export const JSON_VALUES_MAX = 10_000;
+
+/** One number in such a body: what an amount of money may have; a megabyte of digits in an exponent took 0.5 s. */
+export const JSON_NUMBER_CHARS_MAX = 64;
+
 /** One line of a stream that the meter will hold; beyond it bytes pass unparsed. */
 export const STREAM_LINE_BYTES_MAX = 1024 * 1024;
 
@@ -223,6 +232,12 @@ export const ARGUMENTS_BYTES_MAX = 1024 * 1024;
 
 /** A result that is kept for who asks again: what a tool tells a model, which reads no more. */
 export const RESULT_STORED_BYTES_MAX = 256 * 1024;
+
+/**
+ * What one act is said to cost, in USD: more than any does, and little enough that the sums of a ledger stay
+ * within `numeric(38,0)` of pico-dollars: it takes 10¹⁷ such acts, and one of 10²⁶ USD would be enough.
+ */
+export const COST_USD_MAX = 1_000_000_000;
 
 /** A question to the step door, or a report: arguments or a result, and some names. */
 export const STEP_BODY_BYTES_MAX = ARGUMENTS_BYTES_MAX + 64 * 1024;

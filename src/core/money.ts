@@ -1,6 +1,7 @@
 import { assert } from "../lib/assert.ts";
 import type { Brand } from "../lib/brand.ts";
 import { InputError } from "./errors.ts";
+import { COST_USD_MAX } from "./limits.ts";
 
 /**
  * An exact amount of money: whole pico-dollars (10⁻¹² USD) as a bigint.
@@ -12,6 +13,8 @@ export type Picousd = Brand<bigint, "picousd">;
 
 /** What `numeric(38,0)` holds; an amount beyond it would fail in the store, after the decision. */
 const PICOUSD_MAX = 10n ** 38n - 1n;
+
+const COST_PICOUSD_MAX = BigInt(COST_USD_MAX) * 10n ** 12n;
 
 /** Decimals of a dollar amount that a whole pico-dollar can tell apart. */
 const DECIMALS = 12;
@@ -41,6 +44,19 @@ function isPicousd(amount: bigint): amount is Picousd {
  */
 export function picousdFromUsd(decimal: string, param: string | null = null): Picousd {
   return picousd(scaled(decimal, DECIMALS, param));
+}
+
+/**
+ * What one act costs, or may cost: between nothing and `COST_USD_MAX`. Throws InputError as `picousdFromUsd`
+ * does, and for what is outside.
+ */
+export function costFromUsd(decimal: string, param: string): Picousd {
+  const cost = picousdFromUsd(decimal, param);
+  if (cost < 0n) throw new InputError("invalid_value", param, `'${param}' is not negative.`);
+  if (cost > COST_PICOUSD_MAX) {
+    throw new InputError("invalid_value", param, `'${param}' is at most ${COST_USD_MAX} USD.`);
+  }
+  return cost;
 }
 
 /**

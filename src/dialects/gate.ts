@@ -65,7 +65,7 @@ export function classifyStep(asked: StepAsked, context: Context, tool: Tool | nu
   const operation = operationOf(named, extracted);
   const content = sha256Hex(JSON.stringify([asked.kind, asked.name, args]));
   const mayRepeat = effectClass !== "effectful";
-  const slot = effectClass === "pure" ? null : slotOf(asked, context, operation);
+  const slot = effectClass === "pure" ? null : slotOf(asked, context, { operation, extracted });
   return {
     doing: asked.kind === "tool" ? "execute_tool" : "step",
     inputDigest: inputDigest(asked, args),
@@ -124,12 +124,19 @@ function operationOf(
   throw new InputError("conflict", "operation", message);
 }
 
-/** The effect that it claims: of its operation, else of its run where the step has a name there. */
+/**
+ * The effect that it claims: of its operation, else of its run where the step has a name there. Of what the
+ * operator enforces it is the tool's own: under another name the same act would pass once more.
+ */
 function slotOf(
   { name, effect }: StepAsked,
   { run, step }: Context,
-  operation: OperationName | null,
+  of: { readonly operation: OperationName | null; readonly extracted: Extraction | null },
 ): Pick<EffectAsked, "type" | "key" | "effect"> | null {
+  const { operation, extracted } = of;
+  if (operation !== null && extracted?.facts.mode === "enforce") {
+    return { ...operation, effect: name };
+  }
   if (operation !== null) return { ...operation, effect: effect ?? name };
   if (run === null || (step === null && effect === null)) return null;
   return { type: RUN_OPERATION, key: run, effect: effect ?? step ?? name };

@@ -1,7 +1,7 @@
 import { InputError } from "../core/errors.ts";
 import { withPrefix } from "../core/ids.ts";
 import { TOOLS_MAX } from "../core/limits.ts";
-import { picousd, picousdFromUsd, usdFromPicousd } from "../core/money.ts";
+import { costFromUsd, picousd, usdFromPicousd } from "../core/money.ts";
 import { flawOfExtractor, type EffectClass, type Extractor, type Tool } from "../core/operation.ts";
 import { changeRegister, insertEvent, type Queryable } from "../store/events.ts";
 import { countTools, findTool, putTool as put, removeTool as remove } from "../store/tools.ts";
@@ -65,10 +65,7 @@ export async function removeTool(
 }
 
 function toolOf({ name, effectClass, priceUsd, extractor }: ToolTerms): Tool {
-  const price = priceUsd === null ? null : picousdFromUsd(priceUsd, "price_usd");
-  if (price !== null && price < 0n) {
-    throw new InputError("invalid_value", "price_usd", "A price is not negative.");
-  }
+  const price = priceUsd === null ? null : costFromUsd(priceUsd, "price_usd");
   const flaw = extractor === null ? null : flawOfExtractor(extractor);
   if (flaw !== null) {
     throw new InputError("invalid_value", "operation", `Invalid 'operation': ${flaw}.`);

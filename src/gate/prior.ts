@@ -8,11 +8,20 @@ import type { Ports } from "./ports.ts";
 
 export type PriorParts = { readonly ports: Pick<Ports, "db">; readonly answers: Answers };
 
+/** Whether the result of a prior attempt is asked for, and may be told. */
+export type ResultAsker = {
+  readonly asks: boolean;
+  /** `same`: who does the same content, whoever it is. Else only the key whose attempt it was, or nobody. */
+  readonly tells: "same" | "nobody" | { readonly keyId: string };
+};
+
+const NOT_ASKED: PriorResult = { kind: "not_asked" };
+
 /** Null where there is none of that name. */
 export async function findPrior(
   { ports: { db }, answers }: PriorParts,
   name: AttemptRef,
-  withResult: boolean,
+  asker: ResultAsker,
 ): Promise<PriorAttempt | null> {
   const row = await findDecision(db.admin, name.tenantId, name.attemptId);
   if (row === null) return null;
@@ -25,10 +34,7 @@ export async function findPrior(
     decidedAt: row.decidedAt,
     endedAt: row.settledAt,
     error: memberOf(row.endingRecord, "error"),
-    result: await resultOf(answers, row, {
-      name,
-      withResult: withResult && status === "succeeded",
-    }),
+    result: status === "succeeded" ? await resultOf(answers, row, { name, asker }) : NOT_ASKED,
     firstAt: span?.firstAt ?? null,
     lastAt: span?.lastAt ?? null,
   };
@@ -37,9 +43,12 @@ export async function findPrior(
 async function resultOf(
   answers: Answers,
   row: DecisionDetail,
-  { name, withResult }: { readonly name: AttemptRef; readonly withResult: boolean },
+  { name, asker }: { readonly name: AttemptRef; readonly asker: ResultAsker },
 ): Promise<PriorResult> {
-  if (!withResult) return { kind: "not_asked" };
+  if (!asker.asks) return NOT_ASKED;
+  const { tells } = asker;
+  const mayKnow = tells === "same" || (tells !== "nobody" && tells.keyId === row.keyId);
+  if (!mayKnow) return { kind: "withheld" };
   const kept = memberOf(row.endingRecord, "result");
   if (kept !== "kept") return { kind: kept === "too_large" ? "too_large" : "none" };
   const found = await answers.find(name.tenantId, name.attemptId);

@@ -26,7 +26,7 @@ import type { Answers } from "./answers.ts";
 import type { Authority } from "./authority.ts";
 import { withDeadline } from "./deadline.ts";
 import type { Ports } from "./ports.ts";
-import { findPrior } from "./prior.ts";
+import { findPrior, type ResultAsker } from "./prior.ts";
 import type { Settler } from "./settle.ts";
 
 /** What an attempt has come to. `repeated`: it had before this report. */
@@ -67,7 +67,7 @@ export type Steps = {
   readonly heartbeat: (actor: Actor, name: AttemptRef, leaseMs: number) => Promise<Date>;
   /** Ends an attempt of which nobody knew how it ended, by what somebody found out. */
   readonly reconcile: (actor: Actor, name: AttemptRef, found: Reconciliation) => Promise<Reported>;
-  readonly prior: (name: AttemptRef, withResult: boolean) => Promise<PriorAttempt | null>;
+  readonly prior: (name: AttemptRef, asker: ResultAsker) => Promise<PriorAttempt | null>;
 };
 
 export type StepParts = {
@@ -83,7 +83,7 @@ export function createSteps(parts: StepParts): Steps {
     fail: (actor, name, report) => fail(parts, actor, { name, report }),
     heartbeat: (actor, name, leaseMs) => heartbeat(parts, actor, { name, leaseMs }),
     reconcile: (actor, name, found) => reconcile(parts, actor, { name, found }),
-    prior: (name, withResult) => findPrior(parts, name, withResult),
+    prior: (name, asker) => findPrior(parts, name, asker),
   };
 }
 

@@ -2,8 +2,14 @@
 import type { z } from "@hono/zod-openapi";
 
 import { InputError } from "../core/errors.ts";
-import { API_BODY_BYTES_MAX, JSON_DEPTH_MAX } from "../core/limits.ts";
+import {
+  API_BODY_BYTES_MAX,
+  JSON_DEPTH_MAX,
+  JSON_NUMBER_CHARS_MAX,
+  JSON_VALUES_MAX,
+} from "../core/limits.ts";
 import { parseStrictJson } from "../lib/canonical-json.ts";
+import { excessOf } from "../lib/json-bounds.ts";
 import { decodeUtf8 } from "../lib/json.ts";
 
 /** An absent body is an empty object: what the schema requires is then named as missing. */
@@ -24,11 +30,25 @@ export async function readJson(
     throw new InputError("unsupported_media_type", "content-type", message);
   }
   const text = decodeUtf8(bytes);
+  if (text !== null) refuseExcess(text);
   const read = text === null ? null : parseStrictJson(text, JSON_DEPTH_MAX);
   if (read === null) throw new InputError("invalid_json", null, "The body is not valid JSON.");
   if (read.kind === "value") return read.value;
   throw new InputError("invalid_json", read.member, FLAWS[read.why]);
 }
+
+/** Before anything is built of it: this is what bounds the time that a body takes. */
+function refuseExcess(text: string): void {
+  const excess = excessOf(text, BOUNDS);
+  if (excess !== null) throw new InputError("invalid_json", null, EXCESSES[excess]);
+}
+
+const BOUNDS = { valuesMax: JSON_VALUES_MAX, numberCharsMax: JSON_NUMBER_CHARS_MAX };
+
+const EXCESSES = {
+  values: `The body holds more than ${JSON_VALUES_MAX} JSON values: send long lists as text.`,
+  number: `A number of the body has more than ${JSON_NUMBER_CHARS_MAX} characters: send it as a string.`,
+} as const;
 
 /** What two readers could understand in two ways is refused, and not guessed at. */
 const FLAWS = {

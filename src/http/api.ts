@@ -14,8 +14,9 @@ import { notFound, scopeMissing } from "../gate/acts.ts";
 import type { Page } from "../ledger/paged.ts";
 import type { Once } from "../gate/once.ts";
 import { canonicalJson } from "../lib/canonical-json.ts";
+import { isExactNumber } from "../lib/exact-json.ts";
 import { sha256Hex } from "../lib/hash.ts";
-import { isRecord } from "../lib/json.ts";
+import { isList, isRecord } from "../lib/json.ts";
 
 import { check, readJson } from "./api-body.ts";
 import { readIdempotency } from "./context.ts";
@@ -43,6 +44,8 @@ export type Route<P extends Params, Q extends Params, B extends Params, A extend
   readonly body: B;
   /** Where it is not a form that people write. */
   readonly bodyBytesMax?: number;
+  /** It changes nothing, though it is asked by POST: its answer is made anew and none is kept. */
+  readonly reads?: true;
   readonly status: 200 | 201;
   readonly answer: A;
   /** What the answer is, where it is no JSON: the act then answers its text. */
@@ -77,7 +80,9 @@ export function define<P extends Params, Q extends Params, B extends Params, A e
       hasBody(route) ? await readJson(c.req.raw, route.bodyBytesMax) : {},
     );
     const tenantId = route.tenancy === "one" ? await tenantOf(c, actor, [params, query, body]) : "";
-    const idempotency = route.method === "get" ? null : readIdempotency({ header: headerOf(c) });
+    const isRead = route.method === "get" || route.reads === true;
+    // What only reads may be asked again: a kept answer would be an old one, and takes room for a day.
+    const idempotency = isRead ? null : readIdempotency({ header: headerOf(c) });
     const asked = { bindings: c.env, actor, tenantId, params, query, body };
     if (idempotency !== null) {
       const content = contentOf(c, actor, [query, body]);
@@ -110,7 +115,21 @@ function contentOf(
   asked: readonly unknown[],
 ): string {
   const who = "installation" in actor ? "" : actor.keyId;
-  return sha256Hex(canonicalJson([who, c.req.method, c.req.path, JSON.stringify(asked)]));
+  return sha256Hex(canonicalJson([who, c.req.method, c.req.path, withoutAbsent(asked)]));
+}
+
+/**
+ * Without members that are there and undefined, which a schema leaves and JSON has not. A number that no float
+ * holds stays what it is: to `JSON.stringify` it is \`{}\`, and 0.1 and 0.2 would be the same content.
+ */
+function withoutAbsent(value: unknown): unknown {
+  if (isList(value)) return value.map(withoutAbsent);
+  if (isExactNumber(value) || !isRecord(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([name, member]) =>
+      member === undefined ? [] : [[name, withoutAbsent(member)] as const],
+    ),
+  );
 }
 
 function repeatable({ status, body, isRepeat }: Awaited<ReturnType<Once>>): Response {

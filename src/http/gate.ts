@@ -21,6 +21,7 @@ import { classifyStep, phraseGrant, phraseRefusal } from "../dialects/gate.ts";
 import { textsOf } from "../dialects/openai/texts.ts";
 import type { Phrased } from "../dialects/dialect.ts";
 import type { Admission } from "../gate/admit.ts";
+import type { ResultAsker } from "../gate/prior.ts";
 import { assert } from "../lib/assert.ts";
 import { canonicalJson } from "../lib/canonical-json.ts";
 import { isExactNumber, sourceOf } from "../lib/exact-json.ts";
@@ -232,14 +233,17 @@ async function phraseAdmission(
   { intent, operation, withResult }: Meant,
 ): Promise<Phrased> {
   const { tenantId } = caller;
-  const { retry } = admission.kind === "granted" ? admission.grant : admission.refusal;
+  // Whatever it is refused for: a key that may not ask learns nothing by asking of what others did.
+  const mayAsk = caller.scopes.includes("invoke");
+  const { retry: found } = admission.kind === "granted" ? admission.grant : admission.refusal;
+  const retry = mayAsk ? found : null;
   const attemptId = retry?.priorAttempt ?? null;
+  const asker = { asks: withResult, tells: tellsOf(admission, caller) };
   const told = {
     stepId: intent.context.step,
     retry,
-    prior:
-      attemptId === null ? null : await gateway.steps.prior({ tenantId, attemptId }, withResult),
-    operation: operation === null ? null : await ledger.operation(tenantId, operation),
+    prior: attemptId === null ? null : await gateway.steps.prior({ tenantId, attemptId }, asker),
+    operation: operation === null || !mayAsk ? null : await ledger.operation(tenantId, operation),
   };
   if (admission.kind === "refused") {
     return phraseRefusal(admission.refusal, { ...told, ...admission }, admission.decidedAt);
@@ -254,6 +258,17 @@ async function phraseAdmission(
     reservedPicousd: estimate.costPicousd,
     budgetRemaining: tightest(grant.meters, null),
   });
+}
+
+/**
+ * Whom a prior attempt's result is told. Only these two refusals say that the content is the same; an ask that
+ * another one turns away would read the results of other keys by what it is refused for. A further attempt may
+ * have other content, and then the result is its own key's.
+ */
+function tellsOf(admission: Granted | Refused, { keyId }: Caller): ResultAsker["tells"] {
+  if (admission.kind === "granted") return { keyId };
+  const { reason } = admission.refusal;
+  return reason === "effect_applied" || reason === "duplicate_request" ? "same" : "nobody";
 }
 
 type Granted = Extract<Admission, { kind: "granted" }>;

@@ -11,7 +11,7 @@ import {
   USAGE_CLASSES_MAX,
 } from "../core/limits.ts";
 import { InputError } from "../core/errors.ts";
-import { picousd, picousdFromUsd, usdFromPicousd } from "../core/money.ts";
+import { costFromUsd, picousd, usdFromPicousd } from "../core/money.ts";
 import { flawOfOperation, OPERATION_TYPE, RUN_OPERATION } from "../core/operation.ts";
 import type { Reported } from "../gate/steps.ts";
 import { canonicalJson } from "../lib/canonical-json.ts";
@@ -256,10 +256,7 @@ function resultText(value: unknown): string | null {
 }
 
 export function costOf(text: string | undefined, param = "cost_usd"): bigint | null {
-  if (text === undefined) return null;
-  const cost = picousdFromUsd(text, param);
-  if (cost >= 0n) return cost;
-  throw new InputError("invalid_value", param, "A cost is not negative.");
+  return text === undefined ? null : costFromUsd(text, param);
 }
 
 function shown(reported: Reported): z.input<typeof Attempt> {

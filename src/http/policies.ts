@@ -120,6 +120,7 @@ function storeRoutes(api: Api): void {
     {
       method: "post",
       path: "/policies/check",
+      reads: true,
       summary: "Check a bundle: every mistake, with line and column",
       description: "Nothing is stored.",
       scopes: ["report", "admin"],

@@ -101,6 +101,7 @@ function oneRoute(api: Api): void {
     {
       method: "post",
       path: "/decisions/{decision}/replay",
+      reads: true,
       summary: "Judge a decision's recorded facts again",
       description:
         "By the policies and the price that it was judged by, which must give the same; or by a bundle that is named. Nothing is dispatched or spent.",
@@ -126,6 +127,7 @@ function manyRoutes(api: Api): void {
     {
       method: "post",
       path: "/replay",
+      reads: true,
       summary: "Judge the decisions of a period or a run again, by what they were judged by",
       description: "None may change. One call takes a part; `next` begins the part behind it.",
       scopes: ["report", "admin"],
@@ -144,6 +146,7 @@ function manyRoutes(api: Api): void {
     {
       method: "post",
       path: "/policies/backtest",
+      reads: true,
       summary:
         "Show what other policies would have decided of a period or a run, and the difference in cost",
       description: "One call takes a part; `next` begins the part behind it.",

@@ -1,7 +1,13 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { InputError } from "../../src/core/errors.ts";
-import { picousd, picousdFromUsd, ratePerMillion, usdFromPicousd } from "../../src/core/money.ts";
+import {
+  costFromUsd,
+  picousd,
+  picousdFromUsd,
+  ratePerMillion,
+  usdFromPicousd,
+} from "../../src/core/money.ts";
 
 const MAX = 10n ** 38n - 1n;
 const amount = fc.bigInt({ min: -MAX, max: MAX });
@@ -76,6 +82,17 @@ describe("an amount of money", () => {
 
   test("beyond what the store holds is a fault, never a wrong figure", () => {
     expect(() => picousd(MAX + 1n)).toThrow("numeric(38,0)");
+  });
+});
+
+describe("a cost", () => {
+  test("is between nothing and a billion dollars, and says so", () => {
+    expect(costFromUsd("0", "cost_usd")).toBe(0n);
+    expect(costFromUsd("1e9", "cost_usd")).toBe(10n ** 21n);
+    expect(() => costFromUsd("-0.01", "cost_usd")).toThrow("'cost_usd' is not negative");
+    expect(() => costFromUsd("1000000000.000000000001", "cost_usd")).toThrow(
+      "'cost_usd' is at most 1000000000 USD",
+    );
   });
 });
 

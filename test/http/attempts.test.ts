@@ -243,6 +243,10 @@ describeEachDatabase("an attempt that its caller makes", (database) => {
 
   test.each([
     ["complete", { cost_usd: "x" }, "cost_usd"],
+    ["complete", { cost_usd: "1000000000.000000000001" }, "cost_usd"],
+    ["complete", { cost_usd: 1e20 }, "cost_usd"],
+    ["fail", { error: "e", executed: "yes", cost_usd: "1e10" }, "cost_usd"],
+    ["reconcile", { applied: true, evidence: "e", cost_usd: "1e10" }, "cost_usd"],
     ["complete", { usage: { calls: -1 } }, "usage.calls"],
     ["complete", { usage: { calls: 0.5 } }, "usage.calls"],
     ["complete", { output: 1 }, "output"],

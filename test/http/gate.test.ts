@@ -165,6 +165,11 @@ describeEachDatabase("the step door", (database) => {
     ["an operation without a key", { kind: "step", name: "s", operation: "refund" }, null],
     ["a run's own operation", { kind: "step", name: "s", operation: "run:r" }, null],
     ["a negative estimate", { kind: "step", name: "s", estimate_usd: -1 }, "estimate_usd"],
+    [
+      "an estimate beyond any",
+      { kind: "step", name: "s", estimate_usd: "1000000000.01" },
+      "estimate_usd",
+    ],
     ["too short a lease", { kind: "step", name: "s", lease_seconds: 4 }, "lease_seconds"],
     ["too long a lease", { kind: "step", name: "s", lease_seconds: 3_601 }, "lease_seconds"],
     ["too long a wait", { kind: "step", name: "s", wait: 61 }, "wait"],
@@ -318,6 +323,84 @@ describeEachDatabase("the step door", (database) => {
         },
       },
     ]);
+  });
+
+  test("a prior result is told to who did the same, and to nobody else", async () => {
+    const door = await stepDoorOn(api);
+    const keyOf = async (name: string, scopes: readonly string[]) => {
+      const made = await api.call(door.key, "POST", "/api/keys", { name, scopes });
+      return { authorization: `Bearer ${made.body.key as string}` };
+    };
+    const other = await keyOf("other", ["invoke"]);
+    const priorOf = (answer: { readonly body: Json }): Json => answer.body.retry_context.prior;
+    const wire = {
+      kind: "tool",
+      name: "wire",
+      operation: "refund:o-1",
+      estimate_usd: 0,
+      arguments: { usd: 5 },
+      include_result: true,
+    };
+    const first = await door.granted(wire);
+    await door.report(first, "complete", { result: "secret" });
+    // The same content is the same act, whoever asks: its result is what an agent that took over needs.
+    expect(priorOf(await door.ask(wire, other))).toMatchObject({ result: "secret" });
+    const conflict = await door.ask({ ...wire, arguments: { usd: 6 } }, other);
+    expect([conflict.body.error.code, priorOf(conflict)]).toMatchObject([
+      "operation_conflict",
+      { attempt_id: first, status: "succeeded", result_state: "withheld" },
+    ]);
+    expect(priorOf(conflict)).not.toHaveProperty("result");
+
+    await door.declare("search", { effect: "pure", price_usd: 0 });
+    const search = { kind: "tool", name: "search", run: "r", step: "s", include_result: true };
+    await door.report(await door.granted(search), "complete", { result: "found" });
+    const theirs = await door.ask({ ...search, arguments: { q: 1 } }, other);
+    expect([theirs.status, priorOf(theirs)]).toMatchObject([200, { result_state: "withheld" }]);
+    expect(priorOf(theirs)).not.toHaveProperty("result");
+    await door.report(theirs.body.attempt_id, "complete", { result: "theirs" });
+    const again = await door.ask({ ...search, arguments: { q: 2 } }, other);
+    expect(priorOf(again)).toMatchObject({ result_state: "kept", result: "theirs" });
+    await door.report(again.body.attempt_id, "complete");
+  });
+
+  test("a key that may not ask is told nothing of what came before", async () => {
+    const door = await stepDoorOn(api);
+    const wire = { kind: "step", name: "wire", operation: "refund:o-1", include_result: true };
+    await door.report(await door.granted(wire), "complete", { result: "secret" });
+    await door.report(await door.granted({ ...wire, operation: undefined, run: "r" }), "complete");
+    await api.call(door.key, "POST", "/api/runs/r/close", {});
+    const made = await api.call(door.key, "POST", "/api/keys", { name: "n", scopes: ["report"] });
+    const mute = { authorization: `Bearer ${made.body.key as string}` };
+    for (const run of ["r", "q"]) {
+      const answer = await door.ask({ ...wire, run }, mute);
+      expect(answer.status).toBe(403);
+      expect(answer.body).toMatchObject({
+        operation: null,
+        retry_context: { because: null, first_at: null, last_at: null, prior: null },
+      });
+      expect(JSON.stringify(answer.body)).not.toContain("secret");
+    }
+  });
+
+  test("JSON of too many values, or of a number that nobody writes, is refused before it is read", async () => {
+    const door = await stepDoorOn(api);
+    const send = async (args: string) => {
+      const headers = { authorization: `Bearer ${door.key}`, "content-type": "application/json" };
+      const body = `{"kind":"step","name":"s","arguments":${args}}`;
+      const answer = await api.send("/api/gate", { method: "POST", headers, body });
+      return [answer.status, answer.body.error?.code, answer.body.error?.message];
+    };
+    const many = [400, "invalid_json", expect.stringContaining("10000")];
+    expect(await send(`[${"0.1,".repeat(200_000)}0]`)).toEqual(many);
+    const members = Array.from({ length: 90_000 }, (_, i) => `"m${i}":1`).join(",");
+    expect(await send(`{${members}}`)).toEqual(many);
+    const long = [400, "invalid_json", expect.stringContaining("64")];
+    expect(await send(`1e${"9".repeat(1_000_000)}`)).toEqual(long);
+    expect((await send(`[${"0.1,".repeat(9_000)}0]`))[0]).toBe(200);
+    // In a string they are characters.
+    expect((await send(`"${"0.1,".repeat(200_000)}"`))[0]).toBe(200);
+    await api.gateway.sweep();
   });
 
   test("leases are of the database's clock", async () => {

@@ -62,6 +62,53 @@ describeEachDatabase("an act of administration under an idempotency key", (datab
     expect((await create("good", "k-3")).status).toBe(201);
   });
 
+  test("with another number that no float holds has other content", async () => {
+    const asked = { kind: "step", name: "s" };
+    const { body } = await api.call(tenant.key, "POST", "/api/gate", asked);
+    const complete = (result: string) =>
+      api.send(`/api/attempts/${body.attempt_id as string}/complete`, {
+        method: "POST",
+        headers: {
+          authorization: `Bearer ${tenant.key}`,
+          "content-type": "application/json",
+          "idempotency-key": "k-exact",
+        },
+        body: `{"result":${result}}`,
+      });
+    expect((await complete("0.1")).status).toBe(200);
+    const same = await complete("1e-1");
+    expect([same.status, same.headers.get("idempotent-replayed")]).toEqual([200, "true"]);
+    const other = await complete("0.2");
+    expect([other.status, other.body.error.code]).toEqual([422, "idempotency_key_reused"]);
+  });
+
+  test.each([
+    ["/api/policies/check", { source: "policies: []" }],
+    ["/api/replay", { run: "r" }],
+    ["/api/policies/backtest", { run: "r", source: "policies: []" }],
+  ])("that only reads, as %s, is answered anew and keeps nothing", async (path, body) => {
+    const counted = async () =>
+      (await database.db.admin`select 1 from answers where tenant_id = ${tenant.id}`).length;
+    const read = (more: object = {}) =>
+      api.send(path, {
+        method: "POST",
+        headers: {
+          authorization: `Bearer ${tenant.key}`,
+          "content-type": "application/json",
+          "idempotency-key": `k-reads-${path}`,
+        },
+        body: JSON.stringify({ ...body, ...more }),
+      });
+    const before = await counted();
+    const answers = [await read(), await read()];
+    expect(
+      answers.map(({ status, headers }) => [status, headers.get("idempotent-replayed")]),
+    ).toEqual(answers.map(({ status }) => [status, null]));
+    expect(await counted()).toBe(before);
+    // Nor is the key taken: other content under it is read, too.
+    expect((await read({ tenant: tenant.id })).status).toBe(answers[0]?.status);
+  });
+
   test("of the installation is done once, too", async () => {
     const make = () =>
       api.send("/api/tenants", {

@@ -251,6 +251,12 @@ describeEachDatabase("an operation", (database) => {
     expect([without.status, without.body.error.param]).toEqual([400, "arguments"]);
     const talked = await door.ask({ ...unnamed, operation: "refund:other" });
     expect([talked.status, talked.body.error.param]).toEqual([409, "operation"]);
+    // Nor does another name for the effect: it would be the same refund, once more.
+    const renamed = await door.ask({ ...unnamed, effect: "second" });
+    expect(fate(renamed)).toEqual([409, "effect_applied", "return_prior"]);
+    expect(await door.effects("refund", "order-123")).toMatchObject([
+      { effect: "wire", state: "applied" },
+    ]);
   });
 
   test("of another tenant is another one", async () => {

@@ -85,6 +85,7 @@ describeEachDatabase("a tool", (database) => {
     ["no effect class", {}, "effect"],
     ["an effect class that is none", { effect: "safe" }, "effect"],
     ["a negative price", { effect: "pure", price_usd: "-1" }, "price_usd"],
+    ["a price beyond any", { effect: "pure", price_usd: "1000000000.01" }, "price_usd"],
     ["a price that is none", { effect: "pure", price_usd: "a lot" }, "price_usd"],
     [
       "a pointer that is none",

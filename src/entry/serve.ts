@@ -91,4 +91,23 @@ export async function serveAsConfigured(): Promise<void> {
   }
 }
 
-if (import.meta.main) void serveAsConfigured();
+const SHELL_LOOK_MS = 500;
+
+/**
+ * npm runs `start` in a shell and passes a signal on to that, and a shell that waits keeps it and ends without
+ * a word to this process, which then would hold its port and its database for nobody.
+ */
+function endWithShellOfNpm(): void {
+  if (process.env["npm_lifecycle_event"] === undefined) return;
+  const shell = process.ppid;
+  const look = setInterval(() => {
+    if (process.ppid === shell) return;
+    clearInterval(look);
+    process.kill(process.pid, "SIGTERM");
+  }, SHELL_LOOK_MS).unref();
+}
+
+if (import.meta.main) {
+  endWithShellOfNpm();
+  void serveAsConfigured();
+}

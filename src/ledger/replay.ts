@@ -120,9 +120,11 @@ function bundleFor(
   return bundleVersion === null ? null : (versions.bundle(bundleVersion) ?? "missing");
 }
 
-/** A fact that a candidate reads and nobody looked at then is not known now. */
+/** A fact that a candidate reads and nobody looked at then is not known now; a shadow decides nothing by it. */
 function unseenIn({ policies }: Verdict): string | null {
-  const missing = policies?.results.find(({ unseen }) => unseen !== null);
+  const missing = policies?.results.find(
+    ({ unseen, mode }) => unseen !== null && mode !== "shadow",
+  );
   return missing === undefined ? null : `policy ${missing.id}: ${missing.why}`;
 }
 

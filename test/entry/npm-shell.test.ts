@@ -1,0 +1,37 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { expect, onTestFinished, test } from "vitest";
+
+const SERVE = fileURLToPath(new URL("../../src/entry/serve.ts", import.meta.url));
+
+test("what npm's shell leaves behind ends by itself, and politely", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "tollgate-shell-"));
+  onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
+  // A second command keeps the shell from becoming the first one.
+  const shell = spawn("sh", ["-c", `"$0" "$1"; :`, process.execPath, SERVE], {
+    cwd: directory,
+    detached: true,
+    env: { npm_lifecycle_event: "start", PORT: "0", TOLLGATE_DATA: join(directory, "data") },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  onTestFinished(() => {
+    try {
+      process.kill(-shell.pid!, "SIGKILL");
+    } catch {
+      // Nothing of its group is left, as it should be.
+    }
+  });
+  let said = "";
+  shell.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
+  const [banner] = (await once(shell.stdout, "data")) as [Buffer];
+  expect(banner.toString()).toContain("http://127.0.0.1:");
+  const ended = once(shell.stdout, "close");
+  shell.kill("SIGTERM");
+  await ended;
+  expect(said).toContain("SIGTERM: finishing what is under way");
+});

@@ -148,21 +148,24 @@ export async function startTollgate(options: StartOptions): Promise<Tollgate> {
       return rows(statement, values);
     },
     close: async () => {
-      // Of a database that its test took away nothing can be read, and nothing settles there.
-      const isThere = await db.admin`select 1`.then(
-        () => true,
-        () => false,
-      );
-      if (isThere) await gateway.settled();
-      const changed = isThere ? await rejudged(db) : [];
       await running.close();
+      const changed = await rejudged(address);
       if (changed.length > 0) throw new Error(`judged differently now: ${changed.join("; ")}`);
     },
   };
 }
 
 /** Every decision of every tenant there is, judged again by its own facts: what became another verdict. */
-async function rejudged(db: Database): Promise<readonly string[]> {
+async function rejudged(address: Address): Promise<readonly string[]> {
+  const db = connect(address, connectionsTo(address));
+  try {
+    return await rejudgedIn(db);
+  } finally {
+    await db.close();
+  }
+}
+
+async function rejudgedIn(db: Database): Promise<readonly string[]> {
   const tenants = await db.admin<{ id: string }[]>`select tenant_id as id from tenants`;
   const changed: string[] = [];
   for (const { id } of tenants) {

@@ -6,6 +6,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
 
 import { lingerAtEnd, type LingerTerms } from "../../src/entry/linger.ts";
+import { answerMalformed } from "../../src/entry/malformed.ts";
 import { exchange, head } from "../hostile/wire.ts";
 
 /** Long and large enough that nothing but what a test lowers ends a connection. */
@@ -48,6 +49,7 @@ async function serve(terms: Partial<LingerTerms>): Promise<Served> {
   });
   server.on("connection", (socket) => sockets.push(socket));
   lingerAtEnd(server, { ...TERMS, ...terms });
+  answerMalformed(server, () => "1");
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   cleanups.push(async () => {
@@ -90,6 +92,8 @@ async function* endless(first: string): AsyncGenerator<string | Uint8Array, void
 describe("a connection that ends with an answer", () => {
   test.each([
     ["is refused in the middle of its body", CHUNKED, 413],
+    ["sends what is no HTTP", `${CHUNKED}zz\r\n`, 400],
+    ["asks for a tunnel", head("CONNECT elsewhere.example:443 HTTP/1.1"), 405],
   ])("lets a client read it that %s and writes on", async (_, first, status) => {
     const { url } = await serve({});
     for (let time = 0; time < 10; time += 1) {
@@ -115,6 +119,8 @@ describe("a connection that ends with an answer", () => {
 
   test.each([
     ["after a refusal", undefined],
+    ["after a mistake", "\0\r\n\r\n"],
+    ["after CONNECT", head("CONNECT elsewhere.example:443 HTTP/1.1")],
   ])("is cut after its time %s, whoever holds on to it", async (_, first) => {
     const served = await serve({ msMax: 50 });
     await holdOn(served, first);
@@ -151,7 +157,7 @@ describe("a connection that ends with an answer", () => {
 
   test("ends with its client, when that resets it", async () => {
     const served = await serve({});
-    for (const first of [undefined]) {
+    for (const first of [undefined, "\0\r\n\r\n", head("CONNECT a.example:443 HTTP/1.1")]) {
       const socket = await holdOn(served, first);
       const ours = served.sockets.at(-1);
       socket.resetAndDestroy();

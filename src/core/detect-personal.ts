@@ -62,7 +62,7 @@ function isGrouped(run: string): boolean {
 }
 
 /** ISO/IEC 7812-1, annex B. */
-export function passesLuhn(digits: string): boolean {
+function passesLuhn(digits: string): boolean {
   let sum = 0;
   for (let i = 0; i < digits.length; i += 1) {
     const digit = Number(digits[digits.length - 1 - i]);
@@ -134,7 +134,7 @@ function ibanEnd(text: string, at: number): number | null {
 }
 
 /** ISO 13616: the number, rearranged and with letters as 10 to 35, leaves 1 modulo 97. */
-export function hasIbanChecksum(iban: string): boolean {
+function hasIbanChecksum(iban: string): boolean {
   let rest = 0;
   for (const character of iban.slice(4) + iban.slice(0, 4)) {
     for (const digit of String(Number.parseInt(character, 36))) {

@@ -107,8 +107,8 @@ export type ActFacts = {
   } | null;
 };
 
-/** `tool` is kept for the door that speaks MCP. */
-export const DOORS = ["model", "tool", "step"] as const;
+/** Tools that callers run themselves come through the step door. */
+export const DOORS = ["model", "step"] as const;
 
 /** What the gate is asked. Every door builds the same one. */
 export type Intent = {

@@ -85,12 +85,12 @@ export function policyFacts(): readonly Fact[] {
 function requestFacts(): readonly Fact[] {
   return [
     fact("request.door", "string", {
-      about: "The door: `model`, `tool` or `step`.",
+      about: "The door: `model` or `step`.",
       read: ({ intent }) => intent.door,
     }),
     fact("request.operation", "string", {
       about:
-        "What is done: `chat`, `responses`, `embeddings`, `image_generation`, `pass_through` and so on.",
+        "What is done: `chat`, `responses`, `embeddings`, `image_generation`, `pass_through` and so on; at the step door `execute_tool` or `step`.",
       read: ({ intent }) => intent.operation,
     }),
     fact("request.billing", "string", {

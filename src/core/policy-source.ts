@@ -162,9 +162,10 @@ function policySchema() {
 
 function appliesSchema() {
   const globs = `a list of at most ${GLOBS_MAX} patterns such as "gpt-*"`;
+  const door = `one of ${DOORS.join(", ")}; tools come through step: request.operation == "execute_tool" in when`;
   return z.strictObject(
     {
-      doors: z.array(z.enum(DOORS, `one of ${DOORS.join(", ")}`), "a list of doors").optional(),
+      doors: z.array(z.enum(DOORS, door), "a list of doors").optional(),
       resources: z
         .array(line(CONTEXT_FIELD_BYTES_MAX, "a pattern"), globs)
         .max(GLOBS_MAX, globs)

@@ -155,6 +155,11 @@ describe("a mistake in a bundle is told with its line and column", () => {
     expect(problemsOf(text)[0]).toMatch(told);
   });
 
+  test("a door that is none: a policy about it would match nothing", () => {
+    const text = policies(policy("a", "true", "effect: block, applies_to: { doors: [tool] }"));
+    expect(problemsOf(text)[0]).toMatch(/one of model, step; tools come through step/u);
+  });
+
   test("all of them at once", () => {
     const text = policies(policy("a", "nothing"), policy("b", "run.attempts"), policy("c", "true"));
     expect(problemsOf(text)).toHaveLength(2);

@@ -98,7 +98,7 @@ export function decide(facts: Facts, intent: Intent): Verdict {
   const { model } = outcome.obligations;
   if (model !== null && rerouted === null && facts.route !== null) {
     if (isRewritable(intent)) return { kind: "reroute", ...model, policies };
-    const message = `Policy \`${model.policy}\` has this go to \`${model.model}\`, and a form cannot be rewritten: name that model.`;
+    const message = `Policy \`${model.policy}\` has this go to \`${model.model}\`, and a call for ${intent.operation} is not rewritten: name that model.`;
     return refuse({ reason: "policy_denied", message, param: "model" });
   }
   // What is obliged is priced before it is refused: with a lower maximum a call may have a bound.
@@ -112,7 +112,7 @@ function passed({ estimate }: Priced, approval: Approval | null, policies: Judge
   return { kind: "ask", estimate, approval, policies };
 }
 
-/** Only where its body is JSON can another model be written into a call. */
+/** Forms are forwarded as they came, and what images and speech may cost is read for the model that was named. */
 function isRewritable({ operation }: Intent): boolean {
   return (
     operation === "chat" ||

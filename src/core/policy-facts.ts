@@ -7,10 +7,12 @@
  */
 import { isList } from "../lib/json.ts";
 import { DETECTOR_KINDS_MAX } from "./detect.ts";
+import type { History } from "./facts.ts";
 import {
   CONTEXT_FIELD_BYTES_MAX,
   FACT_CHARS_MAX,
   FACT_ITEMS_MAX,
+  HISTORY_ATTEMPTS_MAX,
   LABELS_MAX,
   RESOURCE_CHARS_MAX,
 } from "./limits.ts";
@@ -213,14 +215,15 @@ function historyFacts(): readonly Fact[] {
     }),
     fact("run.attempts", "int", {
       needs: "history",
-      about: "Attempts that the run was allowed before this call.",
+      about: "Attempts that the run was allowed before this call; no more than 1,000 are counted.",
       read: ({ facts }) => wholeOrNull(facts.history?.runAttempts),
     }),
     fact("run.spend", "int", {
       needs: "history",
       isMoney: true,
-      about: "What the run has cost and holds reserved, in pico-dollars.",
-      read: ({ facts }) => facts.history?.runSpendPicousd ?? null,
+      about:
+        "What the run has cost and holds reserved, in pico-dollars; the largest int where it had 1,000 attempts or more.",
+      read: ({ facts }) => runSpend(facts.history),
     }),
     fact("retry.attempt", "int", {
       needs: "history",
@@ -238,6 +241,12 @@ function historyFacts(): readonly Fact[] {
       read: ({ intent }) => BigInt(intent.client.sdkRetryCount),
     }),
   ];
+}
+
+/** Beyond the attempts that are counted nobody knows the sum, and it must not read as less than it is. */
+function runSpend(history: History | null): bigint | null {
+  if (history === null) return null;
+  return history.runAttempts < HISTORY_ATTEMPTS_MAX ? history.runSpendPicousd : INT_MAX;
 }
 
 function callerFacts(): readonly Fact[] {

@@ -4,7 +4,7 @@
  */
 import { DETECTOR_RISKS } from "./detect.ts";
 import { POLICY_QUOTE_CHARS_MAX, POLICY_REASON_CHARS_MAX, RISK_MAX } from "./limits.ts";
-import type { ApprovalTerms, Policy } from "./policy.ts";
+import { type ApprovalTerms, type Policy, QUOTE } from "./policy.ts";
 import { appliesTo, type CompiledBundle, type CompiledPolicy } from "./policy-bundle.ts";
 import type { Roots } from "./policy-cel.ts";
 import { type Fact, factText } from "./policy-facts.ts";
@@ -126,7 +126,7 @@ const UNSEEN = {
 
 /** The policy's own words, with the facts that it quotes; one line, whatever stands in a fact. */
 function reasonOf({ reason }: Policy, facts: readonly Fact[], seen: Seen): string {
-  const text = reason.replaceAll(/\{([a-z_.]+)\}/g, (whole, path: string) => {
+  const text = reason.replaceAll(QUOTE, (whole, path: string) => {
     const quoted = facts.find((fact) => fact.path === path);
     return quoted === undefined ? whole : clip(factText(quoted, seen), POLICY_QUOTE_CHARS_MAX);
   });

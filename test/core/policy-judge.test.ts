@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { decide } from "../../src/core/decide.ts";
 import type { Facts, History } from "../../src/core/facts.ts";
 import type { Intent } from "../../src/core/intent.ts";
-import { RISK_MAX } from "../../src/core/limits.ts";
+import { HISTORY_ATTEMPTS_MAX, RISK_MAX } from "../../src/core/limits.ts";
 import { unreadableBundle } from "../../src/core/policy-bundle.ts";
 import {
   bundleOf,
@@ -122,6 +122,24 @@ describe("what nobody looked at is never taken for nothing", () => {
     expect(told(judge(text))).toBe("evaluator_unavailable");
     expect(judge(text).policies?.results[0]?.unseen).not.toBeNull();
     expect(told(judge(text, looked))).toBe("ask");
+  });
+
+  test("what a reason alone quotes is looked at, and judged without", () => {
+    const text = policies(policy("a", "true", 'effect: block, reason: "After {run.spend}."'));
+    expect([...bundleOf(text).needs]).toContain("history");
+    expect(judge(text, { history: HISTORY }).policies?.results[0]?.why).toBe("After $5.00.");
+    expect(judge(text).policies?.results[0]).toMatchObject({
+      result: "matched",
+      why: "After unknown.",
+    });
+  });
+
+  test("what a run of more attempts than are counted has cost counts as more than any amount", () => {
+    const text = policies(policy("a", 'run.spend > usd("1000")'));
+    const spent = (runAttempts: number) =>
+      told(judge(text, { history: { ...HISTORY, runAttempts } }));
+    expect(spent(HISTORY_ATTEMPTS_MAX - 1)).toBe("ask");
+    expect(spent(HISTORY_ATTEMPTS_MAX)).toBe("policy_denied");
   });
 
   test("arguments that are too large to be judged are not judged by their beginning", () => {

@@ -208,11 +208,17 @@ function obligationsOf(matched: readonly One[]): Obligations {
 function shadowOf(enforced: Outcome, all: Outcome): Judged["shadow"] {
   if (all.kind === "block") return enforced.kind === "block" ? null : "block";
   if (enforced.kind === "block") return null;
-  if (all.approval !== null && enforced.approval === null) return "require_approval";
+  if (!isSameApproval(all.approval, enforced.approval)) return "require_approval";
   const [own, more] = [enforced.obligations, all.obligations];
   const isSame =
     own.outputTokensMax === more.outputTokensMax && own.model?.model === more.model?.model;
   return isSame ? null : "obligations";
+}
+
+/** Whether people are asked on the same terms, whichever policies ask. */
+function isSameApproval(a: Approval | null, b: Approval | null): boolean {
+  if (a === null || b === null) return a === b;
+  return a.quorum === b.quorum && a.role === b.role && a.expiresInMs === b.expiresInMs;
 }
 
 /** Bounded, so that a sum of many small things is not more than one that is certain. */

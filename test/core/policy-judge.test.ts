@@ -72,6 +72,11 @@ describe("of several policies the strictest counts", () => {
     expect(judge(policies(shadow(CLAMP))).policies?.shadow).toBe("obligations");
     expect(judge(policies(shadow(APPROVE))).policies?.shadow).toBe("require_approval");
     expect(judge(policies(shadow(MISSED))).policies?.shadow).toBeNull();
+    const larger = policy("larger", "true", "effect: require_approval, approval: { quorum: 2 }");
+    expect(judge(policies(APPROVE, shadow(larger))).policies?.shadow).toBe("require_approval");
+    expect(
+      judge(policies(APPROVE, shadow(APPROVE.replace("id: ", "id: other-")))).policies?.shadow,
+    ).toBeNull();
   });
 });
 

@@ -16,7 +16,7 @@ import {
   LABELS_MAX,
   RESOURCE_CHARS_MAX,
 } from "./limits.ts";
-import { picousd, usdFromPicousd } from "./money.ts";
+import { dollars } from "./money.ts";
 import {
   argumentsOf,
   atMost,
@@ -349,7 +349,7 @@ export function factText(read: Fact, seen: Seen): string {
   const value = read.read(seen);
   if (value === null) return "unknown";
   if (read.isMoney && typeof value === "bigint") {
-    return value === INT_MAX ? "an unknown amount" : `$${usdFromPicousd(picousd(value))}`;
+    return value === INT_MAX ? "an unknown amount" : dollars(value);
   }
   if (value instanceof Date) return value.toISOString();
   if (isList(value)) return value.filter((item) => typeof item === "string").join(", ");

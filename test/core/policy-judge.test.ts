@@ -327,3 +327,20 @@ test("the same facts and the same bundle give the same verdict", () => {
     { numRuns: 200 },
   );
 });
+
+test("who exceeds the maximum that the call named is told what can be lowered there", () => {
+  const context = { ...intentOf().context, costPicousdMax: 1n };
+  const told = (intent: IntentTerms) => decide(factsOf(), intentOf({ context, ...intent }));
+  expect(told({})).toMatchObject({ message: expect.stringMatching(/maximum output tokens/u) });
+  const act = {
+    door: "step",
+    operation: "step",
+    billing: "stated",
+    costStatedPicousd: 2n,
+  } as const;
+  expect(told(act)).toMatchObject({
+    message: expect.stringMatching(
+      /than its own Tollgate-Max-Cost of \$0\.000000000001\. Ask with a lower `estimate_usd`/u,
+    ),
+  });
+});

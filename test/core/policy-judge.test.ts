@@ -5,6 +5,7 @@ import type { Facts, History } from "../../src/core/facts.ts";
 import type { Intent } from "../../src/core/intent.ts";
 import { HISTORY_ATTEMPTS_MAX, RISK_MAX } from "../../src/core/limits.ts";
 import { unreadableBundle } from "../../src/core/policy-bundle.ts";
+import { cpuMsOf } from "../support/cpu-time.ts";
 import {
   bundleOf,
   factsOf,
@@ -259,10 +260,11 @@ describe("evaluating takes its time and no more", () => {
       isCodex: false,
     };
     const bundle = bundleOf(text);
-    const startedMs = performance.now();
-    for (let i = 0; i < 100; i += 1) decide(factsOf({ bundle }), intentOf({ client }));
+    const ms = cpuMsOf(() => {
+      for (let i = 0; i < 100; i += 1) decide(factsOf({ bundle }), intentOf({ client }));
+    });
     // The first 27 characters alone take a JavaScript RegExp ten seconds.
-    expect(performance.now() - startedMs).toBeLessThan(1_000);
+    expect(ms).toBeLessThan(1_000);
   });
 
   test("the dearest bundle that is let in is judged in less than 100 ms", () => {
@@ -273,9 +275,8 @@ describe("evaluating takes its time and no more", () => {
     const intent = intentOf({ door: "step", arguments: { a } });
     const facts = factsOf({ bundle });
     decide(facts, intent);
-    const startedMs = performance.now();
-    expect(decide(facts, intent).kind).toBe("block");
-    expect(performance.now() - startedMs).toBeLessThan(100);
+    const ms = cpuMsOf(() => expect(decide(facts, intent).kind).toBe("block"));
+    expect(ms).toBeLessThan(100);
   });
 });
 

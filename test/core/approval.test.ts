@@ -17,7 +17,7 @@ const SUBJECT: ApprovalSubject = {
   runId: "run",
   stepId: "step",
   operation: "refund:order-123",
-  door: "step",
+  door: "tool",
   act: "execute_tool",
   resource: "payments/refund",
   tool: "refund",

@@ -1,8 +1,8 @@
 /**
  * The ledger and its working tables. Each constraint says what it forbids.
  *
- * `decisions`, `settlements`, `events`, `policy_bundles` and `approval_votes` are the ledger: insert-only,
- * by trigger (`drizzle/0002_gate.sql`).
+ * `decisions`, `settlements`, `events`, `prices`, `policy_bundles` and `approval_votes` are the ledger:
+ * insert-only, by trigger (`drizzle/0002_gate.sql`).
  * `reservations` and `meters` are working state that the ledger explains: at every commit
  * Σ open reservations = Σ meters.reserved and Σ settlements = Σ meters.committed.
  *
@@ -49,7 +49,6 @@ export const installation = pgTable(
 /** A process of the gate. One that stops renewing has lost its reservations: the sweep marks them unknown. */
 export const replicas = pgTable("replicas", {
   replicaId: id("replica_id").primaryKey(),
-  startedAt: moment("started_at").notNull().default(now),
   seenAt: moment("seen_at").notNull().default(now),
 });
 
@@ -367,5 +366,6 @@ export const prices = pgTable("prices", {
   validFrom: moment("valid_from").notNull(),
   content: json("content").notNull(),
   source: text("source").notNull(),
+  /** Since when we know it, which may be later than it holds: for who audits the ledger by its tables. */
   recordedAt: moment("recorded_at").notNull().default(now),
 });

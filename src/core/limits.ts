@@ -202,6 +202,9 @@ export const APPROVAL_LOOK_MS = 500;
 /** Requests of one process that wait for a person; each is a connection that does nothing. */
 export const APPROVAL_WAITS_MAX = 1_024;
 
+/** How long the call itself is kept after its approval expired: a dispute about it comes with the month's bill. */
+export const APPROVAL_CALL_KEPT_MS = 31 * 86_400_000;
+
 /** Webhooks of a tenant: each message is written once for each of them. */
 export const WEBHOOKS_MAX = 16;
 

@@ -271,6 +271,9 @@ export const IDEMPOTENCY_KEY_CHARS_MAX = 255;
 /** How long a model call's answer is kept for its repeats: a client that retries does so within the day. */
 export const MODEL_KEY_KEPT_MS = 24 * 3_600_000;
 
+/** How often it is asked whether a key whose time is over is still held: by what is unknown, it may be for ever. */
+export const HELD_KEY_LOOK_MS = 24 * 3_600_000;
+
 /** Acts on the world are repeated by people and by jobs of the month: theirs are kept for longer. */
 export const TOOL_KEY_KEPT_MS = 30 * 24 * 3_600_000;
 

@@ -13,6 +13,7 @@
  */
 import {
   APPROVAL_CALL_KEPT_MS,
+  HELD_KEY_LOOK_MS,
   LEASE_MS,
   SWEEP_ROWS_MAX,
   UNKNOWN_GRACE_MS,
@@ -40,7 +41,8 @@ export async function sweep(ports: Ports, settler: Settler, trust: Trust): Promi
     return attempts.length;
   });
   await exhaust(() => removeExpiredAnswers(admin, SWEEP_ROWS_MAX));
-  await exhaust(() => removeExpiredKeys(admin, SWEEP_ROWS_MAX));
+  const keys = { keptMs: HELD_KEY_LOOK_MS, most: SWEEP_ROWS_MAX };
+  await exhaust(() => removeExpiredKeys(admin, keys));
   await exhaust(() => emptyCalls(admin, APPROVAL_CALL_KEPT_MS, SWEEP_ROWS_MAX));
   if (unknown + presumed > 0) ports.log.warn({ unknown, presumed }, "swept reservations");
   return { unknown, presumed };

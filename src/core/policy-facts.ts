@@ -213,13 +213,14 @@ function historyFacts(): readonly Fact[] {
     }),
     fact("run.attempts", "int", {
       needs: "history",
-      about: "Attempts that the run was allowed before this call.",
+      about: "Attempts that the run was allowed before this call, 1,000 at most.",
       read: ({ facts }) => wholeOrNull(facts.history?.runAttempts),
     }),
     fact("run.spend", "int", {
       needs: "history",
       isMoney: true,
-      about: "What the run has cost and holds reserved, in pico-dollars.",
+      about:
+        "What the run has cost and holds reserved, in pico-dollars, over 1,000 attempts at most: a budget of the run counts all.",
       read: ({ facts }) => facts.history?.runSpendPicousd ?? null,
     }),
     fact("retry.attempt", "int", {

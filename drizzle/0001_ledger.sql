@@ -315,7 +315,7 @@ ALTER TABLE "keys" ADD CONSTRAINT "keys_tenant_id_tenants_tenant_id_fk" FOREIGN 
 ALTER TABLE "limits" ADD CONSTRAINT "limits_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "tools" ADD CONSTRAINT "tools_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "webhooks" ADD CONSTRAINT "webhooks_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-CREATE INDEX "decisions_of_a_run" ON "decisions" USING btree ("tenant_id","run_id");--> statement-breakpoint
+CREATE INDEX "decisions_of_a_run" ON "decisions" USING btree ("tenant_id","run_id","verdict");--> statement-breakpoint
 CREATE INDEX "decisions_of_a_step" ON "decisions" USING btree ("tenant_id","step_digest","decided_at","attempt") WHERE "decisions"."verdict" = 'allow' and "decisions"."step_digest" is not null;--> statement-breakpoint
 CREATE INDEX "decisions_of_a_content" ON "decisions" USING btree ("tenant_id","content_digest","step_digest") WHERE "decisions"."content_digest" is not null and "decisions"."verdict" = 'allow';--> statement-breakpoint
 CREATE INDEX "limits_of_a_run" ON "limits" USING btree ("tenant_id","scope_id") WHERE "limits"."scope_kind" = 'run';--> statement-breakpoint

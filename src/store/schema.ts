@@ -242,7 +242,8 @@ export const decisions = pgTable(
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.attemptId] }),
-    index("decisions_of_a_run").on(t.tenantId, t.runId),
+    // Policies read what a run was allowed: a run that is blocked all day must not make that read its blocks.
+    index("decisions_of_a_run").on(t.tenantId, t.runId, t.verdict),
     // The gate reads the last attempt of a step, which must be one row away however many there were.
     index("decisions_of_a_step")
       .on(t.tenantId, t.stepDigest, t.decidedAt, t.attempt)

@@ -298,7 +298,9 @@ async function historyInTime(db: Database, trust: Trust, of: HistoryOf): Promise
     return await withDeadline(readHistory(db.admin, of), POST_MS_MAX);
   } catch (error) {
     trust.unavailable();
-    throw new Unavailable("The gate cannot read what went before this call.", { cause: error });
+    const told =
+      "Tollgate cannot look at what went before this call at the moment, so nothing passes. Try again shortly.";
+    throw new Unavailable("what went before could not be read", { cause: error, told });
   }
 }
 

@@ -9,7 +9,7 @@ import { INJECTION_DETECTORS } from "./detect-injection.ts";
 import { PERSONAL_DETECTORS } from "./detect-personal.ts";
 import { SECRET_DETECTORS } from "./detect-secrets.ts";
 import type { Detector } from "./detector.ts";
-import { DETECT_CHARS_MAX, DETECT_COUNT_MAX } from "./limits.ts";
+import { DETECT_CHARS_MAX, DETECT_COUNT_MAX } from "./limits-policy.ts";
 
 export const FINDING_GROUPS = ["secrets", "pii", "injection"] as const;
 type FindingGroup = (typeof FINDING_GROUPS)[number];

@@ -16,7 +16,7 @@ import {
   PATTERN_CHARS_MAX,
   PATTERN_EXPANDED_MAX,
   PATTERN_PROGRAM_MAX,
-} from "./limits.ts";
+} from "./limits-policy.ts";
 import type { Fact } from "./policy-facts.ts";
 
 export type Cost = {

@@ -8,14 +8,8 @@
 import { isList } from "../lib/json.ts";
 import { DETECTOR_KINDS_MAX } from "./detect.ts";
 import type { History } from "./facts.ts";
-import {
-  CONTEXT_FIELD_BYTES_MAX,
-  FACT_CHARS_MAX,
-  FACT_ITEMS_MAX,
-  HISTORY_ATTEMPTS_MAX,
-  LABELS_MAX,
-  RESOURCE_CHARS_MAX,
-} from "./limits.ts";
+import { CONTEXT_FIELD_BYTES_MAX, LABELS_MAX, RESOURCE_CHARS_MAX } from "./limits.ts";
+import { FACT_CHARS_MAX, FACT_ITEMS_MAX, HISTORY_ATTEMPTS_MAX } from "./limits-policy.ts";
 import { dollars } from "./money.ts";
 import {
   argumentsOf,

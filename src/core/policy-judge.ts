@@ -3,7 +3,7 @@
  * holds them all. Of what they ask the strictest counts: block, then approval, then obligations.
  */
 import { DETECTOR_RISKS } from "./detect.ts";
-import { POLICY_QUOTE_CHARS_MAX, POLICY_REASON_CHARS_MAX, RISK_MAX } from "./limits.ts";
+import { POLICY_QUOTE_CHARS_MAX, POLICY_REASON_CHARS_MAX, RISK_MAX } from "./limits-policy.ts";
 import { type ApprovalTerms, type Policy, QUOTE } from "./policy.ts";
 import { appliesTo, type CompiledBundle, type CompiledPolicy } from "./policy-bundle.ts";
 import type { Roots } from "./policy-cel.ts";

@@ -10,17 +10,19 @@ import { DOORS } from "./intent.ts";
 import {
   APPROVAL_MS_MAX,
   APPROVERS_MAX,
-  BUNDLE_BYTES_MAX,
-  BUNDLE_COST_MAX,
   CLAMP_TOKENS_MIN,
   CONTEXT_FIELD_BYTES_MAX,
-  EXPRESSION_CHARS_MAX,
   NAME_LENGTH_MAX,
+} from "./limits.ts";
+import {
+  BUNDLE_BYTES_MAX,
+  BUNDLE_COST_MAX,
+  EXPRESSION_CHARS_MAX,
   POLICIES_MAX,
   POLICY_PROBLEMS_MAX,
   POLICY_REASON_CHARS_MAX,
   RISK_MAX,
-} from "./limits.ts";
+} from "./limits-policy.ts";
 import {
   type Bundle,
   contentOf,

@@ -6,6 +6,7 @@ import { getRequestListener } from "@hono/node-server";
 import { pino, type Logger } from "pino";
 
 import { LEASE_MS } from "../core/limits.ts";
+import { ROLL_UP_MS } from "../core/limits-finance.ts";
 import { startDemoUpstream } from "../demo/upstream.ts";
 import { createAdministration, type Administration } from "../gate/administration.ts";
 import { REFRESH_MS } from "../gate/authority.ts";
@@ -17,6 +18,7 @@ import { createApp, isModelPath } from "../http/app.ts";
 import type { Figures, Readiness } from "../http/env.ts";
 import type { LargeBodies } from "../http/request-body.ts";
 import { createLedger } from "../ledger/ledger.ts";
+import { rollUpTurn } from "../ledger/roll-up.ts";
 import { Fault } from "../lib/assert.ts";
 import { hmacSha256Hex } from "../lib/hash.ts";
 import { createRandomId } from "../lib/random-id.ts";
@@ -341,6 +343,13 @@ function chores(
       failed("deliver"),
     ),
     every(FORGET_MS, deliverer.forget, failed("forget")),
+    every(
+      ROLL_UP_MS,
+      async () => {
+        await rollUpTurn(db);
+      },
+      failed("roll up"),
+    ),
   ];
 }
 

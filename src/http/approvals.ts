@@ -58,7 +58,7 @@ const ShownApproval = z
       .readonly(),
     call: z.string().nullable().openapi({
       description:
-        "The exact call, as it was sent: not read and written anew, which could hide what differs. Null: it cannot be opened any more.",
+        "The exact call, as it was sent: not read and written anew, which could hide what differs. Null: it is kept no more, or cannot be opened any more.",
     }),
     call_encoding: z
       .enum(["utf-8", "base64"])

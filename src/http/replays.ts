@@ -1,7 +1,7 @@
 /** Judging again: one decision, or a period, by what was recorded or by other policies; shadow reports; exports. */
 import { z } from "@hono/zod-openapi";
 
-import { BACKTEST_ROWS_MAX } from "../core/limits.ts";
+import { BACKTEST_ROWS_MAX } from "../core/limits-policy.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
 import { Source, Version } from "./policies.ts";

@@ -1,6 +1,6 @@
 /** What went before an ask, for the policies that read it: its run, and the last attempt of its step. */
 import { ATTEMPT_STATUSES } from "../core/attempt.ts";
-import { HISTORY_ATTEMPTS_MAX } from "../core/limits.ts";
+import { HISTORY_ATTEMPTS_MAX } from "../core/limits-policy.ts";
 import type { History } from "../core/facts.ts";
 import type { Sql } from "./database.ts";
 

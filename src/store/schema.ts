@@ -1,8 +1,8 @@
 /**
  * The ledger and its working tables. Each constraint says what it forbids.
  *
- * `decisions`, `settlements`, `events`, `policy_bundles` and `approval_votes` are the ledger: insert-only,
- * by trigger (`drizzle/0002_gate.sql`).
+ * `decisions`, `settlements`, `events`, `prices`, `policy_bundles` and `approval_votes` are the ledger:
+ * insert-only, by trigger (`drizzle/0002_gate.sql`).
  * `reservations` and `meters` are working state that the ledger explains: at every commit
  * Σ open reservations = Σ meters.reserved and Σ settlements = Σ meters.committed.
  *
@@ -49,7 +49,6 @@ export const installation = pgTable(
 /** A process of the gate. One that stops renewing has lost its reservations: the sweep marks them unknown. */
 export const replicas = pgTable("replicas", {
   replicaId: id("replica_id").primaryKey(),
-  startedAt: moment("started_at").notNull().default(now),
   seenAt: moment("seen_at").notNull().default(now),
 });
 
@@ -248,7 +247,8 @@ export const decisions = pgTable(
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.attemptId] }),
-    index("decisions_of_a_run").on(t.tenantId, t.runId),
+    // Policies read what a run was allowed: a run that is blocked all day must not make that read its blocks.
+    index("decisions_of_a_run").on(t.tenantId, t.runId, t.verdict),
     // What is admitted is rolled up by its settlement, and pays nothing for this.
     index("decisions_refused_by_posting")
       .on(t.postedIn)
@@ -378,5 +378,6 @@ export const prices = pgTable("prices", {
   validFrom: moment("valid_from").notNull(),
   content: json("content").notNull(),
   source: text("source").notNull(),
+  /** Since when we know it, which may be later than it holds: for who audits the ledger by its tables. */
   recordedAt: moment("recorded_at").notNull().default(now),
 });

@@ -5,7 +5,7 @@ import { INJECTION_DETECTORS } from "../../src/core/detect-injection.ts";
 import { PERSONAL_DETECTORS } from "../../src/core/detect-personal.ts";
 import { SECRET_DETECTORS } from "../../src/core/detect-secrets.ts";
 import { formatKey } from "../../src/core/key.ts";
-import { DETECT_CHARS_MAX } from "../../src/core/limits.ts";
+import { DETECT_CHARS_MAX } from "../../src/core/limits-policy.ts";
 import { cpuMsOf } from "../support/cpu-time.ts";
 
 /** `kind` once for each time that it was found. */

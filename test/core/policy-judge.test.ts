@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { decide } from "../../src/core/decide.ts";
 import type { Facts, History } from "../../src/core/facts.ts";
 import type { Intent } from "../../src/core/intent.ts";
-import { HISTORY_ATTEMPTS_MAX, RISK_MAX } from "../../src/core/limits.ts";
+import { HISTORY_ATTEMPTS_MAX, RISK_MAX } from "../../src/core/limits-policy.ts";
 import { unreadableBundle } from "../../src/core/policy-bundle.ts";
 import { cpuMsOf } from "../support/cpu-time.ts";
 import {

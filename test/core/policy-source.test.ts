@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { BUNDLE_BYTES_MAX, EXPRESSION_COST_MAX } from "../../src/core/limits.ts";
+import { BUNDLE_BYTES_MAX, EXPRESSION_COST_MAX } from "../../src/core/limits-policy.ts";
 import { isVersion } from "../../src/core/policy.ts";
 import { loadBundle, readBundle } from "../../src/core/policy-source.ts";
 import { policies, policy } from "../support/judging.ts";

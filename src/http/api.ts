@@ -77,7 +77,7 @@ export function define<P extends Params, Q extends Params, B extends Params, A e
     const query = check(route.query, queryOf(c));
     const body = check(
       route.body,
-      hasBody(route) ? await readJson(c.req.raw, route.bodyBytesMax) : {},
+      hasBody(route) ? await readJson(c.env.exchange, route.bodyBytesMax) : {},
     );
     const tenantId = route.tenancy === "one" ? await tenantOf(c, actor, [params, query, body]) : "";
     const isRead = route.method === "get" || route.reads === true;

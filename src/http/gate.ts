@@ -109,7 +109,7 @@ export function gateRoute(api: Api): void {
     // Before its body is read: turning calls away must cost little, or those let in pay for it.
     if (gateway.turnsAway(caller.tenantId)) return send(phraseUnavailable(null));
     check(NONE, c.req.query());
-    const asked = check(Asked, await readJson(c.req.raw, STEP_BODY_BYTES_MAX));
+    const asked = check(Asked, await readJson(c.env.exchange, STEP_BODY_BYTES_MAX));
     gateway.confirm(caller);
     const meant = meantBy(c, caller, asked);
     const { intent } = meant;

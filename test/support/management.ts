@@ -8,6 +8,9 @@ import { createManagement, createDocs } from "../../src/http/docs.ts";
 import type { Env } from "../../src/http/env.ts";
 import { phraseThrown } from "../../src/http/errors.ts";
 import { createLedger } from "../../src/ledger/ledger.ts";
+import { BODIES_HELD_BYTES_MAX } from "../../src/core/limits.ts";
+import { createBodyBudget } from "../../src/entry/body-node.ts";
+import { createWebExchange } from "../../src/entry/worker/exchange-web.ts";
 import { createDocsAssets } from "../../src/entry/docs-assets.ts";
 import { hmacSha256Hex } from "../../src/lib/hash.ts";
 import { createRandomId } from "../../src/lib/random-id.ts";
@@ -53,6 +56,9 @@ export type Management = {
   readonly close: () => Promise<void>;
 };
 
+/** A body is here at once or never comes: nobody waits a minute for one of these. */
+const BODY_IDLE_MS = 500;
+
 const randomId = createRandomId();
 const newId = () => randomId(Date.now());
 
@@ -82,9 +88,17 @@ export async function createTestManagement(db: Database): Promise<Management> {
   });
   app.route("/api", api);
   app.route("/", createDocs(document, createDocsAssets()));
-  const bindings = { gateway, administration, ledger: createLedger(db) };
+  const ledger = createLedger(db);
+  const bodies = createBodyBudget({
+    idleMsMax: BODY_IDLE_MS,
+    heldBytesMax: BODIES_HELD_BYTES_MAX,
+  });
   const send = async (path: string, init: RequestInit): Promise<Answer> => {
-    const response = await app.request(path, init, bindings);
+    const request = new Request(new URL(path, "http://localhost"), init);
+    const { exchange, release } = createWebExchange(request, bodies);
+    const bindings = { gateway, administration, ledger, exchange };
+    const response = await app.request(request, undefined, bindings);
+    release();
     const text = await response.text();
     const isJson = response.headers.get("content-type")?.startsWith("application/json");
     return {

@@ -116,7 +116,7 @@ export function gateRoute(api: Api): void {
     if (intent.context.dryRun) {
       return send(phraseDryRun(await gateway.admitDry(caller, intent)));
     }
-    const waitMs = asked.wait === undefined ? readWaitMs({ header }) : 1_000 * asked.wait;
+    const waitMs = readWaitMs({ header }) ?? 1_000 * (asked.wait ?? 0);
     const admission = await admitWaiting(gateway, caller, intent, {
       waitMs,
       isGone: () => c.req.raw.signal.aborted,

@@ -273,8 +273,9 @@ describeEachDatabase("the step door", (database) => {
     const attempt = await door.granted(ask);
     const waiting = door.ask({ ...ask, wait: 30 });
     const preferring = door.ask(ask, { prefer: "wait=30" });
+    const both = door.ask({ ...ask, wait: 0 }, { prefer: "wait=30" });
     await door.report(attempt, "complete", { result: "sent" });
-    for (const answer of await Promise.all([waiting, preferring])) {
+    for (const answer of await Promise.all([waiting, preferring, both])) {
       expect([answer.status, answer.body.retry_context.prior]).toMatchObject([
         409,
         { status: "succeeded", result: "sent" },

@@ -80,6 +80,7 @@ export async function createTestManagement(db: Database): Promise<Management> {
     refresh: gateway.authority.refresh,
   });
   const { api, document } = createManagement();
+  const described: Json = JSON.parse(document);
   const app = new Hono<Env>();
   app.onError((error) => {
     const { status, headers, body } = phraseThrown(error, "req_test");
@@ -100,6 +101,7 @@ export async function createTestManagement(db: Database): Promise<Management> {
     const response = await app.request(request, undefined, bindings);
     release();
     const text = await response.text();
+    refuseUndeclared(described, request, response);
     const isJson = response.headers.get("content-type")?.startsWith("application/json");
     return {
       status: response.status,
@@ -119,7 +121,7 @@ export async function createTestManagement(db: Database): Promise<Management> {
   return {
     gateway,
     administration,
-    document: JSON.parse(document),
+    document: described,
     call,
     send,
     newTenant: async (scopes = ["invoke", "report", "admin"]) => {
@@ -149,6 +151,18 @@ export async function createTestManagement(db: Database): Promise<Management> {
     },
     close: () => gateway.close(),
   };
+}
+
+/** Each answer of a route is one that the OpenAPI document tells of. */
+function refuseUndeclared(document: Json, { method, url }: Request, { status }: Response): void {
+  const { pathname } = new URL(url);
+  const [route] = Object.keys(document.paths)
+    .filter((path) => new RegExp(`^${path.replaceAll(/\{\w+\}/g, "[^/]+")}$`).test(pathname))
+    // `/policies/diff` before `/policies/{version}`.
+    .toSorted((a, b) => a.split("{").length - b.split("{").length);
+  const declared = route === undefined ? undefined : document.paths[route][method.toLowerCase()];
+  if (declared === undefined || String(status) in declared.responses) return;
+  throw new Error(`${method} ${route} answers ${status}, of which its document tells nothing`);
 }
 
 const PLAIN_ASK: Omit<Ask, "tenantId" | "keyId" | "attemptId" | "runId"> = {

@@ -36,7 +36,7 @@ import type { Env } from "./env.ts";
 import { phraseUnavailable } from "./errors.ts";
 import { identifyCaller } from "./identify.ts";
 import { costOf, LeaseSeconds } from "./operations.ts";
-import { AmountText, Id, Labels, RunId } from "./schemas.ts";
+import { AmountText, anyJson, Id, Labels, RunId } from "./schemas.ts";
 import { ToolName } from "./tools.ts";
 
 const Asked = z.strictObject({
@@ -56,10 +56,7 @@ const Asked = z.strictObject({
   effect: RunId.optional().openapi({
     description: "Which effect of the operation this is; its name if absent.",
   }),
-  arguments: z
-    .unknown()
-    .optional()
-    .openapi({ type: "object", description: "Any JSON, up to 1 MiB." }),
+  arguments: anyJson("Up to 1 MiB."),
   estimate_usd: AmountText.optional().openapi({
     description:
       "The most that it may cost. A tool without a declared price needs one; a step costs nothing by itself.",

@@ -51,7 +51,7 @@ export function addOperations(program: Command, terminal: Terminal): void {
     )
     .requiredOption("--evidence <text>", "how that was found out")
     .option("--result <json>", "what it gave, for who asks again")
-    .option("--cost <usd>", "what it cost, in dollars");
+    .option("--cost <usd>", "what it cost, in dollars", session.amount);
   session.act(reconcile, terminal, async (s) => {
     const body = {
       applied: session.option(s.options, "applied") === "yes",

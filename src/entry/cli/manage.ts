@@ -122,10 +122,11 @@ function addGuards(tenants: Command, terminal: Terminal): void {
   session.act(setGuards, terminal, async (s) => {
     const path = `/api/tenants/${encodeURIComponent(s.argument(0))}`;
     const { attempts, runShare } = s.options;
-    // The parser of options takes null for absent, so the API's word for off is said only here.
-    const said = (value: unknown) => (value === "off" ? null : value);
-    const body = { derived_attempts_max: said(attempts), run_share_percent: said(runShare) };
-    const reply = await s.client().ask({ method: "PATCH", path, body, scope: "admin" });
+    const guards = Object.entries({ derived_attempts_max: attempts, run_share_percent: runShare });
+    // The API's word for off is null.
+    const body = Object.fromEntries(guards.filter(([, value]) => value !== "off"));
+    const nulls = guards.flatMap(([name, value]) => (value === "off" ? [name] : []));
+    const reply = await s.client().ask({ method: "PATCH", path, body, nulls, scope: "admin" });
     session.showOne(s, reply, TENANT_COLUMNS);
   });
 }

@@ -370,7 +370,8 @@ describeEachDatabase("the step door", (database) => {
     const wire = { kind: "step", name: "wire", operation: "refund:o-1", include_result: true };
     await door.report(await door.granted(wire), "complete", { result: "secret" });
     await door.report(await door.granted({ ...wire, operation: undefined, run: "r" }), "complete");
-    await api.call(door.key, "POST", "/api/runs/r/close", {});
+    const stopped = await api.call(door.key, "POST", "/api/runs/r/stop", {});
+    expect(stopped.body.state).toMatch(/^(?:stopping|closed)$/);
     const made = await api.call(door.key, "POST", "/api/keys", { name: "n", scopes: ["report"] });
     const mute = { authorization: `Bearer ${made.body.key as string}` };
     for (const run of ["r", "q"]) {

@@ -187,6 +187,18 @@ export const BODY_IDLE_MS_MAX = 60_000;
  */
 export const BODIES_HELD_BYTES_MAX = 1024 * 1024 * 1024;
 
+/**
+ * How long a connection that ends is read after its answer, so that its client gets to read it: a reset by
+ * bytes that nobody read may overtake the answer. Most clients close at once; this is for one that writes on.
+ */
+export const LINGER_MS_MAX = 5_000;
+
+/** What is dropped meanwhile: a client that reads only when it has written all may send twice what is read. */
+export const LINGER_BYTES_MAX = BODY_BYTES_MAX;
+
+/** Connections of one process that linger: each is a socket, held for who has been answered already. */
+export const LINGERERS_MAX = 1_024;
+
 /** A posting that takes longer is a database that hangs: its asks are answered 503 and released. */
 export const POST_MS_MAX = 5_000;
 

@@ -39,6 +39,7 @@ import {
 import { createNodeExchanges, endUnread } from "./exchange-node.ts";
 import { every, type Repeated } from "./every.ts";
 import { createLargeBodies } from "./large-bodies.ts";
+import { lingerAtEnd } from "./linger.ts";
 import { recordListPrices } from "./list-prices.ts";
 import { answerMalformed, answerUnread, refuseTransferCoding } from "./malformed.ts";
 import { requireSoundDatabase } from "./database-checks.ts";
@@ -292,6 +293,7 @@ async function listen(config: Config, served: Served): Promise<Server> {
   server.maxHeadersCount = HEADERS_MAX;
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = 0;
+  lingerAtEnd(server);
   answerMalformed(server, newId);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);

@@ -6,7 +6,7 @@ import {
   type StoredApprovalState,
 } from "../core/approval.ts";
 import { assert } from "../lib/assert.ts";
-import { isList, isRecord } from "../lib/json.ts";
+import { isList, isRecord, textOrNull } from "../lib/json.ts";
 import type { Database } from "./database.ts";
 import type { Page, Queryable } from "./events.ts";
 
@@ -251,8 +251,4 @@ function storedFrom(value: unknown): StoredApprovalState {
     default:
       assert(false, `unknown state of an approval ${String(value)}`);
   }
-}
-
-function textOrNull(value: unknown): string | null {
-  return typeof value === "string" ? value : null;
 }

@@ -23,7 +23,7 @@ import {
   unique,
 } from "drizzle-orm/pg-core";
 
-import { amount, bigints, id, ids, moment, now, numerics } from "./columns.ts";
+import { amount, bigints, id, ids, moment, now, numerics, postedIn } from "./columns.ts";
 
 /** One row. `revision` counts every change that a replica's snapshot must see; taking it orders those changes. */
 export const installation = pgTable(
@@ -201,6 +201,10 @@ export const runs = pgTable(
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.runId] }),
+    /** The runs below a run; those without one above it pay nothing for this. */
+    index("runs_below")
+      .using("gin", t.ancestors)
+      .where(sql`${t.ancestors} <> '{}'`),
     check("runs_state_is_known", sql`${t.state} in ('open', 'stopping', 'closed')`),
   ],
 );
@@ -240,10 +244,15 @@ export const decisions = pgTable(
     meters: json("meters").notNull(),
     /** All other facts: see `core/record.ts`. */
     record: json("record").notNull(),
+    postedIn: postedIn(),
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.attemptId] }),
     index("decisions_of_a_run").on(t.tenantId, t.runId),
+    // What is admitted is rolled up by its settlement, and pays nothing for this.
+    index("decisions_refused_by_posting")
+      .on(t.postedIn)
+      .where(sql`${t.verdict} <> 'allow'`),
     // The gate reads the last attempt of a step, which must be one row away however many there were.
     index("decisions_of_a_step")
       .on(t.tenantId, t.stepDigest, t.decidedAt, t.attempt)
@@ -324,9 +333,11 @@ export const settlements = pgTable(
     meterIds: bigints("meter_ids").notNull(),
     meterUnits: ids("meter_units").notNull(),
     settledAt: moment("settled_at").notNull(),
+    postedIn: postedIn(),
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.attemptId, t.line] }),
+    index("settlements_by_posting").on(t.postedIn),
     check("settlements_line_is_known", sql`${t.line} in (0, 1)`),
     check(
       "settlements_ending_is_known",

@@ -183,7 +183,7 @@ export const Usage = z
           attempt: z.number().int(),
           attempts: z.number().int(),
           succeeded: z.number().int(),
-          cost_usd: z.string(),
+          cost_usd: usd,
         }),
       )
       .readonly()

@@ -8,3 +8,24 @@ export const ROLL_UP_STEPS_MAX = 20;
 
 /** How far reports may be behind the ledger where nobody asks for one; more lines at once cost less each. */
 export const ROLL_UP_MS = 5_000;
+
+/** What a tenant counts as results: tens of kinds; a type for each ticket is a mistake that this tells. */
+export const OUTCOME_TYPES_MAX = 200;
+
+/** What a person says of a type, or of an outcome: a paragraph. It stands in every list. */
+export const OUTCOME_TEXT_CHARS_MAX = 2_000;
+
+/** The largest part of a shared run: a column of the store holds no more. */
+export const OUTCOME_WEIGHT_MAX = 1_000;
+
+/** How far ahead of the database's clock an outcome may have occurred: clocks that nobody keeps are minutes apart. */
+export const OUTCOME_AHEAD_MS_MAX = 5 * 60_000;
+
+/** Nothing that passed the gate occurred before: an earlier time is a typing error, or seconds read as ms. */
+export const OUTCOME_EARLIEST = new Date("2000-01-01T00:00:00Z");
+
+/** Rows of one import: two statements of some ten milliseconds, and an answer that names each. */
+export const OUTCOME_ROWS_MAX = 1_000;
+
+/** Bytes of one import: a thousand rows with a paragraph of evidence each. */
+export const OUTCOME_IMPORT_BYTES_MAX = 4 * 1024 * 1024;

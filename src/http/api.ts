@@ -47,6 +47,8 @@ export type Route<P extends Params, Q extends Params, B extends Params, A extend
   /** It changes nothing, though it is asked by POST: its answer is made anew and none is kept. */
   readonly reads?: true;
   readonly status: 200 | 201;
+  /** Whether an answer tells of what was there before: then it is 200, and not 201. */
+  readonly isRepeat?: (answer: z.input<A>) => boolean;
   readonly answer: A;
   /** What the answer is, where it is no JSON: the act then answers its text. */
   readonly media?: "application/x-ndjson";
@@ -87,10 +89,10 @@ export function define<P extends Params, Q extends Params, B extends Params, A e
       const content = contentOf(c, actor, [query, body]);
       const once = await c.env.gateway.once(
         { tenantId, key: idempotency.key, content },
-        async () => ({
-          status: route.status,
-          body: JSON.stringify(await act(asked)),
-        }),
+        async () => {
+          const answer = await act(asked);
+          return { status: statusOf(route, answer), body: JSON.stringify(answer) };
+        },
       );
       return repeatable(once);
     }
@@ -99,8 +101,15 @@ export function define<P extends Params, Q extends Params, B extends Params, A e
       const headers = { "cache-control": "no-store", "content-type": route.media };
       return c.body(String(answer), route.status, headers);
     }
-    return c.json(answer, route.status, { "cache-control": "no-store" });
+    return c.json(answer, statusOf(route, answer), { "cache-control": "no-store" });
   });
+}
+
+function statusOf<A extends z.ZodType>(
+  { status, isRepeat }: Pick<Route<Params, Params, Params, A>, "status" | "isRepeat">,
+  answer: z.input<A>,
+): 200 | 201 {
+  return isRepeat?.(answer) === true ? 200 : status;
 }
 
 function headerOf(c: Context<Env>): (name: string) => string | null {
@@ -283,6 +292,14 @@ function describe<P extends Params, Q extends Params, B extends Params, A extend
         description: route.summary,
         content: { [route.media ?? "application/json"]: { schema: route.answer } },
       },
+      ...(route.isRepeat === undefined
+        ? {}
+        : {
+            200: {
+              description: "It was there before.",
+              content: { "application/json": { schema: route.answer } },
+            },
+          }),
       400: failure("The request is not valid; `param` names the member at fault."),
       401: failure("No key, or one that is unknown, revoked or expired."),
       403: failure(scopesSentence(route.scopes)),

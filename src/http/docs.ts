@@ -10,6 +10,7 @@ import { gateRoute } from "./gate.ts";
 import { limitRoutes } from "./limits.ts";
 import { manageRoutes } from "./manage.ts";
 import { operationRoutes } from "./operations.ts";
+import { outcomeTypeRoutes } from "./outcome-types.ts";
 import { policyRoutes } from "./policies.ts";
 import { replayRoutes } from "./replays.ts";
 import { runRoutes } from "./runs.ts";
@@ -90,6 +91,7 @@ export function createManagement(): Management {
   webhookRoutes(api);
   toolRoutes(api);
   gateRoute(api);
+  outcomeTypeRoutes(api);
   operationRoutes(api);
   // Before the routes of one version, whose name would else be taken for a version.
   replayRoutes(api);

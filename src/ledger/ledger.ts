@@ -18,6 +18,7 @@ import {
   type DeliveryView,
   type WebhookView,
 } from "./outbox.ts";
+import { outcomeTypeOf, outcomeTypesOf, type OutcomeTypeView } from "./outcomes.ts";
 import type { OperationName } from "../core/operation.ts";
 import { operationOf, type OperationView } from "./operations.ts";
 import type { Page, Paged } from "./paged.ts";
@@ -87,6 +88,9 @@ export type Ledger = {
   /** Declared, and not removed. */
   readonly tool: (tenantId: string, name: string) => Promise<ToolView | null>;
   readonly tools: (tenantId: string, page: Page) => Promise<Paged<ToolView>>;
+  /** Declared, and not removed. */
+  readonly outcomeType: (tenantId: string, name: string) => Promise<OutcomeTypeView | null>;
+  readonly outcomeTypes: (tenantId: string, page: Page) => Promise<Paged<OutcomeTypeView>>;
   /** Also of an operation of which nothing was ever claimed. */
   readonly operation: (tenantId: string, operation: OperationName) => Promise<OperationView>;
   readonly events: (tenantId: string, page: Page) => Promise<Paged<EventView>>;
@@ -172,6 +176,8 @@ export function createLedger(db: Database): Ledger {
     limits: (tenantId, page) => limitsOf(db, tenantId, page),
     tool: (tenantId, name) => toolOf(db, tenantId, name),
     tools: (tenantId, page) => toolsOf(db, tenantId, page),
+    outcomeType: (tenantId, name) => outcomeTypeOf(db, tenantId, name),
+    outcomeTypes: (tenantId, page) => outcomeTypesOf(db, tenantId, page),
     operation: (tenantId, operation) => operationOf(db, tenantId, operation),
     events: (tenantId, page) => eventsOf(db, tenantId, page),
     runs: (tenantId, page) => runsOf(db, tenantId, page),

@@ -39,6 +39,7 @@ const BODIES: Readonly<Record<string, unknown>> = {
   "post /api/webhooks/{webhook}/test": {},
   "post /api/deliveries/{delivery}/redeliver": {},
   "put /api/tools/{tool}": { effect: "pure" },
+  "post /api/outcome-types": { name: "owned" },
   "post /api/gate": { kind: "step", name: "stolen", run: "owned" },
   "post /api/policies": { source: BUNDLE },
   "post /api/policies/check": { source: BUNDLE },
@@ -92,6 +93,7 @@ describeEachDatabase("isolation", (database) => {
     const limit = await api.call(owner.key, "POST", "/api/limits", BODIES["post /api/limits"]);
     await api.call(owner.key, "PUT", "/api/runs/owned", { budget_usd: "3" });
     await api.call(owner.key, "PUT", "/api/tools/owned", BODIES["put /api/tools/{tool}"]);
+    await api.call(owner.key, "POST", "/api/outcome-types", { name: "owned" });
     const attempt = await api.admit({
       tenantId: owner.id,
       keyId: owner.keyId,
@@ -109,6 +111,7 @@ describeEachDatabase("isolation", (database) => {
       limit: limit.body.id,
       run: "owned",
       tool: "owned",
+      outcome_type: "owned",
       type: "refund",
       attempt,
       decision: `dec_${attempt.slice(4)}`,

@@ -11,6 +11,7 @@ import { addDecisions, addReports, addRuns } from "./look.ts";
 import { addKeys, addLimits, addTenants } from "./manage.ts";
 import { addMigrate } from "./migrate.ts";
 import { addOperations } from "./operations.ts";
+import { addOutcomeTypes } from "./outcome-types.ts";
 import { paint } from "./output.ts";
 import { addTools } from "./tools.ts";
 import { addSealing } from "./sealing.ts";
@@ -55,6 +56,7 @@ export function createProgram(terminal: Terminal, version: string): Command {
   addLimits(program, terminal);
   addTools(program, terminal);
   addOperations(program, terminal);
+  addOutcomeTypes(program, terminal);
   addPolicies(program, terminal);
   addRuns(program, terminal);
   addDecisions(program, terminal);

@@ -10,6 +10,7 @@ import { gateRoute } from "./gate.ts";
 import { limitRoutes } from "./limits.ts";
 import { manageRoutes } from "./manage.ts";
 import { operationRoutes } from "./operations.ts";
+import { outcomeRoutes } from "./outcomes.ts";
 import { outcomeTypeRoutes } from "./outcome-types.ts";
 import { policyRoutes } from "./policies.ts";
 import { replayRoutes } from "./replays.ts";
@@ -92,6 +93,7 @@ export function createManagement(): Management {
   toolRoutes(api);
   gateRoute(api);
   outcomeTypeRoutes(api);
+  outcomeRoutes(api);
   operationRoutes(api);
   // Before the routes of one version, whose name would else be taken for a version.
   replayRoutes(api);

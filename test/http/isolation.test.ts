@@ -40,6 +40,8 @@ const BODIES: Readonly<Record<string, unknown>> = {
   "post /api/deliveries/{delivery}/redeliver": {},
   "put /api/tools/{tool}": { effect: "pure" },
   "post /api/outcome-types": { name: "owned" },
+  "post /api/runs/{run}/outcome": { type: "owned", status: "success" },
+  "post /api/operations/{type}/{key}/outcome": { type: "owned", status: "success" },
   "post /api/gate": { kind: "step", name: "stolen", run: "owned" },
   "post /api/policies": { source: BUNDLE },
   "post /api/policies/check": { source: BUNDLE },

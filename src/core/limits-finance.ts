@@ -21,8 +21,8 @@ export const OUTCOME_WEIGHT_MAX = 1_000;
 /** How far ahead of the database's clock an outcome may have occurred: clocks that nobody keeps are minutes apart. */
 export const OUTCOME_AHEAD_MS_MAX = 5 * 60_000;
 
-/** Nothing that passed the gate occurred before: an earlier time is a typing error, or seconds read as ms. */
-export const OUTCOME_EARLIEST = new Date("2000-01-01T00:00:00Z");
+/** 2000-01-01. Nothing that passed the gate occurred before: an earlier time is a typing error, or seconds read as ms. */
+export const OUTCOME_EARLIEST_MS = 946_684_800_000;
 
 /** Rows of one import: two statements of some ten milliseconds, and an answer that names each. */
 export const OUTCOME_ROWS_MAX = 1_000;

@@ -6,7 +6,7 @@
  * same at once one is told of the other, and nobody overwrites what he has not seen.
  */
 import type { InputCode } from "./errors.ts";
-import { OUTCOME_AHEAD_MS_MAX, OUTCOME_EARLIEST } from "./limits-finance.ts";
+import { OUTCOME_AHEAD_MS_MAX, OUTCOME_EARLIEST_MS } from "./limits-finance.ts";
 import { dollars } from "./money.ts";
 
 export const OUTCOME_STATUSES = ["success", "failure", "partial", "reversed"] as const;
@@ -111,8 +111,8 @@ function isSame(told: ToldOutcome, held: HeldOutcome): boolean {
 }
 
 function untimelyText(at: Date, now: Date): string | null {
-  if (at.getTime() < OUTCOME_EARLIEST.getTime()) {
-    return `'occurred_at' is before ${OUTCOME_EARLIEST.toISOString().slice(0, 10)}: ${at.toISOString()}.`;
+  if (at.getTime() < OUTCOME_EARLIEST_MS) {
+    return `'occurred_at' is before the year 2000: ${at.toISOString()}.`;
   }
   if (at.getTime() <= now.getTime() + OUTCOME_AHEAD_MS_MAX) return null;
   return `'occurred_at' lies in the future: ${at.toISOString()}; now it is ${now.toISOString()}.`;

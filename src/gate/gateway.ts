@@ -127,8 +127,7 @@ export async function createGateway(
   const fence = createFence(monotonicMs);
   const clocks = { now, monotonicMs, answered: fence.answered };
   const authority = await createAuthority(db.control, configuration, clocks, standing?.held);
-  const contention = createContention();
-  const trust = createTrust();
+  const [contention, trust] = [createContention(), createTrust()];
   let isCutShort = false;
   const settler = createSettler(ports, contention, trust);
   const answers = createAnswers(ports);

@@ -50,6 +50,11 @@ export function toldOf(subject: OutcomeSubject, said: OutcomeMembers): ToldOutco
   };
 }
 
+/** A weight where only texts are carried; what is none stays what it is, for the schema to refuse. */
+export function weightFrom(text: string): number | string {
+  return /^\d{1,9}$/.test(text) ? Number(text) : text;
+}
+
 /** What a reader makes of something, or the mistake in it: where one mistake must not end the rest. */
 export type Read<Value> =
   | { readonly kind: "read"; readonly value: Value }

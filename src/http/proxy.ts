@@ -15,6 +15,7 @@ import type { Ending } from "../gate/ending.ts";
 import { assert } from "../lib/assert.ts";
 import { answerHeaders, headerText } from "./answer-headers.ts";
 import { admitWaiting } from "./admit-waiting.ts";
+import { tellCarried } from "./carried-outcome.ts";
 import { readAsking, refuseRenamedForm, type Asking } from "./asking.ts";
 import { readWaitMs } from "./context.ts";
 import { phraseDryRun } from "./dry-run.ts";
@@ -66,8 +67,10 @@ export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): M
     });
     gateway.confirm(caller);
     refuseRenamedForm(gateway, asking);
-    if (asking.intent.context.dryRun) {
-      return send(exchange, phraseDryRun(await gateway.admitDry(caller, asking.intent)), requestId);
+    const { outcome, intent } = asking;
+    if (outcome !== null) await tellCarried(gateway, caller, { outcome, intent });
+    if (intent.context.dryRun) {
+      return send(exchange, phraseDryRun(await gateway.admitDry(caller, intent)), requestId);
     }
     const turn = {
       gateway,

@@ -43,12 +43,9 @@ export async function lookOutcomes(
   tenantId: string,
   identities: readonly OutcomeIdentity[],
 ): Promise<readonly OutcomeFacts[]> {
-  const wanted = identities.map(({ subject: { kind, name }, type, key }, n) => {
-    return { n, kind, subject: name, type, key };
-  });
   const rows = await sql<LookRow[]>`
     with wanted as (
-      select w.* from json_to_recordset(${JSON.stringify(wanted)}::text::json)
+      select w.* from json_to_recordset(${wantedText(identities)}::text::json)
         as w(n int, kind text, subject text, type text, key text)
     ), recent as materialized (
       select distinct d.record->'context'->>'operation' as operation
@@ -105,6 +102,14 @@ export async function lookOutcomes(
     isTypeDeclared: row.isTypeDeclared,
     held: row.outcomeId === null ? null : heldFrom({ ...row, outcomeId: row.outcomeId }),
   }));
+}
+
+function wantedText(identities: readonly OutcomeIdentity[]): string {
+  return JSON.stringify(
+    identities.map(({ subject: { kind, name }, type, key }, n) => {
+      return { n, kind, subject: name, type, key };
+    }),
+  );
 }
 
 export type NewOutcome = ToldOutcome & {

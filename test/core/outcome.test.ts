@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { OUTCOME_AHEAD_MS_MAX, OUTCOME_EARLIEST } from "../../src/core/limits-finance.ts";
+import { OUTCOME_AHEAD_MS_MAX, OUTCOME_EARLIEST_MS } from "../../src/core/limits-finance.ts";
 import {
   judgeOutcome,
   type HeldOutcome,
@@ -112,7 +112,7 @@ describe("what holds is repeated", () => {
     ["no value", { valuePicousd: null }],
     ["another weight", { weight: 2 }],
     ["other evidence", { evidence: "e" }],
-    ["another time", { occurredAt: OUTCOME_EARLIEST }],
+    ["another time", { occurredAt: new Date(OUTCOME_EARLIEST_MS) }],
     ["another outcome", { supersedes: "out_0" }],
   ] as const)("but not with %s", (_, told) => {
     expect(judge({ ...same, ...told }, { held: HELD })).toBe("supersedes");
@@ -123,5 +123,5 @@ test.each([
   [0, "first"],
   [-1, "occurred_at"],
 ])("an outcome %s ms after the earliest time is judged %s", (ms, judged) => {
-  expect(judge({ occurredAt: new Date(OUTCOME_EARLIEST.getTime() + ms) })).toBe(judged);
+  expect(judge({ occurredAt: new Date(OUTCOME_EARLIEST_MS + ms) })).toBe(judged);
 });

@@ -27,5 +27,8 @@ export const OUTCOME_EARLIEST_MS = 946_684_800_000;
 /** Rows of one import: two statements of some ten milliseconds, and an answer that names each. */
 export const OUTCOME_ROWS_MAX = 1_000;
 
+/** Bytes of a file that the command line reads at once: a million rows, sent in a thousand parts. */
+export const OUTCOME_FILE_BYTES_MAX = 256 * 1024 * 1024;
+
 /** Bytes of one import: a thousand rows with a paragraph of evidence each. */
 export const OUTCOME_IMPORT_BYTES_MAX = 4 * 1024 * 1024;

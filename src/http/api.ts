@@ -18,7 +18,7 @@ import { isExactNumber } from "../lib/exact-json.ts";
 import { sha256Hex } from "../lib/hash.ts";
 import { isList, isRecord } from "../lib/json.ts";
 
-import { check, readJson } from "./api-body.ts";
+import { check, readJson, readText } from "./api-body.ts";
 import { readIdempotency } from "./context.ts";
 import type { Env } from "./env.ts";
 import { credentialOf } from "./identify.ts";
@@ -42,6 +42,8 @@ export type Route<P extends Params, Q extends Params, B extends Params, A extend
   readonly query: Q;
   /** Not read where the method has none: see `NONE`. */
   readonly body: B;
+  /** The body is a text of one of these media, and no JSON: the schema sees `{media, text}`. */
+  readonly takes?: readonly string[];
   /** Where it is not a form that people write. */
   readonly bodyBytesMax?: number;
   /** It changes nothing, though it is asked by POST: its answer is made anew and none is kept. */
@@ -77,10 +79,7 @@ export function define<P extends Params, Q extends Params, B extends Params, A e
     refuseScopes(actor, route.scopes);
     const params = check(route.params, c.req.param());
     const query = check(route.query, queryOf(c));
-    const body = check(
-      route.body,
-      hasBody(route) ? await readJson(c.env.exchange, route.bodyBytesMax) : {},
-    );
+    const body = check(route.body, hasBody(route) ? await readBody(c, route) : {});
     const tenantId = route.tenancy === "one" ? await tenantOf(c, actor, [params, query, body]) : "";
     // What only reads may be asked again: a kept answer would be an old one, and takes room for a day.
     const idempotency = isRead(route) ? null : readIdempotency({ header: headerOf(c) });
@@ -103,6 +102,15 @@ export function define<P extends Params, Q extends Params, B extends Params, A e
     }
     return c.json(answer, statusOf(route, answer), { "cache-control": "no-store" });
   });
+}
+
+function readBody(
+  { env: { exchange } }: Context<Env>,
+  { takes, bodyBytesMax }: { readonly takes?: readonly string[]; readonly bodyBytesMax?: number },
+): Promise<unknown> {
+  return takes === undefined
+    ? readJson(exchange, bodyBytesMax)
+    : readText(exchange, takes, bodyBytesMax);
 }
 
 function statusOf<A extends z.ZodType>(
@@ -264,7 +272,7 @@ const IDEMPOTENT = z.object({
 const BODY_FAILURES = {
   408: failure("The body was begun and fell silent."),
   413: failure("The body is larger than what is taken here."),
-  415: failure("The body is compressed, or not sent as JSON."),
+  415: failure("The body is compressed, or of another type than is taken here."),
 };
 
 const AWAY = failure("The gate, or its database, takes nothing now: try again.");
@@ -283,9 +291,7 @@ function describe<P extends Params, Q extends Params, B extends Params, A extend
       params: route.params,
       query: route.query,
       ...(isRead(route) ? {} : { headers: IDEMPOTENT }),
-      ...(hasBody(route)
-        ? { body: { content: { "application/json": { schema: route.body } } } }
-        : {}),
+      ...(hasBody(route) ? { body: { content: contentsOf(route) } } : {}),
     },
     responses: {
       [route.status]: {
@@ -314,6 +320,14 @@ function describe<P extends Params, Q extends Params, B extends Params, A extend
       503: AWAY,
     },
   });
+}
+
+function contentsOf({
+  takes,
+  body,
+}: Pick<Route<Params, Params, Params, z.ZodType>, "takes" | "body">) {
+  if (takes === undefined) return { "application/json": { schema: body } };
+  return Object.fromEntries(takes.map((media) => [media, { schema: z.string() }] as const));
 }
 
 function scopesSentence(scopes: readonly Scope[]): string {

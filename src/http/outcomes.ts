@@ -7,6 +7,7 @@ import { flawOfOperation, operationText, parseOperation } from "../core/operatio
 import type { OutcomeSubject } from "../core/outcome.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
 import type { Env } from "./env.ts";
+import { outcomeImportRoute } from "./outcome-import.ts";
 import { OperationParams } from "./operations.ts";
 import { OutcomeTypeName } from "./outcome-types.ts";
 import { outcomeMembers, OutcomeStatuses, toldOf, type OutcomeMembers } from "./outcome-members.ts";
@@ -48,6 +49,7 @@ const DESCRIPTION =
 export function outcomeRoutes(api: Api): void {
   recordRoutes(api);
   listRoute(api);
+  outcomeImportRoute(api);
 }
 
 function recordRoutes(api: Api): void {

@@ -103,7 +103,7 @@ async function playHistory(database: TestDatabase, racers: number): Promise<void
   }
   const rows = await database.db
     .admin`select outcome_id from outcomes where tenant_id = ${tenantId}`;
-  expect(rows.map((row) => row["outcome_id"]).toSorted()).toEqual(recorded.toSorted());
+  expect(rows.map((row) => String(row["outcome_id"])).toSorted()).toEqual(recorded.toSorted());
   expect(recorded.length).toBeGreaterThan(4);
   expect(await chainsOf(database, tenantId)).toEqual([]);
   await rollUpTurn(database.db);

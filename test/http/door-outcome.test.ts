@@ -28,7 +28,7 @@ describeEachDatabase("an outcome that a call carries", (database) => {
   const told = async (): Promise<readonly Record<string, unknown>[]> => {
     const rows = await door.tollgate.rows(
       `select type, status, subject, key, value_picousd::text as value, weight, recorded_by
-       from outcomes where tenant_id = $1 order by outcome_id`,
+       from outcomes where tenant_id = $1 order by recorded_at`,
       [tenant.id],
     );
     return rows.map((row) => ({ ...row }));

@@ -176,10 +176,13 @@ describeEachDatabase("an outcome", (database) => {
       ]);
       expect((await tell(correction)).body).toEqual({ ...second.body, repeated: true });
       expect((await tell({ ...SUCCESS, status: "failure" })).body.id).toBe(second.body.id);
-      expect((await list()).map((row) => [row.id, row.superseded_by])).toEqual([
-        [second.body.id, null],
-        [first.body.id, second.body.id],
-      ]);
+      // Ids of one millisecond have no order.
+      expect(new Map((await list()).map((row) => [row.id, row.superseded_by]))).toEqual(
+        new Map([
+          [second.body.id, null],
+          [first.body.id, second.body.id],
+        ]),
+      );
     });
 
     test("and corrects what was corrected before is told the latest", async () => {
@@ -227,14 +230,18 @@ describeEachDatabase("an outcome", (database) => {
 
   test("of many who tell it at once is recorded once, and of two corrections one wins", async () => {
     const first = await Promise.all(Array.from({ length: 8 }, () => tell(SUCCESS)));
-    expect(first.map(({ status }) => status).toSorted()).toEqual([...Array(7).fill(200), 201]);
+    expect(first.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([
+      200, 200, 200, 200, 200, 200, 200, 201,
+    ]);
     const [{ id }] = await list();
     const corrections = await Promise.all(
       ["partial", "failure", "reversed"].map((status) =>
         tell({ ...SUCCESS, status, supersedes: id }),
       ),
     );
-    expect(corrections.map(({ status }) => status).toSorted()).toEqual([201, 409, 409]);
+    expect(corrections.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([
+      201, 409, 409,
+    ]);
     const winner = corrections.find(({ status }) => status === 201)!.body;
     for (const { status, body } of corrections) {
       if (status === 409) expect(body.error.message).toContain(`\`${winner.id}\` holds`);
@@ -268,16 +275,18 @@ describeEachDatabase("an outcome", (database) => {
       await tell({ ...SUCCESS, type: "sale", ...on("03") }, "runs/s"),
     ];
     const ids = told.map(({ body }) => body.id);
-    const listed = async (query: string) => (await list(query)).map(({ id }) => ids.indexOf(id));
-    expect(await listed("")).toEqual([2, 1, 0]);
-    expect(await listed("?run=r")).toEqual([1, 0]);
+    const listed = async (query: string) =>
+      (await list(query)).map(({ id }) => ids.indexOf(id)).toSorted((a, b) => a - b);
+    const newestFirst = ids.toSorted().toReversed();
+    expect((await list()).map(({ id }) => id)).toEqual(newestFirst);
+    expect(await listed("?run=r")).toEqual([0, 1]);
     expect(await listed("?type=sale")).toEqual([2]);
     expect(await listed("?status=failure")).toEqual([1]);
     expect(await listed("?from=2030-04-02&to=2030-04-03")).toEqual([1]);
     expect(await listed("?operation=refund:1")).toEqual([]);
     const page = await api.call(tenant.key, "GET", "/api/outcomes?limit=2");
-    expect(page.body.next).toBe(ids[1]);
-    expect(await listed(`?cursor=${page.body.next}`)).toEqual([0]);
+    expect(page.body.next).toBe(newestFirst[1]);
+    expect((await list(`?cursor=${page.body.next}`)).map(({ id }) => id)).toEqual([newestFirst[2]]);
     const both = await api.call(tenant.key, "GET", "/api/outcomes?run=r&operation=a:b");
     expect(refusal(both)).toEqual([400, "operation"]);
   });

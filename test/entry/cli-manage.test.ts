@@ -34,7 +34,7 @@ afterAll(async () => {
 
 /** Runs a command beside the server: the administration key is found in its data directory. */
 function tollgate(...words: string[]): Promise<Ran> {
-  return place.run(words, { TOLLGATE_URL: url });
+  return place.runHere(words, { TOLLGATE_URL: url });
 }
 
 /** What the command answered as JSON; a failure shows what it said. */
@@ -180,7 +180,8 @@ test("a page says how the next one is asked for, and it goes on there", async ()
 });
 
 test("--json is the API's answer, byte for byte", async () => {
-  const { out } = await tollgate("tenants", "list", "--json", "--key", firstKey);
+  const words = ["tenants", "list", "--json", "--key", firstKey];
+  const { out } = await place.run(words, { TOLLGATE_URL: url });
   const answer = await fetch(`${url}/api/tenants?limit=100`, {
     headers: { authorization: `Bearer ${firstKey}` },
   });

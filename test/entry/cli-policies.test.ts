@@ -35,7 +35,7 @@ afterAll(async () => {
   place.remove();
 });
 
-const tollgate = (...words: string[]): Promise<Ran> => place.run(words, { TOLLGATE_URL: url });
+const tollgate = (...words: string[]): Promise<Ran> => place.runHere(words, { TOLLGATE_URL: url });
 
 async function said(...words: string[]): Promise<string> {
   const { code, out, err } = await tollgate(...words);

@@ -1,17 +1,28 @@
-/** Runs the command line as people do: as a child process, with nothing of this process's environment. */
+/** Runs the command line as people do: in an empty directory, with nothing of this process's environment. */
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { runProgram } from "../../src/entry/cli/program.ts";
+import type { Terminal } from "../../src/entry/cli/terminal.ts";
+
 const MAIN = fileURLToPath(new URL("../../src/entry/cli/main.ts", import.meta.url));
 
 export type Ran = { readonly code: number | null; readonly out: string; readonly err: string };
 
+type Env = Readonly<Record<string, string>>;
+
 export type Place = {
   readonly directory: string;
-  readonly run: (words: readonly string[], env?: Readonly<Record<string, string>>) => Promise<Ran>;
+  /** As a process of its own. */
+  readonly run: (words: readonly string[], env?: Env) => Promise<Ran>;
+  /**
+   * In this process, which saves the second that one takes to start; one at a time, for the working
+   * directory is the process's. What stands around the program is for `run` to show.
+   */
+  readonly runHere: (words: readonly string[], env?: Env) => Promise<Ran>;
   readonly remove: () => void;
 };
 
@@ -21,16 +32,13 @@ export function createPlace(): Place {
   return {
     directory,
     run: (words, env = {}) => run(directory, words, env),
+    runHere: (words, env = {}) => runHere(directory, words, env),
     remove: () => rmSync(directory, { recursive: true, force: true }),
   };
 }
 
 /** Starts a command and leaves it running. */
-export function start(
-  directory: string,
-  words: readonly string[],
-  env: Readonly<Record<string, string>>,
-) {
+export function start(directory: string, words: readonly string[], env: Env) {
   return spawn(process.execPath, [MAIN, ...words], {
     cwd: directory,
     env: { PATH: process.env["PATH"] ?? "", ...env },
@@ -38,11 +46,7 @@ export function start(
   });
 }
 
-function run(
-  directory: string,
-  words: readonly string[],
-  env: Readonly<Record<string, string>>,
-): Promise<Ran> {
+function run(directory: string, words: readonly string[], env: Env): Promise<Ran> {
   return new Promise((done, fail) => {
     const child = start(directory, words, env);
     let out = "";
@@ -52,4 +56,37 @@ function run(
     child.once("error", fail);
     child.once("close", (code) => done({ code, out, err }));
   });
+}
+
+/** The program in this process, on a terminal of the test's own. */
+export async function heard(
+  words: readonly string[],
+  terminal: Partial<Terminal> = {},
+): Promise<Ran> {
+  let out = "";
+  let err = "";
+  const code = await runProgram(
+    {
+      env: {},
+      out: (text) => (out += text),
+      err: (text) => (err += text),
+      isTerminal: false,
+      hasColours: false,
+      columns: 100,
+      ...terminal,
+    },
+    "1.2.3",
+    words,
+  );
+  return { code, out, err };
+}
+
+async function runHere(directory: string, words: readonly string[], env: Env): Promise<Ran> {
+  const before = process.cwd();
+  process.chdir(directory);
+  try {
+    return await heard(words, { env });
+  } finally {
+    process.chdir(before);
+  }
 }

@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 
 import { runProgram } from "../../src/entry/cli/program.ts";
 import type { Terminal } from "../../src/entry/cli/terminal.ts";
+import { bareEnvironment } from "../support/compiled.ts";
 
 const MAIN = fileURLToPath(new URL("../../src/entry/cli/main.ts", import.meta.url));
 
@@ -41,7 +42,7 @@ export function createPlace(): Place {
 export function start(directory: string, words: readonly string[], env: Env) {
   return spawn(process.execPath, [MAIN, ...words], {
     cwd: directory,
-    env: { PATH: process.env["PATH"] ?? "", ...env },
+    env: { ...bareEnvironment(), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
 }

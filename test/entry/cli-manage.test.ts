@@ -216,6 +216,7 @@ test("a second Tollgate on the same embedded database is refused in a sentence",
 });
 
 test("a port that is taken is told in a sentence, and the process ends", async () => {
+  place.install("other");
   const ran = await place.run(["serve"], { PORT: new URL(url).port, TOLLGATE_DATA: "other" });
   expect(ran.code).toBe(1);
   expect(ran.err).toMatch(

@@ -14,6 +14,7 @@ let url = "";
 let firstKey = "";
 
 beforeAll(async () => {
+  place.install(".tollgate");
   server = start(place.directory, ["serve"], { PORT: "0", LOG_LEVEL: "warn" });
   let said = "";
   server.stderr.resume();

@@ -1,10 +1,11 @@
 /** Runs the command line as people do: in an empty directory, with nothing of this process's environment. */
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+import { inject } from "vitest";
 import { runProgram } from "../../src/entry/cli/program.ts";
 import type { Terminal } from "../../src/entry/cli/terminal.ts";
 import { bareEnvironment } from "../support/compiled.ts";
@@ -24,6 +25,8 @@ export type Place = {
    * directory is the process's. What stands around the program is for `run` to show.
    */
   readonly runHere: (words: readonly string[], env?: Env) => Promise<Ran>;
+  /** Puts a migrated embedded database into a data directory: making one takes seconds of a first start. */
+  readonly install: (name: string) => void;
   readonly remove: () => void;
 };
 
@@ -34,6 +37,7 @@ export function createPlace(): Place {
     directory,
     run: (words, env = {}) => run(directory, words, env),
     runHere: (words, env = {}) => runHere(directory, words, env),
+    install: (name) => cpSync(inject("pgliteTemplate"), join(directory, name), { recursive: true }),
     remove: () => rmSync(directory, { recursive: true, force: true }),
   };
 }

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 import { startServed, type Place, type Served } from "./command.ts";
 
@@ -120,8 +120,17 @@ describe("a run", () => {
     await check(set, /run +nightly/, /state +open/, /labels +team=red/, /budget +1\.50/);
     expect((await call(firstKey, "nightly")).status).toBe(200);
 
-    const shown = await check(["runs", "show", "nightly"], /attempts +1/, /remaining +1\.4/);
-    expect(shown).toMatch(/demo-chat +- +succeeded/);
+    // The answer does not wait for its settlement.
+    const shown = await vi.waitFor(
+      () =>
+        check(
+          ["runs", "show", "nightly"],
+          /attempts +1/,
+          /remaining +1\.4/,
+          /demo-chat +- +succeeded/,
+        ),
+      { timeout: 10_000 },
+    );
     const decision = /dec_\w+/.exec(shown)?.[0] ?? "";
     await check(
       ["decisions", "explain", decision],

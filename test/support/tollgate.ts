@@ -12,6 +12,7 @@ import type { Config, UpstreamConfig } from "../../src/entry/config.ts";
 import { REFRESH_MS } from "../../src/gate/authority.ts";
 import { start } from "../../src/entry/node.ts";
 import type { Gateway } from "../../src/gate/gateway.ts";
+import type { CountTokens } from "../../src/gate/ports.ts";
 import { backtestOf } from "../../src/ledger/backtest.ts";
 import { connect, type Address, type Database } from "../../src/store/database.ts";
 import { priceOf } from "./prices.ts";
@@ -40,6 +41,8 @@ export type StartOptions = {
   readonly allowsPrivateWebhooks?: boolean;
   /** How long `close` waits for answers under way before it cuts them. */
   readonly drainMsMax?: number;
+  /** Instead of counting tokens. */
+  readonly countTokens?: CountTokens;
 };
 
 export type TenantTerms = {
@@ -129,10 +132,11 @@ export async function startTollgate(options: StartOptions): Promise<Tollgate> {
   const db = connect(address, connectionsTo(address));
   const adminKey = randomBytes(24).toString("hex");
   const opened = { db, embedded: null };
-  const { drainMsMax } = options;
+  const { drainMsMax, countTokens } = options;
   const running = await start(configFor(options, adminKey), {
     database: opened,
     ...(drainMsMax === undefined ? {} : { drainMsMax }),
+    ...(countTokens === undefined ? {} : { countTokens }),
   });
   const { gateway, url } = running;
   const rows: Query = async (statement, values = []) =>

@@ -25,8 +25,12 @@ const ON_LOOP_BYTES_MAX = 4 * 1024;
 /** 1 MB takes 130 ms; four of them are what a count may be worth. Larger texts are not counted. */
 const COUNTED_BYTES_MAX = 4 * 1024 * 1024;
 
-/** Ten times the longest count by measurement, so that only a runaway meets it. */
-const DEADLINE_MS = 5_000;
+/**
+ * Ten times the longest count by measurement, and the start of its thread on a machine at a load of ten, which
+ * took more than five seconds: so that only a runaway meets it. Whoever gives a count up ends its thread,
+ * and the next one starts from nothing. Less than a process that ends waits for what is under way.
+ */
+const DEADLINE_MS = 20_000;
 
 /** One counts while another starts; more would take the cores from the gate. */
 const WORKERS_MAX = 2;

@@ -38,6 +38,19 @@ describeEachDatabase("an answer that tells no usage", (database) => {
     select s.ending, s.basis, s.cost_picousd = d.estimate_picousd as in_full, s.cost_picousd::int as cost
     from settlements s join decisions d using (tenant_id, attempt_id) where s.tenant_id = $1`;
 
+  test("is given before its tokens are counted, with what is held, and settled when they are", async () => {
+    const answer = await ask();
+    expect([answer.status, answer.end]).toEqual([200, "whole"]);
+    expect(answer.headers["tollgate-cost"]).toBeUndefined();
+    expect(answer.headers["tollgate-reserved"]).toMatch(/^0\.0+[1-9]\d*$/u);
+    expect(await tollgate.rows(SETTLED, [tenant.id])).toEqual([]);
+    counts.resolve(4);
+    // Four tokens and seven around them, at 10 each; four of the answer at 100.
+    expect(await tollgate.ledger(SETTLED, [tenant.id])).toMatchObject([
+      { ending: "succeeded", basis: "estimated", cost: 510 },
+    ]);
+  });
+
   test("is charged its reservation where its tokens could not be counted", async () => {
     counts.resolve(null);
     expect((await ask()).status).toBe(200);

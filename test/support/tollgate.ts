@@ -15,6 +15,7 @@ import type { Gateway } from "../../src/gate/gateway.ts";
 import type { CountTokens } from "../../src/gate/ports.ts";
 import { backtestOf } from "../../src/ledger/backtest.ts";
 import { connect, type Address, type Database } from "../../src/store/database.ts";
+import { keep } from "./keeper.ts";
 import { priceOf } from "./prices.ts";
 import { SEALING_KEY } from "./seal.ts";
 
@@ -245,6 +246,7 @@ export async function startTollgateProcess(options: ProcessOptions): Promise<Tol
       ...options.env,
     },
   });
+  keep(child);
   const written = { stdout: "", stderr: "" };
   const exited = once(child, "exit").then(([code]) => code as number | null);
   const listening = Promise.withResolvers<string>();

@@ -6,6 +6,7 @@ import { getRequestListener } from "@hono/node-server";
 import { pino, type Logger } from "pino";
 
 import { LEASE_MS } from "../core/limits.ts";
+import { ROLL_UP_MS } from "../core/limits-finance.ts";
 import { startDemoUpstream } from "../demo/upstream.ts";
 import { createAdministration, type Administration } from "../gate/administration.ts";
 import { REFRESH_MS } from "../gate/authority.ts";
@@ -17,6 +18,7 @@ import { createApp, isModelPath } from "../http/app.ts";
 import type { Figures, Readiness } from "../http/env.ts";
 import type { LargeBodies } from "../http/request-body.ts";
 import { createLedger } from "../ledger/ledger.ts";
+import { rollUpTurn } from "../ledger/roll-up.ts";
 import { Fault } from "../lib/assert.ts";
 import { hmacSha256Hex } from "../lib/hash.ts";
 import { createRandomId } from "../lib/random-id.ts";
@@ -39,6 +41,7 @@ import {
 import { createNodeExchanges, endUnread } from "./exchange-node.ts";
 import { every, type Repeated } from "./every.ts";
 import { createLargeBodies } from "./large-bodies.ts";
+import { lingerAtEnd } from "./linger.ts";
 import { recordListPrices } from "./list-prices.ts";
 import { answerMalformed, answerUnread, refuseTransferCoding } from "./malformed.ts";
 import { requireSoundDatabase } from "./database-checks.ts";
@@ -296,6 +299,7 @@ async function listen(config: Config, served: Served): Promise<Server> {
   server.maxHeadersCount = HEADERS_MAX;
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = 0;
+  lingerAtEnd(server);
   answerMalformed(server, newId);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -343,6 +347,13 @@ function chores(
       failed("deliver"),
     ),
     every(FORGET_MS, deliverer.forget, failed("forget")),
+    every(
+      ROLL_UP_MS,
+      async () => {
+        await rollUpTurn(db);
+      },
+      failed("roll up"),
+    ),
   ];
 }
 

@@ -86,7 +86,7 @@ export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): M
       usageUnknown,
       isSecond: false,
       waitMs: Math.max(
-        readWaitMs(exchange),
+        readWaitMs(exchange) ?? 0,
         exchange.header("idempotency-key") === null ? 0 : REPEAT_MS_MIN,
       ),
     };

@@ -10,9 +10,9 @@ import { startFaultProxy, type FaultProxy } from "./fault-proxy.ts";
 import type { Exit } from "./history.ts";
 
 /** Two upstreams at one address, with two credentials: no connection may carry both. */
-export const CREDENTIALS = { up: "sk-up-3f9c", other: "sk-other-77ad" } as const;
+const CREDENTIALS = { up: "sk-up-3f9c", other: "sk-other-77ad" } as const;
 /** Ample for an upstream that answers on a loaded machine: what passes it is unknown, and holds its money. */
-export const UPSTREAM_TIMEOUT_MS = 7_000;
+const UPSTREAM_TIMEOUT_MS = 7_000;
 
 const START_MS_MAX = 40_000;
 const START_TRIES_MAX = 40;

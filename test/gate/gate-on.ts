@@ -116,7 +116,6 @@ const DEMAND: Demand = {
 
 /** What `intentOf()` could cost at most: 10 × 10 in and 9 × 100 out. */
 export const ASK_PICOUSD = 1_000n;
-export const ASK_TOKENS = 19;
 
 type IntentTerms = Partial<Pick<Intent, "billing" | "resource">> & {
   readonly demand?: Partial<Demand>;

@@ -52,7 +52,7 @@ export type TenantTerms = {
   readonly guards?: "off";
 };
 
-export type KeyTerms = { readonly scopes?: readonly Scope[]; readonly expiresAt?: Date };
+type KeyTerms = { readonly scopes?: readonly Scope[]; readonly expiresAt?: Date };
 
 export type LimitTerms = {
   readonly scope: ScopeKind;
@@ -194,7 +194,7 @@ async function rejudgedIn(db: Database): Promise<readonly string[]> {
   return changed;
 }
 
-export type ProcessOptions = {
+type ProcessOptions = {
   /** PostgreSQL; absent: the embedded database in `dataDirectory`. */
   readonly databaseUrl?: string;
   /** Made and removed by `close` when absent. */

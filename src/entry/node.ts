@@ -12,7 +12,7 @@ import { createAdministration, type Administration } from "../gate/administratio
 import { REFRESH_MS } from "../gate/authority.ts";
 import { createDeliverer, type Deliverer } from "../gate/deliver.ts";
 import { createGateway, type Gateway } from "../gate/gateway.ts";
-import type { Ports } from "../gate/ports.ts";
+import type { CountTokens, Ports } from "../gate/ports.ts";
 import { createSeal, establishDataKey, type Seal } from "../gate/sealing.ts";
 import { createApp, isModelPath } from "../http/app.ts";
 import type { Figures, Readiness } from "../http/env.ts";
@@ -90,6 +90,8 @@ export type StartOptions = {
   readonly database?: Opened;
   /** How long answers under way may take once it was told to end, in ms. */
   readonly drainMsMax?: number;
+  /** Instead of counting in threads of its own. */
+  readonly countTokens?: CountTokens;
   /** The counters of all processes that serve the same address; absent: this is the only one. */
   readonly figures?: () => Promise<Figures>;
 };
@@ -115,7 +117,8 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const secrets = sealingSecretsOf(config, adminKey);
   const seal = createSeal(await establishDataKey(db.admin, installation.pepper, secrets));
   const allowsPrivate = config.allowsPrivateWebhooks;
-  const ports = portsOn(db, log, { newId, seal, allowsPrivate });
+  const countTokens = options.countTokens ?? null;
+  const ports = portsOn(db, log, { newId, seal, allowsPrivate, countTokens });
   const gateway = await createGateway(ports, configuration);
   const administration = createAdministration({
     ...ports,
@@ -195,6 +198,7 @@ type PortParts = {
   readonly newId: () => string;
   readonly seal: Seal;
   readonly allowsPrivate: boolean;
+  readonly countTokens: CountTokens | null;
 };
 
 function portsOn(db: Database, log: Logger, parts: PortParts): NodePorts {
@@ -209,7 +213,7 @@ function portsOn(db: Database, log: Logger, parts: PortParts): NodePorts {
     monotonicMs: () => performance.now(),
     now: () => new Date(),
     newId,
-    countTokens: counter.count,
+    countTokens: parts.countTokens ?? counter.count,
     runAfter: (name, work) => {
       void work().catch((error: unknown) =>
         log.error({ error, name }, "work after an answer failed"),

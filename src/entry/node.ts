@@ -5,6 +5,7 @@ import { createServer, IncomingMessage, ServerResponse, type Server } from "node
 import { getRequestListener } from "@hono/node-server";
 import { pino, type Logger } from "pino";
 
+import { createConsole, isConsolePath, type Console } from "../console/console.ts";
 import { LEASE_MS } from "../core/limits.ts";
 import { startDemoUpstream } from "../demo/upstream.ts";
 import { createAdministration, type Administration } from "../gate/administration.ts";
@@ -20,6 +21,7 @@ import { createLedger } from "../ledger/ledger.ts";
 import { Fault } from "../lib/assert.ts";
 import { hmacSha256Hex } from "../lib/hash.ts";
 import { createRandomId } from "../lib/random-id.ts";
+import { keyFromSecret } from "../lib/seal.ts";
 import { appliedVersion } from "../store/applied-version.ts";
 import { connect, CONNECTIONS, type Address, type Database } from "../store/database.ts";
 import { endAllLeases, findOrCreateInstallation, renewLease } from "../store/installation.ts";
@@ -121,6 +123,11 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const firstKeys = { adminKey, ...(await establishFirstTenant(gateway, administration)) };
   let isDraining = false;
   const server = await listen(config, {
+    console: createConsole({
+      sealingKey: keyFromSecret(secrets[0], installation.pepper, "tollgate console session"),
+      now: () => new Date(),
+      faulted: (error) => log.error({ error }, "a page of the console failed"),
+    }),
     gateway,
     administration,
     db,
@@ -227,6 +234,7 @@ function portsOn(db: Database, log: Logger, parts: PortParts): NodePorts {
 }
 
 type Served = {
+  readonly console: Console;
   readonly gateway: Gateway;
   readonly administration: Administration;
   readonly db: Database;
@@ -265,7 +273,10 @@ async function listen(config: Config, served: Served): Promise<Server> {
       }
       refuseTransferCoding(incoming);
       const exchange = createExchange(incoming, outgoing);
-      return app.fetch(request, { gateway, administration, ledger, health, exchange });
+      const bindings = { gateway, administration, ledger, health, exchange };
+      if (!isConsolePath(incoming.url ?? "")) return app.fetch(request, bindings);
+      const address = incoming.socket.remoteAddress ?? "";
+      return served.console.fetch(request, { call: (ask) => app.fetch(ask, bindings), address });
     },
     { overrideGlobalObjects: false, errorHandler: answerUnread(newId) },
   );

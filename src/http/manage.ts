@@ -39,7 +39,8 @@ function selfRoute(api: Api): void {
       method: "get",
       path: "/me",
       summary: "Say whose key this is, and what it may",
-      description: "Any key may ask. The installation's key belongs to no tenant and may manage all.",
+      description:
+        "Any key may ask. The installation's key belongs to no tenant and may manage all.",
       scopes: [],
       tenancy: "installation",
       params: NONE,

@@ -22,7 +22,7 @@ export const MUTANTS = {
       file("src/gate/a.ts", 'export { a } from "../http/app.ts";'),
       file("src/lib/a.ts", 'const a = await import("../core/money.ts");'),
       file("src/demo/a.ts", 'import "../gate/admit.ts";'),
-      file("src/console/a.ts", 'import { a } from "../lib/hash.ts";'),
+      file("src/console/a.ts", 'import { a } from "../core/money.ts";'),
       file("src/core/a.ts", 'import { a } from "../../test/support/a.ts";'),
       file("src/cellar/a.ts", "export const a = 1;"),
     ],

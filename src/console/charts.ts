@@ -38,7 +38,7 @@ export function trendChart({ title, measure, points, textOf }: Trend): Markup {
   const line = at.map(({ x, y }) => `${digits(x)},${digits(y)}`).join(" ");
   const step = points.length < 2 ? WIDTH : WIDTH / (points.length - 1);
   return html`<figure class="trend">
-    <figcaption>${title}</figcaption>
+    <figcaption class="unseen">${title}</figcaption>
     <div class="plot">
       <div class="y-axis" aria-hidden="true">
         <span>${textOf(top)}</span><span>${textOf(top / 2n)}</span><span>${textOf(0n)}</span>
@@ -121,7 +121,7 @@ export type Bars = {
 export function barsChart({ title, what, measure, bars }: Bars): Markup {
   const most = bars.reduce((longest, { value }) => (value > longest ? value : longest), 0n);
   return html`<table class="bars">
-    <caption>
+    <caption class="unseen">
       ${title}
     </caption>
     <thead class="unseen">

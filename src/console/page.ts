@@ -181,16 +181,17 @@ export function table<Row>(
       ${rows.map(
         (row) =>
           html`<tr role="row">
-            ${columns.map(
-              ({ title, cell, isNumber }) =>
-                html`<td role="cell" data-title="${title}" class="${isNumber ? "number" : ""}">
-                  ${cell(row)}
-                </td>`,
-            )}
+            ${columns.map((column) => tableCell(column, row))}
           </tr>`,
       )}
     </tbody>
   </table>`;
+}
+
+function tableCell<Row>({ title, cell, isNumber }: Column<Row>, row: Row): Markup {
+  const shown = cell(row);
+  const name = [isNumber ? "number" : "", shown === "" ? "blank" : ""].join(" ").trim();
+  return html`<td role="cell" data-title="${title}" class="${name}">${shown}</td>`;
 }
 
 /** The way to the rows behind these; nothing where there are none. */
@@ -201,7 +202,7 @@ export function pager(
 ): Markup | string {
   if (next === null) return "";
   return html`<p class="pager">
-    <a href="${visit.href(path, { ...query, cursor: next })}" rel="next">Older</a>
+    <a href="${visit.href(path, { ...query, cursor: next })}" rel="next">Next page</a>
   </p>`;
 }
 
@@ -300,7 +301,7 @@ export function choose(name: string, choices: readonly Choice[], chosen: string)
 
 /** An id that fits a line: its kind and its end, which tells it from its neighbours. All of it is the title. */
 export function shortId(id: string): Markup {
-  const match = /^([a-z]{3,4}_)\w{12,}(\w{6})$/.exec(id);
+  const match = /^([a-z]{3,4})_\w{12,}(\w{6})$/.exec(id);
   if (match === null) return html`<code>${id}</code>`;
   return html`<code title="${id}">${match[1]}…${match[2]}</code>`;
 }

@@ -137,18 +137,17 @@ table { border-collapse: collapse; width: 100%; }
 .list, .list tbody, .list tr, .list td { display: block; }
 .list tr { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 0.55rem 0.9rem; }
 .list tr + tr { margin-top: 0.6rem; }
-.list td { display: grid; grid-template-columns: 6.5rem minmax(0, 1fr); gap: 0.75rem; padding: 0.15rem 0; overflow-wrap: anywhere; text-align: left; white-space: normal; }
-.list td::before { content: attr(data-title); color: var(--soft); font-size: 0.8125rem; line-height: 1.75; }
-.list td[data-title=""] { grid-template-columns: minmax(0, 1fr); }
-.list td[data-title=""]::before { content: none; }
-.list td[data-title=""]:empty { display: none; }
-.list .badge { justify-self: start; }
+.list tbody tr { display: flex; flex-wrap: wrap; gap: 0.1rem 1.1rem; align-items: baseline; }
+.list td { max-width: 100%; overflow-wrap: anywhere; text-align: left; white-space: normal; font-size: 0.875rem; }
+.list td::before { content: attr(data-title) " "; color: var(--soft); font-size: 0.8125rem; }
+.list td:first-child { width: 100%; font-size: 0.9375rem; font-weight: 550; }
+.list td:first-child::before, .list td[data-title=""]::before { content: none; }
+.list td.blank { display: none; }
 .card .list tr { background: none; border-width: 0 0 1px; border-radius: 0; padding: 0.5rem 0; }
 .card .list tr:last-child { border-bottom: 0; padding-bottom: 0; }
 .card .list tr + tr { margin-top: 0; }
 
 /* Charts */
-.trend figcaption { color: var(--soft); font-size: 0.875rem; margin-bottom: 0.6rem; }
 .plot { display: grid; grid-template-columns: auto minmax(0, 1fr); gap: 0.3rem 0.6rem; }
 .plot svg { width: 100%; height: 10rem; overflow: visible; }
 .y-axis { display: flex; flex-direction: column; justify-content: space-between; text-align: right; margin: -0.6em 0; }
@@ -164,8 +163,7 @@ table { border-collapse: collapse; width: 100%; }
 .figures th { font-weight: 400; text-align: left; }
 .figures thead th { color: var(--soft); font-size: 0.8125rem; }
 .figures thead .number { text-align: right; }
-.bars caption { text-align: left; color: var(--soft); font-size: 0.875rem; margin-bottom: 0.4rem; }
-.bars tr { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 0 0.75rem; padding: 0.3rem 0; }
+.bars tr { display: grid; align-items: baseline; grid-template-columns: minmax(0, 1fr) auto; gap: 0 0.75rem; padding: 0.3rem 0; }
 .bars th { text-align: left; font-weight: 400; overflow-wrap: anywhere; }
 .bars td { display: contents; }
 .bar { grid-column: 1 / -1; display: block; width: 100%; height: 0.45rem; margin-top: 0.15rem; }
@@ -199,7 +197,7 @@ table { border-collapse: collapse; width: 100%; }
 .attempt { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: 0.1rem 0.75rem; padding: 0.45rem 0; }
 .attempt + .attempt { border-top: 1px solid var(--rule); }
 .attempt .what { overflow-wrap: anywhere; }
-.attempt .reason { color: var(--bad); font-size: 0.875rem; }
+.attempt .reason { color: var(--bad); font-weight: 550; }
 .attempt .which { grid-column: 1; color: var(--soft); font-size: 0.8125rem; }
 .attempt .cost { grid-column: 2; grid-row: 1; text-align: right; font-variant-numeric: tabular-nums; font-size: 0.875rem; }
 .attempt .timing { grid-column: 1 / -1; display: grid; grid-template-columns: 4.25rem minmax(0, 1fr) 4.25rem; gap: 0.6rem; align-items: center; color: var(--soft); font-size: 0.8125rem; font-variant-numeric: tabular-nums; }
@@ -230,7 +228,7 @@ button.quiet { background: none; border-color: var(--rule); font-weight: 500; }
 button:hover { filter: brightness(1.08); text-decoration: underline; text-underline-offset: 0.15em; }
 .top button { min-height: 2.1rem; padding: 0.2rem 0.7rem; font-size: 0.875rem; white-space: nowrap; }
 .act { display: grid; gap: 0.9rem; justify-items: start; }
-.act > .fields, .act > .field, .act > .checks { width: 100%; }
+.act > .fields, .act > .field, .act > .checks, .act > details[open] { width: 100%; }
 .fields { display: grid; gap: 0.9rem 1rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr)); align-items: start; }
 .field { display: grid; gap: 0.2rem; }
 .field > span, legend { font-size: 0.875rem; font-weight: 600; padding: 0; }
@@ -257,10 +255,12 @@ details[open] > summary { margin-bottom: 0.4rem; }
   .list { display: table; }
   .list tbody { display: table-row-group; }
   .list thead { position: static; width: auto; height: auto; clip-path: none; display: table-header-group; }
-  .list tr, .card .list tr { display: table-row; background: none; }
-  .list td, .list th { display: table-cell; padding: 0.5rem 0.75rem; vertical-align: top; border-bottom: 1px solid var(--rule); }
+  .list tbody tr, .card .list tr { display: table-row; background: none; }
+  .list tr { display: table-row; background: none; border: 0; }
+  .list td:first-child { width: auto; font-weight: 400; }
+  .list td, .list th, .list td:first-child { font-size: 0.875rem; display: table-cell; padding: 0.5rem 0.75rem; vertical-align: top; border-bottom: 1px solid var(--rule); }
   .list td::before { content: none; }
-  .list td[data-title=""]:empty { display: table-cell; }
+  .list td.blank { display: table-cell; }
   .list th { text-align: left; color: var(--soft); font-size: 0.8125rem; font-weight: 500; white-space: nowrap; }
   .list th.number, .list td.number { text-align: right; white-space: nowrap; }
   .list tbody tr:last-child td { border-bottom: 0; }

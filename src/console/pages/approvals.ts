@@ -30,7 +30,7 @@ import {
   type Sent,
   type Visit,
 } from "../visit.ts";
-import { runHref } from "./runs.ts";
+import { plural, runHref } from "./runs.ts";
 
 export function approvalPages({ page, act }: Routes): void {
   page("/approvals", listPage);
@@ -111,15 +111,15 @@ async function approvalPage({ visit, param }: Asked, given: Given): Promise<Page
   const body = html`${heading(resource, { up, state: badge(state), lead: leadOf(visit, approval) })}
   ${problemBox(given.problem)} ${card("Why it is asked", reasonsOf(approval))}
   ${card("The exact call", callOf(approval))}
-  ${state === "pending" ? answerCard(visit, approval, given) : ""}
   ${card("What differs from the last approved one", differenceOf(visit, approval, last))}
+  ${state === "pending" ? answerCard(visit, approval, given) : ""}
   ${card("About it", factsOf(visit, approval))} ${card("Answers", votesOf(visit, approval))}
   ${state === "pending" && visit.may("admin", "invoke") ? cancelForm(visit, approval) : ""}`;
   return { title: `Approval of ${resource}`, body };
 }
 
 function leadOf(visit: Visit, { run, created_at: at, expires_at: until, state }: Approval): Markup {
-  const ends = state === "pending" ? html`, and waits until ${when(until, visit.now)}` : "";
+  const ends = state === "pending" ? html`, and expires ${when(until, visit.now)}` : "";
   return html`Asked ${when(at, visit.now)} in run
     <a href="${runHref(visit, run)}">${run}</a>${ends}.`;
 }
@@ -195,12 +195,14 @@ function factsOf(visit: Visit, approval: ShownApproval): Markup {
     ["Operation", approval.operation ?? "none"],
     ["Step", approval.step ?? "not named"],
     ["Door", approval.door],
-    [
-      "Needs",
-      `${approval.approvals} of ${approval.quorum}${approval.role === null ? "" : ` by role ${approval.role}`}`,
-    ],
+    ["Needs", needed(approval)],
     ["Decided", whenOrDash(approval.decided_at, visit.now)],
   ]);
+}
+
+function needed({ approvals, quorum, role }: ShownApproval): string {
+  const by = role === null ? "" : ` by role ${role}`;
+  return `${plural(quorum, "approval")}${by}, has ${approvals}`;
 }
 
 function votesOf(visit: Visit, { votes }: ShownApproval): Markup {

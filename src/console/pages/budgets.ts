@@ -168,10 +168,14 @@ function budgetCard(visit: Visit, limit: Limit): Markup {
             <dt><i class="key reserved"></i>Reserved</dt>
             <dd>${amount(reserved)}</dd>
           </div>
-          <div>
-            <dt>${forecast === null ? "" : "At this pace"}</dt>
-            <dd>${forecast === null ? "" : forecastText(visit, forecast)}</dd>
-          </div>
+          ${
+            forecast === null
+              ? ""
+              : html`<div>
+                  <dt>At this pace</dt>
+                  <dd>${forecastText(visit, forecast)}</dd>
+                </div>`
+          }
         </dl>`
   }`;
 }
@@ -187,16 +191,21 @@ function forecastText(
 function createForm(visit: Visit, form: Form | null): Markup {
   const was = (name: string, otherwise: string) => form?.text(name) || otherwise;
   const fields = html`<div class="fields">
-    ${field("Whom it counts", choose("scope", SCOPES, was("scope", "tenant")))}
-    ${field("Which one", html`<input name="id" maxlength="256" value="${was("id", "")}" />`, "The key's id, the run or the model; empty for the others.")}
-    ${field("What it counts", choose("unit", UNITS, was("unit", "usd")))}
-    ${field("Per", choose("window", WINDOWS, was("window", "day")))}
-    ${field("At most", html`<input name="limit" required inputmode="decimal" maxlength="64" value="${was("limit", "")}" />`, "Such as 5 or 0.25.")}
-    ${field("Time zone", html`<input name="time_zone" maxlength="64" value="${was("time_zone", "UTC")}" />`, "In which days begin, such as Europe/Berlin.")}
-    ${field("Mode", choose("mode", MODES, was("mode", "enforce")))}
-    ${field("Beyond it", choose("on_exceed", ON_EXCEED, was("on_exceed", "refuse")))}
-    ${field("Retries of", html`<input name="resource" maxlength="256" value="${was("resource", "")}" />`, "For retries only: a tool, or model:<name>; * counts each apart.")}
-  </div>`;
+      ${field("Whom it counts", choose("scope", SCOPES, was("scope", "tenant")))}
+      ${field("Which one", html`<input name="id" maxlength="256" value="${was("id", "")}" />`, "The key's id, the run or the model; empty for the others.")}
+      ${field("What it counts", choose("unit", UNITS, was("unit", "usd")))}
+      ${field("Per", choose("window", WINDOWS, was("window", "day")))}
+      ${field("At most", html`<input name="limit" required inputmode="decimal" maxlength="64" value="${was("limit", "")}" />`, "Such as 5 or 0.25.")}
+    </div>
+    <details ${form === null ? "" : html`open`}>
+      <summary>Shadow, time zone, retries of one tool</summary>
+      <div class="fields">
+        ${field("Mode", choose("mode", MODES, was("mode", "enforce")))}
+        ${field("Beyond it", choose("on_exceed", ON_EXCEED, was("on_exceed", "refuse")))}
+        ${field("Time zone", html`<input name="time_zone" maxlength="64" value="${was("time_zone", "UTC")}" />`, "In which days begin, such as Europe/Berlin.")}
+        ${field("Retries of", html`<input name="resource" maxlength="256" value="${was("resource", "")}" />`, "With retries: a tool, or model:<name>; * counts each apart.")}
+      </div>
+    </details>`;
   return actForm(visit, "/budgets", { fields, button: "Set the limit" });
 }
 

@@ -117,7 +117,8 @@ const PLACES: Readonly<Record<string, string>> = {
 export function linked(visit: Visit, sentence: string): Markup {
   const parts = sentence.split(REFERENCE).map((part, index) => {
     if (index % 2 === 0) return part;
-    if (part.includes("T")) return when(part, visit.now);
+    if (part.includes("T"))
+      return html`<time datetime="${part}">${exactTime(new Date(part))}</time>`;
     const place = PLACES[part.slice(0, 3)];
     if (place === undefined) return shortId(part);
     return html`<a href="${visit.href(`${place}${part}`)}">${shortId(part)}</a>`;

@@ -33,6 +33,7 @@ export function overviewPage({ page }: Routes): void {
     const days = daysOf(usage, from);
     const body = html`${heading(title, { lead: `The last ${DAYS} days, by day in UTC.` })}
       ${tiles(visit, { usage, days, approvals })}
+      ${approvals.length === 0 ? "" : card("Waiting for a person", approvalsOf(visit, approvals))}
       <div class="columns">
         ${card("Spend by day", spendOf(usage, days))}
         ${card("Budgets", budgetsOf(visit, limits.data))}
@@ -40,7 +41,6 @@ export function overviewPage({ page }: Routes): void {
       <div class="columns">
         ${card("Refused, by reason", refusalsOf(visit, usage))} ${card("By model", modelsOf(usage))}
       </div>
-      ${approvals.length === 0 ? "" : card("Waiting for a person", approvalsOf(visit, approvals))}
       ${card("Latest runs", runs.data.length === 0 ? noRuns(visit) : runsTable(visit, runs.data))}`;
     return { title, body };
   });

@@ -57,7 +57,7 @@ function moreOf({ usd_per_million: rates, tiers, output_tokens_max: most }: Pric
       ({ above_input_tokens: above, usd_per_million: tier }) =>
         html`<li>
           above ${count(above)} tokens:
-          ${Object.entries(tier).map(([kind, rate]) => html` ${worded(kind)} ${usd(rate)}`)}
+          ${Object.entries(tier).map(([kind, rate], index) => html`${index === 0 ? "" : ", "}${worded(kind)} ${usd(rate)}`)}
         </li>`,
     )}
     ${most === null ? "" : html`<li>answers up to ${count(most)} tokens</li>`}

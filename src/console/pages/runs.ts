@@ -248,17 +248,16 @@ function stepItem(visit: Visit, { name, attempts }: Step, axis: Axis): Markup {
 }
 
 function attemptItem(visit: Visit, attempt: Attempt, axis: Axis): Markup {
-  const { decided_at: decided, status, resource, model, upstream, reason } = attempt;
+  const { decided_at: decided, status, resource, reason } = attempt;
   const begin = Date.parse(decided);
   const end = endOf(attempt, visit.now);
-  const served =
-    upstream === null || `${upstream}/${model}` === resource ? "" : ` → ${upstream}/${model}`;
   return html`<li class="attempt ${status}">
     <div class="what">
-      <a href="${visit.href(`/decisions/${attempt.decision}`)}">${resource}</a>${served}
-      ${badge(status)} ${reason === null ? "" : html`<span class="reason">${worded(reason)}</span>`}
+      <a href="${visit.href(`/decisions/${attempt.decision}`)}">${resource}</a> ${badge(status)}
     </div>
-    <div class="which">${numbered(attempt)}</div>
+    <div class="which">
+      ${reason === null ? "" : html`<span class="reason">${worded(reason)}</span>, `}${told(attempt)}
+    </div>
     <div class="timing">
       <span title="${exactTime(new Date(begin))}">+${durationText(begin - axis.begin)}</span>
       ${spanBar(begin - axis.begin, end - axis.begin, axis.whole)}
@@ -268,12 +267,35 @@ function attemptItem(visit: Visit, attempt: Attempt, axis: Axis): Markup {
   </li>`;
 }
 
-function numbered({ attempt, retry, basis }: Attempt): string {
+/** How it was known to be a further attempt. */
+const CAUSES: Readonly<Record<string, string>> = {
+  step: "the same step again",
+  fingerprint: "the same content again",
+  sdk: "retried by its library",
+  loop: "the same content under a new step",
+  duplicate: "a duplicate",
+};
+
+function told({ attempt, retry, basis, upstream, model, resource }: Attempt): string {
   const parts = [`attempt ${attempt}`];
-  if (retry !== null) parts.push(`retry by ${retry.because}`);
-  if (retry?.prior_status) parts.push(`after ${worded(retry.prior_status)}`);
-  if (basis === "presumed" || basis === "estimated" || basis === "unpriced") parts.push(basis);
+  if (retry !== null) {
+    const cause = CAUSES[retry.because] ?? worded(retry.because);
+    const before =
+      retry.prior_status === null ? "" : ` after one that ${ended(retry.prior_status)}`;
+    parts.push(`${cause}${before}`);
+  }
+  if (upstream !== null && `${upstream}/${model}` !== resource)
+    parts.push(`by ${upstream}/${model}`);
+  if (basis !== null && BASES.has(basis)) parts.push(`cost ${basis}`);
   return parts.join(", ");
+}
+
+/** Where a cost is not simply use times price. */
+const BASES: ReadonlySet<string> = new Set(["presumed", "estimated", "unpriced"]);
+
+function ended(status: string): string {
+  if (status === "running" || status === "admitted") return "had not ended";
+  return status === "unknown" ? "ended in a way nobody knows" : worded(status);
 }
 
 /** What it cost; of one that has not ended what it holds, of one that was refused what it could have cost. */

@@ -37,11 +37,6 @@ export type ConsoleParts = {
 
 export type Console = Pick<Hono<ConsoleEnv>, "fetch">;
 
-/** Whether a request is the console's. */
-export function isConsolePath(path: string): boolean {
-  return /^\/console(?:[/?]|$)/.test(path);
-}
-
 const STYLE_HREF = `/console/style.css?v=${sha256Hex(STYLE).slice(0, 12)}`;
 /** Its address changes with it. */
 const STYLE_KEPT = "public, max-age=31536000, immutable";

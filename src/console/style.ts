@@ -282,7 +282,4 @@ details[open] > summary { margin-bottom: 0.4rem; }
   main { padding: 1.5rem 2rem 4rem; gap: 1.25rem; width: 100%; }
   .columns { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 1.25rem; }
 }
-@media (prefers-reduced-motion: no-preference) {
-  a, button { transition: color 0.1s, background-color 0.1s; }
-}
 `;

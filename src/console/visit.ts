@@ -19,6 +19,11 @@ export type ConsoleEnv = {
   Variables: { visit?: Visit };
 };
 
+/** Whether a path, with or without its query, is the console's. */
+export function isConsolePath(path: string): boolean {
+  return /^\/console(?:[/?]|$)/.test(path);
+}
+
 export type Flash = {
   readonly text: string;
   /** Shown once, to be copied: a key, or a webhook's secret. */

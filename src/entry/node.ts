@@ -5,7 +5,8 @@ import { createServer, IncomingMessage, ServerResponse, type Server } from "node
 import { getRequestListener } from "@hono/node-server";
 import { pino, type Logger } from "pino";
 
-import { createConsole, isConsolePath, type Console } from "../console/console.ts";
+import { createConsole, type Console } from "../console/console.ts";
+import { isConsolePath } from "../console/visit.ts";
 import { LEASE_MS } from "../core/limits.ts";
 import { startDemoUpstream } from "../demo/upstream.ts";
 import { createAdministration, type Administration } from "../gate/administration.ts";

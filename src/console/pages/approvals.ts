@@ -2,7 +2,7 @@
 import { html } from "hono/html";
 
 import { Approval, listOf, ShownApproval } from "../answers.ts";
-import { diffOf, prettyCall } from "../diff.ts";
+import { diffOf, prettyCall, type DiffLine } from "../diff.ts";
 import { usdOrDash, when, whenOrDash, type Markup } from "../figures.ts";
 import { ROWS_SHOWN } from "../limits.ts";
 import {
@@ -176,8 +176,12 @@ function differenceOf(visit: Visit, now: ShownApproval, last: ShownApproval | nu
     return html`<p>It is the same, byte for byte but for white space, as ${link}.</p>`;
   }
   return html`<p class="note">Against ${link}.</p>
-    <pre class="diff" tabindex="0">
-${lines.map(({ kind, text }) => html`<span class="${kind}">${SIGNS[kind]} ${text} </span>`)}</pre>`;
+    <pre class="diff" tabindex="0">${lines.map(diffLine)}</pre>`;
+}
+
+function diffLine({ kind, text }: DiffLine): Markup {
+  const line = `${SIGNS[kind]} ${text}\n`;
+  return html`<span class="${kind}">${line}</span>`;
 }
 
 const SIGNS = { same: " ", added: "+", removed: "−" } as const;

@@ -7,7 +7,7 @@ import { KEY_CHARS_MAX } from "../limits.ts";
 import { MARK, mistakePage, problemBox } from "../page.ts";
 import { isFromHere, isOwnForm, type Sessions } from "../session.ts";
 import { createSignInLimit } from "../sign-in-limit.ts";
-import type { ConsoleEnv, Page } from "../visit.ts";
+import { isConsolePath, type ConsoleEnv, type Page } from "../visit.ts";
 
 type Parts = {
   readonly sessions: Sessions;
@@ -98,7 +98,11 @@ async function problemOf(c: Context<ConsoleEnv>, key: string): Promise<string | 
   return flawOfKey(c.env.call, key);
 }
 
-/** Only within the console: a link must not lead from here to somebody else. */
-function ownPath(path: string): string {
-  return /^\/console(?:[/?][\x21-\x7e]*)?$/.test(path) && !path.includes("\\") ? path : "";
+/** Only within the console, as browsers would read it: a link must not lead from here to somebody else. */
+function ownPath(text: string): string {
+  const url = URL.parse(text, ORIGIN);
+  if (url === null || url.origin !== ORIGIN || !isConsolePath(url.pathname)) return "";
+  return `${url.pathname}${url.search}`;
 }
+
+const ORIGIN = "http://tollgate.invalid";

@@ -11,10 +11,9 @@ import { signIn, startBrowser } from "./browser.ts";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-/** Each size in one of the two colour schemes: what they differ in does not depend on each other. */
-const LOOKS = {
-  desktop: { viewport: { width: 1_280, height: 800 }, colorScheme: "light" },
-  phone: { viewport: { width: 390, height: 844 }, colorScheme: "dark" },
+const SIZES = {
+  desktop: { width: 1_280, height: 800 },
+  phone: { width: 390, height: 844 },
 } as const;
 
 const PAGES: Readonly<Record<string, (alive: Alive) => string>> = {
@@ -42,15 +41,16 @@ describeOnPostgres("the console", (database) => {
   let tollgate: Tollgate;
   let alive: Alive;
   let browser: Browser;
-  let pages: Readonly<Record<keyof typeof LOOKS, Page>>;
+  let pages: Readonly<Record<keyof typeof SIZES, Page>>;
   const logged: string[] = [];
 
   beforeAll(async () => {
     tollgate = await startTollgate({ database, prices: PRICES });
     alive = await fill(tollgate, `acme ${HOSTILE_IMAGE}`, 2);
     browser = await startBrowser();
-    const open = async (options: (typeof LOOKS)["phone" | "desktop"]) => {
-      const page = await signIn(browser, { url: tollgate.url, key: alive.admin, options });
+    const open = async (viewport: (typeof SIZES)["phone" | "desktop"]) => {
+      const as = { url: tollgate.url, key: alive.admin, options: { viewport } };
+      const page = await signIn(browser, as);
       page.on("console", (message) => logged.push(message.text()));
       page.on("dialog", (dialog) => {
         logged.push(`dialog: ${dialog.message()}`);
@@ -58,7 +58,7 @@ describeOnPostgres("the console", (database) => {
       });
       return page;
     };
-    pages = { desktop: await open(LOOKS.desktop), phone: await open(LOOKS.phone) };
+    pages = { desktop: await open(SIZES.desktop), phone: await open(SIZES.phone) };
   });
   afterAll(async () => {
     await browser?.close();
@@ -69,22 +69,39 @@ describeOnPostgres("the console", (database) => {
     (["desktop", "phone"] as const).map((size) => ({ name, pathOf, size })),
   );
 
-  test.each(rows)("$name fits a $size, is clean by axe, and runs nothing", async (row) => {
-    const page = pages[row.size];
-    const isMissing = row.name === "what is not there";
-    logged.length = 0;
-    const response = await page.goto(`${tollgate.url}/console${row.pathOf(alive)}`);
-    const headers = response?.headers() ?? {};
-    expect(response?.status()).toBe(isMissing ? 404 : 200);
-    expect(headers["content-security-policy"]).toBe(
-      "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-    );
-    expect(headers["cache-control"]).toBe("no-store");
-    expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth")).toBe(0);
-    expect(await page.locator("main h1").count()).toBe(1);
-    expect(await page.locator("script, img, [style], [onclick], [onerror]").count()).toBe(0);
+  test.each(rows)(
+    "$name fits a $size, is clean by axe in light and dark, and runs nothing",
+    async (row) => {
+      const page = pages[row.size];
+      const isMissing = row.name === "what is not there";
+      logged.length = 0;
+      const response = await page.goto(`${tollgate.url}/console${row.pathOf(alive)}`);
+      const headers = response?.headers() ?? {};
+      expect(response?.status()).toBe(isMissing ? 404 : 200);
+      expect(headers["content-security-policy"]).toBe(
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+      );
+      expect(headers["cache-control"]).toBe("no-store");
+      expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth")).toBe(0);
+      expect(await page.locator("main h1").count()).toBe(1);
+      expect(await page.locator("script, img, [style], [onclick], [onerror]").count()).toBe(0);
+      for (const colorScheme of ["light", "dark"] as const) {
+        await page.emulateMedia({ colorScheme });
+        expect(await violations(page), colorScheme).toEqual([]);
+      }
+      expect(logged.filter((text) => !isMissing || !text.includes("404"))).toEqual([]);
+    },
+  );
+
+  test("signing in is clean by axe, and says what is wrong with a key", async () => {
+    const page = await (await browser.newContext({ viewport: SIZES.phone })).newPage();
+    await page.goto(`${tollgate.url}/console/sign-in`);
     expect(await violations(page)).toEqual([]);
-    expect(logged.filter((text) => !isMissing || !text.includes("404"))).toEqual([]);
+    await page.fill("input[name=key]", "tg_live_none");
+    await page.click("button[type=submit]");
+    expect(await page.locator("[role=alert]").innerText()).not.toBe("");
+    expect(await violations(page)).toEqual([]);
+    await page.context().close();
   });
 
   test("what somebody wrote is shown as text", async () => {

@@ -281,7 +281,7 @@ function told({ attempt, retry, basis, upstream, model, resource }: Attempt): st
   if (retry !== null) {
     const cause = CAUSES[retry.because] ?? worded(retry.because);
     const before =
-      retry.prior_status === null ? "" : ` after one that ${ended(retry.prior_status)}`;
+      retry.prior_status === null ? "" : ` after one that ${endedHow(retry.prior_status)}`;
     parts.push(`${cause}${before}`);
   }
   if (upstream !== null && `${upstream}/${model}` !== resource)
@@ -293,7 +293,7 @@ function told({ attempt, retry, basis, upstream, model, resource }: Attempt): st
 /** Where a cost is not simply use times price. */
 const BASES: ReadonlySet<string> = new Set(["presumed", "estimated", "unpriced"]);
 
-function ended(status: string): string {
+function endedHow(status: string): string {
   if (status === "running" || status === "admitted") return "had not ended";
   return status === "unknown" ? "ended in a way nobody knows" : worded(status);
 }

@@ -2,6 +2,10 @@ import { defineConfig } from "drizzle-kit";
 
 export default defineConfig({
   dialect: "postgresql",
-  schema: ["./src/store/schema.ts", "./src/store/schema-control.ts"],
+  schema: [
+    "./src/store/schema.ts",
+    "./src/store/schema-control.ts",
+    "./src/store/schema-finance.ts",
+  ],
   out: "./drizzle",
 });

@@ -4,6 +4,7 @@ import { assert } from "../lib/assert.ts";
 import type { Database } from "../store/database.ts";
 import { type UsageRow, countRefusals, sumAttempts, sumUsage } from "../store/usage.ts";
 import { countOf, usdOf } from "./amounts.ts";
+import { summed } from "./summed.ts";
 
 export type UsageSums = {
   readonly attempts: number;
@@ -47,11 +48,13 @@ export async function usageOf(
   tenantId: string,
   period: { readonly from: Date; readonly to: Date },
 ): Promise<UsageView> {
-  const [rows, refusals, attempts] = await Promise.all([
-    sumUsage(db.admin, tenantId, period),
-    countRefusals(db.admin, tenantId, period),
-    sumAttempts(db.admin, tenantId, { ...period, rows: PAGE_ROWS_MAX }),
-  ]);
+  const [rows, refusals, attempts] = await summed(
+    Promise.all([
+      sumUsage(db.admin, tenantId, period),
+      countRefusals(db.admin, tenantId, period),
+      sumAttempts(db.admin, tenantId, { ...period, rows: PAGE_ROWS_MAX }),
+    ]),
+  );
   const total = rows.find((row) => row.grouping === "total");
   assert(total !== undefined, "a sum over nothing is a row as well");
   const models = rows.filter((row) => row.grouping === "model").toSorted(dearestFirst);

@@ -1,0 +1,10 @@
+/** Limits of roll-ups, outcomes and reports, each with its reason. */
+
+/** Lines that one step rolls up, in one transaction: some hundred milliseconds, and nobody waits for its locks. */
+export const ROLL_UP_LINES_MAX = 5_000;
+
+/** Steps of one turn: a backlog of a hundred thousand lines; the next turn goes on where this one stopped. */
+export const ROLL_UP_STEPS_MAX = 20;
+
+/** How far reports may be behind the ledger where nobody asks for one; more lines at once cost less each. */
+export const ROLL_UP_MS = 5_000;

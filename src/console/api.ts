@@ -26,6 +26,7 @@ export type Answered<Body> =
   | { readonly kind: "done"; readonly body: Body }
   | { readonly kind: "refused"; readonly status: number; readonly message: string };
 export type Acted = Answered<unknown>;
+type Done = Extract<Acted, { kind: "done" }>;
 
 export type Act = {
   readonly method: "POST" | "PUT" | "PATCH" | "DELETE";
@@ -43,6 +44,12 @@ export type Api = {
     path: string,
     query?: Query,
   ) => Promise<z.output<S>>;
+  /** The same where a refusal is shown on its part of a page, beside what was answered. */
+  readonly look: <S extends z.ZodType>(
+    shape: S,
+    path: string,
+    query?: Query,
+  ) => Promise<Answered<z.output<S>>>;
   /** The same of a question that is asked by POST. */
   readonly ask: <S extends z.ZodType>(
     shape: S,
@@ -60,23 +67,31 @@ const ORIGIN = "http://tollgate.invalid";
 
 /** `tenant` is named in every call, for a key that belongs to none. */
 export function createApi(call: Call, key: string, tenant: string | null): Api {
-  const act = async (asked: Act): Promise<Acted> => {
+  const tried = async (asked: Sent): Promise<Done | ApiRefused> => {
     const answer = await send(call, key, { ...asked, query: { ...asked.query, tenant } });
-    if (answer.isOk) return { kind: "done", body: answer.body };
-    const refused = refusedBy(answer);
-    if (answer.status === 401) throw refused;
-    return { kind: "refused", status: answer.status, message: refused.message };
+    return answer.isOk ? { kind: "done", body: answer.body } : refusedBy(answer);
+  };
+  const act = async (asked: Sent): Promise<Acted> => {
+    const acted = await tried(asked);
+    if (!(acted instanceof ApiRefused)) return acted;
+    if (acted.status === 401) throw acted;
+    return { kind: "refused", status: acted.status, message: acted.message };
+  };
+  const read = async <S extends z.ZodType>(
+    shape: S,
+    asked: Sent,
+  ): Promise<Answered<z.output<S>>> => {
+    const acted = await act(asked);
+    return acted.kind === "refused" ? acted : { kind: "done", body: shape.parse(acted.body) };
   };
   return {
-    get: async (shape, path, query) => {
-      const answer = await send(call, key, { method: "GET", path, query: { ...query, tenant } });
-      if (!answer.isOk) throw refusedBy(answer);
-      return shape.parse(answer.body);
+    get: async (shape, path, query = {}) => {
+      const got = await tried({ method: "GET", path, query });
+      if (got instanceof ApiRefused) throw got;
+      return shape.parse(got.body);
     },
-    ask: async (shape, path, body) => {
-      const acted = await act({ method: "POST", path, body });
-      return acted.kind === "refused" ? acted : { kind: "done", body: shape.parse(acted.body) };
-    },
+    look: (shape, path, query = {}) => read(shape, { method: "GET", path, query }),
+    ask: (shape, path, body) => read(shape, { method: "POST", path, body }),
     act,
   };
 }

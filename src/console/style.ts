@@ -78,9 +78,9 @@ main:focus { outline: none; }
 .who { display: flex; align-items: center; gap: 0.75rem; min-width: 0; }
 .tenant { max-width: 11rem; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--soft); font-size: 0.875rem; }
 a.tenant { color: var(--accent); }
-.side { background: var(--card); border-bottom: 1px solid var(--rule); overflow-x: auto; scrollbar-width: none; }
-.side ul { display: flex; padding: 0 0.5rem; width: max-content; }
-.side a { display: block; padding: 0.65rem 0.6rem; color: var(--soft); text-decoration: none; white-space: nowrap; border-bottom: 2px solid transparent; }
+.side { background: var(--card); border-bottom: 1px solid var(--rule); }
+.side ul { display: flex; flex-wrap: wrap; padding: 0.1rem 0.5rem; }
+.side a { display: block; padding: 0.5rem 0.5rem 0.4rem; font-size: 0.875rem; color: var(--soft); text-decoration: none; white-space: nowrap; border-bottom: 2px solid transparent; }
 .side a:hover { color: var(--ink); }
 .side a:focus-visible { outline-offset: -2px; }
 .side a[aria-current] { color: var(--ink); font-weight: 600; border-color: var(--accent); }
@@ -238,7 +238,7 @@ button:hover { filter: brightness(1.08); text-decoration: underline; text-underl
 .search { display: flex; gap: 0.5rem; max-width: 30rem; }
 .search label { flex: 1; min-width: 0; }
 .answers { display: grid; gap: 1.25rem; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); margin-top: 0.6rem; }
-.buttons { display: flex; flex-wrap: wrap; gap: 0.6rem; align-items: flex-start; margin-top: 0.7rem; }
+.buttons { display: flex; flex-wrap: wrap; gap: 0.6rem 1rem; align-items: center; margin-top: 0.7rem; }
 summary { cursor: pointer; color: var(--accent); font-size: 0.875rem; width: fit-content; padding: 0.15rem 0; }
 details[open] > summary { margin-bottom: 0.4rem; }
 .confirm > div { display: grid; gap: 0.7rem; border: 1px solid var(--rule); background: var(--card); border-radius: 10px; padding: 0.9rem 1rem; max-width: 36rem; }
@@ -267,7 +267,7 @@ details[open] > summary { margin-bottom: 0.4rem; }
   main > .list { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; border-collapse: separate; border-spacing: 0; }
   .card .list th:first-child, .card .list td:first-child { padding-left: 0; }
   .card .list th:last-child, .card .list td:last-child { padding-right: 0; }
-  .attempt { grid-template-columns: minmax(0, 1.2fr) minmax(0, 1fr) 7.5rem; align-items: baseline; }
+  .attempt { grid-template-columns: minmax(0, 1.2fr) minmax(0, 1fr) 9.5rem; align-items: baseline; }
   .attempt .which { grid-column: 1; grid-row: 2; }
   .attempt .timing { grid-column: 2; grid-row: 1; }
   .attempt .cost { grid-column: 3; grid-row: 1; }
@@ -275,9 +275,10 @@ details[open] > summary { margin-bottom: 0.4rem; }
 @media (min-width: 62rem) {
   .inside { display: grid; grid-template: auto 1fr / 12.5rem minmax(0, 1fr); min-height: 100vh; }
   .top { grid-column: 1 / -1; padding: 0.6rem 1.5rem; }
-  .side { border-bottom: 0; border-right: 1px solid var(--rule); padding: 1rem 0.75rem; overflow: visible; }
-  .side ul { display: grid; gap: 0.15rem; padding: 0; width: auto; }
-  .side a { padding: 0.4rem 0.75rem; border: 0; border-radius: 7px; }
+  .side { border-bottom: 0; border-right: 1px solid var(--rule); padding: 1rem 0.75rem; }
+  .side ul { display: grid; gap: 0.15rem; padding: 0; }
+  .side a { padding: 0.4rem 0.75rem; border: 0; border-radius: 7px; font-size: 0.9375rem; }
+  .plot svg { height: 15rem; }
   .side a[aria-current] { background: var(--accent-soft); color: var(--accent); }
   main { padding: 1.5rem 2rem 4rem; gap: 1.25rem; width: 100%; }
   .columns { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 1.25rem; }

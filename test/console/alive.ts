@@ -21,7 +21,33 @@ function demoPrice(model: string, input: bigint, output: bigint): Price {
 export const HOSTILE = "<script>alert(1)</script>";
 export const HOSTILE_IMAGE = '"><img src=x onerror=alert(2)>';
 
-export const POLICIES = `description: ${JSON.stringify(`What ${HOSTILE_IMAGE} may do`)}
+export type Names = Readonly<Record<"run" | "key" | "label" | "payee" | "about", string>>;
+
+export const HOSTILE_NAMES: Names = {
+  run: HOSTILE,
+  key: `support agent ${HOSTILE_IMAGE}`,
+  label: HOSTILE_IMAGE,
+  payee: `Acme ${HOSTILE}`,
+  about: `What ${HOSTILE_IMAGE} may do`,
+};
+
+export const PLAIN_NAMES: Names = {
+  run: "weekly-digest",
+  key: "support agent",
+  label: "northwind",
+  payee: "Acme Holdings, Panama",
+  about: "Wires need a person",
+};
+
+export type Story = {
+  /** On each of so many days before today there were some calls. */
+  readonly days: number;
+  readonly names: Names;
+  /** Told of approvals. */
+  readonly webhook?: string;
+};
+
+const policiesOf = (about: string) => `description: ${JSON.stringify(about)}
 policies:
   - id: wires
     name: Wires need a person
@@ -49,7 +75,7 @@ export type Alive = {
   readonly approvalId: string;
   readonly refusedDecision: string;
   readonly limitId: string;
-  readonly runs: { readonly busy: string; readonly hostile: string };
+  readonly runs: { readonly busy: string; readonly odd: string };
   readonly call: Call;
 };
 
@@ -62,8 +88,8 @@ export type Call = (
 
 const DAY_MS = 86_400_000;
 
-/** `days`: on each of so many days before today there are some calls. */
-export async function fill(tollgate: Tollgate, name: string, days: number): Promise<Alive> {
+export async function fill(tollgate: Tollgate, name: string, story: Story): Promise<Alive> {
+  const { days, names, webhook } = story;
   const call = callsTo(tollgate.url);
   const installation = tollgate.adminKey;
   const { id: tenantId } = await call(installation, "POST", "/api/tenants", { body: { name } });
@@ -76,7 +102,7 @@ export async function fill(tollgate: Tollgate, name: string, days: number): Prom
   const admin = await key("operations", ["admin", "report", "approve"]);
   const approver = await key("Anna, on call", ["approve"]);
   const reporter = await key("finance", ["report"]);
-  const app = await key(`support agent ${HOSTILE_IMAGE}`, ["invoke", "report"]);
+  const app = await key(names.key, ["invoke", "report"]);
   const limit = await limits((body) => call(admin.key, "POST", "/api/limits", { body }));
   const alive = { call, key: app.key, tollgate };
   for (let day = days; day >= 1; day -= 1) {
@@ -85,12 +111,15 @@ export async function fill(tollgate: Tollgate, name: string, days: number): Prom
     await tollgate.settled();
   }
   await resetClock(tollgate.db);
-  const bundle = await call(admin.key, "POST", "/api/policies", { body: { source: POLICIES } });
+  if (webhook !== undefined)
+    await call(admin.key, "POST", "/api/webhooks", { body: { url: webhook } });
+  const source = policiesOf(names.about);
+  const bundle = await call(admin.key, "POST", "/api/policies", { body: { source } });
   await call(admin.key, "POST", `/api/policies/${String(bundle["version"])}/activate`, {
     body: {},
   });
-  const refusedDecision = await today(alive, admin.key);
-  const approvalId = await wires(alive, approver.key);
+  const refusedDecision = await today(alive, admin.key, names);
+  const approvalId = await wires(alive, approver.key, names.payee);
   await tollgate.settled();
   return {
     tenantId: tenant,
@@ -103,7 +132,7 @@ export async function fill(tollgate: Tollgate, name: string, days: number): Prom
     approvalId,
     refusedDecision,
     limitId: limit,
-    runs: { busy: "nightly-report", hostile: HOSTILE },
+    runs: { busy: "nightly-report", odd: names.run },
     call,
   };
 }
@@ -137,9 +166,9 @@ function chatOf(model: string, content: string, outputMax: number) {
 }
 
 /** Answers a refused decision. */
-async function today({ call, key }: Living, admin: string): Promise<string> {
+async function today({ call, key }: Living, admin: string, names: Names): Promise<string> {
   const run = "nightly-report";
-  const terms = { budget_usd: "0.20", labels: { team: "search", customer: HOSTILE_IMAGE } };
+  const terms = { budget_usd: "0.20", labels: { team: "search", customer: names.label } };
   await call(admin, "PUT", `/api/runs/${run}`, { body: terms });
   const chat = (step: string, content: string, outputMax: number, named = run) =>
     call(key, "POST", "/v1/chat/completions", {
@@ -150,13 +179,13 @@ async function today({ call, key }: Living, admin: string): Promise<string> {
   await chat("summarise", "Summarise it.", 80);
   await chat("summarise", "Summarise it again.", 80);
   const refused = await chat("translate", "Translate all of it.", 3_000);
-  await chat("answer", "A run with an odd name.", 120, HOSTILE);
+  await chat("answer", "A run with an odd name.", 120, names.run);
   const { tollgate = {} } = Object(refused["error"]) as { tollgate?: { decision_id?: string } };
   return tollgate.decision_id ?? "";
 }
 
 /** One wire that was approved and done, and one that waits. Answers the approval of that. */
-async function wires({ call, key }: Living, approver: string): Promise<string> {
+async function wires({ call, key }: Living, approver: string, payee: string): Promise<string> {
   const wire = (usd: number, to: string) => ({
     kind: "step",
     name: "wire",
@@ -173,7 +202,7 @@ async function wires({ call, key }: Living, approver: string): Promise<string> {
   const granted = await call(key, "POST", "/api/gate", { body: wire(120, "ACME Ltd") });
   const attempt = String(granted["attempt_id"]);
   await call(key, "POST", `/api/attempts/${attempt}/complete`, { body: { result: { ok: true } } });
-  return idOf(await call(key, "POST", "/api/gate", { body: wire(4_800, `Acme ${HOSTILE}`) }));
+  return idOf(await call(key, "POST", "/api/gate", { body: wire(4_800, payee) }));
 }
 
 /** Refusals of the gate are answers here; anything else that is none throws. */

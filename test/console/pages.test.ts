@@ -4,7 +4,7 @@ import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeOnPostgres } from "../support/databases.ts";
 import { startTollgate, type Tollgate } from "../support/tollgate.ts";
-import { fill, HOSTILE, HOSTILE_IMAGE, PRICES, type Alive } from "./alive.ts";
+import { fill, HOSTILE, HOSTILE_IMAGE, HOSTILE_NAMES, PRICES, type Alive } from "./alive.ts";
 import { signIn, startBrowser } from "./browser.ts";
 
 /** Every page of the console in a real Chromium, on a whole Tollgate with real calls in it. */
@@ -20,7 +20,7 @@ const PAGES: Readonly<Record<string, (alive: Alive) => string>> = {
   overview: () => "",
   runs: () => "/runs",
   "a run": ({ runs }) => `/runs/${runs.busy}`,
-  "a run of an odd name": ({ runs }) => `/runs/${encodeURIComponent(runs.hostile)}`,
+  "a run of an odd name": ({ runs }) => `/runs/${encodeURIComponent(runs.odd)}`,
   decisions: () => "/decisions",
   "a refused decision": ({ refusedDecision }) => `/decisions/${refusedDecision}`,
   budgets: () => "/budgets",
@@ -46,7 +46,7 @@ describeOnPostgres("the console", (database) => {
 
   beforeAll(async () => {
     tollgate = await startTollgate({ database, prices: PRICES });
-    alive = await fill(tollgate, `acme ${HOSTILE_IMAGE}`, 2);
+    alive = await fill(tollgate, `acme ${HOSTILE_IMAGE}`, { days: 2, names: HOSTILE_NAMES });
     browser = await startBrowser();
     const open = async (viewport: (typeof SIZES)["phone" | "desktop"]) => {
       const as = { url: tollgate.url, key: alive.admin, options: { viewport } };

@@ -6,7 +6,7 @@ import { Approval, Limit, listOf, RunListed, Usage } from "../answers.ts";
 import { barsChart, trendChart, type Point } from "../charts.ts";
 import { count, DAY_MS, dayText, picosOf, usd, usdText, when, type Markup } from "../figures.ts";
 import { LIMITS_SHOWN } from "../limits.ts";
-import { card, empty, heading, itemsFor, worded } from "../page.ts";
+import { card, empty, heading, itemsFor, problemBox, worded } from "../page.ts";
 import type { Routes, Visit } from "../visit.ts";
 import { budgetLine, fullestFirst } from "./budgets.ts";
 import { runsTable } from "./runs.ts";
@@ -25,25 +25,30 @@ export function overviewPage({ page }: Routes): void {
     if (!visit.may("report", "admin")) return { title, body: elsewhere(visit) };
     const from = new Date(Math.floor(visit.now.getTime() / DAY_MS) * DAY_MS - (DAYS - 1) * DAY_MS);
     const [usage, limits, runs, approvals] = await Promise.all([
-      visit.api.get(Usage, "/usage", { from: from.toISOString() }),
+      visit.api.look(Usage, "/usage", { from: from.toISOString() }),
       visit.api.get(listOf(Limit), "/limits", { limit: LIMITS_SHOWN }),
       visit.api.get(listOf(RunListed), "/runs", { limit: RUNS_SHOWN }),
       waiting(visit),
     ]);
-    const days = daysOf(usage, from);
+    const budgets = card("Budgets", budgetsOf(visit, limits.data));
     const body = html`${heading(title, { lead: `The last ${DAYS} days, by day in UTC.` })}
-      ${tiles(visit, { usage, days, approvals })}
-      ${approvals.length === 0 ? "" : card("Waiting for a person", approvalsOf(visit, approvals))}
-      <div class="columns">
-        ${card("Spend by day", spendOf(usage, days))}
-        ${card("Budgets", budgetsOf(visit, limits.data))}
-      </div>
-      <div class="columns">
-        ${card("Refused, by reason", refusalsOf(visit, usage))} ${card("By model", modelsOf(usage))}
-      </div>
-      ${card("Latest runs", runs.data.length === 0 ? noRuns(visit) : runsTable(visit, runs.data))}`;
+    ${approvals.length === 0 ? "" : card("Waiting for a person", approvalsOf(visit, approvals))}
+    ${
+      usage.kind === "refused"
+        ? html`${problemBox(usage.message)} ${budgets}`
+        : figures(visit, { usage: usage.body, days: daysOf(usage.body, from), budgets })
+    }
+    ${card("Latest runs", runs.data.length === 0 ? noRuns(visit) : runsTable(visit, runs.data))}`;
     return { title, body };
   });
+}
+
+function figures(visit: Visit, { usage, days, budgets }: Seen): Markup {
+  return html`${tiles(visit, { usage, days })}
+    <div class="columns">${card("Spend by day", spendOf(usage, days))} ${budgets}</div>
+    <div class="columns">
+      ${card("Refused, by reason", refusalsOf(visit, usage))} ${card("By model", modelsOf(usage))}
+    </div>`;
 }
 
 /** A key that may not read reports begins where it may. */
@@ -78,27 +83,21 @@ function daysOf(usage: Usage, from: Date): readonly Day[] {
 type Seen = {
   readonly usage: Usage;
   readonly days: readonly Day[];
-  readonly approvals: readonly Approval[];
+  readonly budgets: Markup;
 };
 
-function tiles(visit: Visit, { usage, days, approvals }: Seen): Markup {
+function tiles(visit: Visit, { usage, days }: Omit<Seen, "budgets">): Markup {
   const today = days.at(-1);
   const { totals } = usage;
-  const allowed = totals.attempts - totals.blocked;
+  const refused = html`<a href="${visit.href("/decisions", { verdict: "block" })}"
+    >${count(totals.blocked)} refused</a
+  >`;
+  const unpriced = totals.unpriced === 0 ? "" : ` · ${count(totals.unpriced)} unpriced`;
   return html`<ul class="tiles">
     ${tile("Spent today", today?.text ?? "$0.00", `${count(today?.blocked ?? 0)} refused today`)}
     ${tile(`Spent in ${DAYS} days`, usd(totals.cost_usd), `${count(totals.tokens)} tokens`)}
     ${tile("Held now", usd(totals.reserved_usd), "by calls in flight or unknown")}
-    ${tile("Calls", count(allowed), html`<a href="${visit.href("/decisions", { verdict: "block" })}">${count(totals.blocked)} refused</a>${totals.unpriced === 0 ? "" : ` · ${count(totals.unpriced)} unpriced`}`)}
-    ${
-      visit.may("approve", "admin")
-        ? tile(
-            "Waiting for you",
-            approvals.length === WAITING_SHOWN ? `${WAITING_SHOWN}+` : count(approvals.length),
-            html`<a href="${visit.href("/approvals")}">approvals</a>`,
-          )
-        : ""
-    }
+    ${tile("Calls", count(totals.attempts - totals.blocked), html`${refused}${unpriced}`)}
   </ul>`;
 }
 

@@ -281,7 +281,7 @@ function told({ attempt, retry, basis, upstream, model, resource }: Attempt): st
   if (retry !== null) {
     const cause = CAUSES[retry.because] ?? worded(retry.because);
     const before =
-      retry.prior_status === null ? "" : ` after one that ${ended(retry.prior_status)}`;
+      retry.prior_status === null ? "" : ` after one that ${endedHow(retry.prior_status)}`;
     parts.push(`${cause}${before}`);
   }
   if (upstream !== null && `${upstream}/${model}` !== resource)
@@ -291,9 +291,9 @@ function told({ attempt, retry, basis, upstream, model, resource }: Attempt): st
 }
 
 /** Where a cost is not simply use times price. */
-const BASES: ReadonlySet<string> = new Set(["presumed", "estimated", "unpriced"]);
+const BASES: ReadonlySet<string> = new Set(["presumed", "estimated"]);
 
-function ended(status: string): string {
+function endedHow(status: string): string {
   if (status === "running" || status === "admitted") return "had not ended";
   return status === "unknown" ? "ended in a way nobody knows" : worded(status);
 }
@@ -301,6 +301,7 @@ function ended(status: string): string {
 /** What it cost; of one that has not ended what it holds, of one that was refused what it could have cost. */
 function costOf(attempt: Attempt): Markup {
   if (attempt.cost_usd !== null) return usd(attempt.cost_usd);
+  if (attempt.ended_at !== null) return html`<span class="none">no price known</span>`;
   if (attempt.status === "admitted" || attempt.status === "unknown") {
     return html`<span class="none">holds</span> ${usd(attempt.reserved_usd)}`;
   }

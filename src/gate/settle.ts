@@ -246,12 +246,13 @@ export function chargeFor(
   const { reading } = ending;
   const price = priceOfAnswer(authority, permit, reading.model, ports.now());
   const { usage, serviceTier } = reading;
+  const seen = { usage, serviceTier, serviceTierAsked: permit.intent.demand.serviceTier, price };
   const needsCount = usage === null && estimate.basis !== "free";
   if (!needsCount || !isCountable(permit, reading)) {
-    return charge(estimate, { usage, serviceTier, price, counted: null });
+    return charge(estimate, { ...seen, counted: null });
   }
   return countBoth(ports, permit, ending.text(), countable()).then((counted) =>
-    charge(estimate, { usage, serviceTier, price, counted }),
+    charge(estimate, { ...seen, counted }),
   );
 }
 

@@ -111,6 +111,7 @@ const DEMAND: Demand = {
   choices: 1,
   fixed: {},
   producesTokens: true,
+  serviceTier: null,
   unbounded: [],
 };
 

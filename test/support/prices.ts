@@ -9,6 +9,7 @@ export function priceOf(fields: Partial<PriceFields>): Price {
     from: new Date(0),
     rates: { input: picousd(10n), output: picousd(100n) },
     tiers: [],
+    serviceTiers: [],
     contextTokensMax: null,
     outputTokensMax: null,
     source: "test",

@@ -11,6 +11,7 @@ import { limitRoutes } from "./limits.ts";
 import { manageRoutes } from "./manage.ts";
 import { operationRoutes } from "./operations.ts";
 import { policyRoutes } from "./policies.ts";
+import { priceRoutes } from "./prices.ts";
 import { replayRoutes } from "./replays.ts";
 import { runRoutes } from "./runs.ts";
 import { webhookRoutes } from "./webhooks.ts";
@@ -86,6 +87,7 @@ export function createManagement(): Management {
   manageRoutes(api);
   limitRoutes(api);
   runRoutes(api);
+  priceRoutes(api);
   approvalRoutes(api);
   webhookRoutes(api);
   toolRoutes(api);

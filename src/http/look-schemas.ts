@@ -192,17 +192,24 @@ export const Usage = z
 
 const rates = z.record(z.string(), z.string()).readonly();
 
+const rateSet = {
+  usd_per_million: rates.openapi({ description: "USD per million units, by class of usage." }),
+  tiers: z
+    .array(z.object({ above_input_tokens: z.number().int(), usd_per_million: rates }))
+    .readonly(),
+};
+
 export const Price = z
   .object({
     version: z.string(),
-    upstream: z.string(),
+    tenant: z.string().nullable().openapi({ description: "Null: every tenant's." }),
+    upstream: z.string().nullable().openapi({ description: "Null: any." }),
     model: z.string(),
     from: time,
+    until: time.nullable().openapi({ description: "Null: until the next one begins." }),
     source: z.string(),
-    usd_per_million: rates.openapi({ description: "USD per million units, by class of usage." }),
-    tiers: z
-      .array(z.object({ above_input_tokens: z.number().int(), usd_per_million: rates }))
-      .readonly(),
+    ...rateSet,
+    service_tiers: z.record(z.string(), z.object(rateSet)).readonly(),
     context_tokens_max: z.number().int().nullable(),
     output_tokens_max: z.number().int().nullable(),
   })

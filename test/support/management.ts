@@ -72,6 +72,7 @@ export async function createTestManagement(db: Database): Promise<Management> {
     seal: TEST_SEAL,
     webhook: { allowsPrivate: false },
     refresh: gateway.authority.refresh,
+    configuration: gateway.authority.configuration,
   });
   const { api, document } = createManagement();
   const app = new Hono<Env>();

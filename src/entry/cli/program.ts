@@ -16,6 +16,7 @@ import { addTools } from "./tools.ts";
 import { addSealing } from "./sealing.ts";
 import { addWebhooks } from "./webhooks.ts";
 import { addPolicies } from "./policies.ts";
+import { addPrices } from "./prices.ts";
 import { CliError, EXIT_ERROR, EXIT_USAGE, type Terminal } from "./terminal.ts";
 
 const HELP = `
@@ -60,6 +61,7 @@ export function createProgram(terminal: Terminal, version: string): Command {
   addDecisions(program, terminal);
   addApprovals(program, terminal);
   addWebhooks(program, terminal);
+  addPrices(program, terminal);
   addReports(program, terminal);
   addCompletion(program, terminal);
   return program;

@@ -387,35 +387,11 @@ export const HISTORY_ATTEMPTS_MAX = 1_000;
 /** The text of a file of prices. */
 export const PRICE_FILE_BYTES_MAX = 512 * 1024;
 
-/**
- * Prices of one file, and values in it: reading YAML takes 8 to 25 µs for each value and holds the loop, so
- * that a whole file takes a third of a second. Longer lists are several files.
- */
+/** Prices of one file: longer lists are several files. */
 export const PRICE_FILE_ENTRIES_MAX = 1_000;
-export const PRICE_FILE_VALUES_MAX = 15_000;
-
-/** Mistakes of a file that are told at once; nobody reads more. */
-export const PRICE_PROBLEMS_MAX = 100;
 
 /** Entries that hold or will: every replica keeps them in memory, some 500 bytes each. */
 export const PRICE_BOOK_ENTRIES_MAX = 50_000;
-
-/**
- * The dearest price that is no slip of a decimal point, in USD per million units: the dearest tokens sold cost
- * 600, and a made image or an hour of video less than 100 dollars apiece.
- */
-export const PRICE_USD_PER_MILLION_TOKENS_MAX = 10_000;
-export const PRICE_USD_PER_MILLION_PIECES_MAX = 100_000_000;
-
-/** What a service tier may cost in multiples of the ordinary one: priority is sold for 1.5 to 2.5 times. */
-export const PRICE_MULTIPLIER_MAX = 100;
-
-/** Steps of a long-context price, and service tiers of one model: none that is sold has more than three. */
-export const PRICE_TIERS_MAX = 8;
-export const PRICE_SERVICE_TIERS_MAX = 8;
-
-/** Tokens of a context or an answer: the largest context sold is ten million. */
-export const PRICE_TOKENS_MAX = 1_000_000_000;
 
 /** Why an operator adjusts, in a sentence or two. */
 export const ADJUSTMENT_REASON_CHARS_MAX = 500;

@@ -1,24 +1,32 @@
 /** The members of a file of prices, each with the sentence that says what it must be. */
 import * as z from "zod";
 
-import { InputError } from "./errors.ts";
-import {
-  CONTEXT_FIELD_BYTES_MAX,
-  NAME_LENGTH_MAX,
-  PRICE_FILE_ENTRIES_MAX,
-  PRICE_MULTIPLIER_MAX,
-  PRICE_SERVICE_TIERS_MAX,
-  PRICE_TIERS_MAX,
-  PRICE_TOKENS_MAX,
-  PRICE_USD_PER_MILLION_PIECES_MAX,
-  PRICE_USD_PER_MILLION_TOKENS_MAX,
-} from "./limits.ts";
+import { CONTEXT_FIELD_BYTES_MAX, NAME_LENGTH_MAX, PRICE_FILE_ENTRIES_MAX } from "./limits.ts";
 import { ratePerMillion } from "./money.ts";
 import { USAGE_CLASSES, type UsageClass } from "./usage.ts";
+
+/**
+ * The dearest price that is no slip of a decimal point, in USD per million units: the dearest tokens sold cost
+ * 600, and a made image or an hour of video less than 100 dollars apiece.
+ */
+const USD_PER_MILLION_TOKENS_MAX = 10_000;
+const USD_PER_MILLION_PIECES_MAX = 100_000_000;
+
+/** What a service tier may cost in multiples of the ordinary one: priority is sold for 1.5 to 2.5 times. */
+const MULTIPLIER_MAX = 100;
+
+/** Steps of a long-context price, and service tiers of one model: none that is sold has more than three. */
+const TIERS_MAX = 8;
+const SERVICE_TIERS_MAX = 8;
+
+/** Tokens of a context or an answer: the largest context sold is ten million. */
+const TOKENS_MAX = 1_000_000_000;
 
 const PIECES: ReadonlySet<UsageClass> = new Set(["images", "seconds", "requests"]);
 const DATE = /^\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}:\d{2}Z)?$/;
 const YEAR_MAX = 2100;
+/** A plain decimal that `ratePerMillion` reads exactly. */
+const RATE = /^\d{1,15}(?:\.\d{1,6})?$/;
 const MULTIPLIER = /^(\d{1,3})(?:\.(\d{1,6}))?$/;
 /** Printable, without spaces; and no name is `*`, which stands for any. */
 const NAME = /^(?!\*$)[\x21-\x7e]+$/;
@@ -33,7 +41,7 @@ export type PriceEntry = z.infer<PriceSchemas["entry"]>;
 export function priceSchemas() {
   const set = {
     usd_per_million: z.unknown(),
-    tiers: listOf("long-context rates", PRICE_TIERS_MAX).optional(),
+    tiers: listOf("long-context rates", TIERS_MAX).optional(),
   };
   const above = tokens("a whole number of tokens");
   return {
@@ -80,8 +88,8 @@ function entrySchema<Shape extends z.ZodRawShape>(set: Shape) {
       service_tiers: z
         .record(z.string(), z.unknown(), "an object: flex, priority … and what they cost")
         .refine(
-          (tiers) => Object.keys(tiers).length <= PRICE_SERVICE_TIERS_MAX,
-          `at most ${PRICE_SERVICE_TIERS_MAX} service tiers`,
+          (tiers) => Object.keys(tiers).length <= SERVICE_TIERS_MAX,
+          `at most ${SERVICE_TIERS_MAX} service tiers`,
         )
         .optional(),
       context_tokens_max: size,
@@ -99,9 +107,7 @@ function ratesSchema() {
 }
 
 function rateSchema(kind: UsageClass) {
-  const most = PIECES.has(kind)
-    ? PRICE_USD_PER_MILLION_PIECES_MAX
-    : PRICE_USD_PER_MILLION_TOKENS_MAX;
+  const most = PIECES.has(kind) ? USD_PER_MILLION_PIECES_MAX : USD_PER_MILLION_TOKENS_MAX;
   return z
     .string("USD per million units, as 2.50")
     .superRefine((text, context) => {
@@ -113,17 +119,15 @@ function rateSchema(kind: UsageClass) {
 
 function flawOfRate(text: string, most: number): string | null {
   if (text.startsWith("-")) return "0 or more: a price is not negative";
-  try {
-    if (ratePerMillion(text) <= ratePerMillion(String(most))) return null;
-    return `at most ${most} USD per million: more is a slip of the decimal point`;
-  } catch (error) {
-    if (!(error instanceof InputError)) throw error;
+  if (!RATE.test(text)) {
     return "USD per million units, as 2.50, with at most six decimals: finer is no whole pico-dollar a unit";
   }
+  if (ratePerMillion(text) <= ratePerMillion(String(most))) return null;
+  return `at most ${most} USD per million: more is a slip of the decimal point`;
 }
 
 function multipliedSchema() {
-  const range = `a factor over 0 and at most ${PRICE_MULTIPLIER_MAX}, as 0.5, with at most six decimals`;
+  const range = `a factor over 0 and at most ${MULTIPLIER_MAX}, as 0.5, with at most six decimals`;
   return z.strictObject(
     { multiplier: z.string(range).refine((text) => factorOf(text) !== null, range) },
     "an object with a multiplier alone, or with usd_per_million",
@@ -135,14 +139,12 @@ export function factorOf(text: string): bigint | null {
   const [, whole, decimals = ""] = MULTIPLIER.exec(text) ?? [];
   if (whole === undefined) return null;
   const millionths = BigInt(`${whole}${decimals.padEnd(6, "0")}`);
-  return millionths > 0n && millionths <= BigInt(PRICE_MULTIPLIER_MAX) * MILLIONTHS
-    ? millionths
-    : null;
+  return millionths > 0n && millionths <= BigInt(MULTIPLIER_MAX) * MILLIONTHS ? millionths : null;
 }
 
 function tokens(what: string) {
-  const range = `${what} from 1 to ${PRICE_TOKENS_MAX}`;
-  return z.int(range).min(1, range).max(PRICE_TOKENS_MAX, range);
+  const range = `${what} from 1 to ${TOKENS_MAX}`;
+  return z.int(range).min(1, range).max(TOKENS_MAX, range);
 }
 
 function listOf(what: string, most: number) {

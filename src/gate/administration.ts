@@ -14,6 +14,7 @@ import type {
   NewLimitTerms,
   RunTerms,
 } from "./acts.ts";
+import { postAdjustment, type AdjustmentTerms } from "./administer-adjustments.ts";
 import { createKey, revokeKey, rotateKey } from "./administer-keys.ts";
 import { changeLimit, createLimit, removeLimit } from "./administer-limits.ts";
 import {
@@ -74,6 +75,10 @@ export type Administration = {
   readonly removeTool: (actor: Actor, tenantId: string, name: string) => Promise<void>;
   /** Of the installation. */
   readonly importPrices: (actor: Actor, terms: ImportTerms) => Promise<Imported>;
+  readonly postAdjustment: (
+    actor: Actor,
+    terms: AdjustmentTerms,
+  ) => Promise<{ readonly adjustmentId: string }>;
 };
 
 export function createAdministration(ports: AdministrationPorts): Administration {
@@ -96,5 +101,6 @@ export function createAdministration(ports: AdministrationPorts): Administration
     putTool: (actor, terms) => putTool(ports, actor, terms),
     removeTool: (actor, tenantId, name) => removeTool(ports, actor, { tenantId, name }),
     importPrices: (actor, terms) => importPrices(ports, actor, terms),
+    postAdjustment: (actor, terms) => postAdjustment(ports, actor, terms),
   };
 }

@@ -3,6 +3,7 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { Hono } from "hono";
 
 import { InputError } from "../core/errors.ts";
+import { adjustmentRoutes } from "./adjustments.ts";
 import type { Api } from "./api.ts";
 import { approvalRoutes } from "./approvals.ts";
 import type { Env } from "./env.ts";
@@ -88,6 +89,7 @@ export function createManagement(): Management {
   limitRoutes(api);
   runRoutes(api);
   priceRoutes(api);
+  adjustmentRoutes(api);
   approvalRoutes(api);
   webhookRoutes(api);
   toolRoutes(api);

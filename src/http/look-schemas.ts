@@ -78,6 +78,7 @@ export const Decision = z
     tenant: z.string(),
     ...attemptMembers,
     meters: z.array(Meter).readonly(),
+    adjusted_usd: usd.nullable().openapi({ description: "Beside the cost; null: nothing." }),
     record: z.unknown(),
     ending: z.unknown(),
     explanation: z.array(z.string()).readonly(),
@@ -174,6 +175,9 @@ export const Usage = z
       .array(z.object({ upstream: z.string().nullable(), model: z.string(), ...sums }))
       .readonly(),
     models_left_off: z.number().int(),
+    adjustments: z
+      .object({ entries: z.number().int(), credits_usd: usd, debits_usd: usd, net_usd: usd })
+      .openapi({ description: "Posted in the period, beside the costs: no sum here holds it." }),
     by_day: z.array(z.object({ day: z.string(), ...sums })).readonly(),
     by_attempt: z
       .array(

@@ -77,6 +77,8 @@ export type DecisionView = Omit<AttemptView, "id" | "decision"> & {
   readonly tenant: string;
   /** Every meter on the path as it was before this decision. */
   readonly meters: readonly MeterView[];
+  /** Σ of what an operator adjusted of it, beside its cost; null: nothing. */
+  readonly adjusted_usd: string | null;
   readonly record: unknown;
   readonly ending: unknown;
   readonly explanation: readonly string[];
@@ -106,6 +108,7 @@ export function decisionView(
     tenant: tenantId,
     ...view,
     meters: meters.map(meterView),
+    adjusted_usd: usdOrNull(row.adjustedPicousd),
     record: row.record,
     ending: row.endingRecord,
     explanation: explanationOf(row, meters, approval),

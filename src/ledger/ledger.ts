@@ -6,6 +6,7 @@ import type { ApprovalState } from "../core/approval.ts";
 import { countPendingApprovals, type ApprovalRef } from "../store/approvals.ts";
 import { countDeliveries, type DeliveryRecord, type DeliveryRef } from "../store/outbox.ts";
 import type { WebhookRef } from "../store/webhooks.ts";
+import { adjustmentOf, adjustmentsOf, type AdjustmentView } from "./adjustments.ts";
 import { approvalOf, approvalsOf, votesOf, type ApprovalView, type VoteView } from "./approvals.ts";
 import type { CompiledBundle } from "../core/policy-bundle.ts";
 import { type Backtest, createBacktest, replayOf, type ReplayView } from "./backtest.ts";
@@ -90,6 +91,11 @@ export type Ledger = {
   /** Also of an operation of which nothing was ever claimed. */
   readonly operation: (tenantId: string, operation: OperationName) => Promise<OperationView>;
   readonly events: (tenantId: string, page: Page) => Promise<Paged<EventView>>;
+  readonly adjustment: (tenantId: string, adjustmentId: string) => Promise<AdjustmentView | null>;
+  readonly adjustments: (
+    tenantId: string,
+    page: Page & { readonly run: string | null },
+  ) => Promise<Paged<AdjustmentView>>;
   readonly runs: (tenantId: string, page: Page) => Promise<Paged<RunSummary>>;
   readonly run: (
     tenantId: string,
@@ -174,6 +180,8 @@ export function createLedger(db: Database): Ledger {
     tools: (tenantId, page) => toolsOf(db, tenantId, page),
     operation: (tenantId, operation) => operationOf(db, tenantId, operation),
     events: (tenantId, page) => eventsOf(db, tenantId, page),
+    adjustment: (tenantId, adjustmentId) => adjustmentOf(db, tenantId, adjustmentId),
+    adjustments: (tenantId, page) => adjustmentsOf(db, tenantId, page),
     runs: (tenantId, page) => runsOf(db, tenantId, page),
     run: (tenantId, page) => runOf(db, tenantId, page),
     inFlight: (tenantId, run) => inFlightOf(db, tenantId, run),

@@ -3,6 +3,7 @@ import { PAGE_ROWS_MAX } from "../core/limits.ts";
 import { assert } from "../lib/assert.ts";
 import type { Database } from "../store/database.ts";
 import { type UsageRow, sumAttempts, sumUsage } from "../store/usage.ts";
+import { adjustmentSumsOf, type AdjustmentSumsView } from "./adjustments.ts";
 import { countOf, usdOf } from "./amounts.ts";
 
 export type UsageSums = {
@@ -29,6 +30,8 @@ export type UsageView = {
   })[];
   /** Models not listed, the cheapest ones; their use is in the totals all the same. */
   readonly models_left_off: number;
+  /** What was posted in the period, beside the costs: no sum here holds it. */
+  readonly adjustments: AdjustmentSumsView;
   readonly by_day: readonly (UsageSums & { readonly day: string })[];
   /** Attempts by their number within their step, at each model or tool: from 2 on they are retries. */
   readonly by_attempt: readonly {
@@ -45,9 +48,10 @@ export async function usageOf(
   tenantId: string,
   period: { readonly from: Date; readonly to: Date },
 ): Promise<UsageView> {
-  const [rows, attempts] = await Promise.all([
+  const [rows, attempts, adjustments] = await Promise.all([
     sumUsage(db.admin, tenantId, period),
     sumAttempts(db.admin, tenantId, { ...period, rows: PAGE_ROWS_MAX }),
+    adjustmentSumsOf(db, tenantId, period),
   ]);
   const total = rows.find((row) => row.grouping === "total");
   assert(total !== undefined, "a sum over nothing is a row as well");
@@ -62,6 +66,7 @@ export async function usageOf(
       model: row.model ?? "",
       ...sumsOf(row),
     })),
+    adjustments,
     models_left_off: Math.max(0, models.length - PAGE_ROWS_MAX),
     by_day: rows
       .filter((row) => row.grouping === "day")

@@ -45,6 +45,8 @@ export type DecisionDetail = DecisionRow & {
   readonly meters: string;
   readonly record: unknown;
   readonly endingRecord: unknown;
+  /** Σ of its adjustments, which no settlement holds; decimal digits, null: there are none. */
+  readonly adjustedPicousd: string | null;
   readonly approvalId: string | null;
 };
 
@@ -76,7 +78,7 @@ export async function listRunDetails(
 ): Promise<readonly DecisionDetail[]> {
   return await sql<DecisionDetail[]>`
     select ${columns(sql)}, d.meters::text as meters, d.record, s.record as "endingRecord",
-           d.approval_id as "approvalId"
+           d.approval_id as "approvalId", ${adjusted(sql)}
     from decisions d ${ending(sql)}
     where d.tenant_id = ${tenantId} and d.run_id = ${page.run}
       ${page.after === null ? sql`` : sql`and d.attempt_id > ${page.after}`}
@@ -106,10 +108,17 @@ export async function findDecision(
 ): Promise<DecisionDetail | null> {
   const [row] = await sql<DecisionDetail[]>`
     select ${columns(sql)}, d.meters::text as meters, d.record, s.record as "endingRecord",
-           d.approval_id as "approvalId"
+           d.approval_id as "approvalId", ${adjusted(sql)}
     from decisions d ${ending(sql)}
     where d.tenant_id = ${tenantId} and d.attempt_id = ${attemptId}`;
   return row ?? null;
+}
+
+function adjusted(sql: Queryable) {
+  return sql`
+    (select sum(a.amount_picousd)::text from adjustments a
+     where a.tenant_id = d.tenant_id and a.run_id = d.run_id and a.attempt_id = d.attempt_id)
+    as "adjustedPicousd"`;
 }
 
 function columns(sql: Queryable) {

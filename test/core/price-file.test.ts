@@ -18,7 +18,7 @@ prices:
         usd_per_million: { input: "2.5", output: 20 }
     context_tokens_max: 400000
     output_tokens_max: 128000
-  - { tenant: acme, model: gpt-5, valid_from: 2030-06-01, usd_per_million: { input: 1e0 } }
+  - { tenant: acme, model: gpt-5, valid_from: 2030-06-01, usd_per_million: { input: 1 } }
 `;
 
 const rate = (usd: string) => ratePerMillion(usd);
@@ -72,7 +72,12 @@ describe("a file of prices", () => {
     ["finer than a pico-dollar", rated("0.0000001"), "0.0", /input must be .*six decimals/],
     ["negative", rated("-1"), "-1 }", /usd_per_million\.input must be 0 or more/],
     ["absurd for a token", rated("10000.01"), "10000", /at most 10000 USD per million/],
-    ["absurd for a picture", BASE.replace("input: 1", "images: 1e9"), "1e9", /at most 100000000/],
+    [
+      "absurd for a picture",
+      BASE.replace("input: 1", "images: 100000001"),
+      "100000001",
+      /at most 100000000/,
+    ],
     ["no amount", rated("cheap"), "cheap", /USD per million units, as 2\.50/],
     ["endless", rated("1e400"), "1e400", /input must be USD per million/],
     ["no class of usage", rated("1, inputs: 1"), "inputs", /unknown key inputs.*input\?/],

@@ -47,7 +47,8 @@ describeEachDatabase("the price book", (database) => {
       headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
       body: body === undefined ? null : JSON.stringify(body),
     });
-    return { status: answer.status, body: JSON.parse(answer.text) as Json };
+    const read: Json = JSON.parse(answer.text);
+    return { status: answer.status, body: read };
   };
   const importing = async (source: string, apply = true) => {
     const answer = await api(door.tollgate.adminKey, "POST", "/prices/import", { source, apply });

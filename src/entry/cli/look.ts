@@ -222,6 +222,11 @@ function showUsage(s: Session, reply: Reply): void {
     reply.body,
   );
   writeFields(s.terminal, counts, member(reply.body, "totals"));
+  // Its own line, where there is one: the costs above are what was settled.
+  if (member(reply.body, "adjustments.entries") !== 0) {
+    const net = { title: "adjustments", value: "adjustments.net_usd" };
+    writeFields(s.terminal, [net], reply.body);
+  }
   for (const name of ["model", "day"]) {
     const rows = member(reply.body, `by_${name}`);
     if (!isList(rows) || rows.length === 0) continue;

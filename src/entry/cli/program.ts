@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 
 import { ConfigError } from "../config.ts";
+import { addAdjustments } from "./adjustments.ts";
 import { addApprovals } from "./approvals.ts";
 import { addCompletion } from "./completion.ts";
 import { URL_DEFAULT } from "./client.ts";
@@ -62,6 +63,7 @@ export function createProgram(terminal: Terminal, version: string): Command {
   addApprovals(program, terminal);
   addWebhooks(program, terminal);
   addPrices(program, terminal);
+  addAdjustments(program, terminal);
   addReports(program, terminal);
   addCompletion(program, terminal);
   return program;

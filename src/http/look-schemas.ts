@@ -38,6 +38,10 @@ const attemptMembers = {
   usage: z.record(z.string(), z.number()).readonly(),
   tokens: z.number().int(),
   cost_usd: usd.nullable(),
+  provider_cost_usd: z.string().nullable().openapi({
+    description:
+      "What the provider says that it cost, to its last digit: kept beside, never charged.",
+  }),
   reserved_usd: usd,
   estimate_usd: usd.nullable(),
   overage_usd: usd,

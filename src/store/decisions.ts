@@ -37,6 +37,8 @@ export type DecisionRow = {
   readonly costPicousd: string | null;
   readonly overagePicousd: string | null;
   readonly tokens: string | null;
+  /** What the provider says that it cost; a decimal of dollars, to any digit. */
+  readonly providerCostUsd: string | null;
 };
 
 /** What only one decision at a time is asked for: both documents may be long. */
@@ -130,7 +132,8 @@ function columns(sql: Queryable) {
     r.deadline_at as "deadlineAt", r.unknown_at as "unknownAt", s.ending, s.basis, s.usage,
     s.price_version as "settledPriceVersion", s.settled_at as "settledAt",
     coalesce(s.line = 1, false) as corrected, sums.cost as "costPicousd",
-    sums.overage as "overagePicousd", sums.tokens::text as tokens`;
+    sums.overage as "overagePicousd", sums.tokens::text as tokens,
+    s.record ->> 'provider_cost_usd' as "providerCostUsd"`;
 }
 
 /** The last line of a settlement, the sums over its lines, and the reservation that holds until then. */

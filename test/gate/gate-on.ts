@@ -230,7 +230,7 @@ export function endingOf(
     model: null,
     serviceTier: null,
     responseId: null,
-    providerCostPicousd: null,
+    providerCostUsd: null,
     progress: "complete",
     error: null,
   } as const;

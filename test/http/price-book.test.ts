@@ -235,6 +235,22 @@ describeEachDatabase("the price book", (database) => {
     expect(JSON.parse(refused.text).error.message).toContain("service_tier:scale");
   });
 
+  test("charges what it says, with what the provider says beside it", async () => {
+    const tenant = await door.tollgate.tenant();
+    await importing(fileOf({ model: "m-told", rates: [10, 100] }));
+    door.upstream.next(({ model }) => {
+      const body = chatAnswer(model ?? "", "ok", USAGE);
+      return { kind: "json", body: { ...body, usage: { ...body.usage, cost: 0.1 + 0.2 } } };
+    });
+    const attempt = await attemptOf(tenant, "m-told");
+    expect(attempt).toMatchObject({
+      cost_usd: cost(230),
+      provider_cost_usd: "0.30000000000000004",
+      basis: "computed",
+    });
+    expect((await attemptOf(tenant, "m-told")).provider_cost_usd).toBeNull();
+  });
+
   test("charges a request where it has a price", async () => {
     const tenant = await door.tollgate.tenant();
     const file = fileOf({ model: "m-request", rates: [10, 100] });

@@ -65,6 +65,8 @@ const DECISION_COLUMNS: readonly Column[] = [
   { title: "model", value: "model" },
   { title: "estimate", value: "estimate_usd" },
   { title: "cost", value: "cost_usd" },
+  { title: "provider's cost", value: "provider_cost_usd" },
+  { title: "adjusted", value: "adjusted_usd" },
   { title: "held", value: "reserved_usd" },
   { title: "overage", value: "overage_usd" },
   { title: "basis", value: "basis" },

@@ -58,13 +58,42 @@ export function readUsageObject(usage: Body, operation: Operation): UsageReading
   const total = readCount(usage["total_tokens"]);
   if (input === null && output === null && total === null)
     return { usage: null, providerCostUsd, isAbsurd: false };
-  const totalIn = input ?? Math.max(0, (total ?? 0) - (output ?? 0));
+  const prompt = input ?? Math.max(0, (total ?? 0) - (output ?? 0));
+  const totalIn = prompt + cachedApart(usage, total) + audioApart(usage, { input, output, total });
   // Where reasoning is left out of the completion (xAI, Gemini's compatible endpoint), the total has it.
-  const totalOut = Math.max(output ?? 0, (total ?? 0) - totalIn);
+  const totalOut = Math.max(output ?? 0, (total ?? 0) - totalIn) + reasoningApart(usage, output);
   const read: Partial<Record<UsageClass, number>> = {};
   readInput(usage, totalIn, read);
   readOutput(usage, totalOut, operation, read);
   return { usage: read, providerCostUsd, isAbsurd: false };
+}
+
+/**
+ * Anthropic's own form counts what it read from its cache and wrote to it beside `input_tokens`; everybody
+ * else's prompt has them inside. It is told by its names, and by having no total.
+ */
+function cachedApart(usage: Body, total: number | null): number {
+  if (total !== null || readCount(usage["prompt_tokens"]) !== null) return 0;
+  const read = readCount(usage["cache_read_input_tokens"]) ?? 0;
+  return read + (readCount(usage["cache_creation_input_tokens"]) ?? 0);
+}
+
+type Sides = {
+  readonly input: number | null;
+  readonly output: number | null;
+  readonly total: number | null;
+};
+
+/** Mistral counts the audio that it transcribes beside the prompt: the total says so, being the sum of all three. */
+function audioApart(usage: Body, { input, output, total }: Sides): number {
+  const audio = readCount(firstRecord(usage, INPUT_DETAILS)["audio_tokens"]) ?? 0;
+  return total === (input ?? 0) + (output ?? 0) + audio ? audio : 0;
+}
+
+/** Perplexity's research counts its reasoning beside the completion and the total: it may be many times as much. */
+function reasoningApart(usage: Body, output: number | null): number {
+  const reasoning = readCount(usage["reasoning_tokens"]) ?? 0;
+  return reasoning > (output ?? 0) ? reasoning : 0;
 }
 
 /** More units than this no call ever used (a million of the largest contexts); a larger figure is a broken one. */
@@ -120,7 +149,10 @@ function readInput(usage: Body, totalIn: number, read: Partial<Record<UsageClass
     firstCount(details, ["cache_write_tokens", "cache_creation_tokens"]) ??
     readCount(usage["cache_creation_input_tokens"]);
   // Two lifetimes are told apart in the ledger, a short one and a long one; 12 hours is the long one.
-  const long = Math.min(readCount(writes["ttl_12h_tokens"]) ?? 0, cacheWrite ?? 0);
+  const created = firstRecord(usage, ["cache_creation"]);
+  const told = readCount(writes["ttl_12h_tokens"]);
+  const lasting = told ?? readCount(created["ephemeral_1h_input_tokens"]) ?? 0;
+  const long = Math.min(lasting, cacheWrite ?? 0);
   left -= take(read, "cache_write_1h", long, left);
   left -= take(read, "cache_write_5m", (cacheWrite ?? 0) - long, left);
   left -= take(read, "audio_input", readCount(details["audio_tokens"]), left);

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { readPriceFile } from "../../src/core/price-file.ts";
 import { ratePerMillion } from "../../src/core/money.ts";
@@ -54,6 +55,17 @@ describe("a file of prices", () => {
         outputTokensMax: 128_000,
       },
       { tenant: "acme", upstream: null, rates: { input: rate("1") }, until: null },
+    ]);
+  });
+
+  test("is as docs/prices.md shows it", () => {
+    const page = readFileSync(new URL("../../docs/prices.md", import.meta.url), "utf8");
+    const [, yaml = ""] = /```yaml\n(.*?)```/s.exec(page) ?? [];
+    const { prices, problems } = readPriceFile(yaml);
+    expect(problems).toEqual([]);
+    expect(prices.map(({ tenant, upstream }) => [tenant, upstream])).toEqual([
+      [null, "openai"],
+      ["acme", null],
     ]);
   });
 

@@ -2,6 +2,11 @@ import { defineConfig } from "drizzle-kit";
 
 export default defineConfig({
   dialect: "postgresql",
-  schema: ["./src/store/schema.ts", "./src/store/schema-control.ts", "./src/store/schema-money.ts"],
+  schema: [
+    "./src/store/schema.ts",
+    "./src/store/schema-control.ts",
+    "./src/store/schema-finance.ts",
+    "./src/store/schema-money.ts",
+  ],
   out: "./drizzle",
 });

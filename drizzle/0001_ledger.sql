@@ -117,7 +117,6 @@ CREATE TABLE "prices" (
 --> statement-breakpoint
 CREATE TABLE "replicas" (
 	"replica_id" text collate "C" PRIMARY KEY NOT NULL,
-	"started_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
 	"seen_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL
 );
 --> statement-breakpoint
@@ -197,7 +196,6 @@ CREATE TABLE "answers" (
 	"attempt_id" text collate "C" NOT NULL,
 	"status" smallint NOT NULL,
 	"sealed" "bytea" NOT NULL,
-	"stored_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
 	"expires_at" timestamp (6) with time zone NOT NULL,
 	CONSTRAINT "answers_tenant_id_attempt_id_pk" PRIMARY KEY("tenant_id","attempt_id")
 );
@@ -224,7 +222,7 @@ CREATE TABLE "approvals" (
 	"door" text collate "C" NOT NULL,
 	"operation" text,
 	"resource" text NOT NULL,
-	"sealed_call" "bytea" NOT NULL,
+	"sealed_call" "bytea",
 	"policies" json NOT NULL,
 	"quorum" smallint NOT NULL,
 	"role" text,
@@ -317,11 +315,13 @@ ALTER TABLE "keys" ADD CONSTRAINT "keys_tenant_id_tenants_tenant_id_fk" FOREIGN 
 ALTER TABLE "limits" ADD CONSTRAINT "limits_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "tools" ADD CONSTRAINT "tools_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "webhooks" ADD CONSTRAINT "webhooks_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-CREATE INDEX "decisions_of_a_run" ON "decisions" USING btree ("tenant_id","run_id");--> statement-breakpoint
+CREATE INDEX "decisions_of_a_run" ON "decisions" USING btree ("tenant_id","run_id","verdict");--> statement-breakpoint
 CREATE INDEX "decisions_of_a_step" ON "decisions" USING btree ("tenant_id","step_digest","decided_at","attempt") WHERE "decisions"."verdict" = 'allow' and "decisions"."step_digest" is not null;--> statement-breakpoint
 CREATE INDEX "decisions_of_a_content" ON "decisions" USING btree ("tenant_id","content_digest","step_digest") WHERE "decisions"."content_digest" is not null and "decisions"."verdict" = 'allow';--> statement-breakpoint
 CREATE INDEX "limits_of_a_run" ON "limits" USING btree ("tenant_id","scope_id") WHERE "limits"."scope_kind" = 'run';--> statement-breakpoint
 CREATE INDEX "answers_by_expiry" ON "answers" USING btree ("expires_at");--> statement-breakpoint
-CREATE INDEX "approvals_by_state" ON "approvals" USING btree ("tenant_id","state","created_at");--> statement-breakpoint
+CREATE INDEX "approvals_by_state" ON "approvals" USING btree ("tenant_id","state","expires_at");--> statement-breakpoint
+CREATE INDEX "approvals_with_a_call" ON "approvals" USING btree ("expires_at") WHERE "approvals"."sealed_call" is not null;--> statement-breakpoint
 CREATE INDEX "deliveries_due" ON "deliveries" USING btree ("due_at") WHERE "deliveries"."state" = 'pending';--> statement-breakpoint
+CREATE INDEX "deliveries_by_end" ON "deliveries" USING btree ("ended_at") WHERE "deliveries"."state" <> 'pending';--> statement-breakpoint
 CREATE INDEX "idempotency_keys_by_expiry" ON "idempotency_keys" USING btree ("expires_at");

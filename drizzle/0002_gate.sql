@@ -290,7 +290,6 @@ declare
   -- What few asks have, by their number; and whether any ask of this batch has any.
   a_extra json[];
   has_extras constant boolean := extras is not null;
-  has_steps constant boolean := exists (select from unnest(step_ids::text[]) as u(step) where step is not null);
   -- Derived steps whose last attempt failed of late, so that this ask is a retry; and the locks of claims.
   a_retries boolean[] := array_fill(false, array[cardinality(attempt_ids::text[])]);
   v_locks bigint[] := '{}';

@@ -63,6 +63,7 @@ const CATCHES = {
   "src/gate/once.ts": "an act that was refused gives its idempotency key back",
   "src/gate/post-again.ts": "a posting whose answer got lost is asked for what it recorded",
   "src/gate/settle.ts": "a settlement is tried again until the database takes it or refuses it",
+  "src/ledger/summed.ts": "a report that the database ended becomes a 400 that says what to ask",
   "src/entry/": "the outermost frame: what nobody handled is told and ends the process",
   "src/core/policy-cel.ts": "cel-js says in no other way that an expression cannot be evaluated",
   "src/lib/exact-json.ts": "JSON.parse says no in no other way; the caller is answered a value",

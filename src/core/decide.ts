@@ -8,7 +8,7 @@ import { assert } from "../lib/assert.ts";
 import { boundOf } from "./bound.ts";
 import type { Facts } from "./facts.ts";
 import type { Intent } from "./intent.ts";
-import { picousd, usdFromPicousd, type Picousd } from "./money.ts";
+import { dollars, picousd, type Picousd } from "./money.ts";
 import { type Approval, type Judged, judgePolicies, type Obligations } from "./policy-judge.ts";
 import type { Reason } from "./verdict.ts";
 
@@ -78,7 +78,7 @@ export function decide(facts: Facts, intent: Intent): Verdict {
       : judgePolicies(facts.bundle, { facts, intent, estimate: asked.estimate });
   const refuse = (because: Refused): Verdict => ({ kind: "block", ...because, policies });
   if (!facts.caller.scopes.includes("invoke")) {
-    const message = "This key may not call models: it lacks the scope `invoke`.";
+    const message = "This key may not pass the gate: it lacks the scope `invoke`.";
     return refuse({ reason: "scope_missing", message, param: null });
   }
   if (policies === null) {
@@ -98,7 +98,7 @@ export function decide(facts: Facts, intent: Intent): Verdict {
   const { model } = outcome.obligations;
   if (model !== null && rerouted === null && facts.route !== null) {
     if (isRewritable(intent)) return { kind: "reroute", ...model, policies };
-    const message = `Policy \`${model.policy}\` has this go to \`${model.model}\`, and a form cannot be rewritten: name that model.`;
+    const message = `Policy \`${model.policy}\` has this go to \`${model.model}\`, and a call for ${intent.operation} is not rewritten: name that model.`;
     return refuse({ reason: "policy_denied", message, param: "model" });
   }
   // What is obliged is priced before it is refused: with a lower maximum a call may have a bound.
@@ -112,7 +112,7 @@ function passed({ estimate }: Priced, approval: Approval | null, policies: Judge
   return { kind: "ask", estimate, approval, policies };
 }
 
-/** Only where its body is JSON can another model be written into a call. */
+/** Forms are forwarded as they came, and what images and speech may cost is read for the model that was named. */
 function isRewritable({ operation }: Intent): boolean {
   return (
     operation === "chat" ||
@@ -198,7 +198,8 @@ function priceMetered(facts: Facts, intent: Intent, clampedTo: number | null): P
       const estimate: Estimate = { costPicousd: usd, tokens, basis: "bound", ...sent };
       const costMax = intent.context.costPicousdMax;
       if (costMax === null || usd <= costMax) return { estimate, refusal: null };
-      const message = overMaxCost(usd, picousd(costMax));
+      const instead = "Lower its maximum output tokens, shorten its input";
+      const message = overMaxCost(usd, costMax, instead);
       return { ...refused("max_cost_exceeded", message, MAX_COST), estimate };
     }
   }
@@ -216,7 +217,7 @@ function priceStated(facts: Facts, intent: Intent): Priced {
     cost === 0n ? FREE : { ...FREE, costPicousd, tokens: 0, basis: "bound" };
   const costMax = intent.context.costPicousdMax;
   if (costMax === null || cost <= costMax) return { estimate, refusal: null };
-  const message = overMaxCost(costPicousd, picousd(costMax));
+  const message = overMaxCost(cost, costMax, "Ask with a lower `estimate_usd`");
   return { ...refused("max_cost_exceeded", message, MAX_COST), estimate };
 }
 
@@ -279,10 +280,9 @@ function paramOf(because: readonly string[]): string | null {
   return first === "background" ? "background" : null;
 }
 
-function overMaxCost(cost: Picousd, costMax: Picousd): string {
+function overMaxCost(cost: bigint, costMax: bigint, instead: string): string {
   return (
-    `This call could cost $${usdFromPicousd(cost)}, more than its own Tollgate-Max-Cost of ` +
-    `$${usdFromPicousd(costMax)}. ` +
-    "Lower its maximum output tokens, shorten its input, or raise the header."
+    `This call could cost ${dollars(cost)}, more than its own Tollgate-Max-Cost of ` +
+    `${dollars(costMax)}. ${instead}, or raise the header.`
   );
 }

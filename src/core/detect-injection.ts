@@ -2,7 +2,7 @@
  * Phrases by which texts try to take over a model. They are signs, not proofs: whoever writes about prompt
  * injection uses them, too, and whoever means it may find other words.
  */
-import { type Detector, matchAt } from "./detector.ts";
+import { type Detector, isWithinWord, matchAt } from "./detector.ts";
 
 /** Words between a verb and what it is about; a sentence has few, and each is short. */
 const BETWEEN =
@@ -14,7 +14,7 @@ function phrase(kind: string, marks: readonly string[], pattern: RegExp): Detect
     marks,
     ignoresCase: true,
     endOf: (text, at) => {
-      if (at > 0 && /\w/.test(text.charAt(at - 1)) && /\w/.test(text.charAt(at))) return null;
+      if (/\w/.test(text.charAt(at)) && isWithinWord(text, at)) return null;
       const match = matchAt(pattern, text, at);
       return match === null ? null : at + match.length;
     },

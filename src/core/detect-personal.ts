@@ -1,11 +1,11 @@
 /** Personal data in texts: what has a checksum is checked, what has none must stand in its usual form. */
-import { type Detector, matchAt } from "./detector.ts";
+import { type Detector, isWithinWord, matchAt } from "./detector.ts";
 
 const LOCAL_CHARS_MAX = 64;
 
 /** Domains that belong to nobody (RFC 2606, RFC 6761), and code that looks like an address. */
 const NOBODY =
-  /(?:^|\.)(?:example(?:\.(?:com|org|net))?|test|invalid|localhost|local|png|jpe?g|gif|svg|js|ts|py)$/;
+  /(?:^|\.)(?:example(?:\.(?:com|org|net))?|test|invalid|localhost|local|png|jpe?g|gif|svg|js|ts)$/;
 
 function emailEnd(text: string, at: number): number | null {
   let start = at;
@@ -23,13 +23,10 @@ function emailEnd(text: string, at: number): number | null {
     text,
     at + 1,
   );
+  if (domain === null || NOBODY.test(domain)) return null;
   // `user:password@host` is an address of a server.
-  const isInUrl =
-    start > 0 &&
-    /[:/]/.test(text.charAt(start - 1)) &&
-    text.slice(Math.max(0, start - 128), start).includes("://");
-  if (domain === null || NOBODY.test(domain) || isInUrl) return null;
-  return at + 1 + domain.length;
+  const isInUrl = /:\/\/(?:\S*[:/])?$/.test(text.slice(Math.max(0, start - 128), start));
+  return isInUrl ? null : at + 1 + domain.length;
 }
 
 /** The first digits of the networks: Visa, Mastercard, Amex, Discover, JCB, Diners, UnionPay. */
@@ -45,9 +42,9 @@ const CARD_LENGTHS: readonly (readonly [start: RegExp, lengths: readonly number[
 ];
 
 function cardEnd(text: string, at: number): number | null {
-  // Part of a longer number, of a decimal or of an identifier is no card.
-  if (at > 0 && /[\w.,-]/.test(text.charAt(at - 1))) return null;
-  const run = matchAt(/\d{4}(?:[ -]?\d){8,15}(?![\w]|[.,-]\d)/y, text, at);
+  // Part of a longer number, of a decimal or of an identifier is no card; a comma parts the fields of a line.
+  if (isWithinWord(text, at) || /[.-]/.test(text.charAt(at - 1))) return null;
+  const run = matchAt(/\d{4}(?:[ -]?\d){8,15}(?![\w]|[.-]\d)/y, text, at);
   if (run === null) return null;
   const digits = run.replaceAll(/[ -]/g, "");
   if (/^(\d)\1+$/.test(digits) || !isGrouped(run)) return null;
@@ -55,14 +52,14 @@ function cardEnd(text: string, at: number): number | null {
   return lengths.includes(digits.length) && passesLuhn(digits) ? at + run.length : null;
 }
 
-/** Digits without a gap, or in groups of at least four with one kind of gap, as they are printed. */
+/** Digits without a gap, or in groups with one kind of gap, as they are printed; the last of 19 has three. */
 function isGrouped(run: string): boolean {
   const gaps = new Set(run.match(/[ -]/g) ?? []);
   return gaps.size <= 1 && run.split(/[ -]/).every((group) => group.length >= 3);
 }
 
 /** ISO/IEC 7812-1, annex B. */
-export function passesLuhn(digits: string): boolean {
+function passesLuhn(digits: string): boolean {
   let sum = 0;
   for (let i = 0; i < digits.length; i += 1) {
     const digit = Number(digits[digits.length - 1 - i]);
@@ -118,23 +115,23 @@ const IBAN_LENGTHS: Readonly<Record<string, number>> = {
 const COUNTRY = /[A-Z][A-Z]\d\d/g;
 
 function ibanEnd(text: string, at: number): number | null {
-  if (at > 0 && /\w/.test(text.charAt(at - 1))) return null;
+  if (isWithinWord(text, at)) return null;
   const length = IBAN_LENGTHS[text.slice(at, at + 2)];
   if (length === undefined) return null;
   let iban = "";
   let end = at;
   for (; end < text.length && iban.length < length; end += 1) {
-    const character = text.charAt(end);
-    if (/[A-Z0-9]/.test(character)) iban += character;
-    // Printed in groups of four.
-    else if (character !== " " || iban.length % 4 !== 0) return null;
+    const code = text.charCodeAt(end);
+    if (isDigit(text, end) || (code >= 0x41 && code <= 0x5a)) iban += text.charAt(end);
+    // Printed in groups of four, with one space between them.
+    else if (code !== 0x20 || iban.length % 4 !== 0 || text[end - 1] === " ") return null;
   }
   const isWhole = iban.length === length && !/\w/.test(text.charAt(end));
   return isWhole && hasIbanChecksum(iban) ? end : null;
 }
 
 /** ISO 13616: the number, rearranged and with letters as 10 to 35, leaves 1 modulo 97. */
-export function hasIbanChecksum(iban: string): boolean {
+function hasIbanChecksum(iban: string): boolean {
   let rest = 0;
   for (const character of iban.slice(4) + iban.slice(0, 4)) {
     for (const digit of String(Number.parseInt(character, 36))) {
@@ -146,7 +143,7 @@ export function hasIbanChecksum(iban: string): boolean {
 
 /** ITU-T E.164: a plus, a country, and 8 to 15 digits in all. */
 function phoneEnd(text: string, at: number): number | null {
-  if (at > 0 && /[\w+]/.test(text.charAt(at - 1))) return null;
+  if (isWithinWord(text, at) || text[at - 1] === "+") return null;
   const match = matchAt(/\+[1-9]\d{0,2}(?:[ .-]?\(?\d{1,5}\)?){1,6}(?![\w]|[.]\d)/y, text, at);
   if (match === null) return null;
   const digits = match.replaceAll(/\D/g, "").length;
@@ -162,7 +159,7 @@ function isDigit(text: string, at: number): boolean {
 /** `415-555-2671` and `(415) 555-2671`; the mark is the last hyphen. */
 function usPhoneEnd(text: string, at: number): number | null {
   if (!isDigit(text, at - 1) || !isDigit(text, at + 1)) return null;
-  const before = /(?:^|[^\w-])(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[ .-])[2-9]\d{2}$/;
+  const before = /(?:^|[^\w-]|\\[nrt])(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[ .-])[2-9]\d{2}$/;
   if (!before.test(text.slice(Math.max(0, at - 12), at))) return null;
   // With a country code it is told as a number of that form.
   if (/\+1[ .-]?\(?$/.test(text.slice(Math.max(0, at - 14), Math.max(0, at - 8)))) return null;

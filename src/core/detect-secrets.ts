@@ -1,6 +1,5 @@
 /** Credentials in texts: by the form that their issuers give them, so that they can be found where they leak. */
-import { decodeBase64Url, parseJson } from "../lib/json.ts";
-import { isRecord } from "../lib/json.ts";
+import { decodeBase64Url, isRecord, parseJson } from "../lib/json.ts";
 import { type Detector, matchAt, wordDetector } from "./detector.ts";
 import { parseKey } from "./key.ts";
 
@@ -14,7 +13,8 @@ function isNoExample(text: string): boolean {
 
 /** Forty characters of base64 are a secret only where they are called one. */
 function awsSecret(): Detector {
-  const value = /secret_?access_?key["']?\s{0,4}[:=]\s{0,4}["']?[a-z0-9/+]{40}(?![a-z0-9/+=])/y;
+  const value =
+    /secret_?access_?key\\?["']?\s{0,4}[:=]\s{0,4}\\?["']?[a-z0-9/+]{40}(?![a-z0-9/+=])/y;
   return {
     kind: "aws_secret_key",
     marks: ["secret_access_key", "secretaccesskey"],
@@ -43,9 +43,9 @@ function isJwt(text: string): boolean {
 const PLACEHOLDERS =
   /^(?:pass(?:word|wd)?|secret|pw|pwd|xxx+|\*+|\.{3}|<.{0,64}>|\$\{?.{0,64}|\{.{0,64}|your.{0,64}|example|changeme|user)$/i;
 
-/** `postgres://user:password@host`. */
+/** `postgres://user:password@host`, and `redis://:password@host`. */
 function urlPasswordEnd(text: string, at: number): number | null {
-  const rest = /:\/\/[^\s:@/"'<>]{1,64}:([^\s:@/"']{3,128})@[A-Za-z0-9[]/y;
+  const rest = /:\/\/[^\s:@/"'<>]{0,64}:([^\s:@/"']{3,128})@[A-Za-z0-9[]/y;
   rest.lastIndex = at;
   const match = rest.exec(text);
   const isScheme = at > 0 && /[A-Za-z0-9+]/.test(text.charAt(at - 1));
@@ -105,13 +105,6 @@ export const SECRET_DETECTORS: readonly Detector[] = [
     (text) => parseKey(text) !== null,
   ),
   wordDetector("jwt", ["eyJ"], /eyJ[\w-]{8,1024}\.eyJ[\w-]{2,4096}\.[\w-]{16,1024}/y, isJwt),
-  {
-    ...wordDetector(
-      "private_key",
-      ["-----BEGIN "],
-      /-----BEGIN (?:(?:RSA|EC|DSA|OPENSSH|ENCRYPTED|PGP) )?PRIVATE KEY(?: BLOCK)?-----/y,
-    ),
-    endOf: privateKeyEnd,
-  },
+  { kind: "private_key", marks: ["-----BEGIN "], ignoresCase: false, endOf: privateKeyEnd },
   { kind: "url_password", marks: ["://"], ignoresCase: false, endOf: urlPasswordEnd },
 ];

@@ -9,9 +9,10 @@ import { INJECTION_DETECTORS } from "./detect-injection.ts";
 import { PERSONAL_DETECTORS } from "./detect-personal.ts";
 import { SECRET_DETECTORS } from "./detect-secrets.ts";
 import type { Detector } from "./detector.ts";
-import { DETECT_CHARS_MAX, DETECT_COUNT_MAX } from "./limits.ts";
+import { DETECT_CHARS_MAX, DETECT_COUNT_MAX } from "./limits-policy.ts";
 
-export type FindingGroup = "secrets" | "pii" | "injection";
+export const FINDING_GROUPS = ["secrets", "pii", "injection"] as const;
+type FindingGroup = (typeof FINDING_GROUPS)[number];
 
 export type Findings = {
   readonly secrets: number;
@@ -75,6 +76,10 @@ export function detect(texts: Iterable<string>): Findings {
       return times === 0 ? [] : [{ kind, group, count: times }];
     }),
   );
+  return findingsOf(found, complete);
+}
+
+export function findingsOf(found: Findings["found"], complete: boolean): Findings {
   const sumOf = (name: FindingGroup) =>
     found.reduce((sum, { group, count: times }) => sum + (group === name ? times : 0), 0);
   return {

@@ -11,7 +11,7 @@ export type Detector = {
   readonly endOf: (text: string, at: number) => number | null;
 };
 
-/** A match that begins at the mark itself. `pattern` is sticky; a letter or digit before it makes it part of a word. */
+/** A match that begins at the mark itself. `pattern` is sticky; see `isWithinWord` for what may stand before it. */
 export function wordDetector(
   kind: string,
   marks: readonly string[],
@@ -23,11 +23,20 @@ export function wordDetector(
     marks,
     ignoresCase: false,
     endOf: (text, at) => {
-      if (at > 0 && /[A-Za-z0-9_]/.test(text.charAt(at - 1))) return null;
+      if (isWithinWord(text, at)) return null;
       const match = matchAt(pattern, text, at);
       return match !== null && isReal(match) ? at + match.length : null;
     },
   };
+}
+
+/**
+ * Whether a letter, digit or underscore stands before a place. Of `\\n` in JSON within a text (arguments of
+ * a tool call, an answer that is passed on) the letter ends an escape, and belongs to no word.
+ */
+export function isWithinWord(text: string, at: number): boolean {
+  if (!/\w/.test(text.charAt(at - 1))) return false;
+  return !(text[at - 2] === "\\" && /[bfnrt]/.test(text.charAt(at - 1)));
 }
 
 /** What a sticky pattern matches at a place; its own place is set before each use, so it remembers nothing. */

@@ -4,7 +4,7 @@ import {
   type ExplainedPolicies,
   policySentences,
 } from "./explain-policies.ts";
-import { picousd, usdFromPicousd } from "./money.ts";
+import { dollars } from "./money.ts";
 import type { RetryFacts } from "./retry.ts";
 import type { MeterFigures, Reason, Unit } from "./verdict.ts";
 
@@ -145,7 +145,7 @@ function estimateSentence(decision: Explained): string {
     return "no bound of its cost was known and its tenant tolerates that, so no money was reserved";
   }
   const price = priceVersion === null ? "" : ` at price ${priceVersion}`;
-  return `it could cost at most ${usd(estimatePicousd)}${price}, and that was reserved`;
+  return `it could cost at most ${dollars(estimatePicousd)}${price}, and that was reserved`;
 }
 
 /** A meter as the posting met it, before this ask. */
@@ -198,7 +198,7 @@ function unknownSentence(decision: Explained): string {
 }
 
 function held(decision: Explained): string {
-  return decision.heldPicousd === null ? "no money" : usd(decision.heldPicousd);
+  return decision.heldPicousd === null ? "no money" : dollars(decision.heldPicousd);
 }
 
 function cost(decision: Explained): string {
@@ -206,7 +206,7 @@ function cost(decision: Explained): string {
   const tokens =
     decision.tokens === null || decision.tokens === 0n ? "" : ` for ${decision.tokens} tokens`;
   const corrected = decision.corrected ? ", corrected by later evidence" : "";
-  return `cost ${usd(decision.costPicousd)}${tokens} (${basisWords(decision.basis)}${corrected})`;
+  return `cost ${dollars(decision.costPicousd)}${tokens} (${basisWords(decision.basis)}${corrected})`;
 }
 
 function basisWords(basis: string | null): string {
@@ -227,7 +227,7 @@ function basisWords(basis: string | null): string {
 function overage(decision: Explained): readonly string[] {
   if (decision.overagePicousd === 0n) return [];
   return [
-    `That is ${usd(decision.overagePicousd)} above its reservation, which should not happen: please report it.`,
+    `That is ${dollars(decision.overagePicousd)} above its reservation, which should not happen: please report it.`,
   ];
 }
 
@@ -238,7 +238,7 @@ function endedAt(decision: Explained): string {
 function show(unit: Unit, amount: bigint): string {
   switch (unit) {
     case "usd":
-      return usd(amount);
+      return dollars(amount);
     case "tokens":
       return `${amount} tokens`;
     case "requests":
@@ -248,8 +248,4 @@ function show(unit: Unit, amount: bigint): string {
     case "in_flight":
       return `${amount} calls in flight`;
   }
-}
-
-function usd(amount: bigint): string {
-  return `$${usdFromPicousd(picousd(amount))}`;
 }

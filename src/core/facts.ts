@@ -1,3 +1,4 @@
+import type { AttemptStatus } from "./attempt.ts";
 import type { Caller } from "./caller.ts";
 import type { Findings } from "./detect.ts";
 import type { CompiledBundle } from "./policy-bundle.ts";
@@ -37,15 +38,5 @@ export type History = {
   /** The number of this attempt within its step, from 1. */
   readonly attempt: number;
   /** How the attempt before it stands; empty for a first one. */
-  readonly priorStatus: "" | PriorStatus;
+  readonly priorStatus: "" | AttemptStatus;
 };
-
-export const PRIOR_STATUSES = [
-  "running",
-  "succeeded",
-  "failed",
-  "aborted",
-  "released",
-  "unknown",
-] as const;
-export type PriorStatus = (typeof PRIOR_STATUSES)[number];

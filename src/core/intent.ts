@@ -3,23 +3,26 @@ import type { EffectClass } from "./operation.ts";
 import type { Usage } from "./usage.ts";
 
 /** What the model door can be asked to do, by OpenTelemetry's `gen_ai.operation.name` where it has one. */
-export type Operation =
-  | "chat"
-  | "responses"
-  | "text_completion"
-  | "embeddings"
-  | "image_generation"
-  | "speech"
-  | "transcription"
-  | "moderation"
-  | "pass_through";
+export const OPERATIONS = [
+  "chat",
+  "responses",
+  "text_completion",
+  "embeddings",
+  "image_generation",
+  "speech",
+  "transcription",
+  "moderation",
+  "pass_through",
+] as const;
+export type Operation = (typeof OPERATIONS)[number];
 
 /**
  * Whether a request can cost money here. `metered`: its answer says what was used. `free`: reading,
  * listing, deleting. `deferred`: it starts work whose cost appears elsewhere (batches, fine-tuning,
  * video, realtime). `unknown`: a path we do not know. `stated`: a tool or step, whose cost is declared.
  */
-export type Billing = "metered" | "free" | "deferred" | "unknown" | "stated";
+export const BILLINGS = ["metered", "free", "deferred", "unknown", "stated"] as const;
+export type Billing = (typeof BILLINGS)[number];
 
 /**
  * What a request could use, as far as its body bounds it. Every figure is an upper bound.
@@ -91,7 +94,8 @@ export type Json =
   | { readonly [name: string]: Json };
 
 /** What a caller does itself, by OpenTelemetry's name where it has one. */
-export type Act = "execute_tool" | "step";
+export const ACTS = ["execute_tool", "step"] as const;
+export type Act = (typeof ACTS)[number];
 
 /** What an act is, by its tool's declaration; recorded with the decision. */
 export type ActFacts = {
@@ -106,13 +110,12 @@ export type ActFacts = {
   } | null;
 };
 
-/** `tool` is kept for the door that speaks MCP. */
-export const DOORS = ["model", "tool", "step"] as const;
-export type Door = (typeof DOORS)[number];
+/** Tools that callers run themselves come through the step door. */
+export const DOORS = ["model", "step"] as const;
 
 /** What the gate is asked. Every door builds the same one. */
 export type Intent = {
-  readonly door: Door;
+  readonly door: (typeof DOORS)[number];
   readonly operation: Operation | Act;
   readonly billing: Billing;
   /** The model asked for (`fast`, `openai/gpt-5-mini`), or the method and path of a pass-through. */

@@ -187,6 +187,18 @@ export const BODY_IDLE_MS_MAX = 60_000;
  */
 export const BODIES_HELD_BYTES_MAX = 1024 * 1024 * 1024;
 
+/**
+ * How long a connection that ends is read after its answer, so that its client gets to read it: a reset by
+ * bytes that nobody read may overtake the answer. Most clients close at once; this is for one that writes on.
+ */
+export const LINGER_MS_MAX = 5_000;
+
+/** What is dropped meanwhile: a client that reads only when it has written all may send twice what is read. */
+export const LINGER_BYTES_MAX = BODY_BYTES_MAX;
+
+/** Connections of one process that linger: each is a socket, held for who has been answered already. */
+export const LINGERERS_MAX = 1_024;
+
 /** A posting that takes longer is a database that hangs: its asks are answered 503 and released. */
 export const POST_MS_MAX = 5_000;
 
@@ -201,6 +213,9 @@ export const APPROVAL_LOOK_MS = 500;
 
 /** Requests of one process that wait for a person; each is a connection that does nothing. */
 export const APPROVAL_WAITS_MAX = 1_024;
+
+/** How long the call itself is kept after its approval expired: a dispute about it comes with the month's bill. */
+export const APPROVAL_CALL_KEPT_MS = 31 * 86_400_000;
 
 /** Webhooks of a tenant: each message is written once for each of them. */
 export const WEBHOOKS_MAX = 16;
@@ -268,6 +283,9 @@ export const IDEMPOTENCY_KEY_CHARS_MAX = 255;
 /** How long a model call's answer is kept for its repeats: a client that retries does so within the day. */
 export const MODEL_KEY_KEPT_MS = 24 * 3_600_000;
 
+/** How often it is asked whether a key whose time is over is still held: by what is unknown, it may be for ever. */
+export const HELD_KEY_LOOK_MS = 24 * 3_600_000;
+
 /** Acts on the world are repeated by people and by jobs of the month: theirs are kept for longer. */
 export const TOOL_KEY_KEPT_MS = 30 * 24 * 3_600_000;
 
@@ -292,106 +310,11 @@ export const RETRY_WINDOW_MS = 2 * 60_000;
 /** The highest guard on attempts of a derived step: beyond it there is none, which is said by null. */
 export const DERIVED_ATTEMPTS_MAX = 1_000;
 
-/** The text of a policy bundle: a hundred policies with comments; it stands in every replica's memory. */
-export const BUNDLE_BYTES_MAX = 128 * 1024;
-
-/** Policies of one bundle: each is evaluated for every call and stands in every decision. */
-export const POLICIES_MAX = 100;
-
-/** Mistakes of a bundle that are told at once: 128 KiB can hold 15,000, and nobody reads more than these. */
-export const POLICY_PROBLEMS_MAX = 100;
-
-/** One expression of a policy: longer ones are several policies. */
-export const EXPRESSION_CHARS_MAX = 4_096;
-
-/** Nodes of one expression's syntax tree, and how deep they nest: what people write has twenty. */
-export const EXPRESSION_NODES_MAX = 200;
-export const EXPRESSION_DEPTH_MAX = 24;
-
-/** Comprehensions inside each other: a third would visit a million elements. */
-export const COMPREHENSION_DEPTH_MAX = 2;
-
-/** Elements of a list, and of a map, that an expression may look at; a longer one cannot be judged. */
-export const FACT_ITEMS_MAX = 100;
-
-/** Characters of a text that an expression may look at; a longer one cannot be judged. */
-export const FACT_CHARS_MAX = 4_096;
-
-/** Values in the arguments of a tool call that expressions may look at, so that comparing two stays cheap. */
-export const ARGUMENT_NODES_MAX = 1_000;
-
-/** Their texts together: they stand in the decision of a call whose policies read them. */
-export const ARGUMENT_CHARS_MAX = 32 * 1024;
-
-/** The pattern of `matches`: it is compiled once, and matched in time linear in the text. */
-export const PATTERN_CHARS_MAX = 256;
-
-/**
- * Instructions of a pattern's program: `.{0,300}` has 601 of them, and each may be visited for each character.
- * A pattern of 1,205 took 400 to 700 ms for 4,090 characters, one of 85 takes 29; what people write has thirty.
- */
-export const PATTERN_PROGRAM_MAX = 200;
-
-/** What a pattern's text may expand to before it is compiled: `.{0,300}` takes 45 ms to compile, 400 take 5. */
-export const PATTERN_EXPANDED_MAX = 400;
-
-/**
- * What evaluating may cost at most, in steps of some 30 ns each: 3 ms for one policy, 15 ms for a bundle.
- * A character of `matches` counts once for each instruction of its pattern, which takes 1 to 5 ns for most
- * patterns and 110 for the worst that were found: 11 ms for one policy that is made of these.
- * Counted before it is stored, for the longest facts there can be.
- */
-export const EXPRESSION_COST_MAX = 100_000;
-export const BUNDLE_COST_MAX = 500_000;
-
-/** A policy's reason as the caller is told it; what it quotes is cut at the second. */
-export const POLICY_REASON_CHARS_MAX = 500;
-export const POLICY_QUOTE_CHARS_MAX = 64;
-
-/** The sum of the weights of what a call matched: a scale, not a count. */
-export const RISK_MAX = 100;
-
 /** People who must approve one call. */
 export const APPROVERS_MAX = 10;
 
 /** How long an approval may be waited for: a long weekend, and a week more. */
 export const APPROVAL_MS_MAX = 14 * 86_400_000;
 
-/** Decisions that one call judges again: a few seconds; whoever wants more asks for the next part. */
-export const BACKTEST_ROWS_MAX = 10_000;
-
-/** Decisions that are read at once: with plain policies they are judged in some 20 ms. */
-export const BACKTEST_PAGE_ROWS = 250;
-
-/**
- * How long judging again may hold the loop before others have their turn: a dear bundle takes 15 ms for one
- * decision, so that a page of them would hold everybody's calls for seconds.
- */
-export const BACKTEST_TURN_MS = 10;
-
-/** Changes that one call lists; the rest is counted. */
-export const BACKTEST_CHANGES_MAX = 1_000;
-
-/** Characters of one request that detectors search: 4 MiB take some 300 ms, in a worker. The rest is told to be left. */
-export const DETECT_CHARS_MAX = 4 * 1024 * 1024;
-
-/** Findings of one kind that are counted: more of them say no more. */
-export const DETECT_COUNT_MAX = 1_000;
-
 /** What a library's own count of its retries is taken for at most: none tries more often, and it is only its word. */
 export const SDK_RETRIES_MAX = 1_000;
-
-/** Attempts of a run that are counted for the policies that read them: more would make each ask read them all. */
-export const HISTORY_ATTEMPTS_MAX = 1_000;
-
-/** The text of a file of prices. */
-export const PRICE_FILE_BYTES_MAX = 512 * 1024;
-
-/** Prices of one file: longer lists are several files. */
-export const PRICE_FILE_ENTRIES_MAX = 1_000;
-
-/** Entries that hold or will: every replica keeps them in memory, some 500 bytes each. */
-export const PRICE_BOOK_ENTRIES_MAX = 50_000;
-
-/** Why an operator adjusts, in a sentence or two. */
-export const ADJUSTMENT_REASON_CHARS_MAX = 500;

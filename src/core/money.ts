@@ -81,6 +81,11 @@ export function ratePerMillion(usdPerMillion: string, param: string | null = nul
   return picousd(rate);
 }
 
+/** As sentences say an amount: `$0.0004125`. */
+export function dollars(amount: bigint): string {
+  return `$${usdFromPicousd(picousd(amount))}`;
+}
+
 /**
  * The exact decimal string of JSON: never an exponent, at least two decimals so that it reads as
  * dollars, and no other trailing zero. `0.0004125`, `1.00`, `-0.50`.

@@ -39,7 +39,7 @@ export const OPERATION_TYPE = /^[A-Za-z][A-Za-z0-9_.-]{0,63}$/;
 /** What happens in a run and belongs to no other operation belongs to the run: its key is the run's. */
 export const RUN_OPERATION = "run";
 
-const RUN_RULE = "The type `run` is Tollgate's own: it is for what a run does by itself.";
+const RUN_RULE = "type `run` is Tollgate's own: it is for what a run does by itself";
 
 const TYPE_RULE = "a letter, then at most 63 letters, digits, `_`, `.` or `-`";
 
@@ -59,7 +59,7 @@ export function parseOperation(text: string, param: string): OperationName {
 /** What is wrong with an operation's name, in a sentence, or null. */
 export function flawOfOperation({ type, key }: OperationName): string | null {
   if (!OPERATION_TYPE.test(type)) return `The type of an operation is ${TYPE_RULE}.`;
-  if (type === RUN_OPERATION) return RUN_RULE;
+  if (type === RUN_OPERATION) return `The ${RUN_RULE}.`;
   if (key === "" || key.trim() !== key) {
     return "The key of an operation is not empty and has no space at either end.";
   }
@@ -78,7 +78,7 @@ export function operationText({ type, key }: OperationName): string {
 /** What is wrong with a declaration, in a sentence that begins behind the member's name, or null. */
 export function flawOfExtractor({ type, pointers }: Extractor): string | null {
   if (!OPERATION_TYPE.test(type)) return `its type is ${TYPE_RULE}`;
-  if (type === RUN_OPERATION) return RUN_RULE;
+  if (type === RUN_OPERATION) return `its ${RUN_RULE}`;
   if (pointers.length === 0 || pointers.length > POINTERS_MAX) {
     return `it has 1 to ${POINTERS_MAX} pointers`;
   }

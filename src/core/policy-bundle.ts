@@ -1,7 +1,7 @@
 /** A bundle ready to judge: its expressions compiled, what of each record never changes written out. */
 import { matchesGlob } from "./route.ts";
 import type { Intent } from "./intent.ts";
-import { type Bundle, type Policy, policyVersion } from "./policy.ts";
+import { type Bundle, type Policy, policyVersion, QUOTE } from "./policy.ts";
 import { createCompiler, type Compilation, type Roots } from "./policy-cel.ts";
 import { type Fact, policyFacts } from "./policy-facts.ts";
 import { type FactSource, type FactValue, type Seen, wasLookedAt } from "./policy-values.ts";
@@ -51,10 +51,14 @@ export function compileBundle(version: string, bundle: Bundle): CompiledBundle {
     ),
   );
   const used = facts.filter(({ path }) => read.has(path));
+  // What is only quoted is looked at, too, so that a caller is told it; without it a policy is still judged.
+  const quoted = bundle.policies.flatMap(({ reason }) =>
+    Array.from(reason.matchAll(QUOTE), ([, path = ""]) => sources.get(path) ?? "nothing"),
+  );
   return {
     version,
     policies,
-    needs: new Set(policies.flatMap(({ needs }) => [...needs])),
+    needs: new Set([...policies.flatMap(({ needs }) => [...needs]), ...quoted]),
     unreadable: null,
     roots: (seen) => rootsOf(used, seen),
     facts,

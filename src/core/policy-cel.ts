@@ -13,7 +13,7 @@ import {
   EXPRESSION_DEPTH_MAX,
   EXPRESSION_NODES_MAX,
   FACT_ITEMS_MAX,
-} from "./limits.ts";
+} from "./limits-policy.ts";
 import { picousdFromUsd } from "./money.ts";
 import { countCost, MATCHES_LINEAR, type ReadPattern } from "./policy-cost.ts";
 import { type Fact, policyFacts } from "./policy-facts.ts";

@@ -8,14 +8,10 @@
 import { isList } from "../lib/json.ts";
 import { unboundedParts } from "./bound.ts";
 import { DETECTOR_KINDS_MAX } from "./detect.ts";
-import {
-  CONTEXT_FIELD_BYTES_MAX,
-  FACT_CHARS_MAX,
-  FACT_ITEMS_MAX,
-  LABELS_MAX,
-  RESOURCE_CHARS_MAX,
-} from "./limits.ts";
-import { picousd, usdFromPicousd } from "./money.ts";
+import type { History } from "./facts.ts";
+import { CONTEXT_FIELD_BYTES_MAX, LABELS_MAX, RESOURCE_CHARS_MAX } from "./limits.ts";
+import { FACT_CHARS_MAX, FACT_ITEMS_MAX, HISTORY_ATTEMPTS_MAX } from "./limits-policy.ts";
+import { dollars } from "./money.ts";
 import {
   argumentsOf,
   atMost,
@@ -86,12 +82,12 @@ export function policyFacts(): readonly Fact[] {
 function requestFacts(): readonly Fact[] {
   return [
     fact("request.door", "string", {
-      about: "The door: `model`, `tool` or `step`.",
+      about: "The door: `model` or `step`.",
       read: ({ intent }) => intent.door,
     }),
     fact("request.operation", "string", {
       about:
-        "What is done: `chat`, `responses`, `embeddings`, `image_generation`, `pass_through` and so on.",
+        "What is done: `chat`, `responses`, `embeddings`, `image_generation`, `pass_through` and so on; at the step door `execute_tool` or `step`.",
       read: ({ intent }) => intent.operation,
     }),
     fact("request.billing", "string", {
@@ -214,14 +210,15 @@ function historyFacts(): readonly Fact[] {
     }),
     fact("run.attempts", "int", {
       needs: "history",
-      about: "Attempts that the run was allowed before this call.",
+      about: "Attempts that the run was allowed before this call; no more than 1,000 are counted.",
       read: ({ facts }) => wholeOrNull(facts.history?.runAttempts),
     }),
     fact("run.spend", "int", {
       needs: "history",
       isMoney: true,
-      about: "What the run has cost and holds reserved, in pico-dollars.",
-      read: ({ facts }) => facts.history?.runSpendPicousd ?? null,
+      about:
+        "What the run has cost and holds reserved, in pico-dollars; the largest int where it had 1,000 attempts or more.",
+      read: ({ facts }) => runSpend(facts.history),
     }),
     fact("retry.attempt", "int", {
       needs: "history",
@@ -239,6 +236,12 @@ function historyFacts(): readonly Fact[] {
       read: ({ intent }) => BigInt(intent.client.sdkRetryCount),
     }),
   ];
+}
+
+/** Beyond the attempts that are counted nobody knows the sum, and it must not read as less than it is. */
+function runSpend(history: History | null): bigint | null {
+  if (history === null) return null;
+  return history.runAttempts < HISTORY_ATTEMPTS_MAX ? history.runSpendPicousd : INT_MAX;
 }
 
 function callerFacts(): readonly Fact[] {
@@ -341,7 +344,7 @@ export function factText(read: Fact, seen: Seen): string {
   const value = read.read(seen);
   if (value === null) return "unknown";
   if (read.isMoney && typeof value === "bigint") {
-    return value === INT_MAX ? "an unknown amount" : `$${usdFromPicousd(picousd(value))}`;
+    return value === INT_MAX ? "an unknown amount" : dollars(value);
   }
   if (value instanceof Date) return value.toISOString();
   if (isList(value)) return value.filter((item) => typeof item === "string").join(", ");

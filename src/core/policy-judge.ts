@@ -3,8 +3,8 @@
  * holds them all. Of what they ask the strictest counts: block, then approval, then obligations.
  */
 import { DETECTOR_RISKS } from "./detect.ts";
-import { POLICY_QUOTE_CHARS_MAX, POLICY_REASON_CHARS_MAX, RISK_MAX } from "./limits.ts";
-import type { ApprovalTerms, Policy } from "./policy.ts";
+import { POLICY_QUOTE_CHARS_MAX, POLICY_REASON_CHARS_MAX, RISK_MAX } from "./limits-policy.ts";
+import { type ApprovalTerms, type Policy, QUOTE } from "./policy.ts";
 import { appliesTo, type CompiledBundle, type CompiledPolicy } from "./policy-bundle.ts";
 import type { Roots } from "./policy-cel.ts";
 import { type Fact, factText } from "./policy-facts.ts";
@@ -126,7 +126,7 @@ const UNSEEN = {
 
 /** The policy's own words, with the facts that it quotes; one line, whatever stands in a fact. */
 function reasonOf({ reason }: Policy, facts: readonly Fact[], seen: Seen): string {
-  const text = reason.replaceAll(/\{([a-z_.]+)\}/g, (whole, path: string) => {
+  const text = reason.replaceAll(QUOTE, (whole, path: string) => {
     const quoted = facts.find((fact) => fact.path === path);
     return quoted === undefined ? whole : clip(factText(quoted, seen), POLICY_QUOTE_CHARS_MAX);
   });
@@ -208,11 +208,17 @@ function obligationsOf(matched: readonly One[]): Obligations {
 function shadowOf(enforced: Outcome, all: Outcome): Judged["shadow"] {
   if (all.kind === "block") return enforced.kind === "block" ? null : "block";
   if (enforced.kind === "block") return null;
-  if (all.approval !== null && enforced.approval === null) return "require_approval";
+  if (!isSameApproval(all.approval, enforced.approval)) return "require_approval";
   const [own, more] = [enforced.obligations, all.obligations];
   const isSame =
     own.outputTokensMax === more.outputTokensMax && own.model?.model === more.model?.model;
   return isSame ? null : "obligations";
+}
+
+/** Whether people are asked on the same terms, whichever policies ask. */
+function isSameApproval(a: Approval | null, b: Approval | null): boolean {
+  if (a === null || b === null) return a === b;
+  return a.quorum === b.quorum && a.role === b.role && a.expiresInMs === b.expiresInMs;
 }
 
 /** Bounded, so that a sum of many small things is not more than one that is certain. */

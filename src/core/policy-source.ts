@@ -10,18 +10,28 @@ import { DOORS } from "./intent.ts";
 import {
   APPROVAL_MS_MAX,
   APPROVERS_MAX,
-  BUNDLE_BYTES_MAX,
-  BUNDLE_COST_MAX,
   CLAMP_TOKENS_MIN,
   CONTEXT_FIELD_BYTES_MAX,
-  EXPRESSION_CHARS_MAX,
   NAME_LENGTH_MAX,
+} from "./limits.ts";
+import {
+  BUNDLE_BYTES_MAX,
+  BUNDLE_COST_MAX,
+  EXPRESSION_CHARS_MAX,
   POLICIES_MAX,
   POLICY_PROBLEMS_MAX,
   POLICY_REASON_CHARS_MAX,
   RISK_MAX,
-} from "./limits.ts";
-import { type Bundle, contentOf, type Effect, EFFECTS, type Policy, versionOf } from "./policy.ts";
+} from "./limits-policy.ts";
+import {
+  type Bundle,
+  contentOf,
+  type Effect,
+  EFFECTS,
+  type Policy,
+  QUOTE,
+  versionOf,
+} from "./policy.ts";
 import { type CompiledBundle, compileBundle, unreadableBundle } from "./policy-bundle.ts";
 import { createCompiler } from "./policy-cel.ts";
 import { policyFacts } from "./policy-facts.ts";
@@ -162,9 +172,10 @@ function policySchema() {
 
 function appliesSchema() {
   const globs = `a list of at most ${GLOBS_MAX} patterns such as "gpt-*"`;
+  const door = `one of ${DOORS.join(", ")}; tools come through step: request.operation == "execute_tool" in when`;
   return z.strictObject(
     {
-      doors: z.array(z.enum(DOORS, `one of ${DOORS.join(", ")}`), "a list of doors").optional(),
+      doors: z.array(z.enum(DOORS, door), "a list of doors").optional(),
       resources: z
         .array(line(CONTEXT_FIELD_BYTES_MAX, "a pattern"), globs)
         .max(GLOBS_MAX, globs)
@@ -276,7 +287,7 @@ function millisecondsOf(text: string): number | null {
 
 function refuseUnknownQuotes(reader: Reader, reason: string, path: Path): void {
   const quotable = new Map(policyFacts().map(({ path: name, type }) => [name, type]));
-  for (const [, name = ""] of reason.matchAll(/\{([^}]*)\}/g)) {
+  for (const [, name = ""] of reason.matchAll(QUOTE)) {
     const type = quotable.get(name);
     if (type !== undefined && type !== "dyn" && !type.startsWith("map")) continue;
     const message =

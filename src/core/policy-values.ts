@@ -3,13 +3,13 @@ import { isList, isRecord } from "../lib/json.ts";
 import type { Estimate } from "./decide.ts";
 import type { Facts } from "./facts.ts";
 import type { Intent } from "./intent.ts";
+import { JSON_DEPTH_MAX } from "./limits.ts";
 import {
   ARGUMENT_CHARS_MAX,
   ARGUMENT_NODES_MAX,
   FACT_CHARS_MAX,
   FACT_ITEMS_MAX,
-  JSON_DEPTH_MAX,
-} from "./limits.ts";
+} from "./limits-policy.ts";
 
 /** What must be looked at before a fact has a value; `nothing` is known of every call. */
 export type FactSource = "nothing" | "history" | "detectors" | "arguments";

@@ -46,6 +46,9 @@ export type Policy = {
   readonly onError: "block" | "skip";
 };
 
+/** What a reason quotes: the path of a fact, in braces. */
+export const QUOTE = /\{([^}]*)\}/g;
+
 export type Bundle = { readonly description: string; readonly policies: readonly Policy[] };
 
 /** `pol_` and the hash of the content, hex. */

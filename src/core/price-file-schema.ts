@@ -1,7 +1,8 @@
 /** The members of a file of prices, each with the sentence that says what it must be. */
 import * as z from "zod";
 
-import { CONTEXT_FIELD_BYTES_MAX, NAME_LENGTH_MAX, PRICE_FILE_ENTRIES_MAX } from "./limits.ts";
+import { PRICE_FILE_ENTRIES_MAX } from "./limits-finance.ts";
+import { CONTEXT_FIELD_BYTES_MAX, NAME_LENGTH_MAX } from "./limits.ts";
 import { ratePerMillion } from "./money.ts";
 import { USAGE_CLASSES, type UsageClass } from "./usage.ts";
 

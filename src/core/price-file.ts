@@ -5,7 +5,7 @@
  */
 import { createReader, inOrder, parse, type Path, type Reader } from "../lib/yaml-reader.ts";
 import { readTree, type Position, type TreeProblem } from "../lib/yaml-tree.ts";
-import { PRICE_FILE_BYTES_MAX } from "./limits.ts";
+import { PRICE_FILE_BYTES_MAX } from "./limits-finance.ts";
 import { picousd, ratePerMillion, type Picousd } from "./money.ts";
 import {
   factorOf,

@@ -10,7 +10,7 @@ import {
   type ImportedPrice,
   type ImportedPrices,
 } from "./imported-prices.ts";
-import { PRICE_BOOK_ENTRIES_MAX } from "./limits.ts";
+import { PRICE_BOOK_ENTRIES_MAX } from "./limits-finance.ts";
 import type { FilePrice, PriceFile, PriceProblem } from "./price-file.ts";
 import { priceFrom, type Price, type PriceBook, type RateSet } from "./price.ts";
 import { USAGE_CLASSES } from "./usage.ts";

@@ -5,18 +5,19 @@
  * What the record leaves out because it is so for nearly every call is filled in here, and nothing else
  * is: a record that lacks what the judgement saw cannot be judged again, and says so.
  */
-import { isList, isRecord } from "../lib/json.ts";
+import { isList, isRecord, textOrNull } from "../lib/json.ts";
+import { ATTEMPT_STATUSES } from "./attempt.ts";
 import { SCOPES } from "./caller.ts";
-import type { Findings } from "./detect.ts";
-import { PRIOR_STATUSES, type Facts, type History } from "./facts.ts";
+import { type Findings, FINDING_GROUPS, findingsOf } from "./detect.ts";
+import type { Facts, History } from "./facts.ts";
 import {
-  DOORS,
-  type Act,
-  type Billing,
+  ACTS,
+  BILLINGS,
   type Demand,
+  DOORS,
   type Intent,
   type Json,
-  type Operation,
+  OPERATIONS,
 } from "./intent.ts";
 import type { CompiledBundle } from "./policy-bundle.ts";
 import type { Price } from "./price.ts";
@@ -45,27 +46,7 @@ export type Recorded = {
   readonly message: string | null;
 };
 
-const OPERATIONS = [
-  "chat",
-  "responses",
-  "text_completion",
-  "embeddings",
-  "image_generation",
-  "speech",
-  "transcription",
-  "moderation",
-  "pass_through",
-  "execute_tool",
-  "step",
-] as const satisfies readonly (Operation | Act)[];
-const BILLINGS = [
-  "metered",
-  "free",
-  "deferred",
-  "unknown",
-  "stated",
-] as const satisfies readonly Billing[];
-const PRIOR = ["", ...PRIOR_STATUSES] as const;
+const PRIOR = ["", ...ATTEMPT_STATUSES] as const;
 
 type Members = Readonly<Record<string, unknown>>;
 
@@ -74,12 +55,12 @@ export function readRecord(columns: JudgedColumns, record: unknown): Recorded | 
   if (!isRecord(record)) return null;
   const { estimate, context, client } = record;
   if (!isRecord(estimate) || !isRecord(context) || !isRecord(client)) return null;
-  const operation = OPERATIONS.find((known) => known === columns.operation);
+  const operation = [...OPERATIONS, ...ACTS].find((known) => known === columns.operation);
   const billing = BILLINGS.find((known) => known === record["billing"]);
   const door = DOORS.find((known) => known === columns.door);
-  const judgedAt = textOf(record["judged_at"]);
-  const digest = textOf(record["input_sha256"]);
-  const stated = textOf(estimate["stated_picousd"]);
+  const judgedAt = textOrNull(record["judged_at"]);
+  const digest = textOrNull(record["input_sha256"]);
+  const stated = textOrNull(estimate["stated_picousd"]);
   if (operation === undefined || billing === undefined || door === undefined) return null;
   if (judgedAt === null || digest === null || !isList(record["scopes"])) return null;
   const intent: Intent = {
@@ -95,13 +76,13 @@ export function readRecord(columns: JudgedColumns, record: unknown): Recorded | 
     call: () => null,
     context: contextOf(columns, context, record),
     client: {
-      userAgent: textOf(client["user_agent"]) ?? "",
-      sdk: textOf(client["sdk"]),
+      userAgent: textOrNull(client["user_agent"]) ?? "",
+      sdk: textOrNull(client["sdk"]),
       sdkRetryCount: wholeOf(client["sdk_retry_count"]) ?? 0,
       // It decides how a refusal is phrased, and nothing that is judged.
       isCodex: false,
     },
-    tool: textOf(record["tool"]),
+    tool: textOrNull(record["tool"]),
     // What names attempts and effects is arbitrated by the posting, and nothing that is judged.
     idempotency: null,
     effect: null,
@@ -112,9 +93,9 @@ export function readRecord(columns: JudgedColumns, record: unknown): Recorded | 
   return {
     intent,
     facts: factsOf(columns, record, { estimate, at: new Date(judgedAt) }),
-    bundleVersion: textOf(record["policy_version"]),
+    bundleVersion: textOrNull(record["policy_version"]),
     judged: REASONS.find((reason) => reason === record["judged"]) ?? null,
-    message: textOf(record["message"]),
+    message: textOrNull(record["message"]),
   };
 }
 
@@ -146,7 +127,7 @@ function factsOf(
     sharesAccount: record["shares_account"] === true,
     clampedTo: wholeOf(estimate["limit_clamped_to"]),
     keyLabels: textsOf(record["key_labels"]),
-    findings: findingsOf(record["findings"]),
+    findings: readFindings(record["findings"]),
     history: historyOf(record["history"]),
     rerouted: reroutedOf(record["rerouted"]),
   };
@@ -163,24 +144,24 @@ function demandOf(estimate: Members): Demand {
     choices: wholeOf(estimate["choices"]) ?? 1,
     fixed: isRecord(fixed) ? usageOf(fixed) : {},
     producesTokens: estimate["produces_tokens"] !== false,
-    serviceTier: textOf(estimate["service_tier"]),
+    serviceTier: textOrNull(estimate["service_tier"]),
     unbounded: isList(unbounded) ? unbounded.filter((name) => typeof name === "string") : [],
   };
 }
 
 function contextOf(columns: JudgedColumns, context: Members, record: Members): Intent["context"] {
-  const most = textOf(context["max_cost_picousd"]);
+  const most = textOrNull(context["max_cost_picousd"]);
   return {
-    run: textOf(context["run"]),
+    run: textOrNull(context["run"]),
     step: columns.stepId,
-    parentStep: textOf(context["parent_step"]),
-    operation: textOf(context["operation"]),
-    tool: textOf(context["tool"]),
-    customer: textOf(context["customer"]),
+    parentStep: textOrNull(context["parent_step"]),
+    operation: textOrNull(context["operation"]),
+    tool: textOrNull(context["tool"]),
+    customer: textOrNull(context["customer"]),
     labels: textsOf(context["labels"]),
     costPicousdMax: most === null ? null : BigInt(most),
     dryRun: false,
-    traceId: textOf(record["trace_id"]),
+    traceId: textOrNull(record["trace_id"]),
   };
 }
 
@@ -193,24 +174,16 @@ function usageOf(fixed: Members): Usage {
   );
 }
 
-function findingsOf(value: unknown): Findings | null {
+function readFindings(value: unknown): Findings | null {
   if (!isRecord(value) || !isList(value["found"])) return null;
   const found = value["found"].flatMap((item) => {
     if (!isRecord(item)) return [];
-    const group = (["secrets", "pii", "injection"] as const).find((name) => name === item["group"]);
-    const kind = textOf(item["kind"]);
+    const group = FINDING_GROUPS.find((name) => name === item["group"]);
+    const kind = textOrNull(item["kind"]);
     const count = wholeOf(item["count"]);
     return group === undefined || kind === null || count === null ? [] : [{ kind, group, count }];
   });
-  const countOf = (name: string) =>
-    found.reduce((sum, { group, count }) => sum + (group === name ? count : 0), 0);
-  return {
-    secrets: countOf("secrets"),
-    pii: countOf("pii"),
-    injection: countOf("injection"),
-    found,
-    complete: value["complete"] === true,
-  };
+  return findingsOf(found, value["complete"] === true);
 }
 
 function historyOf(value: unknown): History | null {
@@ -218,7 +191,7 @@ function historyOf(value: unknown): History | null {
   const runAgeSeconds = wholeOf(value["run_age_seconds"]);
   const runAttempts = wholeOf(value["run_attempts"]);
   const attempt = wholeOf(value["attempt"]);
-  const spend = textOf(value["run_spend_picousd"]);
+  const spend = textOrNull(value["run_spend_picousd"]);
   const priorStatus = PRIOR.find((status) => status === value["prior_status"]);
   if (runAgeSeconds === null || runAttempts === null || attempt === null) return null;
   if (spend === null || priorStatus === undefined) return null;
@@ -227,18 +200,14 @@ function historyOf(value: unknown): History | null {
 
 function reroutedOf(value: unknown): Facts["rerouted"] {
   if (!isRecord(value)) return null;
-  const model = textOf(value["model"]);
-  const policy = textOf(value["policy"]);
+  const model = textOrNull(value["model"]);
+  const policy = textOrNull(value["policy"]);
   return model === null || policy === null ? null : { model, policy };
 }
 
 /** What `JSON.parse` made, but for what is absent. */
 function isJson(value: unknown): value is Json {
   return value !== undefined;
-}
-
-function textOf(value: unknown): string | null {
-  return typeof value === "string" ? value : null;
 }
 
 function wholeOf(value: unknown): number | null {

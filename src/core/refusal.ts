@@ -1,6 +1,6 @@
 /** The sentences of refusals by what the posting found. Most libraries show nothing else, so it holds every figure. */
 import { RETRY_WINDOW_MS } from "./limits.ts";
-import { picousd, usdFromPicousd } from "./money.ts";
+import { dollars } from "./money.ts";
 import { unreachable } from "../lib/assert.ts";
 import type { Intent } from "./intent.ts";
 import type { Approval } from "./policy-judge.ts";
@@ -81,7 +81,7 @@ function subjectOf(meter: MeterFigures): string {
 }
 
 function show(unit: Unit, amount: bigint): string {
-  if (unit === "usd") return `$${usdFromPicousd(picousd(amount))}`;
+  if (unit === "usd") return dollars(amount);
   return unit === "tokens" ? `${amount} tokens` : String(amount);
 }
 

@@ -7,7 +7,8 @@ import { isRecord, textOrNull } from "../lib/json.ts";
  * after it had failed · sdk: the client's library says so · loop: the same content under another step ·
  * duplicate: no attempt at all, but a repeat of one that there is.
  */
-export type RetryCause = "step" | "fingerprint" | "sdk" | "loop" | "duplicate";
+export const RETRY_CAUSES = ["step", "fingerprint", "sdk", "loop", "duplicate"] as const;
+export type RetryCause = (typeof RETRY_CAUSES)[number];
 
 export type RetryFacts = {
   readonly because: RetryCause;
@@ -20,13 +21,11 @@ export type RetryFacts = {
   readonly attemptsMax: number | null;
 };
 
-const CAUSES = ["step", "fingerprint", "sdk", "loop", "duplicate"] as const;
-
 export function retryFrom(value: unknown): RetryFacts | null {
   if (value === null || value === undefined) return null;
   const read: unknown = typeof value === "string" ? JSON.parse(value) : value;
   assert(isRecord(read), "a retry is an object");
-  const because = CAUSES.find((cause) => cause === read["because"]);
+  const because = RETRY_CAUSES.find((cause) => cause === read["because"]);
   if (because === undefined) throw new Fault(`unknown cause of a retry ${String(read["because"])}`);
   return {
     because,

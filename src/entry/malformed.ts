@@ -3,6 +3,7 @@
  * Node's own answer to these is a bare status line, from which nobody learns what to mend.
  */
 import { STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 
 import { RequestError } from "@hono/node-server";
@@ -22,10 +23,13 @@ export function answerMalformed(server: Server, newId: () => string): void {
   server.on("clientError", (error: Error, socket: Duplex) => {
     const hasBegun =
       underWay.get(socket)?.some((each) => !each.closed && each.headersSent) === true;
-    if (hasBegun || !socket.writable || codeOf(error) === "ECONNRESET") socket.destroy();
+    const isOpen = socket instanceof Socket && socket.writable && codeOf(error) !== "ECONNRESET";
+    if (hasBegun || !isOpen) socket.destroy();
     else endWith(socket, inputErrorFrom(error), newId());
   });
-  server.on("connect", (_: IncomingMessage, socket: Duplex) => {
+  server.on("connect", ({ socket }: IncomingMessage) => {
+    // node:http has let go of it: an error that nobody hears would end the process.
+    socket.on("error", () => socket.destroy());
     const message = "Tollgate is no proxy for CONNECT: use it as the base URL of an API client.";
     endWith(socket, new InputError("method_not_allowed", null, message), newId());
   });
@@ -91,12 +95,13 @@ function headersOf(phrased: Phrased, requestId: string): Record<string, string> 
   };
 }
 
-function endWith(socket: Duplex, error: InputError, id: string): void {
+function endWith(socket: Socket, error: InputError, id: string): void {
   const requestId = `req_${id}`;
   const phrased = phraseThrown(error, requestId);
   const lines = Object.entries(headersOf(phrased, requestId)).map(
     ([name, value]) => `${name}: ${value}\r\n`,
   );
   const reason = STATUS_CODES[phrased.status] ?? "";
-  socket.end(`HTTP/1.1 ${phrased.status} ${reason}\r\n${lines.join("")}\r\n${phrased.body}`);
+  socket.write(`HTTP/1.1 ${phrased.status} ${reason}\r\n${lines.join("")}\r\n${phrased.body}`);
+  socket.destroySoon();
 }

@@ -6,17 +6,19 @@ import { getRequestListener } from "@hono/node-server";
 import { pino, type Logger } from "pino";
 
 import { LEASE_MS } from "../core/limits.ts";
+import { ROLL_UP_MS } from "../core/limits-finance.ts";
 import { startDemoUpstream } from "../demo/upstream.ts";
 import { createAdministration, type Administration } from "../gate/administration.ts";
 import { REFRESH_MS } from "../gate/authority.ts";
 import { createDeliverer, type Deliverer } from "../gate/deliver.ts";
 import { createGateway, type Gateway } from "../gate/gateway.ts";
-import type { Ports } from "../gate/ports.ts";
+import type { CountTokens, Ports } from "../gate/ports.ts";
 import { createSeal, establishDataKey, type Seal } from "../gate/sealing.ts";
 import { createApp, isModelPath } from "../http/app.ts";
 import type { Figures, Readiness } from "../http/env.ts";
 import type { LargeBodies } from "../http/request-body.ts";
 import { createLedger } from "../ledger/ledger.ts";
+import { rollUpTurn } from "../ledger/roll-up.ts";
 import { Fault } from "../lib/assert.ts";
 import { hmacSha256Hex } from "../lib/hash.ts";
 import { createRandomId } from "../lib/random-id.ts";
@@ -39,6 +41,7 @@ import {
 import { createNodeExchanges, endUnread } from "./exchange-node.ts";
 import { every, type Repeated } from "./every.ts";
 import { createLargeBodies } from "./large-bodies.ts";
+import { lingerAtEnd } from "./linger.ts";
 import { recordListPrices } from "./list-prices.ts";
 import { answerMalformed, answerUnread, refuseTransferCoding } from "./malformed.ts";
 import { requireSoundDatabase } from "./database-checks.ts";
@@ -87,6 +90,8 @@ export type StartOptions = {
   readonly database?: Opened;
   /** How long answers under way may take once it was told to end, in ms. */
   readonly drainMsMax?: number;
+  /** Instead of counting in threads of its own. */
+  readonly countTokens?: CountTokens;
   /** The counters of all processes that serve the same address; absent: this is the only one. */
   readonly figures?: () => Promise<Figures>;
 };
@@ -112,7 +117,8 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const secrets = sealingSecretsOf(config, adminKey);
   const seal = createSeal(await establishDataKey(db.admin, installation.pepper, secrets));
   const allowsPrivate = config.allowsPrivateWebhooks;
-  const ports = portsOn(db, log, { newId, seal, allowsPrivate });
+  const countTokens = options.countTokens ?? null;
+  const ports = portsOn(db, log, { newId, seal, allowsPrivate, countTokens });
   const gateway = await createGateway(ports, configuration);
   const administration = createAdministration({
     ...ports,
@@ -193,6 +199,7 @@ type PortParts = {
   readonly newId: () => string;
   readonly seal: Seal;
   readonly allowsPrivate: boolean;
+  readonly countTokens: CountTokens | null;
 };
 
 function portsOn(db: Database, log: Logger, parts: PortParts): NodePorts {
@@ -207,7 +214,7 @@ function portsOn(db: Database, log: Logger, parts: PortParts): NodePorts {
     monotonicMs: () => performance.now(),
     now: () => new Date(),
     newId,
-    countTokens: counter.count,
+    countTokens: parts.countTokens ?? counter.count,
     runAfter: (name, work) => {
       void work().catch((error: unknown) =>
         log.error({ error, name }, "work after an answer failed"),
@@ -293,6 +300,7 @@ async function listen(config: Config, served: Served): Promise<Server> {
   server.maxHeadersCount = HEADERS_MAX;
   server.headersTimeout = HEADERS_TIMEOUT_MS;
   server.requestTimeout = 0;
+  lingerAtEnd(server);
   answerMalformed(server, newId);
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -340,6 +348,13 @@ function chores(
       failed("deliver"),
     ),
     every(FORGET_MS, deliverer.forget, failed("forget")),
+    every(
+      ROLL_UP_MS,
+      async () => {
+        await rollUpTurn(db);
+      },
+      failed("roll up"),
+    ),
   ];
 }
 

@@ -1,7 +1,7 @@
 import { InputError } from "../core/errors.ts";
 import { withPrefix } from "../core/ids.ts";
 import { METERS_PER_ASK_MAX, RUN_DEPTH_MAX } from "../core/limits.ts";
-import { picousd, picousdFromUsd, usdFromPicousd } from "../core/money.ts";
+import { dollars, picousdFromUsd } from "../core/money.ts";
 import { isTimeZone } from "../core/time-zone.ts";
 import type { Unit } from "../core/verdict.ts";
 import { changeRegister, insertEvent, lockRun, type Queryable } from "../store/events.ts";
@@ -234,5 +234,5 @@ function isSame(before: Changeable, after: Changeable): boolean {
 }
 
 function show(unit: Unit, amount: bigint): string {
-  return unit === "usd" ? `$${usdFromPicousd(picousd(amount))}` : `${amount} ${unit}`;
+  return unit === "usd" ? dollars(amount) : `${amount} ${unit}`;
 }

@@ -35,8 +35,7 @@ import {
 import type { RetryFacts } from "../core/retry.ts";
 import type { MeterFigures, Refusal } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
-import type { Database } from "../store/database.ts";
-import { readHistory } from "../store/history.ts";
+import type { HistoryOf } from "../store/history.ts";
 import type { Ask, Posted } from "../store/posting.ts";
 import type { Upstream } from "./authority.ts";
 import type { Contention } from "./contention.ts";
@@ -110,7 +109,8 @@ export type Admission =
   | { readonly kind: "gone" };
 
 export type AdmitParts = LookParts & {
-  readonly db: Pick<Database, "admin">;
+  /** What went before an ask; throws Unavailable where the database does not tell it in time. */
+  readonly history: (of: HistoryOf) => Promise<History>;
   readonly seal: Seal;
   readonly postings: { readonly submit: (ask: Ask) => Promise<Posted> };
   readonly contention: Contention;
@@ -182,9 +182,8 @@ type Turn = {
   readonly verdict: Final;
 };
 
-function historyOf({ db }: AdmitParts, look: Look, intent: Intent): Promise<History> {
-  // Not on the gate's own connections: a run may be long, and others' postings must not wait for it.
-  return readHistory(db.admin, {
+function historyOf({ history }: AdmitParts, look: Look, intent: Intent): Promise<History> {
+  return history({
     tenantId: look.caller.tenantId,
     runId: look.runId,
     stepDigest: look.step?.stepDigest ?? null,

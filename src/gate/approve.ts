@@ -15,7 +15,7 @@ import { withPrefix } from "../core/ids.ts";
 import { unreachable } from "../lib/assert.ts";
 import {
   decideApproval,
-  findApproval,
+  findSealedCall,
   insertVote,
   lockApproval,
   readVoter,
@@ -49,7 +49,7 @@ export type Approving = {
   readonly vote: (actor: Actor, terms: VoteTerms) => Promise<void>;
   /** By the key that asked, or an administrator. Cancelling twice is once. */
   readonly cancel: (actor: Actor, terms: ApprovalRef) => Promise<void>;
-  /** The exact call that is asked about; null when it cannot be opened any more. */
+  /** The exact call that is asked about; null when it is kept no more, or cannot be opened any more. */
   readonly callOf: (actor: Actor, approval: ApprovalRef) => Promise<Uint8Array | null>;
 };
 
@@ -59,9 +59,7 @@ export function createApproving(ports: AdministrationPorts): Approving {
     cancel: (actor, terms) => cancel(ports, actor, terms),
     callOf: async (actor, approval) => {
       requireScope(actor, approval.tenantId, ["approve", "admin"]);
-      const found = await findApproval(ports.db.admin, approval);
-      if (found === null) throw notFound("approval", "approval");
-      return ports.seal.open(placeOfCall(approval), found.sealedCall);
+      return openCall(ports, ports.db.admin, approval);
     },
   };
 }
@@ -101,7 +99,7 @@ type Judged = {
 };
 
 async function judge(
-  { seal }: AdministrationPorts,
+  ports: AdministrationPorts,
   tx: Queryable,
   { actor, approval, terms }: Judged,
 ): Promise<VoteJudgement> {
@@ -110,12 +108,18 @@ async function judge(
   // Revoked, or its scope taken, since this replica read the keys.
   if (voter === null || !voter.mayApprove) throw scopeMissing(["approve"]);
   const { isRequester, role, approved } = voter;
-  const question = {
-    ...approval,
-    isReadable: seal.open(placeOfCall(terms), approval.sealedCall) !== null,
-  };
+  const question = { ...approval, isReadable: (await openCall(ports, tx, terms)) !== null };
   const voted = approved === null ? null : approved ? "approved" : "denied";
   return judgeVote(question, { isRequester, role, voted }, terms);
+}
+
+async function openCall(
+  { seal }: AdministrationPorts,
+  sql: Queryable,
+  approval: ApprovalRef,
+): Promise<Uint8Array | null> {
+  const sealed = await findSealedCall(sql, approval);
+  return sealed === null ? null : seal.open(placeOfCall(approval), sealed);
 }
 
 type Counted = {

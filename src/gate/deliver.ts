@@ -44,8 +44,9 @@ const WAITS_MS: readonly number[] = [
 /** So that the messages of one outage do not all come back in the same moment: a fifth more or less. */
 const JITTER = 0.2;
 
-/** Rows forgotten by one statement: what a week's outage left is gone in some turns. */
+/** Rows forgotten by one statement, and statements of one turn: 10,000 a minute are more than can be sent. */
 const FORGET_ROWS_MAX = 500;
+const FORGET_ROUNDS_MAX = 20;
 
 export type Deliverer = {
   /** Takes what is due, as far as there is room, and tries it beside everything else; answers how much. */
@@ -92,12 +93,12 @@ export function createDeliverer(
     drained: async () => {
       while (flying.size > 0) await Promise.all(flying.keys());
     },
-    forget: () =>
-      forgetDeliveries(db.admin, {
-        deliveredMs: DELIVERED_KEPT_MS,
-        deadMs: DEAD_KEPT_MS,
-        rows: FORGET_ROWS_MAX,
-      }),
+    forget: async () => {
+      const kept = { deliveredMs: DELIVERED_KEPT_MS, deadMs: DEAD_KEPT_MS, rows: FORGET_ROWS_MAX };
+      for (let round = 0; round < FORGET_ROUNDS_MAX; round += 1) {
+        if ((await forgetDeliveries(db.admin, kept)) < FORGET_ROWS_MAX) break;
+      }
+    },
   };
 }
 
@@ -108,6 +109,7 @@ export function placeOfSecret({ tenantId, webhookId }: WebhookRef): SealedPlace 
 
 async function deliver(ports: DeliverPorts, due: DueDelivery, chance: number): Promise<void> {
   const { deliveryId, tries } = due;
+  if (due.isRemoved) return dead(ports, due, "its webhook was removed");
   const secret = ports.seal.open(placeOfSecret(due), due.sealedSecret);
   if (secret === null) {
     const result = "its secret cannot be opened: remove the webhook and create it anew";

@@ -1,6 +1,7 @@
 /** All that a door may call: one path from an intent to an ending. */
 import type { Administrator, Caller } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
+import type { History } from "../core/facts.ts";
 import type { Intent } from "../core/intent.ts";
 import {
   APART_IN_FLIGHT_MAX,
@@ -16,7 +17,9 @@ import {
 } from "../core/limits.ts";
 import type { Countable } from "../dialects/openai/tokens.ts";
 import { appliedVersion, SCHEMA_VERSION } from "../store/applied-version.ts";
+import type { Database } from "../store/database.ts";
 import { isContentError, isLockTimeout, isRecordedAlready } from "../store/errors.ts";
+import { readHistory, type HistoryOf } from "../store/history.ts";
 import { endLease, renewLease } from "../store/installation.ts";
 import { postDry, type Ask, type Posted } from "../store/posting.ts";
 import { createApprovalWaits, type ApprovalWaits } from "./approval-waits.ts";
@@ -135,7 +138,7 @@ export async function createGateway(
     now,
     monotonicMs,
     newId: ports.newId,
-    db,
+    history: (of: HistoryOf) => historyInTime(db, trust, of),
     seal: ports.seal,
     leftOf: underWay.leftOf,
   };
@@ -202,7 +205,7 @@ export async function createGateway(
     },
     admitDry: (caller, intent) => {
       const once = {
-        submit: (ask: Ask) => postDry(ports.db.admin, replicaId, ask),
+        submit: (ask: Ask) => withDeadline(postDry(db.admin, replicaId, ask), POST_MS_MAX),
       };
       return admit({ ...parts, postings: once }, caller, intent, () => false);
     },
@@ -286,6 +289,18 @@ function createPostings(ports: Ports, replicaId: string, fence: Fence): Batcher<
     isContentError,
     monotonicMs,
   });
+}
+
+/** Not on the gate's own connections: a run may be long, and others' postings must not wait for it. */
+async function historyInTime(db: Database, trust: Trust, of: HistoryOf): Promise<History> {
+  try {
+    return await withDeadline(readHistory(db.admin, of), POST_MS_MAX);
+  } catch (error) {
+    trust.unavailable();
+    const told =
+      "Tollgate cannot look at what went before this call at the moment, so nothing passes. Try again shortly.";
+    throw new Unavailable("what went before could not be read", { cause: error, told });
+  }
 }
 
 /** A probe is asked again in seconds. */

@@ -11,8 +11,15 @@
  * It may wait for a meter that somebody has locked, so it stays off the connections that keep this
  * replica honest: a sweep that comes late costs nobody anything.
  */
-import { LEASE_MS, SWEEP_ROWS_MAX, UNKNOWN_GRACE_MS } from "../core/limits.ts";
+import {
+  APPROVAL_CALL_KEPT_MS,
+  HELD_KEY_LOOK_MS,
+  LEASE_MS,
+  SWEEP_ROWS_MAX,
+  UNKNOWN_GRACE_MS,
+} from "../core/limits.ts";
 import { removeExpiredAnswers, removeExpiredKeys } from "../store/answers.ts";
+import { emptyCalls } from "../store/approvals.ts";
 import { expire, giveBack, presumable } from "../store/settlement.ts";
 import type { Ports } from "./ports.ts";
 import type { Settler } from "./settle.ts";
@@ -24,29 +31,30 @@ export type Swept = { readonly unknown: number; readonly presumed: number };
 const ROUNDS_MAX = 20;
 
 export async function sweep(ports: Ports, settler: Settler, trust: Trust): Promise<Swept> {
-  let unknown = 0;
-  for (let round = 0; round < ROUNDS_MAX; round += 1) {
-    const expired = await expire(ports.db.admin, LEASE_MS, SWEEP_ROWS_MAX);
-    unknown += expired;
-    if (expired < SWEEP_ROWS_MAX) break;
-  }
+  const { admin } = ports.db;
+  const unknown = await exhaust(() => expire(admin, LEASE_MS, SWEEP_ROWS_MAX));
   trust.unknown(unknown);
-  for (let round = 0; round < ROUNDS_MAX; round += 1) {
-    if ((await giveBack(ports.db.admin, SWEEP_ROWS_MAX)) < SWEEP_ROWS_MAX) break;
-  }
-  let presumed = 0;
-  for (let round = 0; round < ROUNDS_MAX; round += 1) {
-    const attempts = await presumable(ports.db.admin, UNKNOWN_GRACE_MS, SWEEP_ROWS_MAX);
+  await exhaust(() => giveBack(admin, SWEEP_ROWS_MAX));
+  const presumed = await exhaust(async () => {
+    const attempts = await presumable(admin, UNKNOWN_GRACE_MS, SWEEP_ROWS_MAX);
     await settler.presume(attempts);
-    presumed += attempts.length;
-    if (attempts.length < SWEEP_ROWS_MAX) break;
-  }
-  for (let round = 0; round < ROUNDS_MAX; round += 1) {
-    if ((await removeExpiredAnswers(ports.db.admin, SWEEP_ROWS_MAX)) < SWEEP_ROWS_MAX) break;
-  }
-  for (let round = 0; round < ROUNDS_MAX; round += 1) {
-    if ((await removeExpiredKeys(ports.db.admin, SWEEP_ROWS_MAX)) < SWEEP_ROWS_MAX) break;
-  }
+    return attempts.length;
+  });
+  await exhaust(() => removeExpiredAnswers(admin, SWEEP_ROWS_MAX));
+  const keys = { keptMs: HELD_KEY_LOOK_MS, most: SWEEP_ROWS_MAX };
+  await exhaust(() => removeExpiredKeys(admin, keys));
+  await exhaust(() => emptyCalls(admin, APPROVAL_CALL_KEPT_MS, SWEEP_ROWS_MAX));
   if (unknown + presumed > 0) ports.log.warn({ unknown, presumed }, "swept reservations");
   return { unknown, presumed };
+}
+
+/** Repeats a statement until it finds fewer rows than it may take. Answers how many they were. */
+async function exhaust(statement: () => Promise<number>): Promise<number> {
+  let rows = 0;
+  for (let round = 0; round < ROUNDS_MAX; round += 1) {
+    const found = await statement();
+    rows += found;
+    if (found < SWEEP_ROWS_MAX) break;
+  }
+  return rows;
 }

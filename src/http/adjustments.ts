@@ -1,7 +1,7 @@
 /** Adjustments: corrections by an operator, beside the settlements. */
 import { z } from "@hono/zod-openapi";
 
-import { ADJUSTMENT_REASON_CHARS_MAX } from "../core/limits.ts";
+import { ADJUSTMENT_REASON_CHARS_MAX } from "../core/limits-finance.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
 import {
   AmountText,

@@ -11,20 +11,21 @@ import {
 import { parseStrictJson } from "../lib/canonical-json.ts";
 import { excessOf } from "../lib/json-bounds.ts";
 import { decodeUtf8 } from "../lib/json.ts";
+import type { Exchange } from "./exchange.ts";
 
 /** An absent body is an empty object: what the schema requires is then named as missing. */
 export async function readJson(
-  request: Request,
+  exchange: Pick<Exchange, "header" | "readBody">,
   bytesMax: number = API_BODY_BYTES_MAX,
 ): Promise<unknown> {
-  const bytes = await readBytes(request, bytesMax);
+  const bytes = await exchange.readBody(bytesMax);
   if (bytes.length === 0) return {};
-  const encoding = request.headers.get("content-encoding");
+  const encoding = exchange.header("content-encoding");
   if (encoding !== null && encoding !== "identity") {
     const message = "The body of a management request is not compressed.";
     throw new InputError("unsupported_encoding", "content-encoding", message);
   }
-  const type = request.headers.get("content-type")?.split(";")[0]?.trim().toLowerCase();
+  const type = exchange.header("content-type")?.split(";")[0]?.trim().toLowerCase();
   if (type !== "application/json") {
     const message = "The body is JSON: send it with `Content-Type: application/json`.";
     throw new InputError("unsupported_media_type", "content-type", message);
@@ -81,26 +82,4 @@ function errorOf(issue: z.core.$ZodIssue): InputError {
   }
   const message = param === null ? issue.message : `Invalid '${param}': ${issue.message}`;
   return new InputError("invalid_value", param, message);
-}
-
-/** Counts what arrives, not what was announced. */
-async function readBytes(request: Request, bytesMax: number): Promise<Uint8Array> {
-  if (request.body === null) return new Uint8Array();
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of request.body) {
-    length += chunk.byteLength;
-    if (length > bytesMax) {
-      const message = `The body of this request has at most ${bytesMax} bytes.`;
-      throw new InputError("body_too_large", null, message);
-    }
-    chunks.push(chunk);
-  }
-  const bytes = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.byteLength;
-  }
-  return bytes;
 }

@@ -9,7 +9,7 @@ import type { Context } from "hono";
 
 import type { Administrator, Caller, Scope } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
-import { PAGE_ROWS_DEFAULT } from "../core/limits.ts";
+import { IDEMPOTENCY_KEY_CHARS_MAX, PAGE_ROWS_DEFAULT } from "../core/limits.ts";
 import { notFound, scopeMissing } from "../gate/acts.ts";
 import type { Page } from "../ledger/paged.ts";
 import type { Once } from "../gate/once.ts";
@@ -77,12 +77,11 @@ export function define<P extends Params, Q extends Params, B extends Params, A e
     const query = check(route.query, queryOf(c));
     const body = check(
       route.body,
-      hasBody(route) ? await readJson(c.req.raw, route.bodyBytesMax) : {},
+      hasBody(route) ? await readJson(c.env.exchange, route.bodyBytesMax) : {},
     );
     const tenantId = route.tenancy === "one" ? await tenantOf(c, actor, [params, query, body]) : "";
-    const isRead = route.method === "get" || route.reads === true;
     // What only reads may be asked again: a kept answer would be an old one, and takes room for a day.
-    const idempotency = isRead ? null : readIdempotency({ header: headerOf(c) });
+    const idempotency = isRead(route) ? null : readIdempotency({ header: headerOf(c) });
     const asked = { bindings: c.env, actor, tenantId, params, query, body };
     if (idempotency !== null) {
       const content = contentOf(c, actor, [query, body]);
@@ -159,6 +158,10 @@ function hasBody(route: { readonly method: string }): boolean {
   return route.method !== "get" && route.method !== "delete";
 }
 
+function isRead(route: { readonly method: string; readonly reads?: true }): boolean {
+  return route.method === "get" || route.reads === true;
+}
+
 function refuseScopes(actor: Caller | Administrator, scopes: readonly Scope[]): void {
   if ("installation" in actor || scopes.length === 0) return;
   if (!scopes.some((scope) => actor.scopes.includes(scope))) throw scopeMissing(scopes);
@@ -230,10 +233,11 @@ export function describeDoor(
       401: failure("No key, or one that is unknown, revoked or expired."),
       402: answer("A budget or a retry budget is used up."),
       403: answer("A policy, the run's state or the key's scopes forbid it."),
+      ...BODY_FAILURES,
       409: answer("Another attempt did the same, does it, or may have done it."),
       422: answer("The idempotency key belongs to other content."),
       429: answer("A rate, or what is in flight, leaves no room: try again."),
-      503: failure("The gate cannot decide now: try again."),
+      503: AWAY,
     },
   });
 }
@@ -241,6 +245,20 @@ export function describeDoor(
 function failure(description: string) {
   return { description, content: { "application/json": { schema: ErrorAnswer } } };
 }
+
+const IDEMPOTENT = z.object({
+  "idempotency-key": z.string().max(IDEMPOTENCY_KEY_CHARS_MAX).optional().openapi({
+    description: "Under it the act is done once, and its answer is given again for a day.",
+  }),
+});
+
+const BODY_FAILURES = {
+  408: failure("The body was begun and fell silent."),
+  413: failure("The body is larger than what is taken here."),
+  415: failure("The body is compressed, or not sent as JSON."),
+};
+
+const AWAY = failure("The gate, or its database, takes nothing now: try again.");
 
 function describe<P extends Params, Q extends Params, B extends Params, A extends z.ZodType>(
   api: Api,
@@ -255,6 +273,7 @@ function describe<P extends Params, Q extends Params, B extends Params, A extend
     request: {
       params: route.params,
       query: route.query,
+      ...(isRead(route) ? {} : { headers: IDEMPOTENT }),
       ...(hasBody(route)
         ? { body: { content: { "application/json": { schema: route.body } } } }
         : {}),
@@ -268,6 +287,14 @@ function describe<P extends Params, Q extends Params, B extends Params, A extend
       401: failure("No key, or one that is unknown, revoked or expired."),
       403: failure(scopesSentence(route.scopes)),
       404: failure("There is no such thing, or it is another tenant's."),
+      ...(hasBody(route) ? BODY_FAILURES : {}),
+      ...(route.method === "get"
+        ? {}
+        : { 409: failure("It contradicts what there is, or the same is still at work.") }),
+      ...(isRead(route)
+        ? {}
+        : { 422: failure("The idempotency key belongs to a request with other content.") }),
+      503: AWAY,
     },
   });
 }

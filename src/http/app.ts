@@ -92,6 +92,12 @@ export function createApp({ log, newId, readAsset, ...door }: AppParts): App {
     return c.text(text, 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
   });
   const management = createManagement();
+  app.use("/api/*", async (c, next) => {
+    const requestId = `req_${newId()}`;
+    c.set("requestId", requestId);
+    await next();
+    c.header("x-request-id", requestId);
+  });
   app.route("/", createDocs(management.document, readAsset));
   app.route("/api", management.api);
   app.all("/api/*", (c) => {

@@ -5,7 +5,7 @@ import { APPROVAL_STATES } from "../core/approval.ts";
 import { APPROVAL_REASON_CHARS_MAX } from "../core/limits.ts";
 import { decodeUtf8 } from "../lib/json.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api, type Asked } from "./api.ts";
-import { Id, pageOf, Paging, Tenanted, TenantOnly, time } from "./schemas.ts";
+import { Id, pageOf, Paging, Tenanted, TenantOnly, time, usd } from "./schemas.ts";
 
 const ApprovalId = z.strictObject({ approval: Id });
 const States = z.enum(APPROVAL_STATES);
@@ -33,7 +33,7 @@ const members = {
   door: z.string(),
   operation: z.string().nullable(),
   resource: z.string(),
-  estimate_usd: z.string().nullable(),
+  estimate_usd: usd.nullable(),
   policies: z
     .array(z.object({ id: z.string(), version: z.string(), reason: z.string().nullable() }))
     .readonly(),
@@ -58,7 +58,7 @@ const ShownApproval = z
       .readonly(),
     call: z.string().nullable().openapi({
       description:
-        "The exact call, as it was sent: not read and written anew, which could hide what differs. Null: it cannot be opened any more.",
+        "The exact call, as it was sent: not read and written anew, which could hide what differs. Null: it is kept no more, or cannot be opened any more.",
     }),
     call_encoding: z
       .enum(["utf-8", "base64"])

@@ -92,11 +92,11 @@ export function readIdempotency(
   return { key, acceptsUnknown: unknown === "accept" };
 }
 
-/** `Prefer: wait=N` (RFC 7240) in milliseconds, at most what anybody may wait here; 0 without one. */
-export function readWaitMs(exchange: Pick<Exchange, "header">): number {
+/** `Prefer: wait=N` (RFC 7240) in milliseconds, at most what anybody may wait here; null without one. */
+export function readWaitMs(exchange: Pick<Exchange, "header">): number | null {
   const prefer = exchange.header("prefer");
   const match = prefer === null ? null : /(?:^|[,;\s])wait=(\d{1,6})(?:$|[,;\s])/i.exec(prefer);
-  return match === null ? 0 : Math.min(Number(match[1]) * 1_000, PREFER_WAIT_MS_MAX);
+  return match === null ? null : Math.min(Number(match[1]) * 1_000, PREFER_WAIT_MS_MAX);
 }
 
 export function readClient(exchange: Pick<Exchange, "header">): ClientFacts {

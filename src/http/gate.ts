@@ -36,7 +36,7 @@ import type { Env } from "./env.ts";
 import { phraseUnavailable } from "./errors.ts";
 import { identifyCaller } from "./identify.ts";
 import { costOf, LeaseSeconds } from "./operations.ts";
-import { AmountText, Id, Labels, RunId } from "./schemas.ts";
+import { AmountText, anyJson, Id, Labels, RunId } from "./schemas.ts";
 import { ToolName } from "./tools.ts";
 
 const Asked = z.strictObject({
@@ -56,10 +56,7 @@ const Asked = z.strictObject({
   effect: RunId.optional().openapi({
     description: "Which effect of the operation this is; its name if absent.",
   }),
-  arguments: z
-    .unknown()
-    .optional()
-    .openapi({ type: "object", description: "Any JSON, up to 1 MiB." }),
+  arguments: anyJson("Up to 1 MiB."),
   estimate_usd: AmountText.optional().openapi({
     description:
       "The most that it may cost. A tool without a declared price needs one; a step costs nothing by itself.",
@@ -109,14 +106,14 @@ export function gateRoute(api: Api): void {
     // Before its body is read: turning calls away must cost little, or those let in pay for it.
     if (gateway.turnsAway(caller.tenantId)) return send(phraseUnavailable(null));
     check(NONE, c.req.query());
-    const asked = check(Asked, await readJson(c.req.raw, STEP_BODY_BYTES_MAX));
+    const asked = check(Asked, await readJson(c.env.exchange, STEP_BODY_BYTES_MAX));
     gateway.confirm(caller);
     const meant = meantBy(c, caller, asked);
     const { intent } = meant;
     if (intent.context.dryRun) {
       return send(phraseDryRun(await gateway.admitDry(caller, intent)));
     }
-    const waitMs = asked.wait === undefined ? readWaitMs({ header }) : 1_000 * asked.wait;
+    const waitMs = readWaitMs({ header }) ?? 1_000 * (asked.wait ?? 0);
     const admission = await admitWaiting(gateway, caller, intent, {
       waitMs,
       isGone: () => c.req.raw.signal.aborted,

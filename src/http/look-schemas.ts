@@ -1,6 +1,7 @@
 /** What looking back answers: attempts, decisions, runs, use and prices. */
 import { z } from "@hono/zod-openapi";
 
+import { RETRY_CAUSES } from "../core/retry.ts";
 import { time, usd, amount, notice } from "./schemas.ts";
 
 const attemptMembers = {
@@ -11,7 +12,7 @@ const attemptMembers = {
   identity: z.enum(["named", "derived"]).nullable(),
   retry: z
     .object({
-      because: z.enum(["step", "fingerprint", "sdk", "loop", "duplicate"]),
+      because: z.enum(RETRY_CAUSES),
       prior_attempt: z.string().nullable(),
       prior_status: z.string().nullable(),
       prior_at: z.string().nullable(),
@@ -190,7 +191,7 @@ export const Usage = z
           attempt: z.number().int(),
           attempts: z.number().int(),
           succeeded: z.number().int(),
-          cost_usd: z.string(),
+          cost_usd: usd,
         }),
       )
       .readonly()

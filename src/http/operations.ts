@@ -16,7 +16,7 @@ import { flawOfOperation, OPERATION_TYPE, RUN_OPERATION } from "../core/operatio
 import type { Reported } from "../gate/steps.ts";
 import { canonicalJson } from "../lib/canonical-json.ts";
 import { define, found, NONE, type Api } from "./api.ts";
-import { AmountText, Id, Tenanted, TenantOnly } from "./schemas.ts";
+import { AmountText, anyJson, Id, Tenanted, TenantOnly, time, usd } from "./schemas.ts";
 
 const AttemptParams = z.strictObject({ attempt: Id });
 
@@ -41,18 +41,15 @@ const Counts = z
     error: `at most ${USAGE_CLASSES_MAX} classes`,
   });
 
-const result = z.unknown().optional().openapi({
-  type: "object",
-  description: "Any JSON. Kept, sealed, for who asks again, up to 256 KiB.",
-});
+const result = anyJson("Kept, sealed, for who asks again, up to 256 KiB.");
 
 const Attempt = z
   .object({
     attempt_id: z.string(),
     run: z.string(),
     status: z.enum(ATTEMPT_STATUSES),
-    cost_usd: z.string().nullable(),
-    ended_at: z.string().nullable(),
+    cost_usd: usd.nullable(),
+    ended_at: time.nullable(),
     repeated: z.boolean().openapi({ description: "It had ended so before: nothing was changed." }),
   })
   .openapi("ReportedAttempt");
@@ -68,7 +65,7 @@ const Operation = z
           state: z.enum(["claimed", "applied", "not_applied", "uncertain"]),
           attempt: z.string(),
           run: z.string(),
-          at: z.string(),
+          at: time,
         }),
       )
       .readonly(),
@@ -174,9 +171,7 @@ function heartbeatRoute(api: Api): void {
       query: TenantOnly,
       body: z.strictObject({ ...Tenanted, lease_seconds: LeaseSeconds.optional() }),
       status: 200,
-      answer: z
-        .object({ attempt_id: z.string(), lease_expires_at: z.string() })
-        .openapi("Heartbeat"),
+      answer: z.object({ attempt_id: z.string(), lease_expires_at: time }).openapi("Heartbeat"),
     },
     async ({ bindings: { gateway }, actor, tenantId, params, body }) => {
       const leaseMs = 1_000 * (body.lease_seconds ?? LEASE_SECONDS_DEFAULT);

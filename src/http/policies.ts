@@ -1,7 +1,7 @@
 /** Policies: bundles that are stored for ever, and which of them is active. */
 import { z } from "@hono/zod-openapi";
 
-import { BUNDLE_BYTES_MAX } from "../core/limits.ts";
+import { BUNDLE_BYTES_MAX } from "../core/limits-policy.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
 import { pageOf, Paging, Tenanted, TenantOnly, time } from "./schemas.ts";
 

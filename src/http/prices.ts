@@ -3,7 +3,7 @@ import { z } from "@hono/zod-openapi";
 
 import type { Administrator, Caller } from "../core/caller.ts";
 import { ANY, entryAt, type ImportedPrice, type Prices } from "../core/imported-prices.ts";
-import { PRICE_FILE_BYTES_MAX } from "../core/limits.ts";
+import { PRICE_FILE_BYTES_MAX } from "../core/limits-finance.ts";
 import { picousd, usdFromPicousd } from "../core/money.ts";
 import { percentOf, rateChanges, type PriceChange } from "../core/price-import.ts";
 import { findPrice, type Price, type Rates, type RateSet } from "../core/price.ts";

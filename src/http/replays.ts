@@ -1,12 +1,12 @@
 /** Judging again: one decision, or a period, by what was recorded or by other policies; shadow reports; exports. */
 import { z } from "@hono/zod-openapi";
 
-import { BACKTEST_ROWS_MAX } from "../core/limits.ts";
+import { BACKTEST_ROWS_MAX } from "../core/limits-policy.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
 import { Source, Version } from "./policies.ts";
 import { periodOf } from "./runs.ts";
-import { DayOrMoment, Id, Paging, RunId, Tenanted, TenantOnly, usd } from "./schemas.ts";
+import { DayOrMoment, Id, Paging, RunId, Tenanted, TenantOnly, time, usd } from "./schemas.ts";
 
 const count = z.number().int();
 
@@ -43,7 +43,7 @@ const Backtest = z
       .array(
         z.object({
           decision: z.string(),
-          decided_at: z.string(),
+          decided_at: time,
           run: z.string(),
           resource: z.string(),
           before: Told,
@@ -185,8 +185,8 @@ function shadowRoute(api: Api): void {
       status: 200,
       answer: z
         .object({
-          from: z.string(),
-          to: z.string(),
+          from: time,
+          to: time,
           policies: z
             .array(
               z.object({
@@ -197,7 +197,7 @@ function shadowRoute(api: Api): void {
                 matched: count,
                 failed: count,
                 matched_usd: usd,
-                last_match: z.string().nullable(),
+                last_match: time.nullable(),
               }),
             )
             .readonly(),
@@ -210,7 +210,7 @@ function shadowRoute(api: Api): void {
                 met: count,
                 refused: count,
                 refused_usd: usd,
-                last_refused: z.string().nullable(),
+                last_refused: time.nullable(),
               }),
             )
             .readonly(),

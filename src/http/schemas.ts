@@ -94,6 +94,15 @@ export const Paging = {
     }),
 };
 
+/** A member that may hold any JSON, or be absent. */
+export function anyJson(description: string) {
+  const type = ["object", "array", "string", "number", "boolean", "null"] as const;
+  return z
+    .unknown()
+    .optional()
+    .openapi({ type: [...type], description });
+}
+
 export const time = z.string().openapi({ format: "date-time" });
 export const usd = z
   .string()

@@ -4,7 +4,7 @@ import { z } from "@hono/zod-openapi";
 import { NAME_LENGTH_MAX, POINTERS_MAX } from "../core/limits.ts";
 import { EFFECT_CLASSES } from "../core/operation.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
-import { AmountText, pageOf, Paging, RunId, Tenanted, TenantOnly } from "./schemas.ts";
+import { AmountText, pageOf, Paging, RunId, Tenanted, TenantOnly, time, usd } from "./schemas.ts";
 
 /** What `Tollgate-Tool` can carry, so that no tool is out of reach of a header. */
 export const ToolName = RunId.max(NAME_LENGTH_MAX).openapi({ example: "payments/refund" });
@@ -28,9 +28,9 @@ const Tool = z
     name: z.string(),
     tenant: z.string(),
     effect: EffectClasses,
-    price_usd: z.string().nullable(),
+    price_usd: usd.nullable(),
     operation: Operation.nullable(),
-    created_at: z.string().openapi({ format: "date-time" }),
+    created_at: time,
   })
   .openapi("Tool");
 

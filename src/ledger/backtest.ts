@@ -12,7 +12,7 @@ import {
   BACKTEST_PAGE_ROWS,
   BACKTEST_ROWS_MAX,
   BACKTEST_TURN_MS,
-} from "../core/limits.ts";
+} from "../core/limits-policy.ts";
 import { findJudged, type JudgedRow, listJudged } from "../store/judged.ts";
 import { usdOf, usdOrNull } from "./amounts.ts";
 import {

@@ -85,7 +85,7 @@ export async function bundleOf(
   return { ...summary, policies: policies.map(policyView), source: row.source, content };
 }
 
-export async function findRow(
+async function findRow(
   db: Database,
   tenantId: string,
   version: string,

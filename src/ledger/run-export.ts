@@ -9,6 +9,7 @@ import { isRecord } from "../lib/json.ts";
 import type { Database } from "../store/database.ts";
 import { type DecisionDetail, listRunDetails } from "../store/decisions.ts";
 import { findBundles } from "../store/policies.ts";
+import { findRun } from "../store/runs.ts";
 import { approvalIn } from "./explained-policies.ts";
 import { decisionView } from "./explain.ts";
 import { type Page, pageOf } from "./paged.ts";
@@ -22,7 +23,9 @@ export async function exportOf(
   const { run } = page;
   const after = page.after === null ? null : attemptIdOf(page.after);
   const rows = await listRunDetails(db.admin, tenantId, { run, after, rows: page.rows + 1 });
-  if (rows.length === 0 && after === null) return null;
+  if (rows.length === 0 && after === null && (await findRun(db.admin, tenantId, run)) === null) {
+    return null;
+  }
   const { data, next } = pageOf(rows, page, ({ attemptId }) => attemptId);
   const bundles = await bundleLines(db, tenantId, data);
   const decisions: object[] = [];

@@ -4,6 +4,7 @@ import { PAGE_ROWS_MAX } from "../core/limits.ts";
 import type { Database } from "../store/database.ts";
 import { type Period, sumShadowLimits, sumShadowPolicies } from "../store/shadow.ts";
 import { usdOf } from "./amounts.ts";
+import { summed } from "./summed.ts";
 
 export type ShadowView = {
   readonly from: string;
@@ -39,10 +40,12 @@ export async function shadowOf(
   period: Period,
 ): Promise<ShadowView> {
   const asked = { ...period, rows: PAGE_ROWS_MAX };
-  const [policies, limits] = await Promise.all([
-    sumShadowPolicies(db.admin, tenantId, asked),
-    sumShadowLimits(db.admin, tenantId, asked),
-  ]);
+  const [policies, limits] = await summed(
+    Promise.all([
+      sumShadowPolicies(db.admin, tenantId, asked),
+      sumShadowLimits(db.admin, tenantId, asked),
+    ]),
+  );
   return {
     from: period.from.toISOString(),
     to: period.to.toISOString(),

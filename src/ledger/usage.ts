@@ -5,6 +5,7 @@ import type { Database } from "../store/database.ts";
 import { type UsageRow, sumAttempts, sumUsage } from "../store/usage.ts";
 import { adjustmentSumsOf, type AdjustmentSumsView } from "./adjustments.ts";
 import { countOf, usdOf } from "./amounts.ts";
+import { summed } from "./summed.ts";
 
 export type UsageSums = {
   readonly attempts: number;
@@ -48,11 +49,13 @@ export async function usageOf(
   tenantId: string,
   period: { readonly from: Date; readonly to: Date },
 ): Promise<UsageView> {
-  const [rows, attempts, adjustments] = await Promise.all([
-    sumUsage(db.admin, tenantId, period),
-    sumAttempts(db.admin, tenantId, { ...period, rows: PAGE_ROWS_MAX }),
-    adjustmentSumsOf(db, tenantId, period),
-  ]);
+  const [rows, attempts, adjustments] = await summed(
+    Promise.all([
+      sumUsage(db.admin, tenantId, period),
+      sumAttempts(db.admin, tenantId, { ...period, rows: PAGE_ROWS_MAX }),
+      adjustmentSumsOf(db, tenantId, period),
+    ]),
+  );
   const total = rows.find((row) => row.grouping === "total");
   assert(total !== undefined, "a sum over nothing is a row as well");
   const models = rows.filter((row) => row.grouping === "model").toSorted(dearestFirst);

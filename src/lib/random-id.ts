@@ -2,7 +2,7 @@ import { getRandomValues } from "node:crypto";
 import { assert } from "./assert.ts";
 
 /** Crockford's base 32: no i, l, o, u, so that an identifier read aloud or off a screen survives. */
-export const BASE32 = "0123456789abcdefghjkmnpqrstvwxyz";
+const BASE32 = "0123456789abcdefghjkmnpqrstvwxyz";
 
 /** Characters of an encoded identifier: 128 bits, five at a time. */
 export const ID_LENGTH = 26;

@@ -53,16 +53,31 @@ export async function removeExpiredAnswers(sql: Sql, most: number): Promise<numb
 }
 
 /**
- * Removes idempotency keys of any tenant whose time is over, but for those of attempts that still hold
- * something: what runs or is unknown keeps its key. The sweep's own query. Answers how many.
+ * Removes idempotency keys of any tenant whose time is over. What runs or is unknown keeps its key, as
+ * `tollgate_refuse_duplicate` has it, also when it was charged by presumption: such a key is given more
+ * time, so that it is not looked at again at once. The sweep's own query. Answers how many it looked at.
  */
-export async function removeExpiredKeys(sql: Sql, most: number): Promise<number> {
-  const rows = await sql`
-    delete from idempotency_keys where (tenant_id, door, key_digest) in (
-      select i.tenant_id, i.door, i.key_digest from idempotency_keys i
-      where i.expires_at < tollgate_now() and not exists (
-        select from reservations r where r.tenant_id = i.tenant_id and r.attempt_id = i.attempt_id)
-      order by i.expires_at limit ${most} for update skip locked)
-    returning 1`;
-  return rows.length;
+export async function removeExpiredKeys(
+  sql: Sql,
+  { keptMs, most }: { readonly keptMs: number; readonly most: number },
+): Promise<number> {
+  const [row] = await sql`
+    with past as (
+      select i.tenant_id, i.door, i.key_digest,
+             became.state in ('running', 'left', 'unknown') as is_held
+      from idempotency_keys i
+      cross join lateral tollgate_attempt_state(i.tenant_id, i.attempt_id) as became
+      where i.expires_at < tollgate_now()
+      order by i.expires_at limit ${most} for update of i skip locked
+    ), kept as (
+      update idempotency_keys i set expires_at = tollgate_now() + ${keptMs} * interval '1 millisecond'
+      from past where past.is_held and i.tenant_id = past.tenant_id and i.door = past.door
+        and i.key_digest = past.key_digest
+    ), removed as (
+      delete from idempotency_keys i using past
+      where not past.is_held and i.tenant_id = past.tenant_id and i.door = past.door
+        and i.key_digest = past.key_digest
+    )
+    select count(*)::int as count from past`;
+  return Number(row?.["count"]);
 }

@@ -6,8 +6,8 @@ import {
   type StoredApprovalState,
 } from "../core/approval.ts";
 import { assert } from "../lib/assert.ts";
-import { isList, isRecord } from "../lib/json.ts";
-import type { Database } from "./database.ts";
+import { isList, isRecord, textOrNull } from "../lib/json.ts";
+import type { Database, Sql } from "./database.ts";
 import type { Page, Queryable } from "./events.ts";
 
 export type ApprovalRef = { readonly tenantId: string; readonly approvalId: string };
@@ -31,7 +31,6 @@ export type ApprovalRecord = {
   readonly operation: string | null;
   readonly resource: string;
   readonly estimatePicousd: string | null;
-  readonly sealedCall: Uint8Array;
   readonly policies: readonly AskingPolicy[];
   /** Keys that have approved so far. */
   readonly approvals: number;
@@ -60,7 +59,33 @@ export async function findApproval(
   return row === undefined ? null : recordFrom(row);
 }
 
-/** The same, and nobody else votes on it or uses it up until this transaction ends. */
+/** The call that it is about; null when it is kept no more, or never was. */
+export async function findSealedCall(
+  sql: Queryable,
+  { tenantId, approvalId }: ApprovalRef,
+): Promise<Uint8Array | null> {
+  const [row] = await sql<{ readonly sealed: Uint8Array | null }[]>`
+    select sealed_call as sealed from approvals
+    where tenant_id = ${tenantId} and approval_id = ${approvalId}`;
+  return row?.sealed ?? null;
+}
+
+/**
+ * Empties the calls, of any tenant, of approvals that nobody could answer or use for `keptMs`: the sweep's own
+ * query. Whatever became of one, nobody asks for its call after its expiry. Answers how many.
+ */
+export async function emptyCalls(sql: Sql, keptMs: number, most: number): Promise<number> {
+  const rows = await sql`
+    update approvals set sealed_call = null where (tenant_id, approval_id) in (
+      select tenant_id, approval_id from approvals
+      where sealed_call is not null
+        and expires_at < tollgate_now() - ${keptMs}::bigint * interval '1 millisecond'
+      order by expires_at limit ${most} for update skip locked)
+    returning 1`;
+  return rows.length;
+}
+
+/** The same as `findApproval`, and nobody else votes on it or uses it up until this transaction ends. */
 export async function lockApproval(
   tx: Queryable,
   { tenantId, approvalId }: ApprovalRef,
@@ -192,7 +217,7 @@ function columns(sql: Queryable) {
     approval_id as "approvalId", digest, state, expires_at <= tollgate_now() as past,
     requested_by as "requestedBy", attempt_id as "attemptId", run_id as "runId", step_id as "stepId",
     door, operation, resource, estimate_picousd::text as "estimatePicousd",
-    sealed_call as "sealedCall", policies,
+    policies,
     (select count(*)::int from approval_votes v
      where v.tenant_id = approvals.tenant_id and v.approval_id = approvals.approval_id
        and v.approves) as approvals,
@@ -201,8 +226,7 @@ function columns(sql: Queryable) {
 }
 
 function recordFrom(row: Readonly<Record<string, unknown>>): ApprovalRecord {
-  const { sealedCall, createdAt, expiresAt, decidedAt } = row;
-  assert(sealedCall instanceof Uint8Array, "a sealed call is bytes");
+  const { createdAt, expiresAt, decidedAt } = row;
   assert(createdAt instanceof Date && expiresAt instanceof Date, "an approval says when");
   return {
     approvalId: String(row["approvalId"]),
@@ -216,7 +240,6 @@ function recordFrom(row: Readonly<Record<string, unknown>>): ApprovalRecord {
     operation: textOrNull(row["operation"]),
     resource: String(row["resource"]),
     estimatePicousd: textOrNull(row["estimatePicousd"]),
-    sealedCall,
     policies: policiesFrom(row["policies"]),
     approvals: Number(row["approvals"]),
     quorum: Number(row["quorum"]),
@@ -251,8 +274,4 @@ function storedFrom(value: unknown): StoredApprovalState {
     default:
       assert(false, `unknown state of an approval ${String(value)}`);
   }
-}
-
-function textOrNull(value: unknown): string | null {
-  return typeof value === "string" ? value : null;
 }

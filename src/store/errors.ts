@@ -17,3 +17,8 @@ export function isRecordedAlready(error: unknown): boolean {
 export function isLockTimeout(error: unknown): boolean {
   return error instanceof postgres.PostgresError && error.code === "55P03";
 }
+
+/** Whether the server ended a statement that ran for longer than it may. */
+export function isStatementTimeout(error: unknown): boolean {
+  return error instanceof postgres.PostgresError && error.code === "57014";
+}

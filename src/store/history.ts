@@ -1,6 +1,7 @@
 /** What went before an ask, for the policies that read it: its run, and the last attempt of its step. */
-import { HISTORY_ATTEMPTS_MAX } from "../core/limits.ts";
-import { PRIOR_STATUSES, type History } from "../core/facts.ts";
+import { ATTEMPT_STATUSES } from "../core/attempt.ts";
+import { HISTORY_ATTEMPTS_MAX } from "../core/limits-policy.ts";
+import type { History } from "../core/facts.ts";
 import type { Sql } from "./database.ts";
 
 export type HistoryOf = {
@@ -40,7 +41,7 @@ export async function readHistory(sql: Sql, of: HistoryOf): Promise<History> {
   const isLeft = left !== null && row?.["attempt_id"] === left && row["state"] === "running";
   const state = isLeft ? "left" : row?.["state"];
   const priorStatus =
-    PRIOR_STATUSES.find((status) => status === (state === "left" ? "running" : state)) ?? "";
+    ATTEMPT_STATUSES.find((status) => status === (state === "left" ? "running" : state)) ?? "";
   const last = Number(row?.["attempt"] ?? 0);
   const prior = {
     state,

@@ -47,7 +47,8 @@ export async function replaceSealedDataKey(
 /** Whether anything stands sealed, across tenants: the key that seals is the installation's. */
 export async function holdsSealed(sql: Queryable): Promise<boolean> {
   const [row] = await sql`
-    select exists (select from answers) or exists (select from approvals)
+    select exists (select from answers)
+      or exists (select from approvals where sealed_call is not null)
       or exists (select from webhooks) as sealed`;
   return row?.["sealed"] === true;
 }

@@ -15,6 +15,8 @@ export type DueDelivery = DeliveryRef & {
   readonly url: string;
   readonly sealedSecret: Uint8Array;
   readonly body: string;
+  /** Its webhook was removed while the message was being written, so that the removal did not see it. */
+  readonly isRemoved: boolean;
   /** The number of this try, from 1. */
   readonly tries: number;
 };
@@ -104,7 +106,8 @@ export async function claimDeliveries(
     where d.tenant_id = due.tenant_id and d.delivery_id = due.delivery_id
       and w.tenant_id = d.tenant_id and w.webhook_id = d.webhook_id
     returning d.tenant_id as "tenantId", d.delivery_id as "deliveryId", d.webhook_id as "webhookId",
-              w.url, w.sealed_secret as "sealedSecret", d.body, d.tries`;
+              w.url, w.sealed_secret as "sealedSecret", d.body,
+              w.removed_at is not null as "isRemoved", d.tries`;
 }
 
 /** It arrived. Told late, after another replica took it over, it arrived all the same. */
@@ -139,19 +142,20 @@ export async function endFailed(
       and state = 'pending' and tries = ${tries}`;
 }
 
-/** Removes some of what ended longer ago than that. */
+/** Removes some of what ended longer ago than that, oldest first. Answers how many. */
 export async function forgetDeliveries(
   sql: Sql,
   kept: { readonly deliveredMs: number; readonly deadMs: number; readonly rows: number },
-): Promise<void> {
+): Promise<number> {
   // Across tenants: nobody's messages are kept for longer.
-  await sql`
+  const rows = await sql`
     delete from deliveries where (tenant_id, delivery_id) in (
       select tenant_id, delivery_id from deliveries
-      where (state = 'delivered' and ended_at < tollgate_now() - ${kept.deliveredMs}::bigint * interval '1 ms')
-         or (state = 'dead' and ended_at < tollgate_now() - ${kept.deadMs}::bigint * interval '1 ms')
-      limit ${kept.rows}
-    )`;
+      where state <> 'pending' and ended_at < tollgate_now() - interval '1 ms'
+        * case state when 'delivered' then ${kept.deliveredMs}::bigint else ${kept.deadMs}::bigint end
+      order by ended_at limit ${kept.rows} for update skip locked)
+    returning 1`;
+  return rows.length;
 }
 
 export async function findDelivery(

@@ -49,7 +49,6 @@ export const answers = pgTable(
     status: smallint("status").notNull(),
     /** AES-256-GCM over head and body: see `lib/seal.ts`. */
     sealed: bytes("sealed").notNull(),
-    storedAt: moment("stored_at").notNull().default(now),
     expiresAt: moment("expires_at").notNull(),
   },
   (t) => [
@@ -140,8 +139,8 @@ export const approvals = pgTable(
     door: id("door").notNull(),
     operation: text("operation"),
     resource: text("resource").notNull(),
-    /** The exact call, sealed: what an approver is shown. */
-    sealedCall: bytes("sealed_call").notNull(),
+    /** The exact call, sealed: what an approver is shown. Emptied when nobody answers or uses it any more. */
+    sealedCall: bytes("sealed_call"),
     /** The policies that asked, with their reasons: `[{"id", "version", "reason"}]`. */
     policies: json("policies").notNull(),
     /** What the call could cost at most; null when no price is known. */
@@ -158,7 +157,10 @@ export const approvals = pgTable(
   (t) => [
     primaryKey({ columns: [t.tenantId, t.approvalId] }),
     unique("approvals_one_per_digest").on(t.tenantId, t.digest),
-    index("approvals_by_state").on(t.tenantId, t.state, t.createdAt),
+    index("approvals_by_state").on(t.tenantId, t.state, t.expiresAt),
+    index("approvals_with_a_call")
+      .on(t.expiresAt)
+      .where(sql`${t.sealedCall} is not null`),
     check(
       "approvals_state_is_known",
       sql`${t.state} in ('pending', 'approved', 'denied', 'cancelled', 'consumed')`,
@@ -230,6 +232,9 @@ export const deliveries = pgTable(
     index("deliveries_due")
       .on(t.dueAt)
       .where(sql`${t.state} = 'pending'`),
+    index("deliveries_by_end")
+      .on(t.endedAt)
+      .where(sql`${t.state} <> 'pending'`),
     check("deliveries_state_is_known", sql`${t.state} in ('pending', 'delivered', 'dead')`),
   ],
 );

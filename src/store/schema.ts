@@ -1,8 +1,8 @@
 /**
  * The ledger and its working tables. Each constraint says what it forbids.
  *
- * `decisions`, `settlements`, `events`, `policy_bundles` and `approval_votes` are the ledger: insert-only,
- * by trigger (`drizzle/0002_gate.sql`).
+ * `decisions`, `settlements`, `events`, `prices`, `policy_bundles` and `approval_votes` are the ledger:
+ * insert-only, by trigger (`drizzle/0002_gate.sql`).
  * `reservations` and `meters` are working state that the ledger explains: at every commit
  * Σ open reservations = Σ meters.reserved and Σ settlements = Σ meters.committed.
  *
@@ -24,7 +24,7 @@ import {
   unique,
 } from "drizzle-orm/pg-core";
 
-import { amount, bigints, id, ids, moment, now, numerics } from "./columns.ts";
+import { amount, bigints, id, ids, moment, now, numerics, postedIn } from "./columns.ts";
 
 /** One row. `revision` counts every change that a replica's snapshot must see; taking it orders those changes. */
 export const installation = pgTable(
@@ -54,7 +54,6 @@ export const installation = pgTable(
 /** A process of the gate. One that stops renewing has lost its reservations: the sweep marks them unknown. */
 export const replicas = pgTable("replicas", {
   replicaId: id("replica_id").primaryKey(),
-  startedAt: moment("started_at").notNull().default(now),
   seenAt: moment("seen_at").notNull().default(now),
 });
 
@@ -206,6 +205,10 @@ export const runs = pgTable(
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.runId] }),
+    /** The runs below a run; those without one above it pay nothing for this. */
+    index("runs_below")
+      .using("gin", t.ancestors)
+      .where(sql`${t.ancestors} <> '{}'`),
     check("runs_state_is_known", sql`${t.state} in ('open', 'stopping', 'closed')`),
   ],
 );
@@ -245,10 +248,16 @@ export const decisions = pgTable(
     meters: json("meters").notNull(),
     /** All other facts: see `core/record.ts`. */
     record: json("record").notNull(),
+    postedIn: postedIn(),
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.attemptId] }),
-    index("decisions_of_a_run").on(t.tenantId, t.runId),
+    // Policies read what a run was allowed: a run that is blocked all day must not make that read its blocks.
+    index("decisions_of_a_run").on(t.tenantId, t.runId, t.verdict),
+    // What is admitted is rolled up by its settlement, and pays nothing for this.
+    index("decisions_refused_by_posting")
+      .on(t.postedIn)
+      .where(sql`${t.verdict} <> 'allow'`),
     // The gate reads the last attempt of a step, which must be one row away however many there were.
     index("decisions_of_a_step")
       .on(t.tenantId, t.stepDigest, t.decidedAt, t.attempt)
@@ -329,9 +338,11 @@ export const settlements = pgTable(
     meterIds: bigints("meter_ids").notNull(),
     meterUnits: ids("meter_units").notNull(),
     settledAt: moment("settled_at").notNull(),
+    postedIn: postedIn(),
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.attemptId, t.line] }),
+    index("settlements_by_posting").on(t.postedIn),
     check("settlements_line_is_known", sql`${t.line} in (0, 1)`),
     check(
       "settlements_ending_is_known",
@@ -372,5 +383,6 @@ export const prices = pgTable("prices", {
   validFrom: moment("valid_from").notNull(),
   content: json("content").notNull(),
   source: text("source").notNull(),
+  /** Since when we know it, which may be later than it holds: for who audits the ledger by its tables. */
   recordedAt: moment("recorded_at").notNull().default(now),
 });

@@ -136,6 +136,7 @@ describe("an extractor", () => {
   test("is refused when it could never find one", () => {
     expect(flawOfExtractor(extractor("/id"))).toBeNull();
     expect(flawOfExtractor({ ...extractor("/id"), type: "a b" })).toContain("type");
+    expect(flawOfExtractor({ ...extractor("/id"), type: "run" })).toMatch(/^its type `run` is/u);
     expect(flawOfExtractor(extractor())).toContain("1 to 4");
     expect(flawOfExtractor(extractor("/a", "/b", "/c", "/d", "/e"))).toContain("1 to 4");
     expect(flawOfExtractor(extractor("id"))).toContain("`id`");

@@ -3,8 +3,9 @@ import { describe, expect, test } from "vitest";
 import { decide } from "../../src/core/decide.ts";
 import type { Facts, History } from "../../src/core/facts.ts";
 import type { Intent } from "../../src/core/intent.ts";
-import { RISK_MAX } from "../../src/core/limits.ts";
+import { HISTORY_ATTEMPTS_MAX, RISK_MAX } from "../../src/core/limits-policy.ts";
 import { unreadableBundle } from "../../src/core/policy-bundle.ts";
+import { cpuMsOf } from "../support/cpu-time.ts";
 import {
   bundleOf,
   factsOf,
@@ -72,6 +73,11 @@ describe("of several policies the strictest counts", () => {
     expect(judge(policies(shadow(CLAMP))).policies?.shadow).toBe("obligations");
     expect(judge(policies(shadow(APPROVE))).policies?.shadow).toBe("require_approval");
     expect(judge(policies(shadow(MISSED))).policies?.shadow).toBeNull();
+    const larger = policy("larger", "true", "effect: require_approval, approval: { quorum: 2 }");
+    expect(judge(policies(APPROVE, shadow(larger))).policies?.shadow).toBe("require_approval");
+    expect(
+      judge(policies(APPROVE, shadow(APPROVE.replace("id: ", "id: other-")))).policies?.shadow,
+    ).toBeNull();
   });
 });
 
@@ -122,6 +128,24 @@ describe("what nobody looked at is never taken for nothing", () => {
     expect(told(judge(text))).toBe("evaluator_unavailable");
     expect(judge(text).policies?.results[0]?.unseen).not.toBeNull();
     expect(told(judge(text, looked))).toBe("ask");
+  });
+
+  test("what a reason alone quotes is looked at, and judged without", () => {
+    const text = policies(policy("a", "true", 'effect: block, reason: "After {run.spend}."'));
+    expect([...bundleOf(text).needs]).toContain("history");
+    expect(judge(text, { history: HISTORY }).policies?.results[0]?.why).toBe("After $5.00.");
+    expect(judge(text).policies?.results[0]).toMatchObject({
+      result: "matched",
+      why: "After unknown.",
+    });
+  });
+
+  test("what a run of more attempts than are counted has cost counts as more than any amount", () => {
+    const text = policies(policy("a", 'run.spend > usd("1000")'));
+    const spent = (runAttempts: number) =>
+      told(judge(text, { history: { ...HISTORY, runAttempts } }));
+    expect(spent(HISTORY_ATTEMPTS_MAX - 1)).toBe("ask");
+    expect(spent(HISTORY_ATTEMPTS_MAX)).toBe("policy_denied");
   });
 
   test("arguments that are too large to be judged are not judged by their beginning", () => {
@@ -236,10 +260,11 @@ describe("evaluating takes its time and no more", () => {
       isCodex: false,
     };
     const bundle = bundleOf(text);
-    const startedMs = performance.now();
-    for (let i = 0; i < 100; i += 1) decide(factsOf({ bundle }), intentOf({ client }));
+    const ms = cpuMsOf(() => {
+      for (let i = 0; i < 100; i += 1) decide(factsOf({ bundle }), intentOf({ client }));
+    });
     // The first 27 characters alone take a JavaScript RegExp ten seconds.
-    expect(performance.now() - startedMs).toBeLessThan(1_000);
+    expect(ms).toBeLessThan(1_000);
   });
 
   test("the dearest bundle that is let in is judged in less than 100 ms", () => {
@@ -250,9 +275,8 @@ describe("evaluating takes its time and no more", () => {
     const intent = intentOf({ door: "step", arguments: { a } });
     const facts = factsOf({ bundle });
     decide(facts, intent);
-    const startedMs = performance.now();
-    expect(decide(facts, intent).kind).toBe("block");
-    expect(performance.now() - startedMs).toBeLessThan(100);
+    const ms = cpuMsOf(() => expect(decide(facts, intent).kind).toBe("block"));
+    expect(ms).toBeLessThan(100);
   });
 });
 
@@ -303,4 +327,21 @@ test("the same facts and the same bundle give the same verdict", () => {
     }),
     { numRuns: 200 },
   );
+});
+
+test("who exceeds the maximum that the call named is told what can be lowered there", () => {
+  const context = { ...intentOf().context, costPicousdMax: 1n };
+  const told = (intent: IntentTerms) => decide(factsOf(), intentOf({ context, ...intent }));
+  expect(told({})).toMatchObject({ message: expect.stringMatching(/maximum output tokens/u) });
+  const act = {
+    door: "step",
+    operation: "step",
+    billing: "stated",
+    costStatedPicousd: 2n,
+  } as const;
+  expect(told(act)).toMatchObject({
+    message: expect.stringMatching(
+      /than its own Tollgate-Max-Cost of \$0\.000000000001\. Ask with a lower `estimate_usd`/u,
+    ),
+  });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { BUNDLE_BYTES_MAX, EXPRESSION_COST_MAX } from "../../src/core/limits.ts";
+import { BUNDLE_BYTES_MAX, EXPRESSION_COST_MAX } from "../../src/core/limits-policy.ts";
 import { isVersion } from "../../src/core/policy.ts";
 import { loadBundle, readBundle } from "../../src/core/policy-source.ts";
 import { policies, policy } from "../support/judging.ts";
@@ -155,6 +155,11 @@ describe("a mistake in a bundle is told with its line and column", () => {
     expect(problemsOf(text)[0]).toMatch(told);
   });
 
+  test("a door that is none: a policy about it would match nothing", () => {
+    const text = policies(policy("a", "true", "effect: block, applies_to: { doors: [tool] }"));
+    expect(problemsOf(text)[0]).toMatch(/one of model, step; tools come through step/u);
+  });
+
   test("all of them at once", () => {
     const text = policies(policy("a", "nothing"), policy("b", "run.attempts"), policy("c", "true"));
     expect(problemsOf(text)).toHaveLength(2);
@@ -191,6 +196,18 @@ describe("what evaluating could cost is bounded before it is stored", () => {
       new RegExp(`steps, and ${EXPRESSION_COST_MAX} are allowed`, "u"),
     ],
     [
+      // It took 103 ms, and was counted as 62,507 steps.
+      "comparing lists of lists of arguments",
+      "arguments.c.map(x, arguments.c.map(y, arguments.a)) == arguments.c.map(x, arguments.c.map(y, arguments.b))",
+      /steps, and/u,
+    ],
+    [
+      // 217 ms, and counted as 8,000.
+      "looking for one argument in another, again and again",
+      "arguments.c.exists(x, arguments.a.contains(arguments.b))",
+      /steps, and/u,
+    ],
+    [
       "three comprehensions inside each other",
       "key.scopes.all(a, key.scopes.all(b, key.scopes.all(c, a == b || b == c)))",
       /at most 2 deep/u,
@@ -208,6 +225,15 @@ describe("what evaluating could cost is bounded before it is stored", () => {
     ["a text that is too long", `customer == "${"x".repeat(5_000)}"`, /1 to 4096 characters/u],
   ])("%s is refused", (_what, when, told) => {
     expect(problemsOf(policies(policy("a", when)))[0]).toMatch(told);
+  });
+
+  test.each([
+    "arguments.a.contains(arguments.b)",
+    "arguments.lines.exists(line, line.contains('DROP TABLE') || line.contains('DELETE FROM'))",
+    "arguments.a == arguments.b && 'x' in arguments.c",
+    "arguments.a.map(x, x.y) == arguments.b",
+  ])("%s is not", (when) => {
+    expect(readBundle(policies(policy("a", when))).kind).toBe("sound");
   });
 
   test.each<[what: string, pattern: string, told: RegExp]>([

@@ -1,43 +1,23 @@
-import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
-import { createPlace, start, type Ran } from "./command.ts";
+import { startServed, type Place, type Served } from "./command.ts";
 
 /** One Tollgate for the file, started as people start it, and managed as people manage it. */
-const place = createPlace();
-let server: ReturnType<typeof start>;
+let served: Served;
+let place: Place;
 let url = "";
 let firstKey = "";
+let tollgate: Served["tollgate"];
 
 beforeAll(async () => {
-  server = start(place.directory, ["serve"], { PORT: "0", LOG_LEVEL: "warn" });
-  let said = "";
-  server.stderr.resume();
-  await new Promise<void>((done, fail) => {
-    server.once("exit", (code) => fail(new Error(`serve ended with ${code}: ${said}`)));
-    server.stdout.setEncoding("utf8").on("data", (text: string) => {
-      said += text;
-      if (said.includes("console.log")) done();
-    });
-  });
-  url = /listening on (\S+)/.exec(said)?.[1] ?? "";
-  firstKey = /tg_live_\S+/.exec(said)?.[0] ?? "";
+  served = await startServed();
+  ({ place, url, firstKey, tollgate } = served);
 });
 
-afterAll(async () => {
-  const ended = once(server, "exit");
-  server.kill("SIGTERM");
-  await ended;
-  place.remove();
-});
-
-/** Runs a command beside the server: the administration key is found in its data directory. */
-function tollgate(...words: string[]): Promise<Ran> {
-  return place.run(words, { TOLLGATE_URL: url });
-}
+afterAll(() => served.close());
 
 /** What the command answered as JSON; a failure shows what it said. */
 async function json(...words: string[]): Promise<Record<string, unknown>> {
@@ -76,6 +56,10 @@ test("a tenant is created, shown by name and by id, and changed", async () => {
   expect(id).toMatch(/^ten_/);
   await check(["tenants", "show", "acme"], new RegExp(`id +${String(id)}`), /mode +strict/);
   await check(["tenants", "set-mode", String(id), "tolerant"], /mode +tolerant/);
+  const guards = ["tenants", "set-guards", String(id)];
+  await check([...guards, "--run-share", "50"], /attempts +5/, /run share +50 %/);
+  await check([...guards, "--attempts", "off"], /attempts +off/, /run share +50 %/);
+  await check([...guards, "--attempts", "7", "--run-share", "off"], /attempts +7/, /share +off/);
   await check(["tenants", "list"], /^ID +NAME +MODE/, /default/, /acme/);
 });
 
@@ -246,26 +230,32 @@ test("a tool is declared, shown, listed and removed", async () => {
 });
 
 test("an operation is shown, and what is uncertain about it reconciled", async () => {
-  const post = async (path: string, body: object): Promise<Record<string, string>> => {
+  const post = async (path: string, body: object, status = 200): Promise<string> => {
     const answer = await fetch(`${url}${path}`, {
       method: "POST",
       headers: { authorization: `Bearer ${firstKey}`, "content-type": "application/json" },
       body: JSON.stringify(body),
     });
-    expect(answer.status).toBe(200);
-    return (await answer.json()) as Record<string, string>;
+    expect(answer.status).toBe(status);
+    return answer.text();
   };
   const operation = "refund:order 1:2";
-  const asked = await post("/api/gate", { kind: "step", name: "wire", run: "r", operation });
-  const attempt = String(asked["attempt_id"]);
+  const ask = { kind: "step", name: "wire", run: "r", operation };
+  const attempt = /att_\w+/.exec(await post("/api/gate", ask))?.[0] ?? "";
   await post(`/api/attempts/${attempt}/fail`, { error: "timeout", executed: "unknown" });
   await check(
     ["operations", "show", operation],
     /^EFFECT +STATE +ATTEMPT +RUN +SINCE/,
     new RegExp(`wire +uncertain +${attempt} +r +20`),
   );
-  const words = ["--applied", "yes", "--evidence", "the bank has it", "--result", '{"id":7}'];
-  await check(["operations", "reconcile", attempt, ...words], /status +succeeded/);
+  const words = ["--applied", "yes", "--evidence", "the bank has it", "--result"];
+  const result = '{"id":12345678901234567890,"rate":0.10}';
+  const reconcile = ["operations", "reconcile", attempt, ...words, result, "--cost"];
+  expect((await tollgate(...reconcile, "1,5")).code).toBe(2);
+  await check([...reconcile, "0.25"], /status +succeeded/, /cost +0\.25/);
+  expect(await post("/api/gate", { ...ask, include_result: true }, 409)).toContain(
+    '"result":{"id":1.234567890123456789e+19,"rate":0.1}',
+  );
   await check(["operations", "show", operation], /wire +applied/);
   const shown = await json("operations", "show", operation);
   expect(shown["effects"]).toMatchObject([{ effect: "wire", state: "applied" }]);

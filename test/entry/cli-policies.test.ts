@@ -1,41 +1,24 @@
-import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
 import { policies, policy } from "../support/judging.ts";
-import { createPlace, start, type Ran } from "./command.ts";
+import { startServed, type Place, type Served } from "./command.ts";
 
 /** Policies as people manage them: files, the command line, and a Tollgate that was started as they start it. */
-const place = createPlace();
-let server: ReturnType<typeof start>;
+let served: Served;
+let place: Place;
 let url = "";
 let firstKey = "";
+let tollgate: Served["tollgate"];
 
 beforeAll(async () => {
-  server = start(place.directory, ["serve"], { PORT: "0", LOG_LEVEL: "warn" });
-  let said = "";
-  server.stderr.resume();
-  await new Promise<void>((done, fail) => {
-    server.once("exit", (code) => fail(new Error(`serve ended with ${code}: ${said}`)));
-    server.stdout.setEncoding("utf8").on("data", (text: string) => {
-      said += text;
-      if (said.includes("console.log")) done();
-    });
-  });
-  url = /listening on (\S+)/.exec(said)?.[1] ?? "";
-  firstKey = /tg_live_\S+/.exec(said)?.[0] ?? "";
+  served = await startServed();
+  ({ place, url, firstKey, tollgate } = served);
 });
 
-afterAll(async () => {
-  const ended = once(server, "exit");
-  server.kill("SIGTERM");
-  await ended;
-  place.remove();
-});
-
-const tollgate = (...words: string[]): Promise<Ran> => place.run(words, { TOLLGATE_URL: url });
+afterAll(() => served.close());
 
 async function said(...words: string[]): Promise<string> {
   const { code, out, err } = await tollgate(...words);

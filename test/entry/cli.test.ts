@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { json as readJson } from "node:stream/consumers";
 
 import { afterAll, describe, expect, test } from "vitest";
 
@@ -90,6 +91,9 @@ describe("what was typed wrongly ends with 2 and says how to type it", () => {
       /A date is needed, as 2027-01-31, or a while, as 30d/,
     ],
     [["keys", "list", "--rows", "0"], /A whole number is needed/],
+    [["decisions", "replay", "--policies", "pol_1"], /--policies is for one decision/],
+    [["decisions", "replay", "dec_1", "--run", "r"], /--run is for many decisions/],
+    [["decisions", "replay", "dec_1", "--since", "2027-01-01"], /--since is for many decisions/],
     [["runs", "show"], /missing required argument 'run'/],
     [["runs", "set", "r", "--label", "x", "--key", "k"], /A label is name=value/],
     [["completion", "tcsh"], /Allowed choices are bash, zsh, fish/],
@@ -371,6 +375,36 @@ describe("doctor", () => {
   });
 });
 
+test("a long backtest lists the first thousand changes, and counts the others", async () => {
+  const changes = Array.from({ length: 800 }, (_, at) => ({ decision: `dec_${at}` }));
+  const part = { decisions: 1_000, changed: 800, changes, changes_left_off: 0, unknowable: 0 };
+  const asked: unknown[] = [];
+  await withServer(
+    (request, response) => {
+      void readJson(request).then((body) => {
+        const { cursor = null, rows } = body as Record<string, unknown>;
+        asked.push([cursor, rows]);
+        response.end(JSON.stringify({ ...part, next: cursor === null ? "dec_799" : null }));
+      });
+    },
+    async (url) => {
+      const words = ["policies", "backtest", "pol_0123456789ab", "--url", url, "--tenant", "t"];
+      const env = { TOLLGATE_KEY: "tg_live_x" };
+      const told = await heard(words, { env });
+      check(told, 0, /^changed +1600$/m);
+      check(told, 0, /^changes not listed +600$/m);
+      expect(told.out.match(/dec_/g)).toHaveLength(1_000);
+      const { out } = await heard([...words, "--json"], { env });
+      expect(JSON.parse(out)).toMatchObject({ changed: 1_600, changes_left_off: 600, next: null });
+    },
+  );
+  const parts = [
+    [null, 1_000],
+    ["dec_799", 1_000],
+  ];
+  expect(asked).toEqual([...parts, ...parts]);
+});
+
 describe("completion", () => {
   const completed = async (...words: string[]) => {
     const script = (await heard(["completion", "bash"])).out;
@@ -390,12 +424,24 @@ describe("completion", () => {
     expect(await completed(...words)).toMatch(new RegExp(`^${expected}`));
   });
 
+  test("fish is offered the options of every command behind each, and a command's own behind it", async () => {
+    const { out } = await heard(["completion", "fish"]);
+    expect(out).toMatch(/^complete -c tollgate -l json$/m);
+    expect(out).toMatch(
+      /^complete -c tollgate -n 'test \(__tollgate_path\) = "limits create"' -l unit -x -a 'usd /m,
+    );
+  });
+
   test.each(["bash", "zsh", "fish"])("the script for %s names every command", async (shell) => {
     const { out } = await heard(["completion", shell]);
     const quiet = { env: {}, out: () => {}, err: () => {}, isTerminal: false };
     const program = createProgram({ ...quiet, hasColours: false, columns: 80 }, "1.2.3");
-    for (const command of program.commands) expect(out).toContain(command.name());
-    expect(program.commands.length).toBeGreaterThan(10);
+    const paths = program.commands.flatMap((command) => [
+      command.name(),
+      ...command.commands.map((child) => `${command.name()} ${child.name()}`),
+    ]);
+    expect(paths).toContain("policies backtest");
+    for (const path of paths) expect(out).toMatch(new RegExp(`["']${path}["']`));
   });
 });
 

@@ -1,5 +1,6 @@
 /** Runs the command line as people do: as a child process, with nothing of this process's environment. */
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -52,4 +53,45 @@ function run(
     child.once("error", fail);
     child.once("close", (code) => done({ code, out, err }));
   });
+}
+
+export type Served = {
+  readonly place: Place;
+  readonly url: string;
+  /** The key that the first start shows. */
+  readonly firstKey: string;
+  /** Runs a command beside the server: the administration key is found in its data directory. */
+  readonly tollgate: (...words: readonly string[]) => Promise<Ran>;
+  /** Ends the server and removes its place. */
+  readonly close: () => Promise<void>;
+};
+
+/** A Tollgate in an empty place, started as people start it. */
+export async function startServed(): Promise<Served> {
+  const place = createPlace();
+  const server = start(place.directory, ["serve"], { PORT: "0", LOG_LEVEL: "warn" });
+  let said = "";
+  server.stderr.resume();
+  await new Promise<void>((done, fail) => {
+    server.once("exit", (code) => fail(new Error(`serve ended with ${code}: ${said}`)));
+    server.stdout.setEncoding("utf8").on("data", (text: string) => {
+      said += text;
+      if (said.includes("console.log")) done();
+    });
+  });
+  const url = /listening on (\S+)/.exec(said)?.[1];
+  const firstKey = /tg_live_\S+/.exec(said)?.[0];
+  if (url === undefined || firstKey === undefined) throw new Error(`no address or key: ${said}`);
+  return {
+    place,
+    url,
+    firstKey,
+    tollgate: (...words) => place.run(words, { TOLLGATE_URL: url }),
+    close: async () => {
+      const ended = once(server, "exit");
+      server.kill("SIGTERM");
+      await ended;
+      place.remove();
+    },
+  };
 }

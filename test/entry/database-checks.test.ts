@@ -181,6 +181,17 @@ describe("a start on PostgreSQL", () => {
     await expect(requireSoundDatabase(urlOf("ledger", "narrow"))).rejects.toThrow(
       "role narrow lacks rights: grant insert on decisions, delete on reservations",
     );
+    await owner.unsafe("grant insert on decisions to narrow");
+    await owner.unsafe("grant delete on reservations to narrow");
+    const tables =
+      await owner`select tablename::text as name from pg_tables where schemaname = 'public'`;
+    for (const { name } of tables) {
+      await owner.unsafe(`revoke insert on ${name} from narrow`);
+      await expect(requireSoundDatabase(urlOf("ledger", "narrow"))).rejects.toThrow(
+        `role narrow lacks rights: grant insert on ${name}`,
+      );
+      await owner.unsafe(`grant insert on ${name} to narrow`);
+    }
     await owner.unsafe("revoke usage on schema drizzle from narrow");
     await expect(requireSoundDatabase(urlOf("ledger", "narrow"))).rejects.toThrow(
       "usage on schema drizzle",

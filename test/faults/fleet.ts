@@ -4,14 +4,15 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { keep } from "../support/keeper.ts";
 import type { Door } from "./caller.ts";
 import { startFaultProxy, type FaultProxy } from "./fault-proxy.ts";
 import type { Exit } from "./history.ts";
 
 /** Two upstreams at one address, with two credentials: no connection may carry both. */
-export const CREDENTIALS = { up: "sk-up-3f9c", other: "sk-other-77ad" } as const;
+const CREDENTIALS = { up: "sk-up-3f9c", other: "sk-other-77ad" } as const;
 /** Ample for an upstream that answers on a loaded machine: what passes it is unknown, and holds its money. */
-export const UPSTREAM_TIMEOUT_MS = 7_000;
+const UPSTREAM_TIMEOUT_MS = 7_000;
 
 const START_MS_MAX = 40_000;
 const START_TRIES_MAX = 40;
@@ -197,13 +198,10 @@ export async function runReplica(options: ReplicaOptions): Promise<Replica> {
       DATABASE_URL: options.databaseUrl,
     },
   });
-  // However this process ends, it leaves none of them behind.
-  const end = (): void => void child.kill("SIGKILL");
-  process.once("exit", end);
+  keep(child);
   const tail = keepTail(child);
   const output = (): string => `${child.signalCode ?? ""} ${tail()}`;
   const exited = once(child, "exit").then(async ([code]) => {
-    process.removeListener("exit", end);
     await rm(directory, { recursive: true, force: true });
     return code as number | null;
   });

@@ -3,7 +3,7 @@ import type { Random } from "../sim/random.ts";
 import type { Call, Mode } from "./history.ts";
 
 /** Tenants by what they are there to show. */
-export const ROLES = ["tight", "ample", "broke", "held", "changing", "guest", "honest"] as const;
+const ROLES = ["tight", "ample", "broke", "held", "changing", "guest", "honest"] as const;
 export type Role = (typeof ROLES)[number];
 
 export type Key = { readonly id: string; readonly text: string };

@@ -242,6 +242,17 @@ describeEachDatabase("the outbox", (database) => {
     expect(receiver.messages).toEqual([]);
   });
 
+  test("sends nothing to a webhook whose removal did not see the message yet", async () => {
+    const { webhookId } = await hook();
+    await ask();
+    // As it is left by a removal that commits while the message is being written.
+    await database.db.admin`
+      update webhooks set removed_at = tollgate_now() where webhook_id = ${webhookId}`;
+    expect(await turn()).toBe(1);
+    expect(receiver.messages).toEqual([]);
+    expect(await rows()).toMatchObject([{ state: "dead", last_result: "its webhook was removed" }]);
+  });
+
   test("sends nothing that it cannot sign", async () => {
     await hook();
     await ask();
@@ -301,6 +312,16 @@ describeEachDatabase("the outbox", (database) => {
     } finally {
       await sound.close();
     }
+  });
+
+  test("forgets in one turn as much as can be sent until the next", async () => {
+    await database.db.admin`
+      insert into deliveries (tenant_id, delivery_id, webhook_id, kind, body, state, ended_at)
+      select ${tenantId}, 'dlv_' || i, 'whk', 'ping', '{}', 'delivered', tollgate_now()
+      from generate_series(1, 1200) as i`;
+    await shiftClock(database.db, DELIVERED_KEPT_MS + 60_000);
+    await deliverer.forget();
+    expect(await rows()).toEqual([]);
   });
 
   test("forgets what ended long ago, and nothing that may still be sent", async () => {

@@ -54,7 +54,7 @@ export async function gateOn(db: Database, options: GateOptions = {}): Promise<G
     monotonicMs: options.monotonicMs ?? (() => performance.now()),
     now: () => new Date(),
     newId,
-    countTokens: async (texts) => ({ tokens: texts.join("").length, exact: true }),
+    countTokens: async (texts) => texts.join("").length,
     runAfter: (name, work) => {
       const done = work()
         .catch((error: unknown) => void told.push(`${name} failed: ${String(error)}`))
@@ -117,7 +117,6 @@ const DEMAND: Demand = {
 
 /** What `intentOf()` could cost at most: 10 × 10 in and 9 × 100 out. */
 export const ASK_PICOUSD = 1_000n;
-export const ASK_TOKENS = 19;
 
 type IntentTerms = Partial<Pick<Intent, "billing" | "resource">> & {
   readonly demand?: Partial<Demand>;

@@ -72,7 +72,7 @@ async function write(
 }
 
 /** The whole answers at the front of what came; what is cut off is none. 1xx are not counted. */
-export function readAnswers(bytes: Buffer): WireAnswer[] {
+function readAnswers(bytes: Buffer): WireAnswer[] {
   const found: WireAnswer[] = [];
   let rest = bytes;
   for (;;) {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { APPROVAL_CALL_KEPT_MS } from "../../src/core/limits.ts";
 import { askApproval, type Asked, type AskTerms } from "../support/approvals.ts";
 import { resetClock, shiftClock } from "../support/clock.ts";
 import { describeEachDatabase } from "../support/databases.ts";
@@ -267,6 +268,31 @@ describeEachDatabase("approvals", (database) => {
       expect.stringContaining("cannot be opened any more"),
     ]);
     expect((await deny(ann, asked)).status).toBe(200);
+  });
+
+  test("keep their call for a month after their expiry, whatever became of them, and all else for ever", async () => {
+    const expiresMs = 600_000;
+    const [denied, used, waiting] = [
+      await ask({ argumentsDigest: "d", expiresMs }),
+      await ask({ argumentsDigest: "u", expiresMs }),
+      await ask({ argumentsDigest: "w", expiresMs }),
+    ];
+    await deny(ann, denied);
+    await approve(ann, used);
+    await ask({ argumentsDigest: "u", expiresMs });
+    const shown = () => Promise.all([denied, used, waiting].map(show));
+    const calls = async () => (await shown()).map(({ call }) => call);
+    const call = '{"amount":100}';
+    await shiftClock(database.db, expiresMs + APPROVAL_CALL_KEPT_MS - 60_000);
+    const before = await shown();
+    await api.gateway.sweep();
+    expect(await calls()).toEqual([call, call, call]);
+    await shiftClock(database.db, expiresMs + APPROVAL_CALL_KEPT_MS + 60_000);
+    await api.gateway.sweep();
+    expect(await shown()).toEqual(before.map((approval) => ({ ...approval, call: null })));
+    expect(before.map(({ state }) => state)).toEqual(["denied", "consumed", "expired"]);
+    expect((await approve(ann, waiting)).body.error.message).toContain("has expired");
+    expect(await ask({ argumentsDigest: "d" })).toMatchObject({ state: "denied" });
   });
 
   test("are listed by what has become of them, page by page", async () => {

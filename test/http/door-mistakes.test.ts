@@ -147,6 +147,25 @@ describeEachDatabase("a refusal", (database) => {
       expect(upstream.journal.length).toBe(before);
     });
 
+    test.each([
+      ["the step door, which allows it", "/api/gate", "step", 200],
+      ["the step door, which refuses it", "/api/gate", "nothing", 400],
+      ["the management API", "/api/limits", "step", 403],
+    ])("as any answer of %s, has a request id of its own", async (_, path, kind, status) => {
+      const { key } = await tollgate.tenant();
+      const invoker = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+      const ask = () =>
+        call(`${tollgate.url}${path}`, {
+          method: "POST",
+          headers: invoker,
+          body: JSON.stringify({ kind, name: "s" }),
+        });
+      const [first, second] = [await ask(), await ask()];
+      expect([first.status, second.status]).toEqual([status, status]);
+      expect(first.headers["x-request-id"]).toMatch(/^req_./);
+      expect(second.headers["x-request-id"]).not.toBe(first.headers["x-request-id"]);
+    });
+
     test("of a key that was revoked, has expired, may not call, or is the installation's", async () => {
       const tenant = await tollgate.tenant();
       const revoked = await tenant.newKey();

@@ -27,11 +27,11 @@ export type Endpoint = {
   readonly injects: boolean;
 };
 
-export const OUTPUT_TOKENS = 50;
+const OUTPUT_TOKENS = 50;
 const DELTAS = ["one ", "two ", "three"];
 
 /** Legacy completions as OpenAI sends them. */
-export function completionAnswer(model: string, text: string, usage: Tokens | null) {
+function completionAnswer(model: string, text: string, usage: Tokens | null) {
   return {
     id: "cmpl-scripted",
     object: "text_completion",

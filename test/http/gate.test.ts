@@ -273,8 +273,9 @@ describeEachDatabase("the step door", (database) => {
     const attempt = await door.granted(ask);
     const waiting = door.ask({ ...ask, wait: 30 });
     const preferring = door.ask(ask, { prefer: "wait=30" });
+    const both = door.ask({ ...ask, wait: 0 }, { prefer: "wait=30" });
     await door.report(attempt, "complete", { result: "sent" });
-    for (const answer of await Promise.all([waiting, preferring])) {
+    for (const answer of await Promise.all([waiting, preferring, both])) {
       expect([answer.status, answer.body.retry_context.prior]).toMatchObject([
         409,
         { status: "succeeded", result: "sent" },
@@ -369,7 +370,8 @@ describeEachDatabase("the step door", (database) => {
     const wire = { kind: "step", name: "wire", operation: "refund:o-1", include_result: true };
     await door.report(await door.granted(wire), "complete", { result: "secret" });
     await door.report(await door.granted({ ...wire, operation: undefined, run: "r" }), "complete");
-    await api.call(door.key, "POST", "/api/runs/r/close", {});
+    const stopped = await api.call(door.key, "POST", "/api/runs/r/stop", {});
+    expect(stopped.body.state).toMatch(/^(?:stopping|closed)$/);
     const made = await api.call(door.key, "POST", "/api/keys", { name: "n", scopes: ["report"] });
     const mute = { authorization: `Bearer ${made.body.key as string}` };
     for (const run of ["r", "q"]) {

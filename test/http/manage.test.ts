@@ -41,6 +41,19 @@ describeEachDatabase("the management API", (database) => {
     ]);
   });
 
+  test.each(["/api/keys", "/api/gate"])(
+    "a body of %s that is begun and falls silent is answered, and not waited for",
+    async (path) => {
+      const { key } = await api.newTenant();
+      const body = new ReadableStream<Uint8Array>({
+        start: (stream) => stream.enqueue(Buffer.from("{")),
+      });
+      const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+      const answer = await api.send(path, { method: "POST", headers, body, duplex: "half" });
+      expect([answer.status, answer.body.error.code]).toEqual([408, "request_timeout"]);
+    },
+  );
+
   test("the key is shown once, works at once, and stops working when revoked", async () => {
     const tenant = await api.newTenant();
     const made = await api.call(tenant.key, "POST", "/api/keys", {

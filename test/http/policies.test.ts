@@ -566,6 +566,12 @@ describeEachDatabase("policies", (database) => {
     }
     expect(new Set(decisions).size).toBe(3);
     expect((await api("GET", "/runs/nobody/export")).status).toBe(404);
+    await api("PUT", "/runs/idle");
+    expect(JSON.parse((await api("GET", "/runs/idle/export")).body)).toMatchObject({
+      kind: "manifest",
+      decisions: 0,
+      next: null,
+    });
   });
 
   test("every decision of all these tenants, judged again, is what it was", async () => {

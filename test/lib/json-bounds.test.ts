@@ -27,7 +27,7 @@ test.each([
   expect(excessOf(text, { valuesMax: 9, numberCharsMax: 8 })).toBe(excess);
 });
 
-test("what is no JSON is answered, too, and in no more time", () => {
+test("what is no JSON is answered, too", () => {
   for (const text of ["", '"', String.raw`"\ `, ",,,,", ":::", "]".repeat(1_000_000)]) {
     expect(() => excessOf(text, { valuesMax: 9, numberCharsMax: 8 })).not.toThrow();
   }

@@ -7,7 +7,7 @@ import { bundleWorker, startWorker, type Bundle } from "./workers.ts";
 export type RuntimeKind = "Node" | "workerd";
 
 /** How long an upstream has for an answer, where a test waits for that. */
-export const HASTY_MS = 1_000;
+const HASTY_MS = 1_000;
 
 /** The whole program on one runtime, its database and its upstream. Read inside tests and hooks. */
 export type Runtime = Clients & {

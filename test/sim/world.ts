@@ -167,11 +167,11 @@ async function startReplica(db: Database, journal: Exchange[]): Promise<Replica>
   };
 }
 
-export async function refreshAll({ replicas }: World): Promise<void> {
+async function refreshAll({ replicas }: World): Promise<void> {
   await Promise.all(replicas.map(({ gate }) => gate.gateway.authority.refresh()));
 }
 
-export async function addKey(world: World): Promise<void> {
+async function addKey(world: World): Promise<void> {
   const { keyId: id, text } = await world.administration.createKey(INSTALLATION, {
     tenantId: world.tenantId,
     name: "sim",

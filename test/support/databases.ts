@@ -7,7 +7,7 @@ import { openEmbedded } from "../../src/entry/pglite.ts";
 import { connect, open, type Address, type Database } from "../../src/store/database.ts";
 import { TEMPLATE_DATABASE, urlOf } from "./templates.ts";
 
-export type DatabaseKind = "PGlite" | "PostgreSQL";
+type DatabaseKind = "PGlite" | "PostgreSQL";
 
 /** A migrated database of a test's own. Read its members inside tests and hooks, never while collecting. */
 export type TestDatabase = {
@@ -90,7 +90,7 @@ export async function openPostgres(): Promise<OpenedDatabase> {
 }
 
 /** A new PGlite in a thread, as the program itself runs it, on a copy of the migrated template. */
-export async function openPglite(): Promise<OpenedDatabase> {
+async function openPglite(): Promise<OpenedDatabase> {
   const directory = await mkdtemp(join(tmpdir(), "tollgate-pglite-test-"));
   const remove = (): Promise<void> => rm(directory, { recursive: true, force: true });
   try {

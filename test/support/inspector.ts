@@ -243,12 +243,14 @@ export function privateEndpoints(sources: readonly Source[]): Violation[] {
 
 /** Limits that nothing enforces. */
 export function unusedLimits(sources: readonly Source[]): Violation[] {
-  const limits = sources.find(({ path }) => path === "src/core/limits.ts");
+  const isLimits = ({ path }: Source) => /^src\/core\/limits(?:-\w+)?\.ts$/u.test(path);
   const others = sources
-    .filter((source) => inSrc(source) && source !== limits)
+    .filter((source) => inSrc(source) && !isLimits(source))
     .map((source) => split(source.text).code)
     .join("\n");
-  return [...(limits?.text ?? "").matchAll(/^export const (\w+)/gmu)]
+  return sources
+    .filter(isLimits)
+    .flatMap(({ text }) => [...text.matchAll(/^export const (\w+)/gmu)])
     .map((match) => match[1] ?? "")
     .filter((name) => !new RegExp(`\\b${name}\\b`, "u").test(others));
 }

@@ -8,6 +8,9 @@ import { createManagement, createDocs } from "../../src/http/docs.ts";
 import type { Env } from "../../src/http/env.ts";
 import { phraseThrown } from "../../src/http/errors.ts";
 import { createLedger } from "../../src/ledger/ledger.ts";
+import { BODIES_HELD_BYTES_MAX } from "../../src/core/limits.ts";
+import { createBodyBudget } from "../../src/entry/body-node.ts";
+import { createWebExchange } from "../../src/entry/worker/exchange-web.ts";
 import { createDocsAssets } from "../../src/entry/docs-assets.ts";
 import { hmacSha256Hex } from "../../src/lib/hash.ts";
 import { createRandomId } from "../../src/lib/random-id.ts";
@@ -53,6 +56,9 @@ export type Management = {
   readonly close: () => Promise<void>;
 };
 
+/** A body is here at once or never comes: nobody waits a minute for one of these. */
+const BODY_IDLE_MS = 500;
+
 const randomId = createRandomId();
 const newId = () => randomId(Date.now());
 
@@ -75,6 +81,7 @@ export async function createTestManagement(db: Database): Promise<Management> {
     configuration: gateway.authority.configuration,
   });
   const { api, document } = createManagement();
+  const described: Json = JSON.parse(document);
   const app = new Hono<Env>();
   app.onError((error) => {
     const { status, headers, body } = phraseThrown(error, "req_test");
@@ -83,10 +90,19 @@ export async function createTestManagement(db: Database): Promise<Management> {
   });
   app.route("/api", api);
   app.route("/", createDocs(document, createDocsAssets()));
-  const bindings = { gateway, administration, ledger: createLedger(db) };
+  const ledger = createLedger(db);
+  const bodies = createBodyBudget({
+    idleMsMax: BODY_IDLE_MS,
+    heldBytesMax: BODIES_HELD_BYTES_MAX,
+  });
   const send = async (path: string, init: RequestInit): Promise<Answer> => {
-    const response = await app.request(path, init, bindings);
+    const request = new Request(new URL(path, "http://localhost"), init);
+    const { exchange, release } = createWebExchange(request, bodies);
+    const bindings = { gateway, administration, ledger, exchange };
+    const response = await app.request(request, undefined, bindings);
+    release();
     const text = await response.text();
+    refuseUndeclared(described, request, response);
     const isJson = response.headers.get("content-type")?.startsWith("application/json");
     return {
       status: response.status,
@@ -106,7 +122,7 @@ export async function createTestManagement(db: Database): Promise<Management> {
   return {
     gateway,
     administration,
-    document: JSON.parse(document),
+    document: described,
     call,
     send,
     newTenant: async (scopes = ["invoke", "report", "admin"]) => {
@@ -136,6 +152,18 @@ export async function createTestManagement(db: Database): Promise<Management> {
     },
     close: () => gateway.close(),
   };
+}
+
+/** Each answer of a route is one that the OpenAPI document tells of. */
+function refuseUndeclared(document: Json, { method, url }: Request, { status }: Response): void {
+  const { pathname } = new URL(url);
+  const [route] = Object.keys(document.paths)
+    .filter((path) => new RegExp(`^${path.replaceAll(/\{\w+\}/g, "[^/]+")}$`).test(pathname))
+    // `/policies/diff` before `/policies/{version}`.
+    .toSorted((a, b) => a.split("{").length - b.split("{").length);
+  const declared = route === undefined ? undefined : document.paths[route][method.toLowerCase()];
+  if (declared === undefined || String(status) in declared.responses) return;
+  throw new Error(`${method} ${route} answers ${status}, of which its document tells nothing`);
 }
 
 const PLAIN_ASK: Omit<Ask, "tenantId" | "keyId" | "attemptId" | "runId"> = {

@@ -29,7 +29,7 @@ export function chatUsage({ input, output, cached = 0, reasoning = 0 }: Tokens) 
 }
 
 /** Usage as the Responses API reports it. */
-export function responseUsage({ input, output, cached = 0, reasoning = 0 }: Tokens) {
+function responseUsage({ input, output, cached = 0, reasoning = 0 }: Tokens) {
   return {
     input_tokens: input,
     input_tokens_details: { cached_tokens: cached },

@@ -1,14 +1,14 @@
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-export type ReceivedMessage = {
+type ReceivedMessage = {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
   readonly path: string;
 };
 
 /** What the receiver does with the next message. */
-export type Reception =
+type Reception =
   | { readonly kind: "answer"; readonly status: number; readonly headers?: Record<string, string> }
   /** Takes the message and never answers. */
   | { readonly kind: "hang" }

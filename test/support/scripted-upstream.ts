@@ -4,7 +4,7 @@ import type { Rates } from "../../src/core/price.ts";
 import { USAGE_CLASSES, type Usage } from "../../src/core/usage.ts";
 
 /** One write of an answer. It waits for `gate`, then for `delayMs`, then is handed to the socket whole. */
-export type Frame =
+type Frame =
   | string
   | Uint8Array
   | {
@@ -52,7 +52,7 @@ export type Script =
   | { readonly kind: "close" | "reset"; readonly bill?: Usage };
 
 /** How an exchange ended, as the upstream saw it. */
-export type ExchangeEnd = "running" | "complete" | "closed_by_client" | "cut_by_script";
+type ExchangeEnd = "running" | "complete" | "closed_by_client" | "cut_by_script";
 
 /** The upstream's own record of one request: the truth that the ledger is compared with. */
 export type Exchange = {

@@ -12,8 +12,10 @@ import type { Config, UpstreamConfig } from "../../src/entry/config.ts";
 import { REFRESH_MS } from "../../src/gate/authority.ts";
 import { start } from "../../src/entry/node.ts";
 import type { Gateway } from "../../src/gate/gateway.ts";
+import type { CountTokens } from "../../src/gate/ports.ts";
 import { backtestOf } from "../../src/ledger/backtest.ts";
 import { connect, type Address, type Database } from "../../src/store/database.ts";
+import { keep } from "./keeper.ts";
 import { priceOf } from "./prices.ts";
 import { SEALING_KEY } from "./seal.ts";
 
@@ -40,6 +42,8 @@ export type StartOptions = {
   readonly allowsPrivateWebhooks?: boolean;
   /** How long `close` waits for answers under way before it cuts them. */
   readonly drainMsMax?: number;
+  /** Instead of counting tokens. */
+  readonly countTokens?: CountTokens;
 };
 
 export type TenantTerms = {
@@ -48,7 +52,7 @@ export type TenantTerms = {
   readonly guards?: "off";
 };
 
-export type KeyTerms = { readonly scopes?: readonly Scope[]; readonly expiresAt?: Date };
+type KeyTerms = { readonly scopes?: readonly Scope[]; readonly expiresAt?: Date };
 
 export type LimitTerms = {
   readonly scope: ScopeKind;
@@ -129,10 +133,11 @@ export async function startTollgate(options: StartOptions): Promise<Tollgate> {
   const db = connect(address, connectionsTo(address));
   const adminKey = randomBytes(24).toString("hex");
   const opened = { db, embedded: null };
-  const { drainMsMax } = options;
+  const { drainMsMax, countTokens } = options;
   const running = await start(configFor(options, adminKey), {
     database: opened,
     ...(drainMsMax === undefined ? {} : { drainMsMax }),
+    ...(countTokens === undefined ? {} : { countTokens }),
   });
   const { gateway, url } = running;
   const rows: Query = async (statement, values = []) =>
@@ -189,7 +194,7 @@ async function rejudgedIn(db: Database): Promise<readonly string[]> {
   return changed;
 }
 
-export type ProcessOptions = {
+type ProcessOptions = {
   /** PostgreSQL; absent: the embedded database in `dataDirectory`. */
   readonly databaseUrl?: string;
   /** Made and removed by `close` when absent. */
@@ -241,6 +246,7 @@ export async function startTollgateProcess(options: ProcessOptions): Promise<Tol
       ...options.env,
     },
   });
+  keep(child);
   const written = { stdout: "", stderr: "" };
   const exited = once(child, "exit").then(([code]) => code as number | null);
   const listening = Promise.withResolvers<string>();

@@ -24,7 +24,8 @@ export function textsOf(body: unknown): readonly string[] {
   return texts;
 }
 
-/** A type and encoding take less than a hundred characters. */
+/** A type and encoding take less than a hundred characters. What has words behind them is a text. */
 function isDataUrl(text: string): boolean {
-  return text.startsWith("data:") && text.slice(0, 128).includes(";base64,");
+  const begins = text.startsWith("data:") && text.slice(0, 128).includes(";base64,");
+  return begins && !text.includes(" ");
 }

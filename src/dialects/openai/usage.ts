@@ -265,8 +265,8 @@ export function decimalOf(value: unknown, shift: number): string | null {
   const digits = `${units}${decimals}${"0".repeat(Math.max(0, -places))}`;
   const behind = Math.max(0, places);
   const padded = digits.padStart(behind + 1, "0");
-  const whole = padded.slice(0, padded.length - behind).replace(/^0+(?=\d)/, "");
+  const dollars = padded.slice(0, padded.length - behind).replace(/^0+(?=\d)/, "");
   const part = padded.slice(padded.length - behind).replace(/0+$/, "");
-  if (whole.length > WHOLE_DIGITS_MAX) return null;
-  return `${whole}.${part.padEnd(2, "0")}`;
+  if (dollars.length > WHOLE_DIGITS_MAX) return null;
+  return `${dollars}.${part.padEnd(2, "0")}`;
 }

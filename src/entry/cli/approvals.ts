@@ -79,20 +79,15 @@ function addList(approvals: Command, terminal: Terminal): void {
 }
 
 function addAnswers(approvals: Command, terminal: Terminal): void {
-  const approve = approvals
-    .command("approve")
-    .description("approve exactly this call, once")
-    .argument("<id>", "apr_…")
-    .requiredOption("--digest <digest>", "of the call as `approvals show` shows it", digest)
-    .option("--reason <text>", "why");
-  session.act(approve, terminal, (s) => answer(s, "approve"));
-  const deny = approvals
-    .command("deny")
-    .description("deny it, for good")
-    .argument("<id>", "apr_…")
-    .requiredOption("--digest <digest>", "of the call as `approvals show` shows it", digest)
-    .requiredOption("--reason <text>", "why");
-  session.act(deny, terminal, (s) => answer(s, "deny"));
+  const answering = (how: "approve" | "deny") =>
+    approvals
+      .command(how)
+      .argument("<id>", "apr_…")
+      .requiredOption("--digest <digest>", "of the call as `approvals show` shows it", digest);
+  const approve = answering("approve").description("approve exactly this call, once");
+  session.act(approve.option("--reason <text>", "why"), terminal, (s) => answer(s, "approve"));
+  const deny = answering("deny").description("deny it, for good");
+  session.act(deny.requiredOption("--reason <text>", "why"), terminal, (s) => answer(s, "deny"));
   const cancel = approvals
     .command("cancel")
     .description("take the question back")

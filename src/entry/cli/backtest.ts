@@ -9,7 +9,7 @@ import { isList, isRecord } from "../../lib/json.ts";
 import { member, textOf, writeFields, writeHint, writeTable, type Column } from "./output.ts";
 import * as session from "./session.ts";
 import type { Session } from "./session.ts";
-import { CliError, type Terminal } from "./terminal.ts";
+import { CliError, EXIT_USAGE, type Terminal } from "./terminal.ts";
 
 const CHANGE_COLUMNS: readonly Column[] = [
   { title: "at", value: "decided_at" },
@@ -25,6 +25,7 @@ const SUM_COLUMNS: readonly Column[] = [
   { title: "decisions", value: "decisions" },
   { title: "unchanged", value: "unchanged" },
   { title: "changed", value: "changed" },
+  { title: "changes not listed", value: (row) => leftOffText(row) },
   { title: "not knowable", value: "unknowable" },
   { title: "because", value: "unknowable_because" },
   { title: "all cost", value: "settled_usd" },
@@ -55,11 +56,14 @@ const SHADOW_LIMITS: readonly Column[] = [
   { title: "last", value: "last_refused" },
 ];
 
-/** Changes shown of a long backtest; `--json` has what the API lists. */
-const CHANGES_SHOWN_MAX = 1_000;
+/** Changes listed of a long backtest: the rest is counted. */
+const CHANGES_LISTED_MAX = 1_000;
 
-/** Parts of one command: each takes up to 10,000 decisions. */
-const PARTS_MAX = 10_000;
+/** Decisions of one part: the dearest bundle takes 15 ms for each, and the client waits for half a minute. */
+const PART_ROWS = 1_000;
+
+/** Parts of one command: a hundred million decisions. */
+const PARTS_MAX = 100_000;
 
 export function addBacktest(
   policies: Command,
@@ -100,6 +104,7 @@ export function addReplay(decisions: Command, terminal: Terminal): void {
     .argument("[id]", "dec_…; without one, all of a period")
     .option("--policies <version>", "judge one decision by another stored bundle");
   session.act(periodOptions(replay), terminal, async (s) => {
+    refuseMixed(s);
     if (s.argument(0) === "") {
       const sum = await allParts(s, "/api/replay", {});
       showSum(s, sum);
@@ -109,12 +114,28 @@ export function addReplay(decisions: Command, terminal: Terminal): void {
     const path = `/api/decisions/${encodeURIComponent(s.argument(0))}/replay`;
     const body = { version: session.option(s.options, "policies") };
     const reply = await s.ask({ method: "POST", path, body, scope: "report" });
-    const isOther = body.version !== null;
     if (s.json) session.writeJson(s, reply);
     else showReplay(s.terminal, reply.body);
-    const isEqual = member(reply.body, "equal") === true;
-    if (!isOther && !isEqual) throw new CliError("The verdict is not what was recorded.");
+    if (body.version !== null || member(reply.body, "equal") === true) return;
+    const isKnown = member(reply.body, "equal") === false;
+    throw new CliError(
+      isKnown ? "The verdict is not what was recorded." : "Whether it is the same cannot be known.",
+    );
   });
+}
+
+/** An option that would change nothing is a mistake: what it asks for would seem to be answered. */
+function refuseMixed(s: Session): void {
+  const isOne = s.argument(0) !== "";
+  const idle = isOne ? ["since", "until", "run"] : ["policies"];
+  const name = idle.find((each) => session.option(s.options, each) !== null);
+  if (name === undefined) return;
+  throw new CliError(
+    isOne
+      ? `--${name} is for many decisions: leave away ${textOf(s.argument(0))}, or the option.`
+      : "--policies is for one decision: name it, or judge many with tollgate policies backtest.",
+    EXIT_USAGE,
+  );
 }
 
 function showReplay(terminal: Terminal, body: unknown): void {
@@ -148,18 +169,30 @@ async function allParts(
   let body: Readonly<Record<string, unknown>> = {};
   let cursor: string | null = null;
   for (let part = 0; part < PARTS_MAX; part += 1) {
-    const asked = { ...candidate, from: since, to, run, cursor };
+    const asked = { ...candidate, from: since, to, run, cursor, rows: PART_ROWS };
     const reply = await s.ask({ method: "POST", path, body: asked, scope: "report" });
     body = merged(body, record(reply.body));
     const { next } = record(reply.body);
     cursor = typeof next === "string" ? next : null;
-    if (cursor === null) return { body: { ...body, next: null }, changed: Number(body["changed"]) };
+    if (cursor === null) return sumOf(body);
     writeHint(s.terminal, `${textOf(body["decisions"])} decisions judged again …`);
   }
   throw new CliError("The period is too long for one command: give --since and --until.");
 }
 
-/** Counts and amounts add up; lists follow each other, as far as they are shown. */
+function sumOf(body: Readonly<Record<string, unknown>>): Sum {
+  const { changes } = body;
+  const changed = Number(body["changed"]);
+  const listed = isList(changes) ? changes.length : 0;
+  return { body: { ...body, changes_left_off: changed - listed, next: null }, changed };
+}
+
+function leftOffText(row: unknown): string {
+  const count = member(row, "changes_left_off");
+  return count === 0 ? "" : textOf(count);
+}
+
+/** Counts and amounts add up; lists follow each other, as far as they are listed. */
 function merged(
   before: Readonly<Record<string, unknown>>,
   part: Readonly<Record<string, unknown>>,
@@ -172,7 +205,7 @@ function merged(
       const amount = picousdFromUsd(typeof old === "string" ? old : "0") + picousdFromUsd(value);
       sum[name] = usdFromPicousd(picousd(amount));
     } else if (isList(value)) {
-      sum[name] = [...(isList(old) ? old : []), ...value].slice(0, CHANGES_SHOWN_MAX);
+      sum[name] = [...(isList(old) ? old : []), ...value].slice(0, CHANGES_LISTED_MAX);
     } else if (isRecord(value)) sum[name] = merged(record(old), value);
   }
   return sum;

@@ -4,6 +4,7 @@ import { join } from "node:path";
 
 import type { Scope } from "../../core/caller.ts";
 import { parseKey } from "../../core/key.ts";
+import { canonicalJson } from "../../lib/canonical-json.ts";
 import { isList, isRecord, parseJson } from "../../lib/json.ts";
 import { DATA_DEFAULT, isLoopback, PORT_DEFAULT, type Env } from "../config.ts";
 import { CliError, EXIT_USAGE } from "./terminal.ts";
@@ -27,6 +28,8 @@ export type Ask = {
   readonly query?: Query;
   /** Members that are null are left out. */
   readonly body?: Readonly<Record<string, unknown>>;
+  /** Members of the body that are said to be nothing: null, and sent. */
+  readonly nulls?: readonly string[];
   /** The scope this call needs, to be named when it is missing. */
   readonly scope: Scope;
   /** The answer is a text, and no JSON. */
@@ -127,7 +130,7 @@ async function send(origin: string, credential: Credential, ask: Ask): Promise<R
     headers,
     // A redirect would carry the key to another place.
     redirect: "manual",
-    ...(ask.body === undefined ? {} : { body: JSON.stringify(withoutNulls(ask.body)) }),
+    ...(ask.body === undefined ? {} : { body: bodyText(ask.body, ask.nulls ?? []) }),
   });
   const reply = { text: answer.text, body: parseJson(answer.text)?.value ?? null };
   if (answer.status >= 200 && answer.status < 300) {
@@ -212,8 +215,11 @@ function messageOf(body: unknown): string | null {
   return typeof param === "string" && !message.includes(param) ? `${message} (${param})` : message;
 }
 
-function withoutNulls(body: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
-  return Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null));
+/** Canonical, because only that text keeps a number that no float holds. */
+function bodyText(body: Readonly<Record<string, unknown>>, nulls: readonly string[]): string {
+  const said = Object.entries(body).filter(([, value]) => value !== null && value !== undefined);
+  const nothing = nulls.map((name) => [name, null] as const);
+  return canonicalJson(Object.fromEntries([...said, ...nothing]));
 }
 
 function setOrNull(text: string | undefined): string | null {

@@ -89,6 +89,8 @@ function fish(nodes: readonly Node[]): string {
   const steps = nodes.filter(({ path }) => path !== "").map(({ path }) => `'${path}'`);
   const lines = nodes.flatMap((node) => {
     const at = `-n 'test (__tollgate_path) = "${node.path}"'`;
+    // The program's own options hold behind every command.
+    const flagsAt = node.path === "" ? "" : `${at} `;
     const words = node.words.filter((word) => !word.startsWith("--"));
     const flags = node.words.filter((word) => word.startsWith("--"));
     return [
@@ -96,7 +98,7 @@ function fish(nodes: readonly Node[]): string {
       ...flags.map((flag) => {
         const values = node.choices.find(([name]) => name === flag)?.[1];
         const takes = values === undefined ? "" : ` -x -a '${values.join(" ")}'`;
-        return `complete -c tollgate ${at} -l ${flag.slice(2)}${takes}`;
+        return `complete -c tollgate ${flagsAt}-l ${flag.slice(2)}${takes}`;
       }),
     ];
   });

@@ -118,7 +118,7 @@ export function addRuns(program: Command, terminal: Terminal): void {
     .command("set")
     .description("create a run, or set its budget and labels")
     .argument("<run>")
-    .option("--budget <usd>", "dollars it may spend, as 1.50", usd)
+    .option("--budget <usd>", "dollars it may spend, as 1.50", session.amount)
     .option("--label <name=value>", "a label; may be repeated", collectLabel)
     .option("--parent <run>", "the run whose budget it draws on too; fixed once created")
     .option("--derived-from <run>", "the run that it executes anew; fixed once created");
@@ -282,9 +282,4 @@ export function labelsOf(pairs: readonly string[]): Readonly<Record<string, stri
       return [pair.slice(0, at), pair.slice(at + 1)];
     }),
   );
-}
-
-function usd(text: string): string {
-  if (/^\d{1,18}(?:\.\d{1,12})?$/.test(text)) return text;
-  throw new InvalidArgumentError("Dollars are needed, as 1.50.");
 }

@@ -122,10 +122,11 @@ function addGuards(tenants: Command, terminal: Terminal): void {
   session.act(setGuards, terminal, async (s) => {
     const path = `/api/tenants/${encodeURIComponent(s.argument(0))}`;
     const { attempts, runShare } = s.options;
-    // The parser of options takes null for absent, so the API's word for off is said only here.
-    const said = (value: unknown) => (value === "off" ? null : value);
-    const body = { derived_attempts_max: said(attempts), run_share_percent: said(runShare) };
-    const reply = await s.client().ask({ method: "PATCH", path, body, scope: "admin" });
+    const guards = Object.entries({ derived_attempts_max: attempts, run_share_percent: runShare });
+    // The API's word for off is null.
+    const body = Object.fromEntries(guards.filter(([, value]) => value !== "off"));
+    const nulls = guards.flatMap(([name, value]) => (value === "off" ? [name] : []));
+    const reply = await s.client().ask({ method: "PATCH", path, body, nulls, scope: "admin" });
     session.showOne(s, reply, TENANT_COLUMNS);
   });
 }
@@ -218,7 +219,7 @@ export function addLimits(program: Command, terminal: Terminal): void {
     .command("change")
     .description("change a limit; the change is recorded")
     .argument("<id>", "lim_…")
-    .option("--limit <amount>", "dollars (12.50) or a count", amount)
+    .option("--limit <amount>", "dollars (12.50) or a count", session.amount)
     .addOption(new Option("--mode <mode>", "shadow only records").choices(["enforce", "shadow"]))
     .addOption(new Option("--on-exceed <what>").choices(["refuse", "clamp"]));
   session.act(change, terminal, async (s) => {
@@ -252,7 +253,7 @@ function limitOptions(command: Command): Command {
     .addOption(kinds)
     .option("--id <id>", "which key, run or model")
     .addOption(new Option("--unit <unit>", "what it counts").choices(UNITS).makeOptionMandatory())
-    .requiredOption("--limit <amount>", "dollars (12.50) or a count", amount)
+    .requiredOption("--limit <amount>", "dollars (12.50) or a count", session.amount)
     .option("--resource <name>", "with attempts: whose retries, a tool, model:NAME or * for each")
     .addOption(windows)
     .addOption(new Option("--mode <mode>", "shadow only records").choices(["enforce", "shadow"]))
@@ -291,11 +292,6 @@ function scopeText(row: unknown): string {
   const id = member(row, "scope.id");
   const kind = textOf(member(row, "scope.kind"));
   return id === null || id === undefined ? kind : `${kind} ${textOf(id)}`;
-}
-
-function amount(text: string): string {
-  if (/^\d{1,18}(?:\.\d{1,12})?$/.test(text)) return text;
-  throw new InvalidArgumentError("A decimal amount is needed, as 12.50.");
 }
 
 /** `30d` and `12h` count from now, on this machine's clock; anything else is a date. */

@@ -1,7 +1,9 @@
 /** `operations`: what was done for a business act, and what became of attempts of which nobody knew. */
 import { Option, type Command } from "commander";
 
-import { isList, parseJson } from "../../lib/json.ts";
+import { JSON_DEPTH_MAX } from "../../core/limits.ts";
+import { parseStrictJson } from "../../lib/canonical-json.ts";
+import { isList } from "../../lib/json.ts";
 import { member, textOf, writeTable, type Column } from "./output.ts";
 import * as session from "./session.ts";
 import { CliError, EXIT_USAGE, type Terminal } from "./terminal.ts";
@@ -51,16 +53,18 @@ export function addOperations(program: Command, terminal: Terminal): void {
     )
     .requiredOption("--evidence <text>", "how that was found out")
     .option("--result <json>", "what it gave, for who asks again")
-    .option("--cost <usd>", "what it cost, in dollars");
+    .option("--cost <usd>", "what it cost, in dollars", session.amount);
   session.act(reconcile, terminal, async (s) => {
+    const result = resultOf(session.option(s.options, "result"));
     const body = {
       applied: session.option(s.options, "applied") === "yes",
       evidence: session.option(s.options, "evidence"),
-      result: resultOf(session.option(s.options, "result")),
+      result,
       cost_usd: session.option(s.options, "cost"),
     };
     const path = `/api/attempts/${encodeURIComponent(s.argument(0))}/reconcile`;
-    const reply = await s.ask({ method: "POST", path, body, scope: "approve" });
+    const nulls = result === null ? ["result"] : [];
+    const reply = await s.ask({ method: "POST", path, body, nulls, scope: "approve" });
     session.showOne(s, reply, ATTEMPT_COLUMNS);
   });
 }
@@ -77,9 +81,10 @@ function pathOf(text: string): string {
   return `/api/operations/${parts.map(encodeURIComponent).join("/")}`;
 }
 
+/** Undefined where none is said: null is a result, too. */
 function resultOf(text: string | null): unknown {
-  if (text === null) return null;
-  const parsed = parseJson(text);
-  if (parsed !== null) return parsed.value;
+  if (text === null) return undefined;
+  const parsed = parseStrictJson(text, JSON_DEPTH_MAX);
+  if (parsed.kind === "value") return parsed.value;
   throw new CliError(`--result is JSON, and this is not: ${textOf(text)}`, EXIT_USAGE);
 }

@@ -155,3 +155,9 @@ export function wholeNumber(text: string): string {
   if (/^[1-9]\d{0,8}$/.test(text)) return text;
   throw new InvalidArgumentError("A whole number is needed.");
 }
+
+/** Dollars, or a count. */
+export function amount(text: string): string {
+  if (/^\d{1,18}(?:\.\d{1,12})?$/.test(text)) return text;
+  throw new InvalidArgumentError("A decimal amount is needed, as 12.50.");
+}

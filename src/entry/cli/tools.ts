@@ -1,5 +1,5 @@
 /** `tools`: what is declared of each. */
-import { InvalidArgumentError, Option, type Command } from "commander";
+import { Option, type Command } from "commander";
 
 import { EFFECT_CLASSES } from "../../core/operation.ts";
 import { member, textOf, type Column } from "./output.ts";
@@ -52,7 +52,7 @@ function addSet(tools: Command, terminal: Terminal): void {
         .choices(EFFECT_CLASSES)
         .makeOptionMandatory(),
     )
-    .option("--price <usd>", "of one call, in dollars", amount)
+    .option("--price <usd>", "of one call, in dollars", session.amount)
     .option("--operation <type>", "the business operation that its arguments name, as refund")
     .option("--pointer <pointer...>", "where they name it, as /order_id (RFC 6901)")
     .addOption(
@@ -90,9 +90,4 @@ function operationText(row: unknown): string {
   const type = member(row, "operation.type");
   if (typeof type !== "string") return "";
   return `${textOf(type)} at ${textOf(member(row, "operation.pointers"))}`;
-}
-
-function amount(text: string): string {
-  if (/^\d{1,18}(?:\.\d{1,12})?$/.test(text)) return text;
-  throw new InvalidArgumentError("A decimal amount is needed, as 0.05.");
 }

@@ -1,4 +1,5 @@
 /** The two events of a Worker: a request, and the clock's turn. */
+import { rollUpTurn } from "../../ledger/roll-up.ts";
 import { createDeliverer } from "../../gate/deliver.ts";
 import type { Ports } from "../../gate/ports.ts";
 import { Unavailable } from "../../gate/unavailable.ts";
@@ -20,7 +21,7 @@ import type { Bindings, Context } from "./platform.ts";
 
 export type WorkerHandler = {
   readonly fetch: (request: Request, bindings: Bindings, context: Context) => Promise<Response>;
-  /** The sweep and the messages of the outbox, by the minute: nobody else closes what a Worker left open. */
+  /** The sweep, the messages of the outbox and the roll-ups, by the minute: nobody else does it for a Worker. */
   readonly scheduled: (event: unknown, bindings: Bindings, context: Context) => Promise<void>;
 };
 
@@ -56,6 +57,7 @@ export function createWorker(yaml: string | null = null): WorkerHandler {
         const { gateway, ports } = await openGateway(current, bindings, life);
         await gateway.sweep();
         await deliverDue(ports);
+        await rollUpTurn(ports.db);
       });
     },
   };

@@ -1,0 +1,18 @@
+/**
+ * Keeps the roll-ups that reports read, behind the request path. Any number of replicas may do it: one at a
+ * time does, the others go on. A process that dies in the middle leaves nothing half done.
+ */
+import { ROLL_UP_LINES_MAX, ROLL_UP_STEPS_MAX } from "../core/limits-finance.ts";
+import type { Database } from "../store/database.ts";
+import { rollUp } from "../store/roll-up.ts";
+
+/** Rolls up what was posted, a bounded part of a backlog. Answers how many lines that were. */
+export async function rollUpTurn(db: Pick<Database, "admin">): Promise<number> {
+  let lines = 0;
+  for (let step = 0; step < ROLL_UP_STEPS_MAX; step += 1) {
+    const done = await rollUp(db.admin, ROLL_UP_LINES_MAX);
+    lines += done?.lines ?? 0;
+    if (done === null || !done.isBehind) break;
+  }
+  return lines;
+}

@@ -1,0 +1,89 @@
+import { rollUp } from "../../src/store/roll-up.ts";
+import type { Queryable } from "../../src/store/events.ts";
+
+/** Rolls up all that has been posted, in small steps. */
+export async function rollUpAll(sql: Queryable, most = 7): Promise<void> {
+  for (let step = 0; step < 10_000; step += 1) {
+    if ((await rollUp(sql, most))?.isBehind === false) return;
+  }
+  throw new Error("the roll-ups never met the end of the ledger");
+}
+
+/** What must hold of roll-ups that have met the end of the ledger, by queries that share nothing with them. */
+export async function rollUpViolations(sql: Queryable, tenantId: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const [rule, query] of Object.entries(RULES)) {
+    const rows = await sql.unsafe(query, [tenantId]);
+    for (const row of rows) found.push(`${rule}: ${JSON.stringify(row)}`);
+  }
+  return found;
+}
+
+const SETTLED = `select coalesce(sum(cost_picousd), 0) as cost from settlements where tenant_id = $1`;
+
+/** Each attempt as it stands after its correction, if it has one. */
+const FINAL = `
+  select s.attempt_id, sum(coalesce(s.cost_picousd, 0)) as cost, sum(s.tokens) as tokens,
+         (array_agg(s.ending order by s.line desc))[1] as ending,
+         (array_agg(s.basis order by s.line desc))[1] as basis
+  from settlements s where s.tenant_id = $1 group by s.attempt_id`;
+
+function disagreement(name: string, sums: string, truth: string): string {
+  return `
+    select ${name} from (
+      select * from (${sums}) as a except all select * from (${truth}) as b
+      union all
+      (select * from (${truth}) as b except all select * from (${sums}) as a)
+    ) as d`;
+}
+
+const RULES: Readonly<Record<string, string>> = {
+  "cells cost what was settled": `
+    select c.cost::text, s.cost::text as settled
+    from (select coalesce(sum(cost_picousd), 0) as cost from cost_cells where tenant_id = $1) as c, (${SETTLED}) as s
+    where c.cost <> s.cost`,
+  "cells of runs cost what was settled": `
+    select c.cost::text, s.cost::text as settled
+    from (select coalesce(sum(cost_picousd), 0) as cost from run_cells where tenant_id = $1) as c, (${SETTLED}) as s
+    where c.cost <> s.cost`,
+  "outcomes and what is not attributed cost what was settled": `
+    select o.cost::text as outcomes, r.cost::text as unattributed, s.cost::text as settled
+    from (select coalesce(sum(cost_picousd), 0) as cost from outcome_costs
+          where tenant_id = $1 and closing_id = '') as o,
+         (select coalesce(sum(cost_picousd), 0) as cost from run_costs
+          where tenant_id = $1 and closing_id = '' and outcomes = 0) as r, (${SETTLED}) as s
+    where o.cost + r.cost <> s.cost`,
+  "a day costs what was settled on it": disagreement(
+    "*",
+    `select date_trunc('day', bucket, 'Asia/Kathmandu') as day, sum(cost_picousd) as cost from cost_cells
+     where tenant_id = $1 group by 1 having sum(cost_picousd) <> 0`,
+    `select date_trunc('day', settled_at, 'Asia/Kathmandu') as day, sum(cost_picousd) as cost from settlements
+     where tenant_id = $1 group by 1 having sum(cost_picousd) <> 0`,
+  ),
+  "each ending of each model costs what its attempts cost": disagreement(
+    "*",
+    `select d.model, d.key_id, d.ending, d.basis, sum(c.attempts)::bigint as attempts, sum(c.cost_picousd) as cost,
+            sum(c.tokens) as tokens
+     from cost_cells c join cost_dimensions d on d.tenant_id = c.tenant_id and d.dimension_id = c.dimension_id
+     where c.tenant_id = $1 and d.ending <> 'blocked' group by 1, 2, 3, 4 having sum(c.attempts) <> 0`,
+    `select coalesce(d.model, '') as model, d.key_id, f.ending, f.basis, count(*) as attempts, sum(f.cost) as cost,
+            sum(f.tokens) as tokens
+     from (${FINAL}) as f join decisions d on d.tenant_id = $1 and d.attempt_id = f.attempt_id group by 1, 2, 3, 4`,
+  ),
+  "each reason refused as often as it was decided": disagreement(
+    "*",
+    `select d.reason, sum(c.attempts)::bigint as refused
+     from cost_cells c join cost_dimensions d on d.tenant_id = c.tenant_id and d.dimension_id = c.dimension_id
+     where c.tenant_id = $1 and d.ending = 'blocked' group by 1`,
+    `select reason, count(*) as refused from decisions where tenant_id = $1 and verdict <> 'allow' group by 1`,
+  ),
+  "a run costs what its attempts cost": disagreement(
+    "*",
+    `select run_id, attempts, cost_picousd as cost, failed_picousd as failed, unpriced from run_costs
+     where tenant_id = $1 and closing_id = '' and attempts > 0`,
+    `select d.run_id, count(*) as attempts, sum(f.cost) as cost,
+            sum(case when f.ending <> 'succeeded' then f.cost else 0 end) as failed,
+            count(*) filter (where f.basis = 'unpriced') as unpriced
+     from (${FINAL}) as f join decisions d on d.tenant_id = $1 and d.attempt_id = f.attempt_id group by d.run_id`,
+  ),
+};

@@ -1,0 +1,330 @@
+/** Roll-ups against the ledger: any history, in any steps, gives the same sums to the pico-dollar. */
+import { expect, test } from "vitest";
+import { post, type Ask } from "../../src/store/posting.ts";
+import { settle, type Settlement } from "../../src/store/settlement.ts";
+import { rolledUpAsOf, rollUp } from "../../src/store/roll-up.ts";
+import { open } from "../../src/store/database.ts";
+import { newId } from "../gate/gate-on.ts";
+import { createRandom, type Random } from "../sim/random.ts";
+import {
+  describeEachDatabase,
+  describeOnPostgres,
+  type TestDatabase,
+} from "../support/databases.ts";
+import { seedOf } from "./seed.ts";
+import { rollUpAll, rollUpViolations } from "./roll-up-violations.ts";
+
+const RUNS = ["run_a", "run_b", "run_c", "run_d"];
+const OPERATIONS = ["refund:1", "refund:2"];
+
+async function newTenant({ db }: TestDatabase): Promise<string> {
+  const tenantId = `ten_${newId()}`;
+  await db.admin`insert into tenants (tenant_id, name) values (${tenantId}, ${tenantId})`;
+  return tenantId;
+}
+
+function askOf(tenantId: string, given: Partial<Ask> & { readonly context?: object } = {}): Ask {
+  const { context = {}, ...ask } = given;
+  return {
+    attemptId: `att_${newId()}`,
+    tenantId,
+    keyId: "key_a",
+    runId: "run_a",
+    runNamed: true,
+    stepId: null,
+    stepDigest: null,
+    contentDigest: null,
+    retryResource: "model:m",
+    door: "model",
+    operation: "chat",
+    resource: "m",
+    upstream: "up",
+    model: "m",
+    judgedReason: null,
+    costPicousd: 1_000n,
+    tokens: 10,
+    priceVersion: "price",
+    final: true,
+    deadlineMs: 60_000,
+    record: JSON.stringify({ context }),
+    refs: [],
+    extra: null,
+    ...ask,
+  };
+}
+
+function settlementOf(ask: Ask, given: Partial<Settlement> = {}): Settlement {
+  return {
+    tenantId: ask.tenantId,
+    attemptId: ask.attemptId,
+    ending: "succeeded",
+    basis: "computed",
+    costPicousd: 100n,
+    tokens: 5,
+    requests: 1,
+    priceVersion: "price",
+    usage: '{"input":3,"cache_read":1,"output":1}',
+    record: "{}",
+    ...given,
+  };
+}
+
+type Told = {
+  readonly subject: string;
+  readonly type?: string;
+  readonly key?: string;
+  readonly weight?: number;
+  readonly status?: string;
+  readonly supersedes?: { readonly id: string; readonly root: string };
+};
+
+async function tell({ db }: TestDatabase, tenantId: string, told: Told) {
+  const id = `out_${newId()}`;
+  const root = told.supersedes?.root ?? id;
+  await db.admin`
+    insert into outcomes (tenant_id, outcome_id, root_id, supersedes, type, subject_kind, subject, key, status, weight,
+                          occurred_at, recorded_by)
+    values (${tenantId}, ${id}, ${root}, ${told.supersedes?.id ?? null}, ${told.type ?? "ticket_resolved"},
+            ${told.subject.includes(":") ? "operation" : "run"}, ${told.subject}, ${told.key ?? ""},
+            ${told.status ?? "success"}, ${told.weight ?? 1}, tollgate_now(), 'key_a')`;
+  return { id, root };
+}
+
+/** By subject, type and key. */
+const costs = async ({ db }: TestDatabase, tenantId: string) =>
+  Object.fromEntries(
+    (
+      await db.admin`
+        select subject || ' ' || type || ' ' || key as name, cost_picousd::text as cost, runs, attempts::int as attempts
+        from outcome_costs where tenant_id = ${tenantId} and closing_id = ''`
+    ).map((row) => [String(row["name"]).trim(), row["cost"]]),
+  );
+
+describeEachDatabase("the roll-ups", (database) => {
+  test("attribute to an outcome all that its run cost, whenever each of them comes", async () => {
+    const tenantId = await newTenant(database);
+    const { gate, admin } = database.db;
+    const early = askOf(tenantId);
+    await post(gate, "rep", [early]);
+    await settle(gate, [settlementOf(early, { ending: "failed", costPicousd: 7n })]);
+    await rollUpAll(admin);
+    await tell(database, tenantId, { subject: "run_a" });
+    await rollUpAll(admin);
+    expect(await costs(database, tenantId)).toEqual({ "run_a ticket_resolved": "7" });
+    const late = askOf(tenantId);
+    await post(gate, "rep", [late]);
+    await settle(gate, [settlementOf(late)]);
+    await rollUpAll(admin);
+    expect(await costs(database, tenantId)).toEqual({ "run_a ticket_resolved": "107" });
+    expect(await rollUpViolations(admin, tenantId)).toEqual([]);
+  });
+
+  test("split a run that outcomes share by their weights, and lose nothing of what does not divide", async () => {
+    const tenantId = await newTenant(database);
+    const { gate, admin } = database.db;
+    const ask = askOf(tenantId);
+    await post(gate, "rep", [ask]);
+    await settle(gate, [settlementOf(ask)]);
+    const first = await tell(database, tenantId, { subject: "run_a", key: "1" });
+    await tell(database, tenantId, { subject: "run_a", key: "2" });
+    await tell(database, tenantId, { subject: "run_a", key: "3" });
+    await rollUpAll(admin);
+    expect(await costs(database, tenantId)).toEqual({
+      "run_a ticket_resolved 1": "34",
+      "run_a ticket_resolved 2": "33",
+      "run_a ticket_resolved 3": "33",
+    });
+    await tell(database, tenantId, { subject: "run_a", key: "1", weight: 6, supersedes: first });
+    await rollUpAll(admin);
+    expect(await costs(database, tenantId)).toEqual({
+      "run_a ticket_resolved 1": "76",
+      "run_a ticket_resolved 2": "12",
+      "run_a ticket_resolved 3": "12",
+    });
+    expect(await rollUpViolations(admin, tenantId)).toEqual([]);
+  });
+
+  test("let an operation bear its runs, and an outcome the runs below its own", async () => {
+    const tenantId = await newTenant(database);
+    const { gate, admin } = database.db;
+    await admin`insert into runs (tenant_id, run_id, ancestors, created_by)
+                values (${tenantId}, 'run_child', array['run_a'], 'key_a')`;
+    await tell(database, tenantId, { subject: "refund:1", type: "refund_paid" });
+    await tell(database, tenantId, { subject: "run_a" });
+    await rollUpAll(admin);
+    const asks = [
+      askOf(tenantId, { runId: "run_b", context: { operation: "refund:1" } }),
+      askOf(tenantId, { runId: "run_c", context: { operation: "refund:1" } }),
+      askOf(tenantId, { runId: "run_child" }),
+      askOf(tenantId, { runId: "run_d" }),
+    ];
+    await post(gate, "rep", asks);
+    await settle(
+      gate,
+      asks.map((ask) => settlementOf(ask)),
+    );
+    await rollUpAll(admin);
+    expect(await costs(database, tenantId)).toEqual({
+      "refund:1 refund_paid": "200",
+      "run_a ticket_resolved": "100",
+    });
+    expect(await rollUpViolations(admin, tenantId)).toEqual([]);
+  });
+
+  test("take back what was presumed where evidence corrects it", async () => {
+    const tenantId = await newTenant(database);
+    const { gate, admin } = database.db;
+    const ask = askOf(tenantId);
+    await post(gate, "rep", [ask]);
+    await settle(gate, [
+      settlementOf(ask, { ending: "unknown", basis: "presumed", costPicousd: 1_000n, usage: "{}" }),
+    ]);
+    await rollUpAll(admin);
+    await settle(gate, [settlementOf(ask)]);
+    await rollUpAll(admin);
+    const rows = await admin`
+      select d.ending, sum(c.cost_picousd)::text as cost, sum(c.attempts)::int as attempts
+      from cost_cells c join cost_dimensions d on d.tenant_id = c.tenant_id and d.dimension_id = c.dimension_id
+      where c.tenant_id = ${tenantId} group by d.ending order by d.ending`;
+    expect(rows.map((row) => ({ ...row }))).toEqual([
+      { ending: "succeeded", cost: "100", attempts: 1 },
+      { ending: "unknown", cost: "0", attempts: 0 },
+    ]);
+    expect(await rollUpViolations(admin, tenantId)).toEqual([]);
+  });
+
+  test("count as wasted the retries that failed or repeated what had succeeded", async () => {
+    const tenantId = await newTenant(database);
+    const { gate, admin } = database.db;
+    const step = { stepId: "s", stepDigest: "digest" };
+    const endings = ["failed", "failed", "succeeded", "succeeded"] as const;
+    for (const [i, ending] of endings.entries()) {
+      const ask = askOf(tenantId, step);
+      await post(gate, "rep", [ask]);
+      await settle(gate, [settlementOf(ask, { ending, costPicousd: 10n ** BigInt(i) })]);
+    }
+    await rollUpAll(admin);
+    const [run] = await admin`
+      select cost_picousd::text as cost, failed_picousd::text as failed, wasted_picousd::text as wasted, retries::int as retries
+      from run_costs where tenant_id = ${tenantId}`;
+    expect({ ...run }).toEqual({ cost: "1111", failed: "11", wasted: "1010", retries: 3 });
+  });
+
+  test("equal the ledger to the pico-dollar after any history, rolled up in any steps", async () => {
+    const random = createRandom(seedOf("roll-ups"));
+    const tenantId = await newTenant(database);
+    const history = createHistory(database, tenantId, random);
+    for (let step = 0; step < 60; step += 1) {
+      await history();
+      if (random.below(3) === 0) await rollUp(database.db.admin, 1 + random.below(20));
+    }
+    await rollUpAll(database.db.admin);
+    expect(await rollUpViolations(database.db.admin, tenantId)).toEqual([]);
+  });
+});
+
+describeOnPostgres("the roll-ups", (database) => {
+  test("miss nothing of a transaction that ends after later ones", async () => {
+    const tenantId = await newTenant(database);
+    const { admin } = database.db;
+    const slow = open(database.address, 1);
+    const asks = [askOf(tenantId), askOf(tenantId)] as const;
+    await post(admin, "rep", asks);
+    await slow.begin(async (tx) => {
+      await settle(tx, [settlementOf(asks[0])]);
+      await settle(admin, [settlementOf(asks[1])]);
+      await rollUpAll(admin);
+      const [run] = await admin`select 1 from run_costs where tenant_id = ${tenantId}`;
+      expect(run).toBeUndefined();
+    });
+    await slow.end();
+    await rollUpAll(admin);
+    expect(await rollUpViolations(admin, tenantId)).toEqual([]);
+  });
+
+  test("are kept by one connection at a time, and the others go on", async () => {
+    const { admin } = database.db;
+    const other = open(database.address, 1);
+    await other.begin(async (tx) => {
+      await rollUp(tx, 10);
+      expect(await rollUp(admin, 10)).toBeNull();
+    });
+    await other.end();
+    expect(await rollUp(admin, 10)).not.toBeNull();
+    expect(await rolledUpAsOf(admin)).toBeInstanceOf(Date);
+  });
+});
+
+/** Asks, settles, presumes, corrects, refuses, and tells and corrects outcomes, in any order. */
+function createHistory(database: TestDatabase, tenantId: string, random: Random) {
+  const { gate } = database.db;
+  const open: Ask[] = [];
+  const presumed: Ask[] = [];
+  const told = new Map<string, { readonly id: string; readonly root: string }>();
+  const acts = {
+    ask: async () => {
+      const asks = Array.from({ length: 1 + random.below(4) }, () =>
+        askOf(tenantId, {
+          runId: random.pick(RUNS),
+          keyId: random.pick(["key_a", "key_b"]),
+          model: random.pick(["m", "n"]),
+          ...random.pick([{ stepId: "s", stepDigest: `digest ${random.pick(RUNS)}` }, {}]),
+          context: {
+            customer: random.pick(["acme", null]),
+            operation: random.pick([...OPERATIONS, null]),
+            labels: random.pick([{}, { workflow: "support" }]),
+          },
+        }),
+      );
+      await post(gate, "rep", asks);
+      open.push(...asks);
+    },
+    refuse: async () => {
+      await post(gate, "rep", [askOf(tenantId, { judgedReason: "policy_denied", final: true })]);
+    },
+    settle: async () => {
+      const ask = open.pop();
+      if (ask === undefined) return;
+      const cost = BigInt(random.below(1_000));
+      await settle(gate, [
+        random.pick([
+          settlementOf(ask, { costPicousd: cost }),
+          settlementOf(ask, { ending: "failed", costPicousd: cost }),
+          settlementOf(ask, { ending: "aborted", basis: "estimated", costPicousd: cost }),
+          settlementOf(ask, { basis: "unpriced", costPicousd: null }),
+        ]),
+      ]);
+    },
+    presume: async () => {
+      const ask = open.pop();
+      if (ask === undefined) return;
+      await settle(gate, [
+        settlementOf(ask, { ending: "unknown", basis: "presumed", costPicousd: 999n }),
+      ]);
+      presumed.push(ask);
+    },
+    correct: async () => {
+      const ask = presumed.pop();
+      if (ask !== undefined) {
+        await settle(gate, [settlementOf(ask, { costPicousd: BigInt(random.below(2_000)) })]);
+      }
+    },
+    tell: async () => {
+      const subject = random.pick([...RUNS, ...OPERATIONS]);
+      const key = random.pick(["", "1", "2"]);
+      const name = `${subject} ${key}`;
+      const before = told.get(name);
+      const now = await tell(database, tenantId, {
+        subject,
+        key,
+        weight: random.below(4),
+        status: random.pick(["success", "failure", "reversed"]),
+        ...(before === undefined ? {} : { supersedes: before }),
+      });
+      told.set(name, now);
+    },
+  };
+  return async () => {
+    await random.pick(Object.values(acts))();
+  };
+}

@@ -288,3 +288,15 @@ test("a file of prices is compared, then applied with --yes, and refused with it
   const both = await tollgate("prices", "import", file, "--yes", "--dry-run");
   expect(both.code).toBe(2);
 });
+
+test("a credit is posted with its reason, and use shows it on a line of its own", async () => {
+  await check(
+    ["adjustments", "post", "--usd", "-1.50", "--reason", "credit note 17"],
+    /id +adj_/,
+    /USD +-1\.50/,
+  );
+  await check(["adjustments", "list"], /adj_\S+ +\S+ +-1\.50 +- +- +installation +credit note 17/);
+  await check(["usage"], /cost +0\.\d+\n/, /adjustments +-1\.50\n/);
+  expect((await tollgate("adjustments", "post", "--usd", "some", "--reason", "r")).code).toBe(2);
+  expect((await tollgate("adjustments", "post", "--usd", "1")).code).toBe(2);
+});

@@ -91,25 +91,7 @@ export async function readSnapshot(sql: Sql, before: Snapshot | null): Promise<S
        from tools where removed_at is null)::text as tools
     from installation`;
   assert(row !== undefined, "an installation has its row");
-  const limits = new Map<string, LimitRow[]>();
-  for (const limit of records(row["limits"])) {
-    const tenantId = String(limit["tenant"]);
-    const scope = SCOPE_KINDS.find((kind) => kind === limit["scope"]);
-    assert(scope !== undefined, "a limit's scope is known");
-    const unit = UNITS.find((known) => known === limit["unit"]);
-    const window = WINDOWS.find((known) => known === limit["window"]);
-    assert(unit !== undefined && window !== undefined, "what a limit counts is known");
-    const own = limits.get(tenantId) ?? [];
-    own.push({
-      limitId: String(limit["id"]),
-      scope,
-      scopeId: String(limit["subject"]),
-      unit,
-      window,
-      resource: String(limit["resource"]),
-    });
-    limits.set(tenantId, own);
-  }
+  const limits = limitsFrom(records(row["limits"]));
   const tools = toolsFrom(records(row["tools"]));
   const tenants = records(row["tenants"]).map((tenant): TenantRow => ({
     tenantId: String(tenant["id"]),
@@ -120,13 +102,16 @@ export async function readSnapshot(sql: Sql, before: Snapshot | null): Promise<S
     bundle: typeof tenant["bundle"] === "string" ? tenant["bundle"] : null,
     tools: tools.get(String(tenant["id"])) ?? new Map<string, Tool>(),
   }));
+  const revision = BigInt(String(row["revision"]));
+  // A database that was restored counts from where it was: the same number may be another import's.
+  const stillHolding = before !== null && before.revision <= revision ? before : null;
   const keys = records(row["keys"]).map(keyFrom);
   return {
-    revision: BigInt(String(row["revision"])),
+    revision,
     keys: new Map(keys.map((key) => [key.keyId, key])),
     tenants: new Map(tenants.map((tenant) => [tenant.tenantId, tenant])),
     bundles: await readBundles(sql, tenants, before),
-    prices: await readPrices(sql, BigInt(String(row["prices_revision"])), before),
+    prices: await readPrices(sql, BigInt(String(row["prices_revision"])), stillHolding),
   };
 }
 
@@ -206,6 +191,32 @@ function keyFrom(key: Readonly<Record<string, unknown>>): KeyRow {
     labels: Object.fromEntries(Object.entries(labels).map(([name, text]) => [name, String(text)])),
     expiresAtMs: expiresMs === null ? null : Number(expiresMs),
   };
+}
+
+/** By tenant. */
+function limitsFrom(
+  rows: readonly Readonly<Record<string, unknown>>[],
+): ReadonlyMap<string, readonly LimitRow[]> {
+  const limits = new Map<string, LimitRow[]>();
+  for (const limit of rows) {
+    const tenantId = String(limit["tenant"]);
+    const scope = SCOPE_KINDS.find((kind) => kind === limit["scope"]);
+    assert(scope !== undefined, "a limit's scope is known");
+    const unit = UNITS.find((known) => known === limit["unit"]);
+    const window = WINDOWS.find((known) => known === limit["window"]);
+    assert(unit !== undefined && window !== undefined, "what a limit counts is known");
+    const own = limits.get(tenantId) ?? [];
+    own.push({
+      limitId: String(limit["id"]),
+      scope,
+      scopeId: String(limit["subject"]),
+      unit,
+      window,
+      resource: String(limit["resource"]),
+    });
+    limits.set(tenantId, own);
+  }
+  return limits;
 }
 
 /** By tenant, then by name. */

@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { bareEnvironment } from "../support/compiled.ts";
 import { keep } from "../support/keeper.ts";
 import type { Door } from "./caller.ts";
 import { startFaultProxy, type FaultProxy } from "./fault-proxy.ts";
@@ -188,7 +189,7 @@ export async function runReplica(options: ReplicaOptions): Promise<Replica> {
     cwd: options.root,
     stdio: ["ignore", "pipe", "pipe"],
     env: {
-      PATH: process.env["PATH"],
+      ...bareEnvironment(),
       PORT: "0",
       LOG_LEVEL: "warn",
       TOLLGATE_PROCESSES: "1",

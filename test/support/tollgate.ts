@@ -15,6 +15,7 @@ import type { Gateway } from "../../src/gate/gateway.ts";
 import type { CountTokens } from "../../src/gate/ports.ts";
 import { backtestOf } from "../../src/ledger/backtest.ts";
 import { connect, type Address, type Database } from "../../src/store/database.ts";
+import { bareEnvironment } from "./compiled.ts";
 import { keep } from "./keeper.ts";
 import { priceOf } from "./prices.ts";
 import { SEALING_KEY } from "./seal.ts";
@@ -233,7 +234,7 @@ export async function startTollgateProcess(options: ProcessOptions): Promise<Tol
     cwd: join(import.meta.dirname, "..", ".."),
     stdio: ["ignore", "pipe", "pipe"],
     env: {
-      PATH: process.env["PATH"],
+      ...bareEnvironment(),
       PORT: "0",
       LOG_LEVEL: "warn",
       // One, so that its id is the id of all that a signal must reach; a test of several says so.

@@ -32,3 +32,15 @@ export const OUTCOME_FILE_BYTES_MAX = 256 * 1024 * 1024;
 
 /** Bytes of one import: a thousand rows with a paragraph of evidence each. */
 export const OUTCOME_IMPORT_BYTES_MAX = 4 * 1024 * 1024;
+
+/** The text of a file of prices. */
+export const PRICE_FILE_BYTES_MAX = 512 * 1024;
+
+/** Prices of one file: longer lists are several files. */
+export const PRICE_FILE_ENTRIES_MAX = 1_000;
+
+/** Entries that hold or will: every replica keeps them in memory, some 500 bytes each. */
+export const PRICE_BOOK_ENTRIES_MAX = 50_000;
+
+/** Why an operator adjusts, in a sentence or two. */
+export const ADJUSTMENT_REASON_CHARS_MAX = 500;

@@ -215,8 +215,7 @@ export async function createGateway(
       underWay.begin(request.permit);
       return dispatch(ports, shared, request, reply);
     },
-    charge: (permit, ending, countable) =>
-      chargeFor({ ports, authority }, permit, ending, countable),
+    charge: (permit, ending, countable) => chargeFor(ports, permit, ending, countable),
     answers,
     steps: createSteps({ ports, authority, answers, settler }),
     outcomes: createOutcomes(ports),

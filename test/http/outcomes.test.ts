@@ -274,7 +274,7 @@ describeEachDatabase("an outcome", (database) => {
       await tell({ ...SUCCESS, status: "failure", key: "2", ...on("02") }),
       await tell({ ...SUCCESS, type: "sale", ...on("03") }, "runs/s"),
     ];
-    const ids = told.map(({ body }) => body.id);
+    const ids = told.map(({ body }) => String(body.id));
     const listed = async (query: string) =>
       (await list(query)).map(({ id }) => ids.indexOf(id)).toSorted((a, b) => a - b);
     const newestFirst = ids.toSorted().toReversed();

@@ -6,7 +6,11 @@
  * same at once one is told of the other, and nobody overwrites what he has not seen.
  */
 import type { InputCode } from "./errors.ts";
-import { OUTCOME_AHEAD_MS_MAX, OUTCOME_EARLIEST_MS } from "./limits-finance.ts";
+import {
+  OUTCOME_AHEAD_MS_MAX,
+  OUTCOME_EARLIEST_MS,
+  OUTCOMES_OF_A_SUBJECT_MAX,
+} from "./limits-finance.ts";
 import { dollars } from "./money.ts";
 
 export const OUTCOME_STATUSES = ["success", "failure", "partial", "reversed"] as const;
@@ -52,6 +56,8 @@ export type OutcomeFacts = {
   /** Whether anything ever passed the gate under the subject's name, or somebody created the run. */
   readonly isSubjectKnown: boolean;
   readonly isTypeDeclared: boolean;
+  /** Outcomes of this subject, of any type and key, without their corrections. */
+  readonly begun: number;
   readonly held: HeldOutcome | null;
 };
 
@@ -79,9 +85,9 @@ export function judgeOutcome(told: ToldOutcome, facts: OutcomeFacts): JudgedOutc
       const message = `${nameOf(told)} has no outcome yet that could be superseded: leave out 'supersedes'.`;
       return refused("conflict", "supersedes", message);
     }
-    return told.status === "reversed"
-      ? irreversible(told, "has no outcome yet")
-      : { kind: "first" };
+    if (told.status === "reversed") return irreversible(told, "has no outcome yet");
+    if (facts.begun < OUTCOMES_OF_A_SUBJECT_MAX) return { kind: "first" };
+    return refused("conflict", told.subject.kind, tooMany(told.subject));
   }
   if (told.supersedes !== held.outcomeId) return contradiction(told, held);
   if (told.status === "reversed" && held.status === "failure") {
@@ -136,6 +142,13 @@ function unknown({ kind, name }: OutcomeSubject): string {
   return kind === "run"
     ? `There is no run \`${name}\`: no call ever named it, and nobody created it.`
     : `There is no operation \`${name}\`: no call ever named it.`;
+}
+
+function tooMany({ kind, name }: OutcomeSubject): string {
+  return (
+    `The ${kind} \`${name}\` has ${OUTCOMES_OF_A_SUBJECT_MAX} outcomes, and takes no more: what handles that many ` +
+    "is several runs, each with its own cost."
+  );
 }
 
 function undeclared(type: string): string {

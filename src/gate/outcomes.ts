@@ -142,6 +142,7 @@ function judgeAll(
   { asked, facts }: Looked,
 ): { readonly results: readonly RecordedOutcome[]; readonly rows: readonly NewOutcome[] } {
   const planned = new Map<string, HeldOutcome>();
+  const begun = new Map<string, number>();
   const rows: NewOutcome[] = [];
   const results = asked.map((told, n): RecordedOutcome => {
     const known = facts[n];
@@ -151,6 +152,7 @@ function judgeAll(
     const judged = judgeOutcome(told, {
       ...known,
       held,
+      begun: known.begun + (begun.get(told.subject.name) ?? 0),
       isSubjectKnown: isSubjectKnown || known.isSubjectKnown,
     });
     switch (judged.kind) {
@@ -164,6 +166,10 @@ function judgeAll(
         const rootId = judged.kind === "first" ? outcomeId : judged.of.rootId;
         const occurredAt = told.occurredAt ?? known.now;
         rows.push({ ...told, outcomeId, rootId, recordedBy: by });
+        // A run and an operation of one name are counted together, which no batch will notice.
+        if (judged.kind === "first") {
+          begun.set(told.subject.name, (begun.get(told.subject.name) ?? 0) + 1);
+        }
         planned.set(identity, { ...told, outcomeId, rootId, occurredAt });
         return { kind: "recorded", outcomeId };
       }

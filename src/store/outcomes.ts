@@ -12,6 +12,7 @@ import type {
   OutcomeSubject,
   ToldOutcome,
 } from "../core/outcome.ts";
+import { OUTCOMES_OF_A_SUBJECT_MAX } from "../core/limits-finance.ts";
 import { OUTCOME_STATUSES } from "../core/outcome.ts";
 import { assert } from "../lib/assert.ts";
 import type { Page, Queryable } from "./events.ts";
@@ -20,6 +21,7 @@ type LookRow = {
   readonly now: Date;
   readonly isSubjectKnown: boolean;
   readonly isTypeDeclared: boolean;
+  readonly begun: number;
   readonly outcomeId: string | null;
   readonly rootId: string;
   readonly supersedes: string | null;
@@ -48,18 +50,7 @@ export async function lookOutcomes(
       select w.* from json_to_recordset(${wantedText(identities)}::text::json)
         as w(n int, kind text, subject text, type text, key text)
     ), recent as materialized (
-      select distinct d.record->'context'->>'operation' as operation
-      from (
-        select s.attempt_id from settlements s
-        where s.posted_in >= (select rolled_up_to from roll_up_state) and s.tenant_id = ${tenantId}
-        union all
-        select r.attempt_id from decisions r
-        where r.posted_in >= (select rolled_up_to from roll_up_state) and r.verdict <> 'allow'
-          and r.tenant_id = ${tenantId}
-        union all
-        select o.attempt_id from reservations o where o.tenant_id = ${tenantId}
-      ) as p
-      join decisions d on d.tenant_id = ${tenantId} and d.attempt_id = p.attempt_id
+      ${recentOperations(sql, tenantId)}
     ), subject as (
       select s.kind, s.subject, case s.kind
         when 'run' then
@@ -72,10 +63,17 @@ export async function lookOutcomes(
               and e.operation_type = split_part(s.subject, ':', 1)
               and e.operation_key = substr(s.subject, position(':' in s.subject) + 1))
           or exists (select from recent n where n.operation = s.subject)
-        end as is_known
+        end as is_known, (
+          select count(*)::int from (
+            select from outcomes b
+            where b.tenant_id = ${tenantId} and b.subject_kind = s.kind and b.subject = s.subject
+              and b.supersedes is null
+            limit ${OUTCOMES_OF_A_SUBJECT_MAX}
+          ) as begun
+        ) as begun
       from (select distinct kind, subject from wanted) as s
     )
-    select tollgate_now() as now, s.is_known as "isSubjectKnown",
+    select tollgate_now() as now, s.is_known as "isSubjectKnown", s.begun,
            exists (select from outcome_types t where t.tenant_id = ${tenantId} and t.name = w.type
                      and t.removed_at is null) as "isTypeDeclared",
            h.outcome_id as "outcomeId", h.root_id as "rootId", h.supersedes, h.status,
@@ -100,8 +98,26 @@ export async function lookOutcomes(
     now: row.now,
     isSubjectKnown: row.isSubjectKnown,
     isTypeDeclared: row.isTypeDeclared,
+    begun: row.begun,
     held: row.outcomeId === null ? null : heldFrom({ ...row, outcomeId: row.outcomeId }),
   }));
+}
+
+/** The operations that calls named which no roll-up knows of yet. */
+function recentOperations(sql: Queryable, tenantId: string) {
+  return sql`
+    select distinct d.record->'context'->>'operation' as operation
+    from (
+      select s.attempt_id from settlements s
+      where s.posted_in >= (select rolled_up_to from roll_up_state) and s.tenant_id = ${tenantId}
+      union all
+      select r.attempt_id from decisions r
+      where r.posted_in >= (select rolled_up_to from roll_up_state) and r.verdict <> 'allow'
+        and r.tenant_id = ${tenantId}
+      union all
+      select o.attempt_id from reservations o where o.tenant_id = ${tenantId}
+    ) as p
+    join decisions d on d.tenant_id = ${tenantId} and d.attempt_id = p.attempt_id`;
 }
 
 function wantedText(identities: readonly OutcomeIdentity[]): string {

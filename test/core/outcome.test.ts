@@ -1,5 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { OUTCOME_AHEAD_MS_MAX, OUTCOME_EARLIEST_MS } from "../../src/core/limits-finance.ts";
+import {
+  OUTCOME_AHEAD_MS_MAX,
+  OUTCOME_EARLIEST_MS,
+  OUTCOMES_OF_A_SUBJECT_MAX,
+} from "../../src/core/limits-finance.ts";
 import {
   judgeOutcome,
   type HeldOutcome,
@@ -32,7 +36,13 @@ const HELD: HeldOutcome = {
   occurredAt: NOW,
 };
 
-const FACTS: OutcomeFacts = { now: NOW, isSubjectKnown: true, isTypeDeclared: true, held: null };
+const FACTS: OutcomeFacts = {
+  now: NOW,
+  isSubjectKnown: true,
+  isTypeDeclared: true,
+  begun: 0,
+  held: null,
+};
 
 const judge = (told: Partial<ToldOutcome>, facts: Partial<OutcomeFacts> = {}): unknown => {
   const judged = judgeOutcome({ ...TOLD, ...told }, { ...FACTS, ...facts });
@@ -73,6 +83,13 @@ describe("an outcome is refused", () => {
       "`ticket_resolved` of the run `r` has no outcome yet, so there is nothing to reverse.",
     );
   });
+});
+
+test("an outcome is one too many where its subject has as many as may be, and a correction is not", () => {
+  const begun = OUTCOMES_OF_A_SUBJECT_MAX;
+  expect(judge({}, { begun: begun - 1 })).toBe("first");
+  expect(judge({}, { begun })).toBe("run");
+  expect(judge({ supersedes: "out_2" }, { begun, held: HELD })).toBe("correction");
 });
 
 test.each([

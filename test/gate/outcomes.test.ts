@@ -1,6 +1,7 @@
 /** Outcomes that many tell and correct at once: whatever comes of it, each identity has one chain. */
 import { expect, test } from "vitest";
 import type { Caller } from "../../src/core/caller.ts";
+import { OUTCOMES_OF_A_SUBJECT_MAX } from "../../src/core/limits-finance.ts";
 import { identityText, OUTCOME_STATUSES, type ToldOutcome } from "../../src/core/outcome.ts";
 import { createOutcomes, type RecordedOutcome } from "../../src/gate/outcomes.ts";
 import { rollUpTurn } from "../../src/ledger/roll-up.ts";
@@ -129,6 +130,35 @@ describeEachDatabase("outcomes told in any order", (database) => {
     expect(kinds(done)).toEqual(expected);
     const [first, second] = done;
     expect(first).toMatchObject({ outcomeId: second?.kind === "repeated" && second.outcomeId });
+  });
+});
+
+describeEachDatabase("outcomes of one run", (database) => {
+  test("are as many as may be, also within one batch, and those of another go on", async () => {
+    const caller = await newTenant(database);
+    const { tenantId } = caller;
+    await database.db.admin`
+      insert into outcomes (tenant_id, outcome_id, root_id, type, subject_kind, subject, key, status, occurred_at,
+                            recorded_by)
+      select ${tenantId}, ${tenantId} || n, ${tenantId} || n, 'done', 'run', 'run_a', 'k' || n, 'success',
+             tollgate_now(), 'key_a'
+      from generate_series(1, ${OUTCOMES_OF_A_SUBJECT_MAX - 2}) as n`;
+    const outcomes = createOutcomes({ db: database.db, newId });
+    const batch = ["1", "2", "3"].map((key) => told({ key }));
+    const other = told({ subject: { kind: "run", name: "run_b" } });
+    const tell = (all: readonly ToldOutcome[]) =>
+      outcomes.recordAll(caller, tenantId, { told: all, dry: false });
+    expect((await tell([...batch, other])).map(({ kind }) => kind)).toEqual([
+      "recorded",
+      "recorded",
+      "refused",
+      "recorded",
+    ]);
+    expect(await tell(batch)).toMatchObject([
+      { kind: "repeated" },
+      { kind: "repeated" },
+      { kind: "refused", code: "conflict", param: "run" },
+    ]);
   });
 });
 

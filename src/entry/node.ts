@@ -42,6 +42,7 @@ import {
   type Step,
 } from "./closing.ts";
 import { createNodeExchanges, endUnread } from "./exchange-node.ts";
+import { createExchangeWithin } from "./exchange-within.ts";
 import { every, type Repeated } from "./every.ts";
 import { createLargeBodies } from "./large-bodies.ts";
 import { lingerAtEnd } from "./linger.ts";
@@ -280,11 +281,14 @@ async function listen(config: Config, served: Served): Promise<Server> {
         throw new Fault("HTTP/1.1 is served here");
       }
       refuseTransferCoding(incoming);
-      const exchange = createExchange(incoming, outgoing);
-      const bindings = { gateway, administration, ledger, health, exchange };
-      if (!isConsolePath(incoming.url ?? "")) return app.fetch(request, bindings);
+      const bound = { gateway, administration, ledger, health };
+      if (!isConsolePath(incoming.url ?? "")) {
+        return app.fetch(request, { ...bound, exchange: createExchange(incoming, outgoing) });
+      }
       const address = incoming.socket.remoteAddress ?? "";
-      return served.console.fetch(request, { call: (ask) => app.fetch(ask, bindings), address });
+      const call = (ask: Request) =>
+        app.fetch(ask, { ...bound, exchange: createExchangeWithin(ask) });
+      return served.console.fetch(request, { call, address });
     },
     { overrideGlobalObjects: false, errorHandler: answerUnread(newId) },
   );

@@ -42,7 +42,6 @@ import {
   type Step,
 } from "./closing.ts";
 import { createNodeExchanges, endUnread } from "./exchange-node.ts";
-import { createExchangeWithin } from "./exchange-within.ts";
 import { every, type Repeated } from "./every.ts";
 import { createLargeBodies } from "./large-bodies.ts";
 import { lingerAtEnd } from "./linger.ts";
@@ -50,6 +49,7 @@ import { recordListPrices } from "./list-prices.ts";
 import { answerMalformed, answerUnread, refuseTransferCoding } from "./malformed.ts";
 import { requireSoundDatabase } from "./database-checks.ts";
 import { openEmbedded, type Embedded } from "./pglite.ts";
+import { askInside } from "./ask-inside.ts";
 import { createDocsAssets } from "./docs-assets.ts";
 import { createTokenCounter } from "./tokens.ts";
 import { createUndiciUpstream } from "./upstream-undici.ts";
@@ -127,6 +127,7 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const administration = createAdministration({
     ...ports,
     refresh: gateway.authority.refresh,
+    configuration: gateway.authority.configuration,
   });
   const firstKeys = { adminKey, ...(await establishFirstTenant(gateway, administration)) };
   let isDraining = false;
@@ -281,13 +282,11 @@ async function listen(config: Config, served: Served): Promise<Server> {
         throw new Fault("HTTP/1.1 is served here");
       }
       refuseTransferCoding(incoming);
-      const bound = { gateway, administration, ledger, health };
-      if (!isConsolePath(incoming.url ?? "")) {
-        return app.fetch(request, { ...bound, exchange: createExchange(incoming, outgoing) });
-      }
+      const exchange = createExchange(incoming, outgoing);
+      const bindings = { gateway, administration, ledger, health, exchange };
+      if (!isConsolePath(incoming.url ?? "")) return app.fetch(request, bindings);
       const address = incoming.socket.remoteAddress ?? "";
-      const call = (ask: Request) =>
-        app.fetch(ask, { ...bound, exchange: createExchangeWithin(ask) });
+      const call = (ask: Request) => askInside(app.fetch, ask, bindings);
       return served.console.fetch(request, { call, address });
     },
     { overrideGlobalObjects: false, errorHandler: answerUnread(newId) },

@@ -15,6 +15,7 @@ export const ID_PREFIXES = {
   webhook: "whk",
   delivery: "dlv",
   event: "evt",
+  adjustment: "adj",
   request: "req",
 } as const;
 

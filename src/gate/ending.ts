@@ -56,7 +56,7 @@ export const NOTHING_READ = {
   model: null,
   serviceTier: null,
   responseId: null,
-  providerCostPicousd: null,
+  providerCostUsd: null,
   progress: "none",
   error: null,
 } as const;

@@ -54,7 +54,7 @@ export async function gateOn(db: Database, options: GateOptions = {}): Promise<G
     monotonicMs: options.monotonicMs ?? (() => performance.now()),
     now: () => new Date(),
     newId,
-    countTokens: async (texts) => ({ tokens: texts.join("").length, exact: true }),
+    countTokens: async (texts) => texts.join("").length,
     runAfter: (name, work) => {
       const done = work()
         .catch((error: unknown) => void told.push(`${name} failed: ${String(error)}`))
@@ -111,6 +111,7 @@ const DEMAND: Demand = {
   choices: 1,
   fixed: {},
   producesTokens: true,
+  serviceTier: null,
   unbounded: [],
 };
 
@@ -228,7 +229,7 @@ export function endingOf(
     model: null,
     serviceTier: null,
     responseId: null,
-    providerCostPicousd: null,
+    providerCostUsd: null,
     progress: "complete",
     error: null,
   } as const;

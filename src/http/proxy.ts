@@ -167,9 +167,12 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
     (charged ??= gateway.charge(permit, ending, () => body.countable(route)));
   const capture = permit.answerKeptMs === null ? null : captureReply(exchange.reply());
   let settled: Promise<unknown> | null = null;
+  let sentSha256: string | null = null;
   const settleOnce = (ending: Ending): Promise<unknown> => {
     const captured = ending.kind === "succeeded" ? (capture?.captured() ?? null) : null;
-    return (settled ??= gateway.settle(permit, ending, chargeOnce(ending), captured));
+    const wasSent = ending.kind !== "released";
+    const told = sentSha256 !== null && wasSent ? { ...ending, sentSha256 } : ending;
+    return (settled ??= gateway.settle(permit, told, chargeOnce(ending), captured));
   };
   const dispatched = await gateway.dispatch(
     {
@@ -178,7 +181,10 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
       method: exchange.method,
       path: permit.upstream.basePath + route.path + asking.query,
       headers: upstreamHeaders(exchange.rawHeaders, permit.upstream, route.body === "none"),
-      body: () => body.forward(edits),
+      body: () =>
+        body.forward(edits, (sha256) => {
+          sentSha256 = sha256;
+        }),
       hideUsage: edits.injectUsage === true,
       ours: {
         early: () => answerHeaders(permit, null, overheadMs),

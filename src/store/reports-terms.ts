@@ -1,0 +1,117 @@
+/** What the queries of reports share: whose rows, of when, told apart by what. */
+import type postgres from "postgres";
+
+import type { Filters, Grouping, GroupingKind } from "../core/report.ts";
+import { assert } from "../lib/assert.ts";
+import type { Queryable } from "./events.ts";
+
+/** A part of a query. */
+export type Fragment = postgres.PendingQuery<postgres.Row[]>;
+
+/** From the first moment to before the second. */
+export type Period = { readonly from: Date; readonly to: Date };
+
+export type ReadPeriod = Period & {
+  /** The ledger's clock. */
+  readonly now: Date;
+};
+
+/**
+ * The period that was asked for, its days read in the zone. What is absent is the month's: it begins with
+ * the month that holds its end, and ends with the month that is now.
+ */
+export async function readPeriod(
+  sql: Queryable,
+  asked: { readonly from: string | null; readonly to: string | null; readonly timeZone: string },
+): Promise<ReadPeriod> {
+  const { from, to, timeZone } = asked;
+  const monthEnd = sql`
+    date_trunc('month', date_trunc('month', tollgate_now(), ${timeZone}::text) + interval '40 days', ${timeZone}::text)`;
+  const [row] = await sql<ReadPeriod[]>`
+    with ending as (
+      select ${to === null ? monthEnd : momentOf(sql, to, timeZone)} as moment
+    )
+    select ${
+      from === null
+        ? sql`date_trunc('month', ending.moment - interval '1 microsecond', ${timeZone}::text)`
+        : momentOf(sql, from, timeZone)
+    } as from, ending.moment as to, tollgate_now() as now
+    from ending`;
+  assert(row !== undefined, "a period is a row");
+  return row;
+}
+
+/** A day begins at its midnight in the zone; a moment says its own. */
+function momentOf(sql: Queryable, text: string, timeZone: string) {
+  return text.length === 10
+    ? sql`(${text}::text::timestamp at time zone ${timeZone}::text)`
+    : sql`${text}::text::timestamptz`;
+}
+
+/** Of a row `d` that says whose it is: a dimension, a run or an outcome. */
+export function payerIs(sql: Queryable, filters: Filters) {
+  const { key, customer, workflow, label } = filters;
+  return sql`
+    ${key === null ? sql`` : sql`and d.key_id = ${key}`}
+    ${customer === null ? sql`` : sql`and d.customer = ${customer}`}
+    ${workflow === null ? sql`` : sql`and d.workflow = ${workflow}`}
+    ${label === null ? sql`` : sql`and d.labels->>${label.name}::text = ${label.value}`}`;
+}
+
+/** Of a dimension `d`. */
+export function resourceIs(sql: Queryable, filters: Filters) {
+  const { model, upstream, tool, ending, basis } = filters;
+  return sql`
+    ${model === null ? sql`` : sql`and d.model = ${model}`}
+    ${upstream === null ? sql`` : sql`and d.upstream = ${upstream}`}
+    ${tool === null ? sql`` : sql`and d.tool = ${tool}`}
+    ${ending === null ? sql`` : sql`and d.ending = ${ending}`}
+    ${basis === null ? sql`` : sql`and d.basis = ${basis}`}`;
+}
+
+/** The columns `day`, `week` and `month`: when each begins in the zone, where the report is grouped by it. */
+export function timesOf(
+  sql: Queryable,
+  asked: { readonly groupings: readonly Grouping[]; readonly timeZone: string },
+  moment: Fragment,
+) {
+  const column = (unit: "day" | "week" | "month") =>
+    asked.groupings.some(({ kind }) => kind === unit)
+      ? sql`date_trunc(${unit}, ${moment}, ${asked.timeZone}::text)`
+      : sql`null::timestamptz`;
+  return sql`${column("day")} as day, ${column("week")} as week, ${column("month")} as month`;
+}
+
+const TIME_FORMATS: Partial<Record<GroupingKind, string>> = {
+  day: "YYYY-MM-DD",
+  week: 'IYYY-"W"IW',
+  month: "YYYY-MM",
+};
+
+/** What a row is grouped by, as texts in the order of the groupings; empty where nothing is said. */
+export function groupsOf(
+  sql: Queryable,
+  asked: { readonly groupings: readonly Grouping[]; readonly timeZone: string },
+  columns: (kind: GroupingKind) => Fragment,
+) {
+  const each = asked.groupings.map((grouping): Fragment => {
+    if (grouping.kind === "label") {
+      return sql`coalesce(${columns("label")}->>${grouping.label}::text, '')`;
+    }
+    const format = TIME_FORMATS[grouping.kind];
+    if (format === undefined) return columns(grouping.kind);
+    return sql`to_char(${columns(grouping.kind)} at time zone ${asked.timeZone}::text, ${format}::text)`;
+  });
+  const list = each.map((column, at) => (at === 0 ? column : sql`, ${column}`));
+  return sql`array[${list}]::text[]`;
+}
+
+/** When this was rolled up to. */
+export function asOf(sql: Queryable) {
+  return sql`(select as_of from roll_up_state where one = 1)`;
+}
+
+export function within(sql: Queryable, { from, to }: Period, moment: Fragment) {
+  return sql`
+    ${moment} >= ${from.toISOString()}::text::timestamptz and ${moment} < ${to.toISOString()}::text::timestamptz`;
+}

@@ -26,6 +26,7 @@ import {
 } from "./administer-policies.ts";
 import { putRun, stopRun } from "./administer-runs.ts";
 import { createWebhookAdministration, type WebhookAdministration } from "./administer-webhooks.ts";
+import { closePeriod, type ClosingTerms } from "./administer-closings.ts";
 import { createApproving, type Approving } from "./approve.ts";
 import { changeTenant, createTenant } from "./administer-tenants.ts";
 import { putTool, removeTool, type ToolTerms } from "./administer-tools.ts";
@@ -69,6 +70,11 @@ export type Administration = {
   readonly deactivatePolicies: (actor: Actor, tenantId: string) => Promise<Activation>;
   readonly approvals: Approving;
   readonly webhooks: WebhookAdministration;
+  /** Its reports are the same ever after. Answers the id of the closing. */
+  readonly closePeriod: (
+    actor: Actor,
+    terms: ClosingTerms,
+  ) => Promise<{ readonly closingId: string }>;
   readonly putTool: (actor: Actor, terms: ToolTerms) => Promise<void>;
   readonly removeTool: (actor: Actor, tenantId: string, name: string) => Promise<void>;
 };
@@ -90,6 +96,7 @@ export function createAdministration(ports: AdministrationPorts): Administration
     deactivatePolicies: (actor, tenantId) => deactivatePolicies(ports, actor, tenantId),
     approvals: createApproving(ports),
     webhooks: createWebhookAdministration(ports),
+    closePeriod: (actor, terms) => closePeriod(ports, actor, terms),
     putTool: (actor, terms) => putTool(ports, actor, terms),
     removeTool: (actor, tenantId, name) => removeTool(ports, actor, { tenantId, name }),
   };

@@ -11,6 +11,8 @@ import { limitRoutes } from "./limits.ts";
 import { manageRoutes } from "./manage.ts";
 import { operationRoutes } from "./operations.ts";
 import { policyRoutes } from "./policies.ts";
+import { closingRoutes } from "./closings.ts";
+import { reportRoutes } from "./reports.ts";
 import { replayRoutes } from "./replays.ts";
 import { runRoutes } from "./runs.ts";
 import { webhookRoutes } from "./webhooks.ts";
@@ -86,6 +88,8 @@ export function createManagement(): Management {
   manageRoutes(api);
   limitRoutes(api);
   runRoutes(api);
+  reportRoutes(api);
+  closingRoutes(api);
   approvalRoutes(api);
   webhookRoutes(api);
   toolRoutes(api);

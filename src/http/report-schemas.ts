@@ -143,50 +143,48 @@ const spend = {
 
 export const Spend = z.object(spend).openapi("Spend");
 
+const RunLine = z.object({
+  run: z.string(),
+  key: z.string(),
+  customer: z.string().nullable(),
+  workflow: z.string().nullable(),
+  labels: z.record(z.string(), z.string()).readonly(),
+  started_at: time,
+  last_at: time,
+  cost_usd: usd,
+  failed_usd: usd,
+  waste_usd: usd,
+  estimated_usd: usd,
+  attempts: count,
+  blocked: count,
+  retries: count,
+  unpriced: count,
+  tokens: count,
+  outcomes: count,
+  outcome: z
+    .array(
+      z.object({
+        type: z.string(),
+        subject: z.string(),
+        key: z.string(),
+        status: z.enum(OUTCOME_STATUSES),
+      }),
+    )
+    .readonly(),
+});
+
 export const Waste = z
   .object({
     ...spend,
     waste_share: share.nullable(),
-    runs: z.array(z.object({ groups, ...spendSums })).readonly(),
+    runs: z.array(RunLine).readonly(),
   })
   .openapi("Waste");
 
 export const RunCosts = z
   .object({
     ...head,
-    rows: z
-      .array(
-        z.object({
-          run: z.string(),
-          key: z.string(),
-          customer: z.string().nullable(),
-          workflow: z.string().nullable(),
-          labels: z.record(z.string(), z.string()).readonly(),
-          started_at: time,
-          last_at: time,
-          cost_usd: usd,
-          failed_usd: usd,
-          waste_usd: usd,
-          estimated_usd: usd,
-          attempts: count,
-          blocked: count,
-          retries: count,
-          unpriced: count,
-          tokens: count,
-          outcomes: count,
-          outcome: z
-            .array(
-              z.object({
-                type: z.string(),
-                subject: z.string(),
-                key: z.string(),
-                status: z.enum(OUTCOME_STATUSES),
-              }),
-            )
-            .readonly(),
-        }),
-      )
-      .readonly(),
+    rows: z.array(RunLine).readonly(),
     next: z.string().nullable(),
     total: z.object({ runs: count, attempts: count, cost_usd: usd, waste_usd: usd }),
   })

@@ -12,6 +12,7 @@ import {
   sumUnattributed,
   takesApart,
 } from "../store/reports-outcomes.ts";
+import { reading } from "../store/reports-terms.ts";
 import { countOf, usdOf, usdOrNull } from "./amounts.ts";
 import { groupsOf, headOf, inOrder, type Groups } from "./report-head.ts";
 import type { ReportHead, ReportTerms, Resolved } from "./reports.ts";
@@ -86,7 +87,7 @@ export async function outcomesReport(
   const asked = { ...resolved, tenantId, cohort, groupings: rest, rows: REPORT_ROWS_MAX };
   if (takesApart(rest)) await refuseMany(db, asked);
   const [rows, without] = await summed(
-    Promise.all([sumOutcomes(db.admin, asked), sumUnattributed(db.admin, asked)]),
+    reading(db.admin, (tx) => Promise.all([sumOutcomes(tx, asked), sumUnattributed(tx, asked)])),
   );
   const total = rows.find(({ line }) => line === "total");
   const leftOff = rows.find(({ line }) => line === "left_off");

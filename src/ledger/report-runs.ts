@@ -4,6 +4,7 @@ import type { OutcomeStatus, RunSort } from "../core/report.ts";
 import { assert } from "../lib/assert.ts";
 import type { Database } from "../store/database.ts";
 import { listRunCosts, type RunCostRow, sumRunCosts } from "../store/reports-runs.ts";
+import { reading } from "../store/reports-terms.ts";
 import { countOf, usdOf } from "./amounts.ts";
 import { type Page, pageOf } from "./paged.ts";
 import { headOf } from "./report-head.ts";
@@ -66,7 +67,7 @@ export async function runsReport(
   const after = page.after === null ? null : afterOf(page.after);
   const asked = { ...resolved, tenantId, sort, after, rows: page.rows + 1 };
   const [rows, total] = await summed(
-    Promise.all([listRunCosts(db.admin, asked), sumRunCosts(db.admin, asked)]),
+    reading(db.admin, (tx) => Promise.all([listRunCosts(tx, asked), sumRunCosts(tx, asked)])),
   );
   assert(total !== null, "a sum over nothing is a row as well");
   const { data, next } = pageOf(rows, page, ({ figure, runId }) => `${figure}_${runId}`);

@@ -2,14 +2,17 @@
 import { InputError } from "../core/errors.ts";
 import { FOCUS_LINES_MAX, REPORT_ROWS_MAX, WASTEFUL_RUNS_MAX } from "../core/limits-finance.ts";
 import { shareOf, type Grouping } from "../core/report.ts";
+import { picousdFromUsd } from "../core/money.ts";
 import { assert } from "../lib/assert.ts";
 import type { Database } from "../store/database.ts";
 import { listCharges } from "../store/reports-focus.ts";
 import { type SpendRow, sumSpend } from "../store/reports-spend.ts";
+import { reading } from "../store/reports-terms.ts";
 import { countOf, usdOf } from "./amounts.ts";
 import { chargeOf, type FocusCharge } from "./focus.ts";
 import { groupsOf, headOf, inOrder, type Groups } from "./report-head.ts";
-import type { ReportHead, Resolved } from "./reports.ts";
+import { type RunLine, runsReport } from "./report-runs.ts";
+import type { ReportHead, ReportTerms, Resolved } from "./reports.ts";
 import { summed } from "./summed.ts";
 
 export type SpendSums = {
@@ -44,11 +47,13 @@ export type SpendReport = ReportHead & {
   readonly total: SpendSums;
 };
 
+export type WasteTerms = ReportTerms & { readonly tenantId: string };
+
 export type WasteReport = SpendReport & {
   /** Of all that was spent. */
   readonly waste_share: string | null;
-  /** The runs that wasted most. */
-  readonly runs: readonly SpendLine[];
+  /** Of the runs that began in the period, those that wasted most. */
+  readonly runs: readonly RunLine[];
 };
 
 export async function spendReport(db: Database, asked: Resolved): Promise<SpendReport> {
@@ -61,19 +66,21 @@ const WASTE_GROUPINGS: readonly Grouping[] = [
   { kind: "model", name: "model" },
   { kind: "tool", name: "tool" },
 ];
-const BY_RUN: readonly Grouping[] = [{ kind: "run", name: "run" }];
 
-export async function wasteReport(db: Database, given: Resolved): Promise<WasteReport> {
+export async function wasteReport(
+  db: Database,
+  terms: WasteTerms,
+  given: Resolved,
+): Promise<WasteReport> {
   const asked = { ...given, groupings: WASTE_GROUPINGS };
-  const byRun = { ...given, groupings: BY_RUN };
   const report = reportOf(asked, await read(db, asked, { order: "waste", rows: REPORT_ROWS_MAX }));
-  const runs = await read(db, byRun, { order: "waste", rows: WASTEFUL_RUNS_MAX });
-  const total = runs.find(({ line }) => line === "total");
-  assert(total !== undefined, "a sum over nothing is a row as well");
+  const page = { after: null, rows: WASTEFUL_RUNS_MAX };
+  const { rows: runs } = await runsReport(db, { ...terms, sort: "waste", page }, given);
+  const { waste_usd, cost_usd } = report.total;
   return {
     ...report,
-    waste_share: shareOf(BigInt(total.wasted), BigInt(total.cost)),
-    runs: runs.filter(({ line }) => line === "row").map((row) => lineOf(BY_RUN, row)),
+    waste_share: shareOf(picousdFromUsd(waste_usd), picousdFromUsd(cost_usd)),
+    runs: runs.filter((run) => picousdFromUsd(run.waste_usd) > 0n),
   };
 }
 
@@ -82,7 +89,9 @@ export async function focusReport(db: Database, asked: Resolved): Promise<readon
     const message = "FOCUS lines have their own columns: leave out 'group_by'.";
     throw new InputError("invalid_value", "group_by", message);
   }
-  const rows = await summed(listCharges(db.admin, { ...asked, rows: FOCUS_LINES_MAX + 1 }));
+  const rows = await summed(
+    reading(db.admin, (tx) => listCharges(tx, { ...asked, rows: FOCUS_LINES_MAX + 1 })),
+  );
   if (rows.length > FOCUS_LINES_MAX) {
     const message = `This period has more than ${FOCUS_LINES_MAX} lines: ask for a shorter one, as a day.`;
     throw new InputError("invalid_value", "from", message);
@@ -95,7 +104,7 @@ function read(
   asked: Resolved,
   how: { readonly order: "cost" | "waste"; readonly rows: number },
 ): Promise<readonly SpendRow[]> {
-  return summed(sumSpend(db.admin, { ...asked, ...how }));
+  return summed(reading(db.admin, (tx) => sumSpend(tx, { ...asked, ...how })));
 }
 
 /** Which type a cost is of changes with what is told later: of a closed period that is read from its copies. */

@@ -21,6 +21,7 @@ import {
   type SpendReport,
   wasteReport,
   type WasteReport,
+  type WasteTerms,
 } from "./report-spend.ts";
 import type { FocusCharge } from "./focus.ts";
 import { rollUpTurn } from "./roll-up.ts";
@@ -66,7 +67,7 @@ export type ReportHead = {
 export type Reports = {
   readonly costPerOutcome: (terms: OutcomesTerms) => Promise<OutcomesReport>;
   readonly spend: (terms: ReportTerms) => Promise<SpendReport>;
-  readonly waste: (terms: ReportTerms) => Promise<WasteReport>;
+  readonly waste: (terms: WasteTerms) => Promise<WasteReport>;
   readonly runs: (terms: RunsTerms) => Promise<RunsReport>;
   readonly budgets: (terms: {
     readonly tenantId: string;
@@ -84,7 +85,7 @@ export function createReports(db: Database): Reports {
   return {
     costPerOutcome: async (terms) => outcomesReport(db, terms, await resolve(db, terms)),
     spend: async (terms) => spendReport(db, await resolve(db, terms)),
-    waste: async (terms) => wasteReport(db, await resolve(db, terms)),
+    waste: async (terms) => wasteReport(db, terms, await resolve(db, terms)),
     runs: async (terms) => runsReport(db, terms, await resolve(db, terms)),
     budgets: (terms) => budgetsReport(db, terms),
     focus: async (terms) => focusReport(db, await resolve(db, terms)),

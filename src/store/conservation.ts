@@ -85,14 +85,14 @@ async function readMeters(tx: Queryable, tenantId: string): Promise<MetersRow> {
       left join settled s on s.meter_id = m.meter_id
       where m.tenant_id = ${tenantId} and l.unit in ('usd', 'tokens')
     ), differing as (
-      select * from meter where committed <> amount order by meter_id limit ${CHECK_METERS_MAX}
+      select * from meter where committed <> amount order by limit_id, meter_id limit ${CHECK_METERS_MAX}
     )
     select (select count(*)::text from meter) as meters,
            (select count(*)::text from meter where committed <> amount) as differing,
            coalesce((
              select json_agg(json_build_object('meter', meter_id::text, 'limit', limit_id, 'unit', unit,
                                                'committed', committed::text, 'settled', amount::text)
-                             order by meter_id)
+                             order by limit_id, meter_id)
              from differing
            ), '[]') as first`;
   assert(row !== undefined, "counts are a row");

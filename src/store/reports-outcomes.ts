@@ -90,7 +90,7 @@ export async function sumOutcomes(
       select 'total', '{}', (select count(*) from grouped), ${sums(sql)}, 0 from whole
     )
     select line, groups, rows::text, outcomes::text, success::text, failure::text, partial::text, reversed::text,
-           p50::text, p95::text, attempts::text, blocked::text, retries::text, unpriced::text, cost::text,
+           percentiles[1]::text as p50, percentiles[2]::text as p95, attempts::text, blocked::text, retries::text, unpriced::text, cost::text,
            failed::text, wasted::text, estimated::text, tokens::text, failures::text, value::text, valued::text,
            open::text, ${isApart ? versionsOf(sql) : sql`null::text[]`} as "priceVersions", ${asOf(sql)} as "asOf"
     from line l
@@ -242,8 +242,7 @@ function sums(sql: Queryable) {
     (count(*) filter (where status = 'failure'))::numeric as failure,
     (count(*) filter (where status = 'partial'))::numeric as partial,
     (count(*) filter (where status = 'reversed'))::numeric as reversed,
-    percentile_disc(0.5) within group (order by cost) as p50,
-    percentile_disc(0.95) within group (order by cost) as p95,
+    percentile_disc(array[0.5, 0.95]) within group (order by cost) as percentiles,
     coalesce(sum(attempts), 0) as attempts, coalesce(sum(blocked), 0) as blocked,
     coalesce(sum(retries), 0) as retries, coalesce(sum(unpriced), 0) as unpriced, coalesce(sum(cost), 0) as cost,
     coalesce(sum(failed), 0) as failed, coalesce(sum(wasted), 0) as wasted,
@@ -258,7 +257,7 @@ function sums(sql: Queryable) {
 function resums(sql: Queryable) {
   return sql`
     coalesce(sum(outcomes), 0), coalesce(sum(success), 0), coalesce(sum(failure), 0), coalesce(sum(partial), 0),
-    coalesce(sum(reversed), 0), null::numeric, null::numeric, coalesce(sum(attempts), 0), coalesce(sum(blocked), 0),
+    coalesce(sum(reversed), 0), null::numeric[], coalesce(sum(attempts), 0), coalesce(sum(blocked), 0),
     coalesce(sum(retries), 0), coalesce(sum(unpriced), 0), coalesce(sum(cost), 0), coalesce(sum(failed), 0),
     coalesce(sum(wasted), 0), coalesce(sum(estimated), 0), coalesce(sum(tokens), 0), coalesce(sum(failures), 0),
     sum(value), coalesce(sum(valued), 0), coalesce(sum(open), 0)`;

@@ -149,12 +149,9 @@ function outcomeIs(sql: Queryable, { closingId, filters: { type, status } }: Run
 function resourceOfRun(sql: Queryable, { filters, tenantId }: RunsAsked) {
   const { model, upstream, tool, ending, basis } = filters;
   if ([model, upstream, tool, ending, basis].every((filter) => filter === null)) return sql``;
-  // In there `d` is still the run; behind it, the dimension.
-  const cells = sql`
-    select c.dimension_id from run_cells c where c.tenant_id = d.tenant_id and c.run_id = d.run_id`;
   return sql`
     and exists (
-      select from (${cells}) as c
-      join cost_dimensions d on d.tenant_id = ${tenantId} and d.dimension_id = c.dimension_id
-      where true ${resourceIs(sql, filters)})`;
+      select from run_cells c
+      where c.tenant_id = d.tenant_id and c.run_id = d.run_id and c.dimension_id in (
+        select d.dimension_id from cost_dimensions d where d.tenant_id = ${tenantId} ${resourceIs(sql, filters)}))`;
 }

@@ -76,24 +76,37 @@ export async function sumSpend(sql: Queryable, asked: SpendAsked): Promise<reado
       from source s
       join cost_dimensions d on d.tenant_id = s.tenant_id and d.dimension_id = s.dimension_id
       where true ${payerIs(sql, asked.filters)} ${resourceIs(sql, asked.filters)}
+    ), listed as (
+      select r.*, v.versions
+      from ranked r left join (${versions(sql, asked)}) as v on v.groups = r.groups
+      where r.place <= ${asked.rows}
     ), line as (
-      select 'row' as line, r.* from ranked r where r.place <= ${asked.rows}
+      select 'row' as line, l.* from listed l
       union all
-      select 'left_off', '{}', count(*), ${resums(sql)}, '{}', 0 from ranked where place > ${asked.rows}
+      select 'left_off', '{}', count(*), ${resums(sql)}, 0, '{}' from ranked where place > ${asked.rows}
       union all
       ${
         asked.filters.type === null
-          ? sql`select 'total', '{}', (select count(*) from ranked), ${sums(sql)}, 0 from whole`
-          : sql`select 'total', '{}', count(*), ${resums(sql)}, '{}', 0 from grouped`
+          ? sql`select 'total', '{}', (select count(*) from ranked), ${sums(sql)}, 0, '{}' from whole`
+          : sql`select 'total', '{}', count(*), ${resums(sql)}, 0, '{}' from grouped`
       }
     )
     select line, groups, rows::text, attempts::text, blocked::text, retries::text, unpriced::text, cost::text,
            failed::text, wasted::text, estimated::text, presumed::text, tokens::text,
            input_tokens::text as "inputTokens", cached_tokens::text as "cachedTokens",
-           output_tokens::text as "outputTokens", price_versions[1:${PRICE_VERSIONS_MAX}::int] as "priceVersions",
+           output_tokens::text as "outputTokens", coalesce(versions, '{}') as "priceVersions",
            ${asOf(sql)} as "asOf"
     from line
     order by place, line`;
+}
+
+/** The prices that listed groups were counted by. */
+function versions(sql: Queryable, asked: SpendAsked) {
+  return sql`
+    select c.groups, (array_agg(distinct c.price_version order by c.price_version))[1:${PRICE_VERSIONS_MAX}::int] as versions
+    from cell c
+    where c.price_version <> '' and c.groups in (select r.groups from ranked r where r.place <= ${asked.rows})
+    group by c.groups`;
 }
 
 /** Where it is kept by run as well. */
@@ -127,15 +140,15 @@ function costCells(sql: Queryable, asked: SpendAsked) {
     group by c.dimension_id, day, week, month`;
 }
 
+/** These are hardly fewer when they are summed: a run has few cells of a kind. */
 function runCells(sql: Queryable, asked: SpendAsked) {
   return sql`
-    select c.run_id, c.step, c.dimension_id, ${timesOf(sql, asked, sql`c.bucket`)},
-           sum(c.attempts) as attempts, sum(c.retries) as retries, sum(c.cost_picousd) as cost,
-           sum(c.wasted_picousd) as wasted, sum(c.tokens) as tokens, null::numeric as input_tokens,
-           null::numeric as cached_tokens, null::numeric as output_tokens
+    select c.run_id, c.step, c.dimension_id, ${timesOf(sql, asked, sql`c.bucket`)}, c.attempts::numeric as attempts,
+           c.retries::numeric as retries, c.cost_picousd as cost, c.wasted_picousd as wasted,
+           c.tokens::numeric as tokens, null::numeric as input_tokens, null::numeric as cached_tokens,
+           null::numeric as output_tokens
     from run_cells c
-    where c.tenant_id = t.tenant_id and ${within(sql, asked, sql`c.bucket`)}
-    group by c.run_id, c.step, c.dimension_id, day, week, month`;
+    where c.tenant_id = t.tenant_id and ${within(sql, asked, sql`c.bucket`)}`;
 }
 
 /** Each outcome's part of the cells, and those of runs that no outcome bears. */
@@ -218,12 +231,10 @@ function sums(sql: Queryable) {
     coalesce(sum(cost) filter (where basis = 'estimated'), 0) as estimated,
     coalesce(sum(cost) filter (where basis = 'presumed'), 0) as presumed,
     coalesce(sum(tokens), 0) as tokens,
-    sum(input_tokens) as input_tokens, sum(cached_tokens) as cached_tokens, sum(output_tokens) as output_tokens,
-    coalesce(array_agg(distinct price_version order by price_version) filter (where price_version <> ''), '{}')
-      as price_versions`;
+    sum(input_tokens) as input_tokens, sum(cached_tokens) as cached_tokens, sum(output_tokens) as output_tokens`;
 }
 
-/** The same of rows that are summed already, without the price versions. */
+/** The same of rows that are summed already. */
 function resums(sql: Queryable) {
   return sql`
     coalesce(sum(attempts), 0), coalesce(sum(blocked), 0), coalesce(sum(retries), 0), coalesce(sum(unpriced), 0),

@@ -2,11 +2,29 @@
 import type postgres from "postgres";
 
 import type { Filters, Grouping, GroupingKind } from "../core/report.ts";
+import { REPORT_MEMORY_MB_MAX } from "../core/limits-finance.ts";
 import { assert } from "../lib/assert.ts";
+import type { Sql } from "./database.ts";
 import type { Queryable } from "./events.ts";
+import { transaction } from "./transaction.ts";
 
 /** A part of a query. */
 export type Fragment = postgres.PendingQuery<postgres.Row[]>;
+
+/**
+ * Reads in one snapshot, with room to sort and hash a month of a large tenant in memory: four connections
+ * at most do so at once. Compiling a plan costs more than these queries take.
+ */
+export async function reading<Result>(
+  db: Sql,
+  work: (tx: Queryable) => Promise<Result>,
+): Promise<Result> {
+  return await transaction(db, async (tx) => {
+    await tx`set transaction isolation level repeatable read, read only`;
+    await tx`select set_config('work_mem', ${`${REPORT_MEMORY_MB_MAX}MB`}, true), set_config('jit', 'off', true)`;
+    return await work(tx);
+  });
+}
 
 /** From the first moment to before the second. */
 export type Period = { readonly from: Date; readonly to: Date };
@@ -103,7 +121,7 @@ export function groupsOf(
     return sql`to_char(${columns(grouping.kind)} at time zone ${asked.timeZone}::text, ${format}::text)`;
   });
   const list = each.map((column, at) => (at === 0 ? column : sql`, ${column}`));
-  return sql`array[${list}]::text[]`;
+  return sql`(array[${list}]::text[] collate "C")`;
 }
 
 /** When this was rolled up to. */

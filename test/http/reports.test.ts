@@ -244,7 +244,7 @@ describeEachDatabase("reports", (database) => {
           waste_usd: "0.00000000001",
         },
       ],
-      runs: [{ groups: { run: "again" }, waste_usd: "0.00000000001" }],
+      runs: [{ run: "again", waste_usd: "0.00000000001" }],
       total: { cost_usd: "0.00000000004", waste_usd: "0.00000000001" },
       waste_share: "0.2500",
     });

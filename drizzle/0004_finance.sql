@@ -171,8 +171,8 @@ ALTER TABLE "settlements" ADD COLUMN "posted_in" bigint DEFAULT pg_current_xact_
 ALTER TABLE "outcome_types" ADD CONSTRAINT "outcome_types_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "period_closings" ADD CONSTRAINT "period_closings_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "operation_runs_of_a_run" ON "operation_runs" USING btree ("tenant_id","run_id");--> statement-breakpoint
-CREATE INDEX "outcome_costs_by_occurrence" ON "outcome_costs" USING btree ("tenant_id","closing_id","occurred_at");--> statement-breakpoint
-CREATE INDEX "outcome_costs_by_start" ON "outcome_costs" USING btree ("tenant_id","closing_id","started_at");--> statement-breakpoint
+CREATE INDEX "outcome_costs_by_occurrence" ON "outcome_costs" USING btree (("tenant_id" || "closing_id"),"occurred_at");--> statement-breakpoint
+CREATE INDEX "outcome_costs_by_start" ON "outcome_costs" USING btree (("tenant_id" || "closing_id"),"started_at");--> statement-breakpoint
 CREATE INDEX "outcome_runs_of_a_run" ON "outcome_runs" USING btree ("tenant_id","run_id");--> statement-breakpoint
 CREATE UNIQUE INDEX "outcomes_are_superseded_once" ON "outcomes" USING btree ("tenant_id","supersedes") WHERE "outcomes"."supersedes" is not null;--> statement-breakpoint
 CREATE UNIQUE INDEX "outcomes_begin_once" ON "outcomes" USING btree ("tenant_id","subject_kind","subject","type","key") WHERE "outcomes"."supersedes" is null;--> statement-breakpoint
@@ -180,7 +180,7 @@ CREATE INDEX "outcomes_of_a_root" ON "outcomes" USING btree ("tenant_id","root_i
 CREATE INDEX "outcomes_by_posting" ON "outcomes" USING btree ("posted_in");--> statement-breakpoint
 CREATE UNIQUE INDEX "period_closings_are_made_once" ON "period_closings" USING btree ("tenant_id","begins_at","ends_at");--> statement-breakpoint
 CREATE INDEX "run_cells_by_posting" ON "run_cells" USING btree ("tenant_id","bucket");--> statement-breakpoint
-CREATE INDEX "run_costs_by_start" ON "run_costs" USING btree ("tenant_id","closing_id","started_at");--> statement-breakpoint
+CREATE INDEX "run_costs_by_start" ON "run_costs" USING btree (("tenant_id" || "closing_id"),"started_at");--> statement-breakpoint
 CREATE INDEX "decisions_refused_by_posting" ON "decisions" USING btree ("posted_in") WHERE "decisions"."verdict" <> 'allow';--> statement-breakpoint
 CREATE INDEX "runs_below" ON "runs" USING gin ("ancestors") WHERE "runs"."ancestors" <> '{}';--> statement-breakpoint
 CREATE INDEX "settlements_by_posting" ON "settlements" USING btree ("posted_in");--> statement-breakpoint
@@ -222,7 +222,6 @@ create function tollgate_entries(first bigint, last bigint) returns table (
 language sql stable
 set enable_seqscan = off
 set enable_mergejoin = off
-set enable_hashjoin = off
 set jit = off
 as $$
   with posted as (
@@ -243,7 +242,10 @@ as $$
            coalesce(was.cost_picousd, 0) + case side.sign when 1 then coalesce(p.cost, 0) else 0 end,
            was.tokens + case side.sign when 1 then p.tokens else 0 end
     from posted p
-    join settlements was on was.tenant_id = p.tenant_id and was.attempt_id = p.attempt_id and was.line = 0
+    cross join lateral (
+      select s.* from settlements s
+      where s.tenant_id = p.tenant_id and s.attempt_id = p.attempt_id and s.line = 0 offset 0
+    ) as was
     cross join (values (1), (-1)) as side(sign)
     where p.line = 1
     union all
@@ -264,9 +266,15 @@ as $$
          e.sign * coalesce(u.cache_read, 0),
          e.sign * (coalesce(u.output, 0) + coalesce(u.reasoning, 0) + coalesce(u.audio_output, 0)
                    + coalesce(u.image_output, 0))
+  -- By key, one by one, here and below: a plan made while the tables are empty must not read all of them
+  -- for ever after.
   from entry e
-  join decisions d on d.tenant_id = e.tenant_id and d.attempt_id = e.attempt_id
-  left join runs r on r.tenant_id = d.tenant_id and r.run_id = d.run_id
+  cross join lateral (
+    select d.* from decisions d where d.tenant_id = e.tenant_id and d.attempt_id = e.attempt_id offset 0
+  ) as d
+  left join lateral (
+    select r.labels from runs r where r.tenant_id = d.tenant_id and r.run_id = d.run_id offset 0
+  ) as r on true
   cross join lateral json_to_record(d.record) as j(context json, tool text, act json)
   cross join lateral json_to_record(coalesce(j.context, '{}'))
     as c(customer text, labels jsonb, tool text, operation text)
@@ -295,21 +303,26 @@ create function tollgate_outcome_parts(tenants text[], roots text[]) returns tab
 language sql stable
 set enable_seqscan = off
 set enable_mergejoin = off
-set enable_hashjoin = off
 set jit = off
 as $$
   with wanted as (
     select u.t, u.r from unnest(tenants, roots) as u(t, r)
   ), shared as (
     select distinct o.tenant_id, o.run_id
-    from wanted w join outcome_runs o on o.tenant_id = w.t and o.root_id = w.r
+    from wanted w
+    cross join lateral (
+      select b.tenant_id, b.run_id from outcome_runs b where b.tenant_id = w.t and b.root_id = w.r offset 0
+    ) as o
   ), bearer as (
     select s.tenant_id, s.run_id, o.root_id, latest.weight,
            sum(latest.weight) over (partition by s.tenant_id, s.run_id) as whole,
            count(*) over (partition by s.tenant_id, s.run_id) as bearers,
            row_number() over (partition by s.tenant_id, s.run_id order by o.root_id) as place
     from shared s
-    join outcome_runs o on o.tenant_id = s.tenant_id and o.run_id = s.run_id
+    cross join lateral (
+      select b.tenant_id, b.root_id from outcome_runs b
+      where b.tenant_id = s.tenant_id and b.run_id = s.run_id offset 0
+    ) as o
     cross join lateral (
       select l.weight from outcomes l
       where l.tenant_id = o.tenant_id and l.root_id = o.root_id
@@ -321,7 +334,9 @@ as $$
            case when b.whole = 0 then 1 else b.weight end::numeric as weight,
            case when b.whole = 0 then b.bearers else b.whole end::numeric as whole
     from bearer b
-    join run_cells c on c.tenant_id = b.tenant_id and c.run_id = b.run_id
+    cross join lateral (
+      select c.* from run_cells c where c.tenant_id = b.tenant_id and c.run_id = b.run_id offset 0
+    ) as c
   ), floored as (
     select part.*, div(cost * weight, whole) as cost_floor, div(wasted * weight, whole) as wasted_floor
     from part
@@ -383,21 +398,28 @@ begin
     select e.*, tollgate_quarter(e.at) as bucket,
            md5(jsonb_build_array(e.key_id, e.customer, e.workflow, e.labels, e.door, e.operation, e.upstream,
                                  e.model, e.tool, e.ending, e.basis, e.reason, e.price_version)::text)::uuid
-             as dimension_id
+             as dimension_id,
+           -- Customers and labels are many: where they stood in the cells of a quarter of an hour, there would be as
+           -- many cells as attempts.
+           md5(jsonb_build_array(e.key_id, e.workflow, e.door, e.operation, e.upstream, e.model, e.tool, e.ending,
+                                 e.basis, e.reason, e.price_version)::text)::uuid as coarse_id
     from tollgate_entries(v_from, v_to) as e
   ), dimensions as (
     insert into cost_dimensions (tenant_id, dimension_id, key_id, customer, workflow, labels, door, operation,
                                  upstream, model, tool, ending, basis, reason, price_version)
-    select distinct on (tenant_id, dimension_id) tenant_id, dimension_id, key_id, customer, workflow, labels,
-           door, operation, upstream, model, tool, ending, basis, reason, price_version
-    from entry
+    select distinct on (e.tenant_id, d.id) e.tenant_id, d.id, e.key_id, d.customer, e.workflow, d.labels, e.door,
+           e.operation, e.upstream, e.model, e.tool, e.ending, e.basis, e.reason, e.price_version
+    from entry e
+    cross join lateral (
+      values (e.dimension_id, e.customer, e.labels), (e.coarse_id, '', '{}'::jsonb)
+    ) as d(id, customer, labels)
     on conflict do nothing
   ), costs as (
     insert into cost_cells as c (tenant_id, bucket, dimension_id, attempts, retries, cost_picousd, wasted_picousd,
                                  tokens, input_tokens, cached_tokens, output_tokens)
-    select tenant_id, bucket, dimension_id, sum(attempts), sum(retries), sum(cost), sum(wasted), sum(tokens),
+    select tenant_id, bucket, coarse_id, sum(attempts), sum(retries), sum(cost), sum(wasted), sum(tokens),
            sum(input_tokens), sum(cached_tokens), sum(output_tokens)
-    from entry group by tenant_id, bucket, dimension_id
+    from entry group by tenant_id, bucket, coarse_id
     on conflict (tenant_id, bucket, dimension_id) do update
       set attempts = c.attempts + excluded.attempts, retries = c.retries + excluded.retries,
           cost_picousd = c.cost_picousd + excluded.cost_picousd,
@@ -456,35 +478,41 @@ begin
 
   -- Outcomes that were recorded, and those that a run joins which is new or newly works on an operation.
   with recorded as (
-    select distinct o.tenant_id, o.root_id from outcomes o where o.posted_in >= v_from and o.posted_in < v_to
+    select distinct o.tenant_id, o.root_id, o.subject_kind, o.subject
+    from outcomes o where o.posted_in >= v_from and o.posted_in < v_to
   ), joined as (
-    select o.tenant_id, o.root_id, o.subject as run_id
-    from recorded n join outcomes o on o.tenant_id = n.tenant_id and o.outcome_id = n.root_id
-    where o.subject_kind = 'run'
+    select n.tenant_id, n.root_id, n.subject as run_id from recorded n where n.subject_kind = 'run'
     union
-    select o.tenant_id, o.root_id, r.run_id
-    from recorded n join outcomes o on o.tenant_id = n.tenant_id and o.outcome_id = n.root_id
-    join runs r on r.tenant_id = o.tenant_id and r.ancestors @> array[o.subject] and r.ancestors <> '{}'
-    where o.subject_kind = 'run'
+    select n.tenant_id, n.root_id, below.run_id
+    from recorded n
+    cross join lateral (
+      select r.run_id from runs r
+      where r.tenant_id || '' = n.tenant_id and r.ancestors @> array[n.subject] and r.ancestors <> '{}' offset 0
+    ) as below
+    where n.subject_kind = 'run'
     union
-    select o.tenant_id, o.root_id, p.run_id
-    from recorded n join outcomes o on o.tenant_id = n.tenant_id and o.outcome_id = n.root_id
-    join operation_runs p on p.tenant_id = o.tenant_id and p.operation = o.subject
-    where o.subject_kind = 'operation'
+    select n.tenant_id, n.root_id, p.run_id
+    from recorded n
+    cross join lateral (
+      select p.run_id from operation_runs p where p.tenant_id = n.tenant_id and p.operation = n.subject offset 0
+    ) as p
+    where n.subject_kind = 'operation'
     union
-    select o.tenant_id, o.root_id, u.run
+    select u.tenant, o.root_id, u.run
     from unnest(r_tenant, r_run, r_new) as u(tenant, run, is_new)
-    left join runs r on r.tenant_id = u.tenant and r.run_id = u.run
-    cross join lateral unnest(coalesce(r.ancestors, '{}') || u.run) as family(run)
-    join outcomes o on o.tenant_id = u.tenant and o.subject_kind = 'run' and o.subject = family.run
-      and o.supersedes is null
-    where u.is_new
-    union
-    select o.tenant_id, o.root_id, u.run
-    from unnest(r_tenant, r_run, r_new) as u(tenant, run, is_new)
-    join operation_runs p on p.tenant_id = u.tenant and p.run_id = u.run
-    join outcomes o on o.tenant_id = u.tenant and o.subject_kind = 'operation' and o.subject = p.operation
-      and o.supersedes is null
+    left join lateral (
+      select r.ancestors from runs r where r.tenant_id = u.tenant and r.run_id = u.run offset 0
+    ) as r on true
+    cross join lateral (
+      select 'run' as kind, family.run as name from unnest(coalesce(r.ancestors, '{}') || u.run) as family(run)
+      union all
+      select 'operation', p.operation from operation_runs p where p.tenant_id = u.tenant and p.run_id = u.run
+    ) as about
+    cross join lateral (
+      select o.root_id from outcomes o
+      where o.tenant_id = u.tenant and o.subject_kind = about.kind and o.subject = about.name
+        and o.supersedes is null offset 0
+    ) as o
     where u.is_new
   ), bound as (
     insert into outcome_runs (tenant_id, root_id, run_id)
@@ -497,13 +525,19 @@ begin
   )
   select array_agg(m.tenant_id), array_agg(m.run_id) into r_tenant, r_run from moved m;
 
+  -- By the place of each row, which nobody else moves meanwhile.
   update run_costs c set outcomes = o.bearers
   from (
-    select u.tenant, u.run,
+    select known.ctid as place, known.outcomes as were,
            (select count(*)::int from outcome_runs b where b.tenant_id = u.tenant and b.run_id = u.run) as bearers
     from unnest(r_tenant, r_run) as u(tenant, run)
+    cross join lateral (
+      select k.ctid, k.outcomes from run_costs k
+      where k.tenant_id = u.tenant and k.closing_id = '' and k.run_id = u.run offset 0
+    ) as known
+    offset 0
   ) as o
-  where c.tenant_id = o.tenant and c.closing_id = '' and c.run_id = o.run and c.outcomes <> o.bearers;
+  where c.ctid = o.place and o.were <> o.bearers;
 
   select array_agg(a.tenant_id), array_agg(a.root_id) into o_tenant, o_root
   from (
@@ -511,13 +545,20 @@ begin
     union
     select o.tenant_id, o.root_id
     from unnest(r_tenant, r_run) as u(tenant, run)
-    join outcome_runs o on o.tenant_id = u.tenant and o.run_id = u.run
+    cross join lateral (
+      select b.tenant_id, b.root_id from outcome_runs b where b.tenant_id = u.tenant and b.run_id = u.run offset 0
+    ) as o
     union
     -- Whoever shares a run with an outcome that is new, or whose weight changed.
     select o.tenant_id, o.root_id
     from outcomes n
-    join outcome_runs mine on mine.tenant_id = n.tenant_id and mine.root_id = n.root_id
-    join outcome_runs o on o.tenant_id = mine.tenant_id and o.run_id = mine.run_id
+    cross join lateral (
+      select b.tenant_id, b.run_id from outcome_runs b where b.tenant_id = n.tenant_id and b.root_id = n.root_id offset 0
+    ) as mine
+    cross join lateral (
+      select b.tenant_id, b.root_id from outcome_runs b
+      where b.tenant_id = mine.tenant_id and b.run_id = mine.run_id offset 0
+    ) as o
     where n.posted_in >= v_from and n.posted_in < v_to
   ) as a;
 
@@ -549,7 +590,10 @@ as $$
            coalesce(sum(p.cost) filter (where d.basis in ('estimated', 'presumed')), 0) as estimated,
            sum(p.tokens) as tokens
     from tollgate_outcome_parts(tenants, roots) as p
-    join cost_dimensions d on d.tenant_id = p.tenant_id and d.dimension_id = p.dimension_id
+    cross join lateral (
+      select d.ending, d.basis from cost_dimensions d
+      where d.tenant_id = p.tenant_id and d.dimension_id = p.dimension_id offset 0
+    ) as d
     group by p.tenant_id, p.root_id
   )
   insert into outcome_costs (tenant_id, root_id, type, subject_kind, subject, key, status, value_picousd, occurred_at,
@@ -575,7 +619,10 @@ as $$
            (array_agg(c.workflow order by c.started_at, c.run_id))[1] as workflow,
            (array_agg(c.labels order by c.started_at, c.run_id))[1] as labels
     from outcome_runs e
-    join run_costs c on c.tenant_id = e.tenant_id and c.closing_id = '' and c.run_id = e.run_id
+    cross join lateral (
+      select c.* from run_costs c
+      where c.tenant_id = e.tenant_id and c.closing_id = '' and c.run_id = e.run_id offset 0
+    ) as c
     where e.tenant_id = w.t and e.root_id = w.r
   ) as began
   left join part p on p.tenant_id = w.t and p.root_id = w.r

@@ -5,6 +5,8 @@ import { createServer, IncomingMessage, ServerResponse, type Server } from "node
 import { getRequestListener } from "@hono/node-server";
 import { pino, type Logger } from "pino";
 
+import { createConsole, type Console } from "../console/console.ts";
+import { isConsolePath } from "../console/visit.ts";
 import { LEASE_MS } from "../core/limits.ts";
 import { ROLL_UP_MS } from "../core/limits-finance.ts";
 import { startDemoUpstream } from "../demo/upstream.ts";
@@ -12,7 +14,7 @@ import { createAdministration, type Administration } from "../gate/administratio
 import { REFRESH_MS } from "../gate/authority.ts";
 import { createDeliverer, type Deliverer } from "../gate/deliver.ts";
 import { createGateway, type Gateway } from "../gate/gateway.ts";
-import type { Ports } from "../gate/ports.ts";
+import type { CountTokens, Ports } from "../gate/ports.ts";
 import { createSeal, establishDataKey, type Seal } from "../gate/sealing.ts";
 import { createApp, isModelPath } from "../http/app.ts";
 import type { Figures, Readiness } from "../http/env.ts";
@@ -22,6 +24,7 @@ import { rollUpTurn } from "../ledger/roll-up.ts";
 import { Fault } from "../lib/assert.ts";
 import { hmacSha256Hex } from "../lib/hash.ts";
 import { createRandomId } from "../lib/random-id.ts";
+import { keyFromSecret } from "../lib/seal.ts";
 import { appliedVersion } from "../store/applied-version.ts";
 import { connect, CONNECTIONS, type Address, type Database } from "../store/database.ts";
 import { endAllLeases, findOrCreateInstallation, renewLease } from "../store/installation.ts";
@@ -46,6 +49,7 @@ import { recordListPrices } from "./list-prices.ts";
 import { answerMalformed, answerUnread, refuseTransferCoding } from "./malformed.ts";
 import { requireSoundDatabase } from "./database-checks.ts";
 import { openEmbedded, type Embedded } from "./pglite.ts";
+import { askInside } from "./ask-inside.ts";
 import { createDocsAssets } from "./docs-assets.ts";
 import { createTokenCounter } from "./tokens.ts";
 import { createUndiciUpstream } from "./upstream-undici.ts";
@@ -90,6 +94,8 @@ export type StartOptions = {
   readonly database?: Opened;
   /** How long answers under way may take once it was told to end, in ms. */
   readonly drainMsMax?: number;
+  /** Instead of counting in threads of its own. */
+  readonly countTokens?: CountTokens;
   /** The counters of all processes that serve the same address; absent: this is the only one. */
   readonly figures?: () => Promise<Figures>;
 };
@@ -115,7 +121,8 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const secrets = sealingSecretsOf(config, adminKey);
   const seal = createSeal(await establishDataKey(db.admin, installation.pepper, secrets));
   const allowsPrivate = config.allowsPrivateWebhooks;
-  const ports = portsOn(db, log, { newId, seal, allowsPrivate });
+  const countTokens = options.countTokens ?? null;
+  const ports = portsOn(db, log, { newId, seal, allowsPrivate, countTokens });
   const gateway = await createGateway(ports, configuration);
   const administration = createAdministration({
     ...ports,
@@ -124,6 +131,11 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const firstKeys = { adminKey, ...(await establishFirstTenant(gateway, administration)) };
   let isDraining = false;
   const server = await listen(config, {
+    console: createConsole({
+      sealingKey: keyFromSecret(secrets[0], installation.pepper, "tollgate console session"),
+      now: () => new Date(),
+      faulted: (error) => log.error({ error }, "a page of the console failed"),
+    }),
     gateway,
     administration,
     db,
@@ -195,6 +207,7 @@ type PortParts = {
   readonly newId: () => string;
   readonly seal: Seal;
   readonly allowsPrivate: boolean;
+  readonly countTokens: CountTokens | null;
 };
 
 function portsOn(db: Database, log: Logger, parts: PortParts): NodePorts {
@@ -209,7 +222,7 @@ function portsOn(db: Database, log: Logger, parts: PortParts): NodePorts {
     monotonicMs: () => performance.now(),
     now: () => new Date(),
     newId,
-    countTokens: counter.count,
+    countTokens: parts.countTokens ?? counter.count,
     runAfter: (name, work) => {
       void work().catch((error: unknown) =>
         log.error({ error, name }, "work after an answer failed"),
@@ -230,6 +243,7 @@ function portsOn(db: Database, log: Logger, parts: PortParts): NodePorts {
 }
 
 type Served = {
+  readonly console: Console;
   readonly gateway: Gateway;
   readonly administration: Administration;
   readonly db: Database;
@@ -268,7 +282,11 @@ async function listen(config: Config, served: Served): Promise<Server> {
       }
       refuseTransferCoding(incoming);
       const exchange = createExchange(incoming, outgoing);
-      return app.fetch(request, { gateway, administration, ledger, health, exchange });
+      const bindings = { gateway, administration, ledger, health, exchange };
+      if (!isConsolePath(incoming.url ?? "")) return app.fetch(request, bindings);
+      const address = incoming.socket.remoteAddress ?? "";
+      const call = (ask: Request) => askInside(app.fetch, ask, bindings);
+      return served.console.fetch(request, { call, address });
     },
     { overrideGlobalObjects: false, errorHandler: answerUnread(newId) },
   );

@@ -1,13 +1,11 @@
 import type { Encoding } from "../core/token-runs.ts";
+import type { CountTokens } from "../gate/ports.ts";
 import { countTokens, encoderOf, type CountTask, type Encoders } from "./tokens-encoders.ts";
 import { createWorkerPool } from "./worker-pool.ts";
 
-/** Tokens of a text. `exact: false` is the UTF-8 byte length, which no tokenisation exceeds. */
-export type TokenCount = { readonly tokens: number; readonly exact: boolean };
-
 export type TokenCounter = {
-  readonly count: (texts: readonly string[], encoding: Encoding) => Promise<TokenCount>;
-  /** Ends the workers; counts still running answer with their byte bound. */
+  readonly count: CountTokens;
+  /** Ends the workers; counts still running answer null, and so does every later one. */
   readonly close: () => Promise<void>;
 };
 
@@ -24,16 +22,20 @@ export type TokenCounterOptions = {
 /** 4 KB take 0.3 to 0.9 ms here, a worker's round trip 0.3 ms: beyond it the loop is better left free. */
 const ON_LOOP_BYTES_MAX = 4 * 1024;
 
-/** 1 MB takes 130 ms; four of them are what a count may be worth. Larger texts answer their bound at once. */
+/** 1 MB takes 130 ms; four of them are what a count may be worth. Larger texts are not counted. */
 const COUNTED_BYTES_MAX = 4 * 1024 * 1024;
 
-/** Ten times the longest count by measurement, so that only a runaway meets it. */
-const DEADLINE_MS = 5_000;
+/**
+ * Ten times the longest count by measurement, and the start of its thread on a machine at a load of ten, which
+ * took more than five seconds: so that only a runaway meets it. Whoever gives a count up ends its thread,
+ * and the next one starts from nothing. Less than a process that ends waits for what is under way.
+ */
+const DEADLINE_MS = 20_000;
 
 /** One counts while another starts; more would take the cores from the gate. */
 const WORKERS_MAX = 2;
 
-/** Counts waiting for a worker; beyond it the bound is the better answer. */
+/** Counts waiting for a worker; beyond it none is the better answer. */
 const COUNTS_WAITING_MAX = 256;
 
 /** An idle worker holds about 60 MB of tables. */
@@ -44,8 +46,7 @@ const WORKER_FILE = import.meta.url.endsWith(".ts") ? "./tokens-worker.ts" : "./
 
 /**
  * The port `countTokens` on Node: exact counts by tiktoken, never for longer than the loop or the
- * deadline can bear. A count that cannot be had is not an error: it is answered by the byte bound and
- * says so.
+ * deadline can bear. A count that cannot be had is not an error: it is answered by null.
  */
 export function createTokenCounter(options: TokenCounterOptions = {}): TokenCounter {
   const { onLoop = [], deadlineMs = DEADLINE_MS } = options;
@@ -60,27 +61,27 @@ export function createTokenCounter(options: TokenCounterOptions = {}): TokenCoun
     idleMs: IDLE_MS,
   });
 
-  const countElsewhere = async (task: CountTask, bytes: number): Promise<TokenCount> => {
+  const countElsewhere = async (task: CountTask): Promise<number | null> => {
     try {
       // A count is short and its text at most 4 MB, so counts are taken as they come, whosever they are.
       const tokens = await pool.run({ owner: "", task, transfer: [] });
-      if (typeof tokens === "number") return { tokens, exact: true };
+      return typeof tokens === "number" ? tokens : null;
     } catch {
-      // Closed, past the deadline, too many waiting, or trapped in the WASM: the bound answers.
+      // Closed, past the deadline, too many waiting, or trapped in the WASM.
+      return null;
     }
-    return { tokens: bytes, exact: false };
   };
 
   return {
     count: async (texts, encoding) => {
       const bytes = byteLengthOf(texts);
-      if (bytes === 0) return { tokens: 0, exact: true };
-      if (isClosed || bytes > COUNTED_BYTES_MAX) return { tokens: bytes, exact: false };
+      if (bytes === 0) return 0;
+      if (isClosed || bytes > COUNTED_BYTES_MAX) return null;
       const task: CountTask = { texts, encoding };
       if (bytes <= ON_LOOP_BYTES_MAX && encoders.has(encoding)) {
-        return { tokens: countTokens(encoders, task), exact: true };
+        return countTokens(encoders, task);
       }
-      return countElsewhere(task, bytes);
+      return countElsewhere(task);
     },
     close: async () => {
       isClosed = true;

@@ -42,10 +42,11 @@ export type Received =
   | { readonly kind: "answered"; readonly status: number }
   | { readonly kind: "failed"; readonly message: string };
 
+/** Tokens of all texts together; null where they could not be counted. Who has no tokeniser answers their bound. */
 export type CountTokens = (
   texts: readonly string[],
   encoding: "o200k_base" | "cl100k_base",
-) => Promise<{ readonly tokens: number; readonly exact: boolean }>;
+) => Promise<number | null>;
 
 export type Log = {
   readonly debug: (fields: object, message: string) => void;

@@ -255,19 +255,23 @@ export function chargeFor(
   );
 }
 
-/** Tokens of both sides by our own count: of what was asked, and of what was delivered. */
+/**
+ * Tokens of both sides by our own count: of what was asked, and of what was delivered. Null where either could
+ * not be counted: what a machine is too busy to count is no estimate.
+ */
 async function countBoth(
   ports: Ports,
   permit: Permit,
   text: string,
   { texts, overhead }: Countable,
-): Promise<Usage> {
+): Promise<Usage | null> {
   const encoding = encodingFor(permit.model ?? "");
   const [input, output] = await Promise.all([
     ports.countTokens(texts, encoding),
     ports.countTokens([text], encoding),
   ]);
-  return { input: input.tokens + overhead, output: output.tokens };
+  if (input === null || output === null) return null;
+  return { input: input + overhead, output };
 }
 
 /**

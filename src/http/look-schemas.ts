@@ -4,6 +4,8 @@ import { z } from "@hono/zod-openapi";
 import { RETRY_CAUSES } from "../core/retry.ts";
 import { time, usd, amount, notice } from "./schemas.ts";
 
+export const Verdict = z.enum(["allow", "block", "require_approval"]);
+
 const attemptMembers = {
   key: z.string(),
   run: z.string(),
@@ -24,7 +26,7 @@ const attemptMembers = {
   resource: z.string(),
   upstream: z.string().nullable(),
   model: z.string().nullable(),
-  verdict: z.enum(["allow", "block", "require_approval"]),
+  verdict: Verdict,
   reason: z.string().nullable(),
   status: z.enum([
     "admitted",
@@ -97,16 +99,8 @@ const runMembers = {
   stopped_at: time.nullable(),
 };
 
-const figuresMembers = {
-  budget: z
-    .object({
-      limit_id: z.string(),
-      limit_usd: usd,
-      committed_usd: usd,
-      reserved_usd: usd,
-      remaining_usd: usd,
-    })
-    .nullable(),
+const listedMembers = {
+  ...runMembers,
   totals: z.object({
     attempts: z.number().int(),
     blocked: z.number().int(),
@@ -121,14 +115,26 @@ const figuresMembers = {
   last_at: time.nullable(),
 };
 
-export const RunSummary = z.object(runMembers).openapi("RunSummary");
+const shownMembers = {
+  ...listedMembers,
+  budget: z
+    .object({
+      limit_id: z.string(),
+      limit_usd: usd,
+      committed_usd: usd,
+      reserved_usd: usd,
+      remaining_usd: usd,
+    })
+    .nullable(),
+};
+
+export const RunListed = z.object(listedMembers).openapi("RunListed");
 export const PutRunAnswer = z
-  .object({ ...runMembers, ...figuresMembers, created: z.boolean(), notice })
+  .object({ ...shownMembers, created: z.boolean(), notice })
   .openapi("PutRun");
 export const Run = z
   .object({
-    ...runMembers,
-    ...figuresMembers,
+    ...shownMembers,
     attempts: z.array(Attempt).readonly(),
     next: z.string().nullable(),
   })
@@ -176,6 +182,10 @@ export const Usage = z
       .readonly(),
     models_left_off: z.number().int(),
     by_day: z.array(z.object({ day: z.string(), ...sums })).readonly(),
+    by_reason: z
+      .array(z.object({ reason: z.string(), decisions: z.number().int() }))
+      .readonly()
+      .openapi({ description: "What was refused, and why; the most frequent first." }),
     by_attempt: z
       .array(
         z.object({

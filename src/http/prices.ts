@@ -29,6 +29,7 @@ export function listPrices(
   page: Page & {
     readonly upstream: string | null;
     readonly model: string | null;
+    readonly search: string | null;
     readonly at: Date | null;
   },
 ): Paged<PriceView> {
@@ -43,14 +44,17 @@ function matching(
   wanted: {
     readonly upstream: string | null;
     readonly model: string | null;
+    readonly search: string | null;
     readonly at: Date | null;
   },
 ): readonly Price[] {
   const prices: Price[] = [];
+  const search = wanted.search?.toLowerCase() ?? null;
   for (const [upstream, models] of sorted(book.byUpstream)) {
     if (wanted.upstream !== null && wanted.upstream !== upstream) continue;
     for (const [model, dated] of sorted(models)) {
       if (wanted.model !== null && wanted.model !== model) continue;
+      if (search !== null && !`${upstream}/${model}`.toLowerCase().includes(search)) continue;
       if (wanted.at === null) prices.push(...dated);
       else {
         const current = findPrice(book, upstream, model, wanted.at);

@@ -37,6 +37,12 @@ export type ModelDoor = (
  */
 const WRITTEN_MS_MAX = 500;
 
+/**
+ * How long an answer that is there waits for its tokens to be counted: the thread that counts starts in less than
+ * a second, and on a busy machine in many. Its settlement waits as long as that takes.
+ */
+const COUNTED_MS_MAX = 2_000;
+
 /** A repeat that comes at once finds its answer being written: it waits that long, preferred or not. */
 const REPEAT_MS_MIN = 250;
 
@@ -178,12 +184,12 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
           if (ending.kind !== "succeeded") {
             const charge = ending.kind === "unknown" ? null : chargeOnce(ending);
             return soon(settleOnce(ending)).then(async () =>
-              answerHeaders(permit, await charge, overheadMs),
+              answerHeaders(permit, await soonCounted(charge), overheadMs),
             );
           }
           const charge = chargeOnce(ending);
           return charge instanceof Promise
-            ? charge.then((counted) => answerHeaders(permit, counted, overheadMs))
+            ? soonCounted(charge).then((counted) => answerHeaders(permit, counted, overheadMs))
             : answerHeaders(permit, charge, overheadMs);
         },
       },
@@ -212,11 +218,20 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
 
 /** Resolves when it has, however it has, or after WRITTEN_MS_MAX: an answer waits no longer for its ending. */
 function soon(written: Promise<unknown>): Promise<unknown> {
+  return within(WRITTEN_MS_MAX, Promise.allSettled([written]));
+}
+
+/** The cost, or null where it is not known after COUNTED_MS_MAX: then the answer says what is held for it. */
+function soonCounted(charge: Charge | Promise<Charge> | null): Promise<Charge | null> {
+  return within(COUNTED_MS_MAX, Promise.resolve(charge));
+}
+
+function within<Value>(msMax: number, work: Promise<Value>): Promise<Value | null> {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise((done) => {
-    timer = setTimeout(done, WRITTEN_MS_MAX);
+  const late = new Promise<null>((done) => {
+    timer = setTimeout(() => done(null), msMax);
   });
-  return Promise.race([Promise.allSettled([written]), late]).finally(() => clearTimeout(timer));
+  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 /**

@@ -11,9 +11,10 @@ import {
   Price,
   PutRunAnswer,
   Run,
-  RunSummary,
+  RunListed,
   StoppedRun,
   Usage,
+  Verdict,
 } from "./look-schemas.ts";
 import {
   AmountText,
@@ -128,12 +129,19 @@ function timelineRoutes(api: Api): void {
       scopes: ["report", "admin"],
       tenancy: "one",
       params: NONE,
-      query: z.strictObject({ ...Tenanted, ...Paging }),
+      query: z.strictObject({
+        ...Tenanted,
+        ...Paging,
+        search: RunId.optional().openapi({
+          description: "Stands somewhere in the name, in any case.",
+        }),
+      }),
       body: NONE,
       status: 200,
-      answer: pageOf(RunSummary),
+      answer: pageOf(RunListed),
     },
-    ({ bindings: { ledger }, tenantId, query }) => ledger.runs(tenantId, pageFrom(query)),
+    ({ bindings: { ledger }, tenantId, query }) =>
+      ledger.runs(tenantId, { ...pageFrom(query), search: query.search ?? null }),
   );
   define(
     api,
@@ -160,17 +168,26 @@ function decisionRoutes(api: Api): void {
     {
       method: "get",
       path: "/decisions",
-      summary: "List decisions, newest first, of one run or of all",
+      summary: "List decisions, newest first, of one run or of all, of one verdict or of any",
       scopes: ["report", "admin"],
       tenancy: "one",
       params: NONE,
-      query: z.strictObject({ ...Tenanted, ...Paging, run: RunId.optional() }),
+      query: z.strictObject({
+        ...Tenanted,
+        ...Paging,
+        run: RunId.optional(),
+        verdict: Verdict.optional(),
+      }),
       body: NONE,
       status: 200,
       answer: pageOf(Attempt),
     },
     ({ bindings: { ledger }, tenantId, query }) =>
-      ledger.decisions(tenantId, { run: query.run ?? null, ...pageFrom(query) }),
+      ledger.decisions(tenantId, {
+        run: query.run ?? null,
+        verdict: query.verdict ?? null,
+        ...pageFrom(query),
+      }),
   );
   define(
     api,
@@ -228,6 +245,9 @@ function usageRoutes(api: Api): void {
         ...Paging,
         upstream: ModelName.optional(),
         model: ModelName.optional(),
+        search: ModelName.optional().openapi({
+          description: "Stands somewhere in `upstream/model`, in any case.",
+        }),
         history: z.enum(["true", "false"]).optional(),
       }),
       body: NONE,
@@ -239,6 +259,7 @@ function usageRoutes(api: Api): void {
         ...pageFrom(query),
         upstream: query.upstream ?? null,
         model: query.model ?? null,
+        search: query.search ?? null,
         at: query.history === "true" ? null : await ledger.now(),
       }),
   );

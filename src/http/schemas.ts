@@ -156,6 +156,15 @@ export const IssuedKey = z
   .object({ ...keyMembers, key: z.string().openapi({ description: "Shown once, here." }) })
   .openapi("IssuedKey");
 
+export const Self = z
+  .object({
+    kind: z.enum(["installation", "key"]),
+    key: z.string().nullable(),
+    tenant: z.object({ id: z.string(), name: z.string() }).nullable(),
+    scopes: z.array(z.enum(SCOPES)).readonly(),
+  })
+  .openapi("Self");
+
 export const ScopeKinds = z.enum(SCOPE_KINDS);
 export const Units = z.enum(UNITS);
 export const Windows = z.enum(WINDOWS);

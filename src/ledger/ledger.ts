@@ -59,7 +59,7 @@ import {
   runOf,
   runsOf,
   type InFlightView,
-  type RunSummary,
+  type RunListed,
   type RunView,
 } from "./timeline.ts";
 import { usageOf, type UsageView } from "./usage.ts";
@@ -93,7 +93,11 @@ export type Ledger = {
   /** Also of an operation of which nothing was ever claimed. */
   readonly operation: (tenantId: string, operation: OperationName) => Promise<OperationView>;
   readonly events: (tenantId: string, page: Page) => Promise<Paged<EventView>>;
-  readonly runs: (tenantId: string, page: Page) => Promise<Paged<RunSummary>>;
+  /** Those that were named. `search` stands somewhere in the name. */
+  readonly runs: (
+    tenantId: string,
+    page: Page & { readonly search: string | null },
+  ) => Promise<Paged<RunListed>>;
   readonly run: (
     tenantId: string,
     page: Page & { readonly run: string },
@@ -104,7 +108,7 @@ export type Ledger = {
   ) => Promise<readonly InFlightView[]>;
   readonly decisions: (
     tenantId: string,
-    page: Page & { readonly run: string | null },
+    page: Page & { readonly run: string | null; readonly verdict: AttemptView["verdict"] | null },
   ) => Promise<Paged<AttemptView>>;
   /** By the id of the decision or of its attempt. */
   readonly decision: (tenantId: string, id: string) => Promise<DecisionView | null>;
@@ -156,7 +160,7 @@ export type Ledger = {
   readonly approval: (approval: ApprovalRef) => Promise<ApprovalView | null>;
   readonly approvals: (
     tenantId: string,
-    page: Page & { readonly state: ApprovalState | null },
+    page: Page & { readonly state: ApprovalState | null; readonly resource: string | null },
   ) => Promise<Paged<ApprovalView>>;
   readonly votes: (approval: ApprovalRef) => Promise<readonly VoteView[]>;
   readonly webhook: (webhook: WebhookRef) => Promise<WebhookView | null>;

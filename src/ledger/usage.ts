@@ -2,7 +2,7 @@
 import { PAGE_ROWS_MAX } from "../core/limits.ts";
 import { assert } from "../lib/assert.ts";
 import type { Database } from "../store/database.ts";
-import { type UsageRow, sumAttempts, sumUsage } from "../store/usage.ts";
+import { type UsageRow, countRefusals, sumAttempts, sumUsage } from "../store/usage.ts";
 import { countOf, usdOf } from "./amounts.ts";
 import { summed } from "./summed.ts";
 
@@ -31,6 +31,8 @@ export type UsageView = {
   /** Models not listed, the cheapest ones; their use is in the totals all the same. */
   readonly models_left_off: number;
   readonly by_day: readonly (UsageSums & { readonly day: string })[];
+  /** Refusals by their reasons, of which there are as many as `REASONS`. */
+  readonly by_reason: readonly { readonly reason: string; readonly decisions: number }[];
   /** Attempts by their number within their step, at each model or tool: from 2 on they are retries. */
   readonly by_attempt: readonly {
     readonly resource: string;
@@ -46,9 +48,10 @@ export async function usageOf(
   tenantId: string,
   period: { readonly from: Date; readonly to: Date },
 ): Promise<UsageView> {
-  const [rows, attempts] = await summed(
+  const [rows, refusals, attempts] = await summed(
     Promise.all([
       sumUsage(db.admin, tenantId, period),
+      countRefusals(db.admin, tenantId, period),
       sumAttempts(db.admin, tenantId, { ...period, rows: PAGE_ROWS_MAX }),
     ]),
   );
@@ -69,6 +72,7 @@ export async function usageOf(
     by_day: rows
       .filter((row) => row.grouping === "day")
       .map((row) => ({ day: row.day ?? "", ...sumsOf(row) })),
+    by_reason: refusals.map(({ reason, decisions }) => ({ reason, decisions })),
     by_attempt: attempts.map(({ costPicousd, ...row }) => ({
       ...row,
       cost_usd: usdOf(costPicousd),

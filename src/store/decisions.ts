@@ -88,12 +88,13 @@ export async function listRunDetails(
 export async function listDecisions(
   sql: Queryable,
   tenantId: string,
-  page: Page & { readonly run: string | null },
+  page: Page & { readonly run: string | null; readonly verdict: DecisionRow["verdict"] | null },
 ): Promise<readonly DecisionRow[]> {
   return await sql<DecisionRow[]>`
     select ${columns(sql)} from decisions d ${ending(sql)}
     where d.tenant_id = ${tenantId}
       ${page.run === null ? sql`` : sql`and d.run_id = ${page.run}`}
+      ${page.verdict === null ? sql`` : sql`and d.verdict = ${page.verdict}`}
       ${page.after === null ? sql`` : sql`and d.attempt_id < ${page.after}`}
     order by d.attempt_id desc
     limit ${page.rows}`;

@@ -28,7 +28,7 @@ describeOnPostgres("the command line of approvals and webhooks", (database) => {
   });
 
   const run = (key: string, ...words: string[]): Promise<Ran> =>
-    place.run(words, { TOLLGATE_URL: tollgate.url, TOLLGATE_KEY: key });
+    place.runHere(words, { TOLLGATE_URL: tollgate.url, TOLLGATE_KEY: key });
   const asAdmin = (...words: string[]) => run(tollgate.adminKey, ...words, "--tenant", tenant.id);
   const check = async (ran: Promise<Ran>, ...says: readonly RegExp[]): Promise<string> => {
     const { code, out, err } = await ran;

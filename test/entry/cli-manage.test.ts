@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 import { startServed, type Place, type Served } from "./command.ts";
 
@@ -120,8 +120,17 @@ describe("a run", () => {
     await check(set, /run +nightly/, /state +open/, /labels +team=red/, /budget +1\.50/);
     expect((await call(firstKey, "nightly")).status).toBe(200);
 
-    const shown = await check(["runs", "show", "nightly"], /attempts +1/, /remaining +1\.4/);
-    expect(shown).toMatch(/demo-chat +- +succeeded/);
+    // The answer does not wait for its settlement.
+    const shown = await vi.waitFor(
+      () =>
+        check(
+          ["runs", "show", "nightly"],
+          /attempts +1/,
+          /remaining +1\.4/,
+          /demo-chat +- +succeeded/,
+        ),
+      { timeout: 10_000 },
+    );
     const decision = /dec_\w+/.exec(shown)?.[0] ?? "";
     await check(
       ["decisions", "explain", decision],
@@ -163,7 +172,8 @@ test("a page says how the next one is asked for, and it goes on there", async ()
 });
 
 test("--json is the API's answer, byte for byte", async () => {
-  const { out } = await tollgate("tenants", "list", "--json", "--key", firstKey);
+  const words = ["tenants", "list", "--json", "--key", firstKey];
+  const { out } = await place.run(words, { TOLLGATE_URL: url });
   const answer = await fetch(`${url}/api/tenants?limit=100`, {
     headers: { authorization: `Bearer ${firstKey}` },
   });
@@ -198,6 +208,7 @@ test("a second Tollgate on the same embedded database is refused in a sentence",
 });
 
 test("a port that is taken is told in a sentence, and the process ends", async () => {
+  place.install("other");
   const ran = await place.run(["serve"], { PORT: new URL(url).port, TOLLGATE_DATA: "other" });
   expect(ran.code).toBe(1);
   expect(ran.err).toMatch(

@@ -14,7 +14,7 @@ let firstKey = "";
 let tollgate: Served["tollgate"];
 
 beforeAll(async () => {
-  served = await startServed();
+  served = await startServed(({ install }) => install(".tollgate"));
   ({ place, url, firstKey, tollgate } = served);
 });
 

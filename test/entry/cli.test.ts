@@ -7,10 +7,10 @@ import { json as readJson } from "node:stream/consumers";
 
 import { afterAll, describe, expect, test } from "vitest";
 
-import { createProgram, runProgram } from "../../src/entry/cli/program.ts";
+import { createProgram } from "../../src/entry/cli/program.ts";
 import { wantsColours, type Terminal } from "../../src/entry/cli/terminal.ts";
 import { openPostgres } from "../support/databases.ts";
-import { createPlace, type Ran } from "./command.ts";
+import { createPlace, heard, type Ran } from "./command.ts";
 
 const place = createPlace();
 afterAll(() => place.remove());
@@ -19,7 +19,7 @@ afterAll(() => place.remove());
 const NOWHERE = await freedUrl();
 const CANARY = "canary-0123456789-0123456789-0123456789";
 
-function check(ran: Ran | Heard, code: number, says: RegExp): void {
+function check(ran: Ran, code: number, says: RegExp): void {
   expect(`${ran.out}${ran.err}`).toMatch(says);
   expect(ran.code).toBe(code);
   expect(`${ran.out}${ran.err}`).not.toContain(CANARY);
@@ -46,28 +46,6 @@ async function withServer(listener: RequestListener, work: (url: string) => Prom
     server.closeAllConnections();
     await new Promise((done) => server.close(done));
   }
-}
-
-type Heard = { readonly code: number; readonly out: string; readonly err: string };
-
-/** The program in this process, for what depends on the terminal. */
-async function heard(words: readonly string[], terminal: Partial<Terminal> = {}): Promise<Heard> {
-  let out = "";
-  let err = "";
-  const code = await runProgram(
-    {
-      env: {},
-      out: (text) => (out += text),
-      err: (text) => (err += text),
-      isTerminal: false,
-      hasColours: false,
-      columns: 100,
-      ...terminal,
-    },
-    "1.2.3",
-    words,
-  );
-  return { code, out, err };
 }
 
 describe("what was typed wrongly ends with 2 and says how to type it", () => {
@@ -225,7 +203,7 @@ describe("output", () => {
     next: "key_22",
   };
   const list = async (terminal: Partial<Terminal>, ...words: string[]) => {
-    let ran: Heard = { code: -1, out: "", err: "" };
+    let ran: Ran = { code: -1, out: "", err: "" };
     await withServer(
       (_, response) => response.end(JSON.stringify(rows)),
       async (url) => {

@@ -510,6 +510,15 @@ const EXPLAINED: readonly (readonly [string, () => History])[] = [
   ],
 ];
 
+test("a charge that is not the bill is told with what each witness says of the call", () => {
+  const past = history({ settled: { basis: "estimated", cost: 301n } });
+  expect(check(past).findings.M2.violations[0]).toBe(
+    "s1-a-1: 301 charged, 300 billed; its client, at replica 0: whole, 200, 1000 to 1100 ms; " +
+      "upstream: usual, billed 300, told, 1010 to 1090 ms; " +
+      "ledger: 1000 reserved, line 0 succeeded, estimated, 301 for 12 tokens",
+  );
+});
+
 describe("what explains itself", () => {
   test.each(EXPLAINED)("%s", (_, plant) => {
     expect(violations(check(plant()))).toEqual([]);

@@ -4,6 +4,8 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { bareEnvironment } from "../support/compiled.ts";
+import { keep } from "../support/keeper.ts";
 import type { Door } from "./caller.ts";
 import { startFaultProxy, type FaultProxy } from "./fault-proxy.ts";
 import type { Exit } from "./history.ts";
@@ -187,7 +189,7 @@ export async function runReplica(options: ReplicaOptions): Promise<Replica> {
     cwd: options.root,
     stdio: ["ignore", "pipe", "pipe"],
     env: {
-      PATH: process.env["PATH"],
+      ...bareEnvironment(),
       PORT: "0",
       LOG_LEVEL: "warn",
       TOLLGATE_PROCESSES: "1",
@@ -197,13 +199,10 @@ export async function runReplica(options: ReplicaOptions): Promise<Replica> {
       DATABASE_URL: options.databaseUrl,
     },
   });
-  // However this process ends, it leaves none of them behind.
-  const end = (): void => void child.kill("SIGKILL");
-  process.once("exit", end);
+  keep(child);
   const tail = keepTail(child);
   const output = (): string => `${child.signalCode ?? ""} ${tail()}`;
   const exited = once(child, "exit").then(async ([code]) => {
-    process.removeListener("exit", end);
     await rm(directory, { recursive: true, force: true });
     return code as number | null;
   });

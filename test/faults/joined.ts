@@ -78,6 +78,31 @@ export function classOf({ end, status, code }: Observation): Class {
   return status >= 500 ? "indeterminate" : "ok";
 }
 
+/** What each witness says of a call, in a line: of a violation that comes once in many runs there is nothing else. */
+export function told({ observation, accepted, decision, lines, isHeld }: Case): string {
+  const span = (fromMs: number, toMs: number) => `${Math.round(fromMs)} to ${Math.round(toMs)} ms`;
+  const client =
+    observation === null
+      ? "no client"
+      : `its client, at replica ${observation.slot}: ${observation.end}, ` +
+        `${observation.status ?? "no status"}, ${span(observation.sentMs, observation.endedMs)}`;
+  const journal = accepted.map(
+    ({ mode, stream, acceptedMs, endedMs, billed, toldUsage }) =>
+      `${mode}${stream ? ", streamed" : ""}, billed ${billed}, ` +
+      `${toldUsage ? "told" : "not told"}, ${span(acceptedMs, endedMs)}`,
+  );
+  const settled = lines.map(
+    ({ line, ending, basis, cost, tokens }) =>
+      `line ${line} ${ending}, ${basis}, ${cost} for ${tokens} tokens`,
+  );
+  return [
+    client,
+    `upstream: ${journal.join(" / ") || "nothing"}`,
+    `ledger: ${decision?.estimate ?? "nothing"} reserved${isHeld ? " and held" : ""}` +
+      settled.map((line) => `, ${line}`).join(""),
+  ].join("; ");
+}
+
 /** Charged for want of evidence, and never corrected by any. */
 export function isPresumed({ lines }: Case): boolean {
   const last = lines.at(-1);

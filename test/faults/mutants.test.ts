@@ -35,7 +35,8 @@ describe("the checker is worth its promises: it finds", () => {
     await sql.end();
   });
 
-  test.each(MUTANTS.filter(({ name }) => SHORT.has(name)))(
+  // Neither plays a fault of the cluster: each has replicas and a database of its own in it.
+  test.concurrent.each(MUTANTS.filter(({ name }) => SHORT.has(name)))(
     "$name, and nothing where all else is alike",
     async (mutant) => {
       if (cluster === undefined) throw new Error("the cluster has started");

@@ -1,7 +1,7 @@
 /** M1 to M11 of the promises: what was spent, held and given back. */
 import type { Rule } from "./checker.ts";
 import type { Decision, LimitRow, MeterRow } from "./history.ts";
-import { isPresumed, sum, type Case, type Joined } from "./joined.ts";
+import { isPresumed, sum, told, type Case, type Joined } from "./joined.ts";
 
 /** Of honest work at three times its need at least so many of a hundred calls are admitted. */
 const ADMITTED_PERCENT_MIN = 95;
@@ -57,7 +57,7 @@ const settledIsTrue: Rule = (joined) => {
     if (each.decision?.verdict !== "allow") continue;
     examined += 1;
     const { tag, billed, charged } = each;
-    const is = `${charged} charged, ${billed} billed`;
+    const is = `${charged} charged, ${billed} billed; ${told(each)}`;
     if (isPresumed(each)) {
       // Known too little of: never below the truth.
       if (charged < billed) violations.push(`${tag}: ${is}, by presumption`);

@@ -54,7 +54,7 @@ export async function gateOn(db: Database, options: GateOptions = {}): Promise<G
     monotonicMs: options.monotonicMs ?? (() => performance.now()),
     now: () => new Date(),
     newId,
-    countTokens: async (texts) => ({ tokens: texts.join("").length, exact: true }),
+    countTokens: async (texts) => texts.join("").length,
     runAfter: (name, work) => {
       const done = work()
         .catch((error: unknown) => void told.push(`${name} failed: ${String(error)}`))

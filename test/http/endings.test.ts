@@ -12,6 +12,7 @@ import {
 } from "../support/scripted-upstream.ts";
 import { priceOf } from "../support/prices.ts";
 import { MODEL, startTollgate, UPSTREAM, type Tenant, type Tollgate } from "../support/tollgate.ts";
+import { checkLedger, stateOf } from "./endings-ledger.ts";
 import { ENDPOINTS, titleOf, type Endpoint } from "./endpoints.ts";
 import { call, until, type Called, type Leave } from "./http-call.ts";
 
@@ -49,6 +50,9 @@ type Row = {
   readonly injected?: Outcome;
 };
 
+/** Ample for what such an upstream does say, on a loaded machine. */
+const HASTY_MS = 1_000;
+
 const USAGE: Tokens = { input: 12, output: 7 };
 
 const answers = (endpoint: Endpoint, usage: Tokens | null = USAGE, rest: object = {}): Script =>
@@ -76,7 +80,8 @@ const cutAt = (endpoint: Endpoint): number => {
   return Math.floor(text.length / 2);
 };
 
-const ROWS: readonly Row[] = [
+/** Upstreams that give no answer, or one that says no. */
+const FAILED: readonly Row[] = [
   {
     name: "upstream refuses the connection",
     by: "away",
@@ -102,6 +107,10 @@ const ROWS: readonly Row[] = [
     stream: ["502", UNKNOWN],
     whole: ["502", UNKNOWN],
   },
+];
+
+/** Answers that break off, on either side. */
+const BROKEN_OFF: readonly Row[] = [
   {
     name: "upstream resets before the first chunk",
     plays: (endpoint) => [answers(endpoint, USAGE, { resetAtByte: 0 })],
@@ -203,6 +212,10 @@ const ROWS: readonly Row[] = [
     passStream: ["left", "aborted/none"],
     passWhole: ["same", "succeeded/none"],
   },
+];
+
+/** Answers that come to their end, whatever stands in them. */
+const COMPLETE: readonly Row[] = [
   {
     name: "upstream sends nothing that can be read",
     plays: (endpoint) => [
@@ -298,32 +311,54 @@ function outcomeOf(row: Row, { name, stream, injects }: Endpoint): Outcome {
 type World = {
   readonly database: TestDatabase;
   readonly upstream: ScriptedUpstream;
-  readonly tollgates: Readonly<Record<"usual" | "hasty" | "away", Tollgate>>;
+  readonly usual: Tollgate;
 };
 
-describeEachDatabase("an attempt that ends", (database) => {
-  let world: World;
-  beforeAll(async () => {
-    const upstream = await startScriptedUpstream();
-    const models = [MODEL, ...ENDPOINTS.map(({ name }) => `old-${name}`)];
-    const prices = [...new Set(models)].map((model) => priceOf({ upstream: UPSTREAM, model }));
-    const usual = await startTollgate({ database, upstream: upstream.url, prices });
-    const hasty = await startTollgate({ database, upstream: upstream.url, timeoutMs: 300 });
-    const away = await startTollgate({ database, upstream: await nobody() });
-    world = { database, upstream, tollgates: { usual, hasty, away } };
-  });
-  afterAll(async () => {
-    for (const tollgate of Object.values(world.tollgates)) await tollgate.close();
-    await world.upstream.close();
-  });
+/** The world as one row needs it: `asked` is the gateway on which its attempts end. */
+type Stage = World & { readonly row: Row; readonly asked: Tollgate };
 
-  describe.each(ROWS)("because $name", (row) => {
-    test.each(ENDPOINTS.map((endpoint) => [titleOf(endpoint), endpoint] as const))(
-      "is told, settled once and holds nothing: %s",
-      (_, endpoint) => check(world, row, endpoint),
-    );
+const GROUPS = { "without an answer": FAILED, "half way": BROKEN_OFF, "with its answer": COMPLETE };
+
+// A database for each group: a gateway keeps what it knows of all tenants, and reads it anew with each of them.
+for (const [how, rows] of Object.entries(GROUPS)) {
+  describeEachDatabase(`an attempt that ends ${how}`, (database) => {
+    let world: World;
+    beforeAll(async () => {
+      const upstream = await startScriptedUpstream();
+      const models = [MODEL, ...ENDPOINTS.map(({ name }) => `old-${name}`)];
+      const prices = [...new Set(models)].map((model) => priceOf({ upstream: UPSTREAM, model }));
+      const usual = await startTollgate({ database, upstream: upstream.url, prices });
+      world = { database, upstream, usual };
+    });
+    afterAll(async () => {
+      await world.usual.close();
+      await world.upstream.close();
+    });
+
+    describe.each(rows)("because $name", (row) => {
+      let stage: Stage;
+      let ended: Ended;
+      beforeAll(async () => {
+        stage = { ...world, row, asked: await gatewayOf(row, world) };
+        ended = await endAll(stage);
+      });
+      afterAll(async () => {
+        if (stage.asked !== world.usual) await stage.asked.close();
+      });
+      test.each(ENDPOINTS.map((endpoint) => [titleOf(endpoint), endpoint] as const))(
+        "is told, settled once and holds nothing: %s",
+        async (_, endpoint) => check(stage, await (ended.get(endpoint) ?? missing())),
+      );
+    });
   });
-});
+}
+
+/** One whose upstream has little time, or is not there, runs only as long as its row. */
+async function gatewayOf({ by }: Row, { database, upstream, usual }: World): Promise<Tollgate> {
+  if (by === undefined) return usual;
+  if (by === "away") return startTollgate({ database, upstream: await nobody() });
+  return startTollgate({ database, upstream: upstream.url, timeoutMs: HASTY_MS });
+}
 
 /** A loopback address where nobody listens. */
 async function nobody(): Promise<string> {
@@ -335,19 +370,55 @@ async function nobody(): Promise<string> {
   return `http://127.0.0.1:${address.port}/v1`;
 }
 
-async function check(world: World, row: Row, endpoint: Endpoint): Promise<void> {
-  const { database, upstream } = world;
-  const tollgate = world.tollgates[row.by ?? "usual"];
+type Case = { readonly endpoint: Endpoint; readonly tenant: Tenant };
+
+/** What became of a row on each endpoint; a case that went wrong rejects. */
+type Ended = ReadonlyMap<Endpoint, Promise<Case>>;
+
+function missing(): never {
+  throw new Error("this endpoint was not asked");
+}
+
+/**
+ * A row's endpoints are asked side by side, each by a tenant of its own, as tenants ask. The clock is the
+ * database's and moves for all of them: so they wait for each other before it does.
+ */
+async function endAll(stage: Stage): Promise<Ended> {
+  const { database, usual, row, asked } = stage;
+  const ended = new Map(ENDPOINTS.map((endpoint) => [endpoint, end(stage, endpoint)]));
+  const cases = (await Promise.allSettled(ended.values())).flatMap((result) =>
+    result.status === "fulfilled" ? [result.value] : [],
+  );
+  const left = cases.filter(({ endpoint }) => outcomeOf(row, endpoint).includes(UNKNOWN));
+  if (left.length > 0) {
+    await shiftClock(database.db, UNKNOWN_GRACE_MS + 60_000);
+    await asked.gateway.sweep();
+    for (const { tenant } of left) {
+      await until(async () => (await stateOf(asked, tenant)).unknown === 0);
+    }
+    await resetClock(database.db);
+  }
+  // The next call knows its tenant, whichever gateway made it.
+  await usual.gateway.authority.refresh();
+  return ended;
+}
+
+/** One attempt up to its ending: what its client saw, and what is held where nobody knows how it ended. */
+async function end(stage: Stage, endpoint: Endpoint): Promise<Case> {
+  const { upstream, row, asked: tollgate } = stage;
   // One run takes all of the day's small quota here, by design.
   const tenant = await tollgate.tenant({ guards: "off" });
   await limitAll(tenant);
   const [seen, ...attempts] = outcomeOf(row, endpoint);
   const opened = Promise.withResolvers<void>();
+  const arrived = Promise.withResolvers<void>();
   const scripts = row.plays(endpoint, opened.promise);
   const played = scripts.values();
   const name = randomUUID();
-  upstream.onHeader(name, () => played.next().value ?? { kind: "stall" });
-  const before = upstream.journal.length;
+  upstream.onHeader(name, () => {
+    arrived.resolve();
+    return played.next().value ?? { kind: "stall" };
+  });
   const leave = row.leave?.(endpoint);
   const model = row.model?.(endpoint) ?? MODEL;
   const called = await call(`${tollgate.url}${endpoint.path}`, {
@@ -359,7 +430,7 @@ async function check(world: World, row: Row, endpoint: Endpoint): Promise<void> 
       "tollgate-run": "run of the test",
     },
     body: endpoint.body === null ? null : JSON.stringify({ ...endpoint.body, model }),
-    leaveAfter: upstream.arrived(before + 1),
+    leaveAfter: arrived.promise,
     ...(leave === undefined ? {} : { leave }),
   });
   // One that is cut at once is cut before the upstream says anything.
@@ -376,18 +447,19 @@ async function check(world: World, row: Row, endpoint: Endpoint): Promise<void> 
     // Nobody flies it any more: its room is given back, its money is not.
     await until(async () => (await stateOf(tollgate, tenant)).reserved["in_flight"] === 0);
     if (endpoint.name !== "pass-through") expect(held.reserved["usd"]).toBeGreaterThan(0);
-    await shiftClock(database.db, UNKNOWN_GRACE_MS + 60_000);
-    await tollgate.gateway.sweep();
-    await until(async () => (await stateOf(tollgate, tenant)).unknown === 0);
-    await resetClock(database.db);
   }
-  await checkLedger(tollgate, tenant, attempts);
+  return { endpoint, tenant };
+}
+
+async function check(stage: Stage, { endpoint, tenant }: Case): Promise<void> {
+  const { upstream, usual, row, asked } = stage;
+  const [, ...attempts] = outcomeOf(row, endpoint);
+  await checkLedger(asked, tenant, attempts);
   await upstream.quiet();
 
   // The next call finds room for itself, though only one may be in flight.
-  await world.tollgates.usual.gateway.authority.refresh();
   upstream.otherwise(answers(endpoint));
-  const next = await call(`${world.tollgates.usual.url}${endpoint.path}`, {
+  const next = await call(`${usual.url}${endpoint.path}`, {
     method: endpoint.method,
     headers: { authorization: `Bearer ${tenant.key}` },
     body: endpoint.body === null ? null : JSON.stringify(endpoint.body),
@@ -397,11 +469,13 @@ async function check(world: World, row: Row, endpoint: Endpoint): Promise<void> 
 
 /** Room for this call and another, and for one at a time. */
 async function limitAll(tenant: Tenant): Promise<void> {
-  await tenant.limit({ scope: "tenant", unit: "usd", limit: "0.000001" });
-  await tenant.limit({ scope: "each_run", unit: "usd", limit: "0.000001" });
-  await tenant.limit({ scope: "key", id: tenant.keyId, unit: "tokens", limit: 9_000 });
-  await tenant.limit({ scope: "tenant", unit: "requests", window: "day", limit: 3 });
-  await tenant.limit({ scope: "tenant", unit: "in_flight", limit: 1 });
+  await Promise.all([
+    tenant.limit({ scope: "tenant", unit: "usd", limit: "0.000001" }),
+    tenant.limit({ scope: "each_run", unit: "usd", limit: "0.000001" }),
+    tenant.limit({ scope: "key", id: tenant.keyId, unit: "tokens", limit: 9_000 }),
+    tenant.limit({ scope: "tenant", unit: "requests", window: "day", limit: 3 }),
+    tenant.limit({ scope: "tenant", unit: "in_flight", limit: 1 }),
+  ]);
 }
 
 function checkSeen(seen: Seen, called: Called, endpoint: Endpoint, script?: Script): void {
@@ -485,65 +559,4 @@ function unasked(stream: string): string {
   return stream
     .replaceAll(/data: [^\n]*"choices":\[\][^\n]*\n\n/gu, "")
     .replaceAll(',"usage":null', "");
-}
-
-type State = {
-  readonly running: number;
-  readonly unknown: number;
-  /** Of each unit over all meters. */
-  readonly reserved: Readonly<Record<string, number>>;
-};
-
-async function stateOf(tollgate: Tollgate, tenant: Tenant): Promise<State> {
-  const [counts] = await tollgate.rows<{ running: number; unknown: number }>(
-    `select (select count(*)::int from decisions d where d.tenant_id = $1 and verdict = 'allow'
-               and not exists (select from settlements s
-                               where s.tenant_id = $1 and s.attempt_id = d.attempt_id)
-               and not exists (select from reservations r where r.tenant_id = $1
-                               and r.attempt_id = d.attempt_id and r.state = 'unknown')) as running,
-            (select count(*)::int from reservations
-             where tenant_id = $1 and state = 'unknown') as unknown`,
-    [tenant.id],
-  );
-  const rows = await tollgate.rows<{ unit: string; reserved: number }>(
-    `select l.unit, sum(m.reserved)::float8 as reserved
-     from meters m join limits l using (tenant_id, limit_id) where m.tenant_id = $1 group by l.unit`,
-    [tenant.id],
-  );
-  const reserved = Object.fromEntries(rows.map((row) => [row.unit, row.reserved]));
-  return { running: counts?.running ?? 0, unknown: counts?.unknown ?? 0, reserved };
-}
-
-async function checkLedger(
-  tollgate: Tollgate,
-  tenant: Tenant,
-  attempts: readonly string[],
-): Promise<void> {
-  const settlements = await tollgate.ledger<{ attempt: string; line: number }>(
-    `select ending || '/' || basis as attempt, line from settlements
-     where tenant_id = $1 order by settled_at, attempt_id`,
-    [tenant.id],
-  );
-  expect(settlements.map(({ attempt }) => attempt)).toEqual(attempts);
-  expect(settlements.every(({ line }) => line === 0)).toBe(true);
-  const [open] = await tollgate.ledger<{ open: number; allowed: number }>(
-    `select (select count(*)::int from reservations where tenant_id = $1) as open,
-            (select count(*)::int from decisions where tenant_id = $1) as allowed`,
-    [tenant.id],
-  );
-  expect(open).toEqual({ open: 0, allowed: attempts.length });
-  const meters = await tollgate.ledger<Record<string, string>>(
-    `select l.unit, m.reserved, m.committed,
-            coalesce(sum(case l.unit when 'usd' then s.cost_picousd when 'tokens' then s.tokens
-                                     when 'requests' then (s.ending <> 'released')::int else 0 end), 0)
-              as settled
-     from meters m join limits l using (tenant_id, limit_id)
-     left join settlements s on s.tenant_id = m.tenant_id and m.meter_id = any (s.meter_ids)
-     where m.tenant_id = $1 group by l.unit, m.meter_id, m.tenant_id, m.reserved, m.committed`,
-    [tenant.id],
-  );
-  expect(meters.length).toBeGreaterThanOrEqual(4);
-  for (const { reserved, committed, settled } of meters) {
-    expect({ reserved, committed }).toEqual({ reserved: "0", committed: settled });
-  }
 }

@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { bareEnvironment } from "../support/compiled.ts";
 
 /** One line of what an agent says: a JSON object with a `kind`. */
 export type Said = { readonly kind: string } & Readonly<Record<string, unknown>>;
@@ -24,7 +25,7 @@ export function startAgent(program: string, env: Readonly<Record<string, string>
   const child = spawn(process.execPath, [join(import.meta.dirname, "agents", program)], {
     // Its standard input ends with this process: an agent that waits for ever ends then, too.
     stdio: ["pipe", "pipe", "pipe"],
-    env: { PATH: process.env["PATH"], ...env },
+    env: { ...bareEnvironment(), ...env },
   });
   const lines: Said[] = [];
   let errors = "";

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import postgres from "postgres";
 import type { TestProject } from "vitest/node";
+import { keepCompiled } from "./compiled.ts";
 import { buildTemplates } from "./templates.ts";
 
 /** Where the run's PostgreSQL listens; `inject("postgres")` in a test file. */
@@ -41,16 +42,20 @@ const PORT_ATTEMPTS_MAX = 5;
  * about crashes must hold on the settings that people run.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const cluster = await startPostgres();
+  const [cluster, removeCompiled] = await Promise.all([startPostgres(), keepCompiled()]);
+  const stop = async (): Promise<void> => {
+    await cluster.stop();
+    await removeCompiled();
+  };
   try {
     const pgliteTemplate = await buildTemplates(cluster.address);
     project.provide("postgres", cluster.address);
     project.provide("pgliteTemplate", pgliteTemplate);
   } catch (error) {
-    await cluster.stop();
+    await stop();
     throw error;
   }
-  return cluster.stop;
+  return stop;
 }
 
 export type Cluster = {

@@ -12,8 +12,11 @@ import type { Config, UpstreamConfig } from "../../src/entry/config.ts";
 import { REFRESH_MS } from "../../src/gate/authority.ts";
 import { start } from "../../src/entry/node.ts";
 import type { Gateway } from "../../src/gate/gateway.ts";
+import type { CountTokens } from "../../src/gate/ports.ts";
 import { backtestOf } from "../../src/ledger/backtest.ts";
 import { connect, type Address, type Database } from "../../src/store/database.ts";
+import { bareEnvironment } from "./compiled.ts";
+import { keep } from "./keeper.ts";
 import { priceOf } from "./prices.ts";
 import { SEALING_KEY } from "./seal.ts";
 
@@ -40,6 +43,8 @@ export type StartOptions = {
   readonly allowsPrivateWebhooks?: boolean;
   /** How long `close` waits for answers under way before it cuts them. */
   readonly drainMsMax?: number;
+  /** Instead of counting tokens. */
+  readonly countTokens?: CountTokens;
 };
 
 export type TenantTerms = {
@@ -129,10 +134,11 @@ export async function startTollgate(options: StartOptions): Promise<Tollgate> {
   const db = connect(address, connectionsTo(address));
   const adminKey = randomBytes(24).toString("hex");
   const opened = { db, embedded: null };
-  const { drainMsMax } = options;
+  const { drainMsMax, countTokens } = options;
   const running = await start(configFor(options, adminKey), {
     database: opened,
     ...(drainMsMax === undefined ? {} : { drainMsMax }),
+    ...(countTokens === undefined ? {} : { countTokens }),
   });
   const { gateway, url } = running;
   const rows: Query = async (statement, values = []) =>
@@ -228,7 +234,7 @@ export async function startTollgateProcess(options: ProcessOptions): Promise<Tol
     cwd: join(import.meta.dirname, "..", ".."),
     stdio: ["ignore", "pipe", "pipe"],
     env: {
-      PATH: process.env["PATH"],
+      ...bareEnvironment(),
       PORT: "0",
       LOG_LEVEL: "warn",
       // One, so that its id is the id of all that a signal must reach; a test of several says so.
@@ -241,6 +247,7 @@ export async function startTollgateProcess(options: ProcessOptions): Promise<Tol
       ...options.env,
     },
   });
+  keep(child);
   const written = { stdout: "", stderr: "" };
   const exited = once(child, "exit").then(([code]) => code as number | null);
   const listening = Promise.withResolvers<string>();

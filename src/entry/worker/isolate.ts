@@ -156,7 +156,7 @@ function portsOn({ log, newId }: Isolate, { db, seal }: PortParts, life: Life): 
     now: () => new Date(),
     newId,
     // A tokeniser's tables take 60 of an isolate's 128 MB; the byte length bounds every tokenisation.
-    countTokens: (texts) => Promise.resolve({ tokens: bytesOf(texts), exact: false }),
+    countTokens: (texts) => Promise.resolve(bytesOf(texts)),
     runAfter: (name, work) =>
       life.add(
         work().catch((error: unknown) => log.error({ error, name }, "work after an answer failed")),

@@ -30,7 +30,7 @@ export type SpendSums = {
   readonly estimated_usd: string;
   readonly presumed_usd: string;
   readonly tokens: number;
-  /** Null where rows are told apart by run, step or type, by which they are not kept. */
+  /** Null where runs, steps, types, customers or labels are told apart, by which they are not kept. */
   readonly input_tokens: number | null;
   readonly cached_tokens: number | null;
   readonly output_tokens: number | null;

@@ -1,7 +1,7 @@
 /** Periods that are closed: what their runs and outcomes cost is copied once, and read from there ever after. */
 import { assert } from "../lib/assert.ts";
 import type { Page, Queryable } from "./events.ts";
-import { type Period, within } from "./reports-terms.ts";
+import { bookIs, type Period, within } from "./reports-terms.ts";
 
 export type ClosingRow = {
   readonly closingId: string;
@@ -88,6 +88,7 @@ export type Copied = { readonly runs: number; readonly outcomes: number };
  */
 export async function insertClosing(tx: Queryable, closing: NewClosing): Promise<Copied> {
   const { tenantId, closingId } = closing;
+  const live = { tenantId, closingId: "" };
   const [row] = await tx<Copied[]>`
     with closed as (
       insert into period_closings (tenant_id, closing_id, begins_at, ends_at, closed_by)
@@ -96,17 +97,17 @@ export async function insertClosing(tx: Queryable, closing: NewClosing): Promise
     ), begun as (
       insert into run_costs (tenant_id, closing_id, run_id, started_at, last_at, outcomes, ${figures(tx)})
       select tenant_id, ${closingId}, run_id, started_at, last_at, outcomes, ${figures(tx)}
-      from run_costs c
-      where c.tenant_id = ${tenantId} and c.closing_id = '' and ${within(tx, closing, tx`c.started_at`)}
+      from run_costs d
+      where ${bookIs(tx, live)} and ${within(tx, closing, tx`d.started_at`)}
       returning 1
     ), told as (
       insert into outcome_costs (tenant_id, closing_id, root_id, type, subject_kind, subject, key, status,
                                  value_picousd, occurred_at, started_at, runs, ${figures(tx)})
       select tenant_id, ${closingId}, root_id, type, subject_kind, subject, key, status, value_picousd, occurred_at,
              started_at, runs, ${figures(tx)}
-      from outcome_costs c
-      where c.tenant_id = ${tenantId} and c.closing_id = ''
-        and ((${within(tx, closing, tx`c.occurred_at`)}) or (${within(tx, closing, tx`c.started_at`)}))
+      from outcome_costs d
+      where ${bookIs(tx, live)}
+        and ((${within(tx, closing, tx`d.occurred_at`)}) or (${within(tx, closing, tx`d.started_at`)}))
       returning 1
     )
     select (select count(*)::int from begun) as runs, (select count(*)::int from told) as outcomes`;
@@ -138,17 +139,18 @@ export async function readDrift(
   closing: ClosingRow,
 ): Promise<readonly DriftRow[]> {
   const period = { from: closing.beginsAt, to: closing.endsAt };
+  const copies = `${tenantId}${closing.closingId}`;
   return await sql<DriftRow[]>`
     with line as (
       select o.type, o.closing_id <> '' as is_closed, 1 as outcomes, (o.status = 'success')::int as success,
              o.cost_picousd as cost
       from outcome_costs o
-      where o.tenant_id = ${tenantId} and o.closing_id in ('', ${closing.closingId})
+      where o.tenant_id = ${tenantId} and o.tenant_id || o.closing_id in (${tenantId}, ${copies})
         and ${within(sql, period, sql`o.occurred_at`)}
       union all
       select '', r.closing_id <> '', 0, 0, r.cost_picousd
       from run_costs r
-      where r.tenant_id = ${tenantId} and r.closing_id in ('', ${closing.closingId}) and r.outcomes = 0
+      where r.tenant_id = ${tenantId} and r.tenant_id || r.closing_id in (${tenantId}, ${copies}) and r.outcomes = 0
         and ${within(sql, period, sql`r.started_at`)}
     )
     select type, coalesce(sum(outcomes) filter (where is_closed), 0)::text as "closedOutcomes",

@@ -50,7 +50,7 @@ export async function listCharges(
     cross join lateral (
       select c.dimension_id, date_trunc('day', c.bucket, 'UTC') as day, sum(c.attempts) as attempts,
              sum(c.cost_picousd) as cost, sum(c.tokens) as tokens
-      from cost_cells c
+      from run_cells c
       where c.tenant_id = t.tenant_id and ${within(sql, asked, sql`c.bucket`)}
       group by c.dimension_id, 2
     ) as c

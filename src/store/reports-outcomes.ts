@@ -8,6 +8,7 @@ import { Fault, unreachable } from "../lib/assert.ts";
 import type { Queryable } from "./events.ts";
 import {
   asOf,
+  bookIs,
   type Fragment,
   groupsOf,
   payerIs,
@@ -107,8 +108,7 @@ export async function countOutcomes(
     select count(*)::int as rows
     from (
       select from outcome_costs d
-      where d.tenant_id = ${asked.tenantId} and d.closing_id = ${asked.closingId}
-        and ${within(sql, asked, cohortOf(sql, asked.cohort))}
+      where ${bookIs(sql, asked)} and ${within(sql, asked, cohortOf(sql, asked.cohort))}
       limit ${most}
     ) as few`;
   return row?.rows ?? 0;
@@ -126,7 +126,7 @@ export async function sumUnattributed(sql: Queryable, asked: OutcomesAsked): Pro
     select count(*)::text as runs, coalesce(sum(cost_picousd), 0)::text as cost,
            coalesce(sum(unpriced), 0)::text as unpriced
     from run_costs d
-    where d.tenant_id = ${asked.tenantId} and d.closing_id = ${asked.closingId} and d.outcomes = 0
+    where ${bookIs(sql, asked)} and d.outcomes = 0
       and ${within(sql, asked, sql`d.started_at`)} ${payerIs(sql, asked.filters)}`;
   return row ?? { runs: "0", cost: "0", unpriced: "0" };
 }
@@ -149,7 +149,7 @@ function outcomesIn(sql: Queryable, asked: OutcomesAsked) {
   return sql`
     select d.*, ${timesOf(sql, asked, moment)}, ${closingId === "" ? open : sql`false`} as is_open
     from outcome_costs d
-    where d.tenant_id = ${tenantId} and d.closing_id = ${closingId} and ${within(sql, asked, moment)}
+    where ${bookIs(sql, asked)} and ${within(sql, asked, moment)}
       ${filters.type === null ? sql`` : sql`and d.type = ${filters.type}`}
       ${payerIs(sql, filters)}`;
 }

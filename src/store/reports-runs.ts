@@ -3,7 +3,15 @@ import { OUTCOMES_NAMED_MAX } from "../core/limits-finance.ts";
 import type { Filters, OutcomeStatus, RunSort } from "../core/report.ts";
 import { unreachable } from "../lib/assert.ts";
 import type { Queryable } from "./events.ts";
-import { asOf, type Fragment, payerIs, type Period, resourceIs, within } from "./reports-terms.ts";
+import {
+  asOf,
+  bookIs,
+  type Fragment,
+  payerIs,
+  type Period,
+  resourceIs,
+  within,
+} from "./reports-terms.ts";
 
 export type RunsAsked = Period & {
   readonly tenantId: string;
@@ -48,12 +56,12 @@ export async function listRunCosts(
   sql: Queryable,
   asked: RunsAsked,
 ): Promise<readonly RunCostRow[]> {
-  const { tenantId, closingId, after } = asked;
+  const { after } = asked;
   return await sql<RunCostRow[]>`
     with run as (
       select d.*, ${figureOf(sql, asked.sort)} as figure
       from run_costs d
-      where d.tenant_id = ${tenantId} and d.closing_id = ${closingId} and ${within(sql, asked, sql`d.started_at`)}
+      where ${bookIs(sql, asked)} and ${within(sql, asked, sql`d.started_at`)}
         ${payerIs(sql, asked.filters)} ${outcomeIs(sql, asked)} ${resourceOfRun(sql, asked)}
     )
     select r.run_id as "runId", r.figure::text, r.key_id as "keyId", r.customer, r.workflow, r.labels,
@@ -91,8 +99,7 @@ export async function sumRunCosts(sql: Queryable, asked: RunsAsked): Promise<Run
            coalesce(sum(d.cost_picousd), 0)::text as cost, coalesce(sum(d.wasted_picousd), 0)::text as wasted,
            ${asOf(sql)} as "asOf"
     from run_costs d
-    where d.tenant_id = ${asked.tenantId} and d.closing_id = ${asked.closingId}
-      and ${within(sql, asked, sql`d.started_at`)}
+    where ${bookIs(sql, asked)} and ${within(sql, asked, sql`d.started_at`)}
       ${payerIs(sql, asked.filters)} ${outcomeIs(sql, asked)} ${resourceOfRun(sql, asked)}`;
   return row ?? null;
 }

@@ -1,6 +1,6 @@
 /**
  * What was spent, by anything: sums of the cells that the roll-up keeps, never of the ledger itself. Where
- * runs, steps or outcomes are told apart, of the cells of runs.
+ * runs, steps, outcomes, customers or labels are told apart, of the cells of runs.
  */
 import type { Filters, Grouping, GroupingKind } from "../core/report.ts";
 import { PRICE_VERSIONS_MAX } from "../core/limits-finance.ts";
@@ -109,11 +109,14 @@ function versions(sql: Queryable, asked: SpendAsked) {
     group by c.groups`;
 }
 
-/** Where it is kept by run as well. */
-function readsRuns(asked: SpendAsked): boolean {
+const OF_RUNS: ReadonlySet<GroupingKind> = new Set(["run", "step", "type", "customer", "label"]);
+
+/** What is kept by run alone. */
+function readsRuns({ filters, groupings }: SpendAsked): boolean {
+  const { type, customer, label } = filters;
   return (
-    asked.filters.type !== null ||
-    asked.groupings.some(({ kind }) => kind === "run" || kind === "step" || kind === "type")
+    [type, customer, label].some((filter) => filter !== null) ||
+    groupings.some(({ kind }) => OF_RUNS.has(kind))
   );
 }
 

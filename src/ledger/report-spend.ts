@@ -1,6 +1,11 @@
 /** What was spent and what of it was wasted, by anything; and the same as lines of a bill. */
 import { InputError } from "../core/errors.ts";
-import { FOCUS_LINES_MAX, REPORT_ROWS_MAX, WASTEFUL_RUNS_MAX } from "../core/limits-finance.ts";
+import {
+  FOCUS_LINES_MAX,
+  PRICE_VERSIONS_MAX,
+  REPORT_ROWS_MAX,
+  WASTEFUL_RUNS_MAX,
+} from "../core/limits-finance.ts";
 import { shareOf, type Grouping } from "../core/report.ts";
 import { picousdFromUsd } from "../core/money.ts";
 import { assert } from "../lib/assert.ts";
@@ -149,7 +154,10 @@ function sumsOf(row: SpendRow): SpendSums {
     input_tokens: countOrNull(row.inputTokens),
     cached_tokens: countOrNull(row.cachedTokens),
     output_tokens: countOrNull(row.outputTokens),
-    price_versions: row.priceVersions,
+    price_versions: row.priceVersions
+      .filter((version) => version !== "")
+      .toSorted()
+      .slice(0, PRICE_VERSIONS_MAX),
   };
 }
 

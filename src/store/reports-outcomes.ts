@@ -11,6 +11,7 @@ import {
   bookIs,
   type Fragment,
   groupsOf,
+  joinTimes,
   payerIs,
   type Period,
   timesOf,
@@ -147,8 +148,8 @@ function outcomesIn(sql: Queryable, asked: OutcomesAsked) {
       join outcome_runs b on b.tenant_id = r.tenant_id and b.run_id = a.run_id
       where r.tenant_id = ${tenantId})`;
   return sql`
-    select d.*, ${timesOf(sql, asked, moment)}, ${closingId === "" ? open : sql`false`} as is_open
-    from outcome_costs d
+    select d.*, ${timesOf(sql, asked)}, ${closingId === "" ? open : sql`false`} as is_open
+    from outcome_costs d ${joinTimes(sql, asked, moment)}
     where ${bookIs(sql, asked)} and ${within(sql, asked, moment)}
       ${filters.type === null ? sql`` : sql`and d.type = ${filters.type}`}
       ${payerIs(sql, filters)}`;

@@ -3,13 +3,13 @@
  * runs, steps, outcomes, customers or labels are told apart, of the cells of runs.
  */
 import type { Filters, Grouping, GroupingKind } from "../core/report.ts";
-import { PRICE_VERSIONS_MAX } from "../core/limits-finance.ts";
 import { unreachable } from "../lib/assert.ts";
 import type { Queryable } from "./events.ts";
 import {
   asOf,
   type Fragment,
   groupsOf,
+  joinTimes,
   payerIs,
   type Period,
   resourceIs,
@@ -48,6 +48,7 @@ export type SpendRow = {
   readonly inputTokens: string | null;
   readonly cachedTokens: string | null;
   readonly outputTokens: string | null;
+  /** In any order; empty where no price was needed. */
   readonly priceVersions: readonly string[];
   readonly asOf: Date;
 };
@@ -66,8 +67,11 @@ export async function sumSpend(sql: Queryable, asked: SpendAsked): Promise<reado
       join cost_dimensions d on d.tenant_id = s.tenant_id and d.dimension_id = s.dimension_id
       where true ${payerIs(sql, asked.filters)} ${resourceIs(sql, asked.filters)}
         ${asked.filters.type === null ? sql`` : sql`and s.type = ${asked.filters.type}`}
+    ), priced as (
+      select groups, price_version, ${sums(sql)} from cell group by groups, price_version
     ), grouped as (
-      select groups, 1::numeric as rows, ${sums(sql)} from cell group by groups
+      select groups, 1::numeric as rows, ${resums(sql)}, array_agg(price_version) as versions
+      from priced group by groups
     ), ranked as (
       select g.*, row_number() over (order by ${order} desc, g.groups) as place from grouped g
       where ${asked.order === "cost" ? sql`true` : sql`g.retries <> 0 or g.wasted <> 0`}
@@ -76,37 +80,24 @@ export async function sumSpend(sql: Queryable, asked: SpendAsked): Promise<reado
       from source s
       join cost_dimensions d on d.tenant_id = s.tenant_id and d.dimension_id = s.dimension_id
       where true ${payerIs(sql, asked.filters)} ${resourceIs(sql, asked.filters)}
-    ), listed as (
-      select r.*, v.versions
-      from ranked r left join (${versions(sql, asked)}) as v on v.groups = r.groups
-      where r.place <= ${asked.rows}
     ), line as (
-      select 'row' as line, l.* from listed l
+      select 'row' as line, r.* from ranked r where r.place <= ${asked.rows}
       union all
-      select 'left_off', '{}', count(*), ${resums(sql)}, 0, '{}' from ranked where place > ${asked.rows}
+      select 'left_off', '{}', count(*), ${resums(sql)}, '{}', 0 from ranked where place > ${asked.rows}
       union all
       ${
         asked.filters.type === null
-          ? sql`select 'total', '{}', (select count(*) from ranked), ${sums(sql)}, 0, '{}' from whole`
-          : sql`select 'total', '{}', count(*), ${resums(sql)}, 0, '{}' from grouped`
+          ? sql`select 'total', '{}', (select count(*) from ranked), ${sums(sql)}, '{}', 0 from whole`
+          : sql`select 'total', '{}', count(*), ${resums(sql)}, '{}', 0 from grouped`
       }
     )
     select line, groups, rows::text, attempts::text, blocked::text, retries::text, unpriced::text, cost::text,
            failed::text, wasted::text, estimated::text, presumed::text, tokens::text,
            input_tokens::text as "inputTokens", cached_tokens::text as "cachedTokens",
-           output_tokens::text as "outputTokens", coalesce(versions, '{}') as "priceVersions",
+           output_tokens::text as "outputTokens", versions as "priceVersions",
            ${asOf(sql)} as "asOf"
     from line
     order by place, line`;
-}
-
-/** The prices that listed groups were counted by. */
-function versions(sql: Queryable, asked: SpendAsked) {
-  return sql`
-    select c.groups, (array_agg(distinct c.price_version order by c.price_version))[1:${PRICE_VERSIONS_MAX}::int] as versions
-    from cell c
-    where c.price_version <> '' and c.groups in (select r.groups from ranked r where r.place <= ${asked.rows})
-    group by c.groups`;
 }
 
 const OF_RUNS: ReadonlySet<GroupingKind> = new Set(["run", "step", "type", "customer", "label"]);
@@ -134,11 +125,11 @@ function cells(sql: Queryable, asked: SpendAsked) {
 
 function costCells(sql: Queryable, asked: SpendAsked) {
   return sql`
-    select '' as run_id, '' as step, c.dimension_id, ${timesOf(sql, asked, sql`c.bucket`)},
+    select '' as run_id, '' as step, c.dimension_id, ${timesOf(sql, asked)},
            sum(c.attempts) as attempts, sum(c.retries) as retries, sum(c.cost_picousd) as cost,
            sum(c.wasted_picousd) as wasted, sum(c.tokens) as tokens, sum(c.input_tokens) as input_tokens,
            sum(c.cached_tokens) as cached_tokens, sum(c.output_tokens) as output_tokens
-    from cost_cells c
+    from cost_cells c ${joinTimes(sql, asked, sql`c.bucket`)}
     where c.tenant_id = t.tenant_id and ${within(sql, asked, sql`c.bucket`)}
     group by c.dimension_id, day, week, month`;
 }
@@ -146,18 +137,18 @@ function costCells(sql: Queryable, asked: SpendAsked) {
 /** These are hardly fewer when they are summed: a run has few cells of a kind. */
 function runCells(sql: Queryable, asked: SpendAsked) {
   return sql`
-    select c.run_id, c.step, c.dimension_id, ${timesOf(sql, asked, sql`c.bucket`)}, c.attempts::numeric as attempts,
+    select c.run_id, c.step, c.dimension_id, ${timesOf(sql, asked)}, c.attempts::numeric as attempts,
            c.retries::numeric as retries, c.cost_picousd as cost, c.wasted_picousd as wasted,
            c.tokens::numeric as tokens, null::numeric as input_tokens, null::numeric as cached_tokens,
            null::numeric as output_tokens
-    from run_cells c
+    from run_cells c ${joinTimes(sql, asked, sql`c.bucket`)}
     where c.tenant_id = t.tenant_id and ${within(sql, asked, sql`c.bucket`)}`;
 }
 
 /** Each outcome's part of the cells, and those of runs that no outcome bears. */
 function typedCells(sql: Queryable, asked: SpendAsked) {
   return sql`
-    select p.tenant_id, p.run_id, p.step, p.dimension_id, ${timesOf(sql, asked, sql`p.bucket`)},
+    select p.tenant_id, p.run_id, p.step, p.dimension_id, ${timesOf(sql, asked)},
            p.attempts::numeric as attempts, p.retries::numeric as retries, p.cost, p.wasted,
            p.tokens::numeric as tokens, null::numeric as input_tokens, null::numeric as cached_tokens,
            null::numeric as output_tokens, o.type
@@ -171,6 +162,7 @@ function typedCells(sql: Queryable, asked: SpendAsked) {
     ) as w
     cross join lateral tollgate_outcome_parts(w.tenants, w.roots) as p
     join outcome_costs o on o.tenant_id = p.tenant_id and o.closing_id = '' and o.root_id = p.root_id
+    ${joinTimes(sql, asked, sql`p.bucket`)}
     where ${within(sql, asked, sql`p.bucket`)}
     union all
     select s.*, ''
@@ -240,7 +232,9 @@ function sums(sql: Queryable) {
 /** The same of rows that are summed already. */
 function resums(sql: Queryable) {
   return sql`
-    coalesce(sum(attempts), 0), coalesce(sum(blocked), 0), coalesce(sum(retries), 0), coalesce(sum(unpriced), 0),
-    coalesce(sum(cost), 0), coalesce(sum(failed), 0), coalesce(sum(wasted), 0), coalesce(sum(estimated), 0),
-    coalesce(sum(presumed), 0), coalesce(sum(tokens), 0), sum(input_tokens), sum(cached_tokens), sum(output_tokens)`;
+    coalesce(sum(attempts), 0) as attempts, coalesce(sum(blocked), 0) as blocked, coalesce(sum(retries), 0) as retries,
+    coalesce(sum(unpriced), 0) as unpriced, coalesce(sum(cost), 0) as cost, coalesce(sum(failed), 0) as failed,
+    coalesce(sum(wasted), 0) as wasted, coalesce(sum(estimated), 0) as estimated,
+    coalesce(sum(presumed), 0) as presumed, coalesce(sum(tokens), 0) as tokens, sum(input_tokens) as input_tokens,
+    sum(cached_tokens) as cached_tokens, sum(output_tokens) as output_tokens`;
 }

@@ -97,17 +97,32 @@ export function resourceIs(sql: Queryable, filters: Filters) {
     ${basis === null ? sql`` : sql`and d.basis = ${basis}`}`;
 }
 
-/** The columns `day`, `week` and `month`: when each begins in the zone, where the report is grouped by it. */
-export function timesOf(
-  sql: Queryable,
-  asked: { readonly groupings: readonly Grouping[]; readonly timeZone: string },
-  moment: Fragment,
-) {
-  const column = (unit: "day" | "week" | "month") =>
-    asked.groupings.some(({ kind }) => kind === unit)
-      ? sql`date_trunc(${unit}, ${moment}, ${asked.timeZone}::text)`
-      : sql`null::timestamptz`;
-  return sql`${column("day")} as day, ${column("week")} as week, ${column("month")} as month`;
+type Timed = Period & { readonly groupings: readonly Grouping[]; readonly timeZone: string };
+
+const TIMES: ReadonlySet<GroupingKind> = new Set(["day", "week", "month"]);
+
+/**
+ * The columns `day`, `week` and `month`: when each begins in the zone, where rows are grouped by it. Said of
+ * each quarter of an hour once and joined: of each row it took ten times as long.
+ */
+export function timesOf(sql: Queryable, { groupings }: Timed) {
+  return groupings.some(({ kind }) => TIMES.has(kind))
+    ? sql`q.day, q.week, q.month`
+    : sql`null::timestamptz as day, null::timestamptz as week, null::timestamptz as month`;
+}
+
+/** What these columns are of: to stand behind the table that has the moment. */
+export function joinTimes(sql: Queryable, asked: Timed, moment: Fragment) {
+  const { groupings, timeZone, from, to } = asked;
+  if (!groupings.some(({ kind }) => TIMES.has(kind))) return sql``;
+  return sql`
+    join (
+      select q.quarter, date_trunc('day', q.quarter, ${timeZone}::text) as day,
+             date_trunc('week', q.quarter, ${timeZone}::text) as week,
+             date_trunc('month', q.quarter, ${timeZone}::text) as month
+      from generate_series(${from.toISOString()}::text::timestamptz, ${to.toISOString()}::text::timestamptz,
+                           interval '15 minutes') as q(quarter)
+    ) as q on q.quarter = tollgate_quarter(${moment})`;
 }
 
 const TIME_FORMATS: Partial<Record<GroupingKind, string>> = {

@@ -182,7 +182,7 @@ describeEachDatabase("reports", (database) => {
     const lines = String(body)
       .trimEnd()
       .split("\n")
-      .map((line) => JSON.parse(line) as Json);
+      .map((line) => JSON.parse(line));
     expect(lines).toMatchObject([
       { line: "row", groups: { model: "m" }, cost_usd: "0.000000000007" },
       { line: "row", groups: { model: "n" } },

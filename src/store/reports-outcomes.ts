@@ -140,12 +140,17 @@ function cohortOf(sql: Queryable, cohort: Cohort): Fragment {
 function outcomesIn(sql: Queryable, asked: OutcomesAsked) {
   const { tenantId, closingId, cohort, filters } = asked;
   const moment = cohortOf(sql, cohort);
+  // By key, one by one: what is open is little, whatever is known of how much there was.
   const open = sql`
     d.root_id in (
       select b.root_id
       from reservations r
-      join decisions a on a.tenant_id = r.tenant_id and a.attempt_id = r.attempt_id
-      join outcome_runs b on b.tenant_id = r.tenant_id and b.run_id = a.run_id
+      cross join lateral (
+        select a.run_id from decisions a where a.tenant_id = r.tenant_id and a.attempt_id = r.attempt_id offset 0
+      ) as a
+      cross join lateral (
+        select b.root_id from outcome_runs b where b.tenant_id = r.tenant_id and b.run_id = a.run_id offset 0
+      ) as b
       where r.tenant_id = ${tenantId})`;
   return sql`
     select d.*, ${timesOf(sql, asked)}, ${closingId === "" ? open : sql`false`} as is_open

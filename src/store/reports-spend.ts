@@ -145,7 +145,10 @@ function runCells(sql: Queryable, asked: SpendAsked) {
     where c.tenant_id = t.tenant_id and ${within(sql, asked, sql`c.bucket`)}`;
 }
 
-/** Each outcome's part of the cells, and those of runs that no outcome bears. */
+/**
+ * Each outcome's part of the cells, and those of runs that no outcome bears. Who bears a run is looked up by
+ * key, one by one: a plan that hashed all runs of all tenants would be chosen for a day of few.
+ */
 function typedCells(sql: Queryable, asked: SpendAsked) {
   return sql`
     select p.tenant_id, p.run_id, p.step, p.dimension_id, ${timesOf(sql, asked)},
@@ -157,7 +160,10 @@ function typedCells(sql: Queryable, asked: SpendAsked) {
       from (
         select distinct b.tenant_id, b.root_id
         from (select distinct tenant_id, run_id from source) as s
-        join outcome_runs b on b.tenant_id = s.tenant_id and b.run_id = s.run_id
+        cross join lateral (
+          select b.tenant_id, b.root_id from outcome_runs b
+          where b.tenant_id = s.tenant_id and b.run_id = s.run_id offset 0
+        ) as b
       ) as b
     ) as w
     cross join lateral tollgate_outcome_parts(w.tenants, w.roots) as p
@@ -167,9 +173,9 @@ function typedCells(sql: Queryable, asked: SpendAsked) {
     union all
     select s.*, ''
     from source s
-    where not exists (
-      select from outcome_runs b where b.tenant_id = s.tenant_id and b.run_id = s.run_id
-    )`;
+    where (
+      select true from outcome_runs b where b.tenant_id = s.tenant_id and b.run_id = s.run_id limit 1
+    ) is null`;
 }
 
 function columnOf(sql: Queryable, kind: GroupingKind): Fragment {

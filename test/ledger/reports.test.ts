@@ -1,50 +1,22 @@
 /** Reports against the ledger: whatever a report is grouped by, its rows sum up to what was settled. */
 import { expect, test } from "vitest";
-import { parseGroupings, type Filters } from "../../src/core/report.ts";
+import { parseGroupings } from "../../src/core/report.ts";
 import { createReports } from "../../src/ledger/reports.ts";
 import { picousdFromUsd } from "../../src/core/money.ts";
 import { post } from "../../src/store/posting.ts";
+import { sumOutcomes } from "../../src/store/reports-outcomes.ts";
+import { sumSpend } from "../../src/store/reports-spend.ts";
 import { settle } from "../../src/store/settlement.ts";
 import { createRandom } from "../sim/random.ts";
 import { describeEachDatabase, type TestDatabase } from "../support/databases.ts";
 import { askOf, createHistory, newTenant, settlementOf, tell } from "../support/ledger-history.ts";
+import { ALL_GROUPINGS, NO_FILTERS } from "../support/report-terms.ts";
 import { seedOf } from "../store/seed.ts";
 
-const NO_FILTERS: Filters = {
-  key: null,
-  customer: null,
-  workflow: null,
-  label: null,
-  model: null,
-  upstream: null,
-  tool: null,
-  type: null,
-  status: null,
-  ending: null,
-  basis: null,
-};
-
-const ALL = [
-  "tenant",
-  "key",
-  "customer",
-  "workflow",
-  "label",
-  "run",
-  "step",
-  "model",
-  "upstream",
-  "tool",
-  "type",
-  "ending",
-  "basis",
-  "reason",
-  "day",
-  "week",
-  "month",
-] as const;
-
-const SPEND_GROUPS = ["", ...ALL.map((kind) => (kind === "label" ? "label:workflow" : kind))];
+const SPEND_GROUPS = [
+  "",
+  ...ALL_GROUPINGS.map((kind) => (kind === "label" ? "label:workflow" : kind)),
+];
 const PAIRS = ["model,ending", "type,run", "customer,label:workflow,day,basis", "step,type,model"];
 const OUTCOME_GROUPS = [
   "",
@@ -66,7 +38,7 @@ function termsOf(tenantId: string, groupBy: string) {
     to: null,
     timeZone: "Asia/Kathmandu",
     closing: null,
-    groupings: parseGroupings(groupBy, ALL),
+    groupings: parseGroupings(groupBy, ALL_GROUPINGS),
     filters: NO_FILTERS,
   };
 }
@@ -219,5 +191,40 @@ describeEachDatabase("a report", (database) => {
       estimated_usd: "0.000000000002",
       presumed_usd: "0.000000000003",
     });
+  });
+
+  test("is its total with what it leaves off, row for row", async () => {
+    const tenantId = await newTenant(database);
+    const history = createHistory(database, tenantId, createRandom(seedOf("left off")));
+    for (let step = 0; step < 40; step += 1) await history();
+    const reports = createReports(database.db);
+    await reports.rollUp();
+    const now = new Date();
+    const shared = {
+      ...termsOf(tenantId, "run"),
+      closingId: "",
+      from: new Date(now.getTime() - 86_400_000),
+      to: new Date(now.getTime() + 86_400_000),
+      rows: 1,
+    };
+    const spend = await sumSpend(database.db.admin, { ...shared, order: "cost" });
+    const outcomes = await sumOutcomes(database.db.admin, { ...shared, cohort: "outcome" });
+    for (const lines of [spend, outcomes]) {
+      expect(lines.map(({ line }) => line).toSorted()).toEqual(["left_off", "row", "total"]);
+      const of = (name: string) => lines.find(({ line }) => line === name);
+      for (const figure of [
+        "cost",
+        "wasted",
+        "attempts",
+        "retries",
+        "unpriced",
+        "tokens",
+      ] as const) {
+        const [row, leftOff, total] = ["row", "left_off", "total"].map((line) =>
+          BigInt(of(line)?.[figure] ?? -1),
+        );
+        expect([figure, (row ?? 0n) + (leftOff ?? 0n)]).toEqual([figure, total]);
+      }
+    }
   });
 });

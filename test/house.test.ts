@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { getTableConfig, PgTable } from "drizzle-orm/pg-core";
 import { describe, expect, test } from "vitest";
 import * as control from "../src/store/schema-control.ts";
+import * as money from "../src/store/schema-money.ts";
 import * as schema from "../src/store/schema.ts";
 import { longFunctions } from "./support/function-length.ts";
 import * as inspector from "./support/inspector.ts";
@@ -109,7 +110,7 @@ type Rule = Mutants & {
   readonly broken: (sources: readonly Source[]) => Violation[];
 };
 
-const tables = Object.values({ ...schema, ...control })
+const tables = Object.values({ ...schema, ...control, ...money })
   .filter((value) => value instanceof PgTable)
   .map((table) => getTableConfig(table));
 const tenantTables = tables.map(({ name }) => name).filter((name) => !(name in TENANTLESS));

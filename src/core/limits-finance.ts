@@ -50,3 +50,15 @@ export const CHECK_METERS_MAX = 20;
 
 /** What one sort or hash of a report may take of the database's memory: a month of 100,000 runs fits, and is not written to disk. */
 export const REPORT_MEMORY_MB_MAX = 64;
+
+/** The text of a file of prices. */
+export const PRICE_FILE_BYTES_MAX = 512 * 1024;
+
+/** Prices of one file: longer lists are several files. */
+export const PRICE_FILE_ENTRIES_MAX = 1_000;
+
+/** Entries that hold or will: every replica keeps them in memory, some 500 bytes each. */
+export const PRICE_BOOK_ENTRIES_MAX = 50_000;
+
+/** Why an operator adjusts, in a sentence or two. */
+export const ADJUSTMENT_REASON_CHARS_MAX = 500;

@@ -127,6 +127,7 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const administration = createAdministration({
     ...ports,
     refresh: gateway.authority.refresh,
+    configuration: gateway.authority.configuration,
   });
   const firstKeys = { adminKey, ...(await establishFirstTenant(gateway, administration)) };
   let isDraining = false;

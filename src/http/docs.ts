@@ -3,6 +3,7 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { Hono } from "hono";
 
 import { InputError } from "../core/errors.ts";
+import { adjustmentRoutes } from "./adjustments.ts";
 import type { Api } from "./api.ts";
 import { approvalRoutes } from "./approvals.ts";
 import type { Env } from "./env.ts";
@@ -13,6 +14,7 @@ import { operationRoutes } from "./operations.ts";
 import { policyRoutes } from "./policies.ts";
 import { closingRoutes } from "./closings.ts";
 import { reportRoutes } from "./reports.ts";
+import { priceRoutes } from "./prices.ts";
 import { replayRoutes } from "./replays.ts";
 import { runRoutes } from "./runs.ts";
 import { webhookRoutes } from "./webhooks.ts";
@@ -88,6 +90,8 @@ export function createManagement(): Management {
   manageRoutes(api);
   limitRoutes(api);
   runRoutes(api);
+  priceRoutes(api);
+  adjustmentRoutes(api);
   reportRoutes(api);
   closingRoutes(api);
   approvalRoutes(api);

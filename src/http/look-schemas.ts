@@ -41,6 +41,10 @@ const attemptMembers = {
   usage: z.record(z.string(), z.number()).readonly(),
   tokens: z.number().int(),
   cost_usd: usd.nullable(),
+  provider_cost_usd: z.string().nullable().openapi({
+    description:
+      "What the provider says that it cost, to its last digit: kept beside, never charged.",
+  }),
   reserved_usd: usd,
   estimate_usd: usd.nullable(),
   overage_usd: usd,
@@ -81,6 +85,7 @@ export const Decision = z
     tenant: z.string(),
     ...attemptMembers,
     meters: z.array(Meter).readonly(),
+    adjusted_usd: usd.nullable().openapi({ description: "Beside the cost; null: nothing." }),
     record: z.unknown(),
     ending: z.unknown(),
     explanation: z.array(z.string()).readonly(),
@@ -181,6 +186,9 @@ export const Usage = z
       .array(z.object({ upstream: z.string().nullable(), model: z.string(), ...sums }))
       .readonly(),
     models_left_off: z.number().int(),
+    adjustments: z
+      .object({ entries: z.number().int(), credits_usd: usd, debits_usd: usd, net_usd: usd })
+      .openapi({ description: "Posted in the period, beside the costs: no sum here holds it." }),
     by_day: z.array(z.object({ day: z.string(), ...sums })).readonly(),
     by_reason: z
       .array(z.object({ reason: z.string(), decisions: z.number().int() }))
@@ -203,17 +211,24 @@ export const Usage = z
 
 const rates = z.record(z.string(), z.string()).readonly();
 
+const rateSet = {
+  usd_per_million: rates.openapi({ description: "USD per million units, by class of usage." }),
+  tiers: z
+    .array(z.object({ above_input_tokens: z.number().int(), usd_per_million: rates }))
+    .readonly(),
+};
+
 export const Price = z
   .object({
     version: z.string(),
-    upstream: z.string(),
+    tenant: z.string().nullable().openapi({ description: "Null: every tenant's." }),
+    upstream: z.string().nullable().openapi({ description: "Null: any." }),
     model: z.string(),
     from: time,
+    until: time.nullable().openapi({ description: "Null: until the next one begins." }),
     source: z.string(),
-    usd_per_million: rates.openapi({ description: "USD per million units, by class of usage." }),
-    tiers: z
-      .array(z.object({ above_input_tokens: z.number().int(), usd_per_million: rates }))
-      .readonly(),
+    ...rateSet,
+    service_tiers: z.record(z.string(), z.object(rateSet)).readonly(),
     context_tokens_max: z.number().int().nullable(),
     output_tokens_max: z.number().int().nullable(),
   })

@@ -1,14 +1,12 @@
-/** Runs and looking back: timelines, decisions, use and prices. */
+/** Runs and looking back: timelines, decisions and use. */
 import { z } from "@hono/zod-openapi";
 
 import { InputError } from "../core/errors.ts";
 import { PAGE_ROWS_MAX, USAGE_DAYS_MAX } from "../core/limits.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
-import { listPrices } from "./prices.ts";
 import {
   Attempt,
   Decision,
-  Price,
   PutRunAnswer,
   Run,
   RunListed,
@@ -21,7 +19,6 @@ import {
   DayOrMoment,
   Id,
   Labels,
-  ModelName,
   pageOf,
   Paging,
   RunId,
@@ -231,37 +228,6 @@ function usageRoutes(api: Api): void {
     },
     async ({ bindings: { ledger }, tenantId, query }) =>
       ledger.usage(tenantId, periodOf(query.from, query.to, await ledger.now())),
-  );
-  define(
-    api,
-    {
-      method: "get",
-      path: "/prices",
-      summary: "List the prices that hold now, or with `history` all that are known",
-      scopes: [],
-      tenancy: "installation",
-      params: NONE,
-      query: z.strictObject({
-        ...Paging,
-        upstream: ModelName.optional(),
-        model: ModelName.optional(),
-        search: ModelName.optional().openapi({
-          description: "Stands somewhere in `upstream/model`, in any case.",
-        }),
-        history: z.enum(["true", "false"]).optional(),
-      }),
-      body: NONE,
-      status: 200,
-      answer: pageOf(Price),
-    },
-    async ({ bindings: { gateway, ledger }, query }) =>
-      listPrices(gateway.authority.configuration.prices, {
-        ...pageFrom(query),
-        upstream: query.upstream ?? null,
-        model: query.model ?? null,
-        search: query.search ?? null,
-        at: query.history === "true" ? null : await ledger.now(),
-      }),
   );
 }
 

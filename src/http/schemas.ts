@@ -13,7 +13,7 @@ import { SCOPE_KINDS, UNITS, WINDOWS } from "../core/verdict.ts";
 import { isExactNumber, sourceOf } from "../lib/exact-json.ts";
 
 /** One line without control characters: the store cannot hold NUL, and a terminal obeys the others. */
-const line = (charsMax: number) =>
+export const line = (charsMax: number) =>
   z
     .string()
     .min(1)

@@ -6,6 +6,7 @@ import type { ApprovalState } from "../core/approval.ts";
 import { countPendingApprovals, type ApprovalRef } from "../store/approvals.ts";
 import { countDeliveries, type DeliveryRecord, type DeliveryRef } from "../store/outbox.ts";
 import type { WebhookRef } from "../store/webhooks.ts";
+import { adjustmentOf, adjustmentsOf, type AdjustmentView } from "./adjustments.ts";
 import { approvalOf, approvalsOf, votesOf, type ApprovalView, type VoteView } from "./approvals.ts";
 import type { CompiledBundle } from "../core/policy-bundle.ts";
 import { type Backtest, createBacktest, replayOf, type ReplayView } from "./backtest.ts";
@@ -98,6 +99,11 @@ export type Ledger = {
     tenantId: string,
     page: Page & { readonly search: string | null },
   ) => Promise<Paged<RunListed>>;
+  readonly adjustment: (tenantId: string, adjustmentId: string) => Promise<AdjustmentView | null>;
+  readonly adjustments: (
+    tenantId: string,
+    page: Page & { readonly run: string | null },
+  ) => Promise<Paged<AdjustmentView>>;
   readonly run: (
     tenantId: string,
     page: Page & { readonly run: string },
@@ -188,6 +194,8 @@ export function createLedger(db: Database): Ledger {
     tools: (tenantId, page) => toolsOf(db, tenantId, page),
     operation: (tenantId, operation) => operationOf(db, tenantId, operation),
     events: (tenantId, page) => eventsOf(db, tenantId, page),
+    adjustment: (tenantId, adjustmentId) => adjustmentOf(db, tenantId, adjustmentId),
+    adjustments: (tenantId, page) => adjustmentsOf(db, tenantId, page),
     runs: (tenantId, page) => runsOf(db, tenantId, page),
     run: (tenantId, page) => runOf(db, tenantId, page),
     inFlight: (tenantId, run) => inFlightOf(db, tenantId, run),

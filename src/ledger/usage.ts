@@ -3,6 +3,7 @@ import { PAGE_ROWS_MAX } from "../core/limits.ts";
 import { assert } from "../lib/assert.ts";
 import type { Database } from "../store/database.ts";
 import { type UsageRow, countRefusals, sumAttempts, sumUsage } from "../store/usage.ts";
+import { adjustmentSumsOf, type AdjustmentSumsView } from "./adjustments.ts";
 import { countOf, usdOf } from "./amounts.ts";
 import { summed } from "./summed.ts";
 
@@ -30,6 +31,8 @@ export type UsageView = {
   })[];
   /** Models not listed, the cheapest ones; their use is in the totals all the same. */
   readonly models_left_off: number;
+  /** What was posted in the period, beside the costs: no sum here holds it. */
+  readonly adjustments: AdjustmentSumsView;
   readonly by_day: readonly (UsageSums & { readonly day: string })[];
   /** Refusals by their reasons, of which there are as many as `REASONS`. */
   readonly by_reason: readonly { readonly reason: string; readonly decisions: number }[];
@@ -48,11 +51,12 @@ export async function usageOf(
   tenantId: string,
   period: { readonly from: Date; readonly to: Date },
 ): Promise<UsageView> {
-  const [rows, refusals, attempts] = await summed(
+  const [rows, refusals, attempts, adjustments] = await summed(
     Promise.all([
       sumUsage(db.admin, tenantId, period),
       countRefusals(db.admin, tenantId, period),
       sumAttempts(db.admin, tenantId, { ...period, rows: PAGE_ROWS_MAX }),
+      adjustmentSumsOf(db, tenantId, period),
     ]),
   );
   const total = rows.find((row) => row.grouping === "total");
@@ -68,6 +72,7 @@ export async function usageOf(
       model: row.model ?? "",
       ...sumsOf(row),
     })),
+    adjustments,
     models_left_off: Math.max(0, models.length - PAGE_ROWS_MAX),
     by_day: rows
       .filter((row) => row.grouping === "day")

@@ -202,9 +202,9 @@ describeEachDatabase("signing in to the console", (database) => {
   afterAll(() => tollgate.close());
 
   /** A console of its own, whose clock and visitors are the test's; it calls the API of the real one. */
-  const consoleAt = (clock: { now: Date }) => {
+  const consoleAt = (clock: { now: Date }, seal = 7) => {
     const app = createConsole({
-      sealingKey: new Uint8Array(32).fill(7),
+      sealingKey: new Uint8Array(32).fill(seal),
       now: () => clock.now,
       faulted: (error) => {
         throw error;
@@ -236,6 +236,14 @@ describeEachDatabase("signing in to the console", (database) => {
     expect((await ask("/prices", { headers })).status).toBe(200);
     clock.now = new Date("2030-01-01T20:00:00Z");
     expect((await ask("/prices", { headers })).status).toBe(303);
+  });
+
+  test("holds in every process that seals with the same key, and in no other", async () => {
+    const clock = { now: new Date() };
+    const signed = await consoleAt(clock)("/sign-in", signInWith(tenant.key));
+    const headers = { cookie: signed.headers.getSetCookie()[0]?.split(";")[0] ?? "" };
+    expect((await consoleAt(clock)("/prices", { headers })).status).toBe(200);
+    expect((await consoleAt(clock, 8)("/prices", { headers })).status).toBe(303);
   });
 
   test("takes ten wrong keys a minute from one address, and others' all the same", async () => {

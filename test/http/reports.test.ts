@@ -10,6 +10,7 @@ import {
   type Json,
   type Management,
 } from "../support/management.ts";
+import { rollUpAll } from "../store/roll-up-violations.ts";
 import { chatAnswer } from "../support/openai-answers.ts";
 import { priceOf } from "../support/prices.ts";
 import { startScriptedUpstream, type ScriptedUpstream } from "../support/scripted-upstream.ts";
@@ -52,6 +53,7 @@ describeEachDatabase("what one outcome costs", (database) => {
       await tell({ ...database, db: tollgate.db }, tenant.id, { subject: run });
     }
     await tollgate.gateway.settled();
+    await rollUpAll(tollgate.db.admin);
     const ask = async (path: string) => {
       const answer = await fetch(`${tollgate.url}/api/reports/${path}`, {
         headers: { authorization: `Bearer ${tenant.key}` },
@@ -97,7 +99,10 @@ describeEachDatabase("reports", (database) => {
   });
   afterAll(() => api.close());
 
-  const get = (path: string, key = tenant.key) => api.call(key, "GET", `/api/reports/${path}`);
+  const get = async (path: string, key = tenant.key) => {
+    await rollUpAll(database.db.admin);
+    return await api.call(key, "GET", `/api/reports/${path}`);
+  };
 
   /** A call that cost so many pico-dollars, with what its caller said of it. */
   async function spent(cost: bigint, given: Parameters<typeof askOf>[1] = {}): Promise<void> {
@@ -158,6 +163,7 @@ describeEachDatabase("reports", (database) => {
     await spent(7n, { runId: "r", context: { customer } });
     await spent(5n, { runId: "s" });
     await tell(database, tenant.id, { subject: "r" });
+    await rollUpAll(database.db.admin);
     const csv = await api.send("/api/reports/cost-per-outcome?group_by=customer", {
       headers: { authorization: `Bearer ${tenant.key}`, accept: "text/csv" },
     });

@@ -4,6 +4,7 @@ import { conservationOf } from "../../src/ledger/conservation.ts";
 import { post } from "../../src/store/posting.ts";
 import { settle } from "../../src/store/settlement.ts";
 import { createRandom } from "../sim/random.ts";
+import { rollUpAll } from "../store/roll-up-violations.ts";
 import { seedOf } from "../store/seed.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import { askOf, createHistory, newTenant, settlementOf, tell } from "../support/ledger-history.ts";
@@ -13,6 +14,7 @@ describeEachDatabase("the check of a ledger", (database) => {
     const tenantId = await newTenant(database);
     const history = createHistory(database, tenantId, createRandom(seedOf("check")));
     for (let step = 0; step < 40; step += 1) await history();
+    await rollUpAll(database.db.admin);
     const checked = await conservationOf(database.db, tenantId);
     expect(checked).toMatchObject({ holds: true, behind_usd: "0.00", sentences: [] });
     for (const line of checked.lines) expect(line.usd).toBe(checked.settled_usd);
@@ -29,6 +31,7 @@ describeEachDatabase("the check of a ledger", (database) => {
     await post(database.db.gate, "rep", [ask]);
     await settle(database.db.gate, [settlementOf(ask)]);
     await tell(database, tenantId, { subject: "run_a" });
+    await rollUpAll(database.db.admin);
     expect((await conservationOf(database.db, tenantId)).holds).toBe(true);
     const { admin } = database.db;
     await admin`update ${admin(table)} set ${admin(column)} = ${admin(column)} + 1 where tenant_id = ${tenantId}`;

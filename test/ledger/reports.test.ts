@@ -11,6 +11,7 @@ import { createRandom } from "../sim/random.ts";
 import { describeEachDatabase, type TestDatabase } from "../support/databases.ts";
 import { askOf, createHistory, newTenant, settlementOf, tell } from "../support/ledger-history.ts";
 import { ALL_GROUPINGS, NO_FILTERS } from "../support/report-terms.ts";
+import { rollUpAll } from "../store/roll-up-violations.ts";
 import { seedOf } from "../store/seed.ts";
 
 const SPEND_GROUPS = [
@@ -58,6 +59,7 @@ describeEachDatabase("a report", (database) => {
     const tenantId = await newTenant(database);
     const history = createHistory(database, tenantId, random);
     for (let step = 0; step < 60; step += 1) await history();
+    await rollUpAll(database.db.admin);
     const settled = await settledOf(database, tenantId);
     const reports = createReports(database.db);
     const now = new Date();
@@ -96,6 +98,7 @@ describeEachDatabase("a report", (database) => {
       await post(database.db.gate, "rep", [ask]);
       await settle(database.db.gate, [settlementOf(ask, { costPicousd: BigInt(at + 1) })]);
     }
+    await rollUpAll(database.db.admin);
     const reports = createReports(database.db);
     const terms = { ...termsOf("", "tenant"), tenantId: null };
     const { rows, total } = await reports.spend(terms);
@@ -117,6 +120,7 @@ describeEachDatabase("a report", (database) => {
     await tell(database, tenantId, { subject: "run_a" });
     await tell(database, tenantId, { subject: "run_b", status: "failure" });
     await tell(database, tenantId, { subject: "run_c", type: "refund_paid", status: "reversed" });
+    await rollUpAll(database.db.admin);
     const terms = { ...termsOf(tenantId, ""), cohort: "outcome" } as const;
     const { rows } = await createReports(database.db).costPerOutcome(terms);
     expect(rows).toMatchObject([
@@ -140,6 +144,7 @@ describeEachDatabase("a report", (database) => {
     await settle(gate, [settlementOf(ask, { basis: "unpriced", costPicousd: null })]);
     await tell(database, tenantId, { subject: "run_a" });
     await tell(database, tenantId, { subject: "run_b" });
+    await rollUpAll(database.db.admin);
     const reports = createReports(database.db);
     const terms = { ...termsOf(tenantId, "run"), cohort: "outcome" } as const;
     const before = await reports.costPerOutcome(terms);
@@ -150,6 +155,7 @@ describeEachDatabase("a report", (database) => {
     expect(floorOf("run_a", before)).toEqual([1, 0, true]);
     expect(floorOf("run_b", before)).toEqual([0, 1, true]);
     await settle(gate, [settlementOf(open)]);
+    await rollUpAll(database.db.admin);
     expect(floorOf("run_b", await reports.costPerOutcome(terms))).toEqual([0, 0, false]);
   });
 
@@ -168,6 +174,7 @@ describeEachDatabase("a report", (database) => {
     await settle(gate, [
       settlementOf(presumed, { ending: "unknown", basis: "presumed", costPicousd: 3n }),
     ]);
+    await rollUpAll(database.db.admin);
     const terms = { ...termsOf(tenantId, "ending,basis,reason") };
     const { rows, total } = await createReports(database.db).spend(terms);
     const lines = rows.map(({ groups, attempts, blocked, cost_usd }) => [
@@ -197,8 +204,7 @@ describeEachDatabase("a report", (database) => {
     const tenantId = await newTenant(database);
     const history = createHistory(database, tenantId, createRandom(seedOf("left off")));
     for (let step = 0; step < 40; step += 1) await history();
-    const reports = createReports(database.db);
-    await reports.rollUp();
+    await rollUpAll(database.db.admin);
     const now = new Date();
     const shared = {
       ...termsOf(tenantId, "run"),

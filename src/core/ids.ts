@@ -14,6 +14,7 @@ export const ID_PREFIXES = {
   approval: "apr",
   webhook: "whk",
   delivery: "dlv",
+  closing: "cls",
   event: "evt",
   outcome: "out",
   adjustment: "adj",

@@ -39,6 +39,48 @@ export const OUTCOME_FILE_BYTES_MAX = 256 * 1024 * 1024;
 /** Bytes of one import: a thousand rows with a paragraph of evidence each. */
 export const OUTCOME_IMPORT_BYTES_MAX = 4 * 1024 * 1024;
 
+/** Rows of a report: what people and spreadsheets read at once; what is left off is one row of its own. */
+export const REPORT_ROWS_MAX = 1_000;
+
+/** Columns that a report is grouped by: more are a copy of the ledger, and its rows are too many to read. */
+export const GROUPINGS_MAX = 4;
+
+/** The longest period of a report, so that years can be compared: four of them, with a leap day. */
+export const REPORT_DAYS_MAX = 1_461;
+
+/**
+ * Outcomes that are taken apart by model, upstream, tool or step in one answer: their parts are computed from
+ * the cells of their runs, some 20,000 of them in a second.
+ */
+export const OUTCOMES_APART_MAX = 50_000;
+
+/** The runs that a report of waste names: the ones worth a look. */
+export const WASTEFUL_RUNS_MAX = 20;
+
+/** Outcomes that are named with a run in a list; its own timeline names all. */
+export const OUTCOMES_NAMED_MAX = 10;
+
+/** Price versions that a row names: more say only that prices changed often. */
+export const PRICE_VERSIONS_MAX = 20;
+
+/** Lines of one FOCUS export, about half a kilobyte each; more are refused and not left off, for they are loaded as a whole. */
+export const FOCUS_LINES_MAX = 50_000;
+
+/**
+ * How long after its end a period can be closed, in ms: longer than any statement runs and any clock is off, so
+ * that all that was posted in it has been committed and rolled up.
+ */
+export const CLOSING_DELAY_MS = 3_600_000;
+
+/** How long one statement of the check may read a tenant's ledger, in ms: less than the command waits for an answer. */
+export const CHECK_STATEMENT_MS = 25_000;
+
+/** Meters that a check names where they differ: the first ones show what went wrong. */
+export const CHECK_METERS_MAX = 20;
+
+/** What one sort or hash of a report may take of the database's memory: a month of 100,000 runs fits, and is not written to disk. */
+export const REPORT_MEMORY_MB_MAX = 64;
+
 /** The text of a file of prices. */
 export const PRICE_FILE_BYTES_MAX = 512 * 1024;
 

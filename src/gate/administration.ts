@@ -32,6 +32,7 @@ import {
   type OutcomeTypeAdministration,
 } from "./administer-outcome-types.ts";
 import { createWebhookAdministration, type WebhookAdministration } from "./administer-webhooks.ts";
+import { closePeriod, type ClosingTerms } from "./administer-closings.ts";
 import { createApproving, type Approving } from "./approve.ts";
 import { changeTenant, createTenant } from "./administer-tenants.ts";
 import { putTool, removeTool, type ToolTerms } from "./administer-tools.ts";
@@ -76,6 +77,11 @@ export type Administration = {
   readonly approvals: Approving;
   readonly webhooks: WebhookAdministration;
   readonly outcomeTypes: OutcomeTypeAdministration;
+  /** Its reports are the same ever after. Answers the id of the closing. */
+  readonly closePeriod: (
+    actor: Actor,
+    terms: ClosingTerms,
+  ) => Promise<{ readonly closingId: string }>;
   readonly putTool: (actor: Actor, terms: ToolTerms) => Promise<void>;
   readonly removeTool: (actor: Actor, tenantId: string, name: string) => Promise<void>;
   /** Of the installation. */
@@ -104,6 +110,7 @@ export function createAdministration(ports: AdministrationPorts): Administration
     approvals: createApproving(ports),
     webhooks: createWebhookAdministration(ports),
     outcomeTypes: createOutcomeTypeAdministration(ports),
+    closePeriod: (actor, terms) => closePeriod(ports, actor, terms),
     putTool: (actor, terms) => putTool(ports, actor, terms),
     removeTool: (actor, tenantId, name) => removeTool(ports, actor, { tenantId, name }),
     importPrices: (actor, terms) => importPrices(ports, actor, terms),

@@ -15,6 +15,7 @@ import type { Page } from "../ledger/paged.ts";
 import type { Once } from "../gate/once.ts";
 import { canonicalJson } from "../lib/canonical-json.ts";
 import { isExactNumber } from "../lib/exact-json.ts";
+import { assert } from "../lib/assert.ts";
 import { sha256Hex } from "../lib/hash.ts";
 import { isList, isRecord } from "../lib/json.ts";
 
@@ -36,8 +37,8 @@ export type Route<P extends Params, Q extends Params, B extends Params, A extend
   readonly description?: string;
   /** Any of these lets a key in; an empty list lets every key in. The installation's key may always. */
   readonly scopes: readonly Scope[];
-  /** `one`: of one tenant, which a key implies and the installation's key names. */
-  readonly tenancy: "one" | "installation";
+  /** `one`: of one tenant, which a key implies and the installation's key names; `any`: it need not, and means all. */
+  readonly tenancy: "one" | "any" | "installation";
   readonly params: P;
   readonly query: Q;
   /** Not read where the method has none: see `NONE`. */
@@ -54,13 +55,17 @@ export type Route<P extends Params, Q extends Params, B extends Params, A extend
   readonly answer: A;
   /** What the answer is, where it is no JSON: the act then answers its text. */
   readonly media?: "application/x-ndjson";
+  /** In what else it answers where it is asked to: the act then answers the response itself. */
+  readonly alsoMedia?: readonly string[];
 };
 
 export type Asked<P, Q, B> = {
   readonly bindings: Env["Bindings"];
   readonly actor: Caller | Administrator;
-  /** Empty for a route of the installation. */
+  /** Empty for a route of the installation, and where all tenants are meant. */
   readonly tenantId: string;
+  /** What the asker would like to read, as its header says. */
+  readonly accept: string;
   readonly params: P;
   readonly query: Q;
   readonly body: B;
@@ -69,7 +74,7 @@ export type Asked<P, Q, B> = {
 export function define<P extends Params, Q extends Params, B extends Params, A extends z.ZodType>(
   api: Api,
   route: Route<P, Q, B, A>,
-  act: (asked: Asked<z.output<P>, z.output<Q>, z.output<B>>) => Promise<z.input<A>>,
+  act: (asked: Asked<z.output<P>, z.output<Q>, z.output<B>>) => Promise<z.input<A> | Response>,
 ): void {
   describe(api, route);
   api.on(route.method.toUpperCase(), route.path.replaceAll(/\{(\w+)\}/g, ":$1"), async (c) => {
@@ -80,22 +85,25 @@ export function define<P extends Params, Q extends Params, B extends Params, A e
     const params = check(route.params, c.req.param());
     const query = check(route.query, queryOf(c));
     const body = check(route.body, hasBody(route) ? await readBody(c, route) : {});
-    const tenantId = route.tenancy === "one" ? await tenantOf(c, actor, [params, query, body]) : "";
+    const tenantId = await tenantOf(c, { actor, tenancy: route.tenancy }, [params, query, body]);
     // What only reads may be asked again: a kept answer would be an old one, and takes room for a day.
     const idempotency = isRead(route) ? null : readIdempotency({ header: headerOf(c) });
-    const asked = { bindings: c.env, actor, tenantId, params, query, body };
+    const accept = c.req.header("accept") ?? "";
+    const asked = { bindings: c.env, actor, tenantId, accept, params, query, body };
     if (idempotency !== null) {
       const content = contentOf(c, actor, [query, body]);
       const once = await c.env.gateway.once(
         { tenantId, key: idempotency.key, content },
         async () => {
           const answer = await act(asked);
+          assert(!(answer instanceof Response), "only what reads answers in other media");
           return { status: statusOf(route, answer), body: JSON.stringify(answer) };
         },
       );
       return repeatable(once);
     }
     const answer = await act(asked);
+    if (answer instanceof Response) return answer;
     if (route.media !== undefined) {
       const headers = { "cache-control": "no-store", "content-type": route.media };
       return c.body(String(answer), route.status, headers);
@@ -198,9 +206,14 @@ function queryOf(c: Context<Env>): Readonly<Record<string, string>> {
 /** A key's own tenant, whatever is named: another's does not exist for it. */
 async function tenantOf(
   c: Context<Env>,
-  actor: Caller | Administrator,
+  of: {
+    readonly actor: Caller | Administrator;
+    readonly tenancy: "one" | "any" | "installation";
+  },
   carriers: readonly unknown[],
 ): Promise<string> {
+  const { actor, tenancy } = of;
+  if (tenancy === "installation") return "";
   const named = new Set<string>();
   for (const carrier of carriers) {
     if (!isRecord(carrier) || carrier["tenant"] === undefined) continue;
@@ -213,6 +226,7 @@ async function tenantOf(
   }
   if (name === undefined) {
     if (!("installation" in actor)) return actor.tenantId;
+    if (tenancy === "any") return "";
     const message = "The installation's key belongs to no tenant: name one with `tenant`.";
     throw new InputError("missing_required_parameter", "tenant", message);
   }
@@ -296,7 +310,12 @@ function describe<P extends Params, Q extends Params, B extends Params, A extend
     responses: {
       [route.status]: {
         description: route.summary,
-        content: { [route.media ?? "application/json"]: { schema: route.answer } },
+        content: {
+          [route.media ?? "application/json"]: { schema: route.answer },
+          ...Object.fromEntries(
+            (route.alsoMedia ?? []).map((media) => [media, { schema: z.string() }] as const),
+          ),
+        },
       },
       ...(route.isRepeat === undefined
         ? {}

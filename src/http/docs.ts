@@ -14,6 +14,8 @@ import { operationRoutes } from "./operations.ts";
 import { outcomeRoutes } from "./outcomes.ts";
 import { outcomeTypeRoutes } from "./outcome-types.ts";
 import { policyRoutes } from "./policies.ts";
+import { closingRoutes } from "./closings.ts";
+import { reportRoutes } from "./reports.ts";
 import { priceRoutes } from "./prices.ts";
 import { replayRoutes } from "./replays.ts";
 import { runRoutes } from "./runs.ts";
@@ -92,6 +94,8 @@ export function createManagement(): Management {
   runRoutes(api);
   priceRoutes(api);
   adjustmentRoutes(api);
+  reportRoutes(api);
+  closingRoutes(api);
   approvalRoutes(api);
   webhookRoutes(api);
   toolRoutes(api);

@@ -42,6 +42,9 @@ import {
   diffOf,
   type DiffView,
 } from "./policies.ts";
+import { closingOf, closingsOf, driftOf, type ClosingView, type DriftView } from "./closings.ts";
+import { conservationOf, type ConservationView } from "./conservation.ts";
+import { createReports, type Reports } from "./reports.ts";
 import { exportOf } from "./run-export.ts";
 import { shadowOf, type ShadowView } from "./shadow.ts";
 import {
@@ -167,6 +170,13 @@ export type Ledger = {
     tenantId: string,
     period: { readonly from: Date; readonly to: Date },
   ) => Promise<UsageView>;
+  readonly reports: Reports;
+  readonly closing: (tenantId: string, id: string) => Promise<ClosingView | null>;
+  readonly closings: (tenantId: string, page: Page) => Promise<Paged<ClosingView>>;
+  /** What has changed of a closed period since. */
+  readonly drift: (tenantId: string, id: string) => Promise<DriftView | null>;
+  /** Whether all sums of a tenant's ledger are the same sum. */
+  readonly conservation: (tenantId: string) => Promise<ConservationView>;
   readonly approval: (approval: ApprovalRef) => Promise<ApprovalView | null>;
   readonly approvals: (
     tenantId: string,
@@ -220,6 +230,11 @@ export function createLedger(db: Database): Ledger {
     backtest: createBacktest(db),
     now: () => readNow(db.admin),
     usage: (tenantId, period) => usageOf(db, tenantId, period),
+    reports: createReports(db),
+    closing: (tenantId, id) => closingOf(db, tenantId, id),
+    closings: (tenantId, page) => closingsOf(db, tenantId, page),
+    drift: (tenantId, id) => driftOf(db, tenantId, id),
+    conservation: (tenantId) => conservationOf(db, tenantId),
     approval: (approval) => approvalOf(db, approval),
     approvals: (tenantId, page) => approvalsOf(db, tenantId, page),
     votes: (approval) => votesOf(db, approval),

@@ -1,94 +1,18 @@
 /** Roll-ups against the ledger: any history, in any steps, gives the same sums to the pico-dollar. */
 import { expect, test } from "vitest";
-import { post, type Ask } from "../../src/store/posting.ts";
-import { settle, type Settlement } from "../../src/store/settlement.ts";
+import { post } from "../../src/store/posting.ts";
+import { settle } from "../../src/store/settlement.ts";
 import { rolledUpAsOf, rollUp } from "../../src/store/roll-up.ts";
 import { open } from "../../src/store/database.ts";
-import { newId } from "../gate/gate-on.ts";
-import { createRandom, type Random } from "../sim/random.ts";
+import { createRandom } from "../sim/random.ts";
 import {
   describeEachDatabase,
   describeOnPostgres,
   type TestDatabase,
 } from "../support/databases.ts";
+import { askOf, createHistory, newTenant, settlementOf, tell } from "../support/ledger-history.ts";
 import { seedOf } from "./seed.ts";
 import { rollUpAll, rollUpViolations } from "./roll-up-violations.ts";
-
-const RUNS = ["run_a", "run_b", "run_c", "run_d"];
-const OPERATIONS = ["refund:1", "refund:2"];
-
-async function newTenant({ db }: TestDatabase): Promise<string> {
-  const tenantId = `ten_${newId()}`;
-  await db.admin`insert into tenants (tenant_id, name) values (${tenantId}, ${tenantId})`;
-  return tenantId;
-}
-
-function askOf(tenantId: string, given: Partial<Ask> & { readonly context?: object } = {}): Ask {
-  const { context = {}, ...ask } = given;
-  return {
-    attemptId: `att_${newId()}`,
-    tenantId,
-    keyId: "key_a",
-    runId: "run_a",
-    runNamed: true,
-    stepId: null,
-    stepDigest: null,
-    contentDigest: null,
-    retryResource: "model:m",
-    door: "model",
-    operation: "chat",
-    resource: "m",
-    upstream: "up",
-    model: "m",
-    judgedReason: null,
-    costPicousd: 1_000n,
-    tokens: 10,
-    priceVersion: "price",
-    final: true,
-    deadlineMs: 60_000,
-    record: JSON.stringify({ context }),
-    refs: [],
-    extra: null,
-    ...ask,
-  };
-}
-
-function settlementOf(ask: Ask, given: Partial<Settlement> = {}): Settlement {
-  return {
-    tenantId: ask.tenantId,
-    attemptId: ask.attemptId,
-    ending: "succeeded",
-    basis: "computed",
-    costPicousd: 100n,
-    tokens: 5,
-    requests: 1,
-    priceVersion: "price",
-    usage: '{"input":3,"cache_read":1,"output":1}',
-    record: "{}",
-    ...given,
-  };
-}
-
-type Told = {
-  readonly subject: string;
-  readonly type?: string;
-  readonly key?: string;
-  readonly weight?: number;
-  readonly status?: string;
-  readonly supersedes?: { readonly id: string; readonly root: string };
-};
-
-async function tell({ db }: TestDatabase, tenantId: string, told: Told) {
-  const id = `out_${newId()}`;
-  const root = told.supersedes?.root ?? id;
-  await db.admin`
-    insert into outcomes (tenant_id, outcome_id, root_id, supersedes, type, subject_kind, subject, key, status, weight,
-                          occurred_at, recorded_by)
-    values (${tenantId}, ${id}, ${root}, ${told.supersedes?.id ?? null}, ${told.type ?? "ticket_resolved"},
-            ${told.subject.includes(":") ? "operation" : "run"}, ${told.subject}, ${told.key ?? ""},
-            ${told.status ?? "success"}, ${told.weight ?? 1}, tollgate_now(), 'key_a')`;
-  return { id, root };
-}
 
 /** By subject, type and key. */
 const costs = async ({ db }: TestDatabase, tenantId: string) =>
@@ -270,77 +194,3 @@ describeOnPostgres("the roll-ups", (database) => {
     expect(await rolledUpAsOf(admin)).toBeInstanceOf(Date);
   });
 });
-
-/** Asks, settles, presumes, corrects, refuses, and tells and corrects outcomes, in any order. */
-function createHistory(database: TestDatabase, tenantId: string, random: Random) {
-  const { gate } = database.db;
-  const open: Ask[] = [];
-  const presumed: Ask[] = [];
-  const told = new Map<string, { readonly id: string; readonly root: string }>();
-  const acts = {
-    ask: async () => {
-      const asks = Array.from({ length: 1 + random.below(4) }, () =>
-        askOf(tenantId, {
-          runId: random.pick(RUNS),
-          keyId: random.pick(["key_a", "key_b"]),
-          model: random.pick(["m", "n"]),
-          ...random.pick([{ stepId: "s", stepDigest: `digest ${random.pick(RUNS)}` }, {}]),
-          context: {
-            customer: random.pick(["acme", null]),
-            operation: random.pick([...OPERATIONS, null]),
-            labels: random.pick([{}, { workflow: "support" }]),
-          },
-        }),
-      );
-      await post(gate, "rep", asks);
-      open.push(...asks);
-    },
-    refuse: async () => {
-      await post(gate, "rep", [askOf(tenantId, { judgedReason: "policy_denied", final: true })]);
-    },
-    settle: async () => {
-      const ask = open.pop();
-      if (ask === undefined) return;
-      const cost = BigInt(random.below(1_000));
-      await settle(gate, [
-        random.pick([
-          settlementOf(ask, { costPicousd: cost }),
-          settlementOf(ask, { ending: "failed", costPicousd: cost }),
-          settlementOf(ask, { ending: "aborted", basis: "estimated", costPicousd: cost }),
-          settlementOf(ask, { basis: "unpriced", costPicousd: null }),
-        ]),
-      ]);
-    },
-    presume: async () => {
-      const ask = open.pop();
-      if (ask === undefined) return;
-      await settle(gate, [
-        settlementOf(ask, { ending: "unknown", basis: "presumed", costPicousd: 999n }),
-      ]);
-      presumed.push(ask);
-    },
-    correct: async () => {
-      const ask = presumed.pop();
-      if (ask !== undefined) {
-        await settle(gate, [settlementOf(ask, { costPicousd: BigInt(random.below(2_000)) })]);
-      }
-    },
-    tell: async () => {
-      const subject = random.pick([...RUNS, ...OPERATIONS]);
-      const key = random.pick(["", "1", "2"]);
-      const name = `${subject} ${key}`;
-      const before = told.get(name);
-      const now = await tell(database, tenantId, {
-        subject,
-        key,
-        weight: random.below(4),
-        status: random.pick(["success", "failure", "reversed"]),
-        ...(before === undefined ? {} : { supersedes: before }),
-      });
-      told.set(name, now);
-    },
-  };
-  return async () => {
-    await random.pick(Object.values(acts))();
-  };
-}

@@ -7,6 +7,7 @@ import { addApprovals } from "./approvals.ts";
 import { addCompletion } from "./completion.ts";
 import { URL_DEFAULT } from "./client.ts";
 import { addDoctor } from "./doctor.ts";
+import { addLedger } from "./ledger-check.ts";
 import { addLocal } from "./local.ts";
 import { addDecisions, addReports, addRuns } from "./look.ts";
 import { addKeys, addLimits, addTenants } from "./manage.ts";
@@ -14,6 +15,7 @@ import { addMigrate } from "./migrate.ts";
 import { addOperations } from "./operations.ts";
 import { addOutcomes } from "./outcomes.ts";
 import { addOutcomeTypes } from "./outcome-types.ts";
+import { addReport } from "./report.ts";
 import { paint } from "./output.ts";
 import { addTools } from "./tools.ts";
 import { addSealing } from "./sealing.ts";
@@ -69,6 +71,8 @@ export function createProgram(terminal: Terminal, version: string): Command {
   addPrices(program, terminal);
   addAdjustments(program, terminal);
   addReports(program, terminal);
+  addReport(program, terminal);
+  addLedger(program, terminal);
   addCompletion(program, terminal);
   return program;
 }

@@ -1,0 +1,89 @@
+/**
+ * Proves of a tenant that nothing was lost and nothing counted twice: what outcomes cost and what is not
+ * attributed, the sums that reports read, and what meters committed are what was settled, to the pico-dollar.
+ */
+import { dollars } from "../core/money.ts";
+import { type ConservationRow, type MetersRow, readConservation } from "../store/conservation.ts";
+import type { Database } from "../store/database.ts";
+import { countOf, usdOf } from "./amounts.ts";
+import { rollUpTurn } from "./roll-up.ts";
+import { summed } from "./summed.ts";
+
+export type ConservationView = {
+  readonly tenant: string;
+  readonly as_of: string;
+  readonly holds: boolean;
+  readonly settled_usd: string;
+  /** Settled since, and in no roll-up yet. */
+  readonly behind_usd: string;
+  /** Each is what was settled, or differs. */
+  readonly lines: readonly {
+    readonly name: string;
+    readonly usd: string;
+    readonly difference_usd: string;
+  }[];
+  readonly meters: number;
+  readonly meters_differing: number;
+  /** A sentence for each thing that differs. */
+  readonly sentences: readonly string[];
+};
+
+const TOO_LARGE = {
+  param: "tenant",
+  message:
+    "This ledger takes longer to add up than one statement may: ask again while the database is less busy.",
+};
+
+export async function conservationOf(db: Database, tenantId: string): Promise<ConservationView> {
+  await rollUpTurn(db);
+  const { sums, meters } = await summed(readConservation(db.admin, tenantId), TOO_LARGE);
+  const lines = linesOf(sums);
+  const sentences = [...lines.flatMap(sentenceOf), ...meterSentences(meters)];
+  return {
+    tenant: tenantId,
+    as_of: sums.asOf.toISOString(),
+    holds: sentences.length === 0,
+    settled_usd: usdOf(sums.settled),
+    behind_usd: usdOf(sums.behind),
+    lines: lines.map(({ name, sum, difference }) => ({
+      name,
+      usd: usdOf(sum),
+      difference_usd: usdOf(difference),
+    })),
+    meters: countOf(meters.meters),
+    meters_differing: countOf(meters.differing),
+    sentences,
+  };
+}
+
+type Line = { readonly name: string; readonly sum: bigint; readonly difference: bigint };
+
+function linesOf(sums: ConservationRow): readonly Line[] {
+  const settled = BigInt(sums.settled);
+  const line = (name: string, sum: bigint): Line => ({ name, sum, difference: sum - settled });
+  return [
+    line("outcomes and unattributed", BigInt(sums.outcomes) + BigInt(sums.unattributed)),
+    line("cost cells", BigInt(sums.costCells)),
+    line("run cells", BigInt(sums.runCells)),
+    line("runs", BigInt(sums.runCosts)),
+  ];
+}
+
+function sentenceOf({ name, sum, difference }: Line): readonly string[] {
+  if (difference === 0n) return [];
+  return [
+    `The sum of ${name} is ${dollars(sum)}, which differs from what was settled by ${dollars(difference)}.`,
+  ];
+}
+
+function meterSentences({ first, differing }: MetersRow): readonly string[] {
+  const named = first.map(({ meter, limit, unit, committed, settled }) => {
+    const [one, other] =
+      unit === "usd"
+        ? [dollars(BigInt(committed)), dollars(BigInt(settled))]
+        : [`${committed} tokens`, `${settled} tokens`];
+    return `Meter ${meter} of limit ${limit} has committed ${one}; its settlements are ${other}.`;
+  });
+  const more = countOf(differing) - first.length;
+  return more > 0 ? [...named, `${more} more meters differ.`] : named;
+}

@@ -1,0 +1,150 @@
+/**
+ * Reports, for people who pay. Each says whose figures it has, of which period, and as of when; and is read
+ * from what the roll-up keeps, after a turn of it, so that who just called sees the call.
+ *
+ * What is posted counts on the day of its posting. A closed period is read from the copies that its closing
+ * made: its reports are the same to the byte, whatever comes later.
+ */
+import { InputError } from "../core/errors.ts";
+import { REPORT_DAYS_MAX } from "../core/limits-finance.ts";
+import { QUARTER_MS, type Filters, type Grouping } from "../core/report.ts";
+import { findClosing, findClosingOf } from "../store/closings.ts";
+import type { Database } from "../store/database.ts";
+import { type Period, readPeriod } from "../store/reports-terms.ts";
+import { rolledUpAsOf } from "../store/roll-up.ts";
+import { budgetsReport, type BudgetsReport } from "./report-budgets.ts";
+import { outcomesReport, type OutcomesReport, type OutcomesTerms } from "./report-outcomes.ts";
+import { runsReport, type RunsReport, type RunsTerms } from "./report-runs.ts";
+import {
+  focusReport,
+  spendReport,
+  type SpendReport,
+  wasteReport,
+  type WasteReport,
+  type WasteTerms,
+} from "./report-spend.ts";
+import type { FocusCharge } from "./focus.ts";
+import { rollUpTurn } from "./roll-up.ts";
+
+export type ReportTerms = {
+  /** Null: all tenants, where a report can. */
+  readonly tenantId: string | null;
+  /** A day, or a moment; null: the month's. */
+  readonly from: string | null;
+  readonly to: string | null;
+  readonly timeZone: string;
+  /** The id of a closing, in place of a period. */
+  readonly closing: string | null;
+  readonly groupings: readonly Grouping[];
+  readonly filters: Filters;
+};
+
+/** What a report is of, once it is known. */
+export type Resolved = Period & {
+  readonly tenantId: string | null;
+  /** Empty: as it is now. */
+  readonly closingId: string;
+  /** Null: as of its reading. */
+  readonly closedAt: Date | null;
+  readonly timeZone: string;
+  readonly groupings: readonly Grouping[];
+  readonly filters: Filters;
+};
+
+/** What every report begins with. */
+export type ReportHead = {
+  readonly tenant: string | null;
+  readonly from: string;
+  readonly to: string;
+  readonly time_zone: string;
+  /** All that was recorded before this moment is in it. */
+  readonly as_of: string;
+  /** The closing whose copies were read, or null. */
+  readonly closed: string | null;
+  readonly group_by: readonly string[];
+};
+
+export type Reports = {
+  readonly costPerOutcome: (terms: OutcomesTerms) => Promise<OutcomesReport>;
+  readonly spend: (terms: ReportTerms) => Promise<SpendReport>;
+  readonly waste: (terms: WasteTerms) => Promise<WasteReport>;
+  readonly runs: (terms: RunsTerms) => Promise<RunsReport>;
+  readonly budgets: (terms: {
+    readonly tenantId: string;
+    readonly run: string | null;
+  }) => Promise<BudgetsReport>;
+  /** The charges of a period, as the FOCUS specification names them. */
+  readonly focus: (terms: ReportTerms) => Promise<readonly FocusCharge[]>;
+  /** The period that is meant, its days read in the zone. Throws InputError where it is none. */
+  readonly period: (asked: Pick<ReportTerms, "from" | "to" | "timeZone">) => Promise<Period>;
+  /** Brings the roll-ups up to now, a bounded part of a backlog; answers as of when they are. */
+  readonly rollUp: () => Promise<Date>;
+};
+
+export function createReports(db: Database): Reports {
+  return {
+    costPerOutcome: async (terms) => outcomesReport(db, terms, await resolve(db, terms)),
+    spend: async (terms) => spendReport(db, await resolve(db, terms)),
+    waste: async (terms) => wasteReport(db, terms, await resolve(db, terms)),
+    runs: async (terms) => runsReport(db, terms, await resolve(db, terms)),
+    budgets: (terms) => budgetsReport(db, terms),
+    focus: async (terms) => focusReport(db, await resolve(db, terms)),
+    period: (asked) => periodOf(db, asked),
+    rollUp: async () => {
+      await rollUpTurn(db);
+      return rolledUpAsOf(db.admin);
+    },
+  };
+}
+
+async function resolve(db: Database, terms: ReportTerms): Promise<Resolved> {
+  const { tenantId, timeZone, groupings, filters } = terms;
+  const shared = { tenantId, timeZone, groupings, filters };
+  const named = await closingOf(db, terms);
+  if (named !== null) return { ...shared, ...named };
+  const period = await periodOf(db, terms);
+  const closed = tenantId === null ? null : await findClosingOf(db.admin, tenantId, period);
+  if (closed !== null) {
+    return { ...shared, ...period, closingId: closed.closingId, closedAt: closed.closedAt };
+  }
+  await rollUpTurn(db);
+  return { ...shared, ...period, closingId: "", closedAt: null };
+}
+
+async function closingOf(db: Database, { tenantId, closing, from, to }: ReportTerms) {
+  if (closing === null) return null;
+  if (from !== null || to !== null) {
+    const message = "A closing has its own period: name it, or 'from' and 'to'.";
+    throw new InputError("invalid_value", "closing", message);
+  }
+  if (tenantId === null) {
+    const message = "A closing is of one tenant: name it with `tenant`.";
+    throw new InputError("missing_required_parameter", "tenant", message);
+  }
+  const found = await findClosing(db.admin, tenantId, closing);
+  if (found === null) throw new InputError("not_found", "closing", "There is no such closing.");
+  const { closingId, closedAt, beginsAt, endsAt } = found;
+  return { closingId, closedAt, from: beginsAt, to: endsAt };
+}
+
+const DAY_MS = 86_400_000;
+
+async function periodOf(
+  db: Database,
+  asked: Pick<ReportTerms, "from" | "to" | "timeZone">,
+): Promise<Period> {
+  const { from, to } = await readPeriod(db.admin, asked);
+  for (const [name, moment] of Object.entries({ from, to })) {
+    if (moment.getTime() % QUARTER_MS === 0) continue;
+    const message = `Reports count by quarters of an hour: '${name}' begins one, as 10:15.`;
+    throw new InputError("invalid_value", name, message);
+  }
+  if (from.getTime() >= to.getTime()) {
+    throw new InputError("invalid_value", "from", "The period ends before it begins.");
+  }
+  if (to.getTime() - from.getTime() > REPORT_DAYS_MAX * DAY_MS) {
+    const message = `A report has at most ${REPORT_DAYS_MAX} days.`;
+    throw new InputError("invalid_value", "from", message);
+  }
+  return { from, to };
+}

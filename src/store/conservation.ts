@@ -1,0 +1,100 @@
+/** Whether all sums of a tenant's ledger are the same sum, to the pico-dollar. */
+import { CHECK_METERS_MAX, CHECK_STATEMENT_MS } from "../core/limits-finance.ts";
+import { assert } from "../lib/assert.ts";
+import type { Sql } from "./database.ts";
+import type { Queryable } from "./events.ts";
+import { transaction } from "./transaction.ts";
+
+export type ConservationRow = {
+  /** Of what is rolled up. */
+  readonly settled: string;
+  /** Settled since, and not rolled up yet. */
+  readonly behind: string;
+  readonly costCells: string;
+  readonly runCells: string;
+  readonly runCosts: string;
+  readonly outcomes: string;
+  readonly unattributed: string;
+  readonly asOf: Date;
+};
+
+export type MetersRow = {
+  readonly meters: string;
+  readonly differing: string;
+  /** The first of them. */
+  readonly first: readonly {
+    readonly meter: string;
+    readonly limit: string;
+    readonly unit: "usd" | "tokens";
+    readonly committed: string;
+    readonly settled: string;
+  }[];
+};
+
+/**
+ * Both are read in one snapshot, beside which postings go on: what is not rolled up yet is told apart by the
+ * transaction that posted it, and a meter and its settlements are written in one commit.
+ */
+export async function readConservation(
+  db: Sql,
+  tenantId: string,
+): Promise<{ readonly sums: ConservationRow; readonly meters: MetersRow }> {
+  return await transaction(db, async (tx) => {
+    await tx`set transaction isolation level repeatable read, read only`;
+    await tx`select set_config('statement_timeout', ${String(CHECK_STATEMENT_MS)}, true)`;
+    return { sums: await readSums(tx, tenantId), meters: await readMeters(tx, tenantId) };
+  });
+}
+
+async function readSums(tx: Queryable, tenantId: string): Promise<ConservationRow> {
+  const [row] = await tx<ConservationRow[]>`
+    with posted as (
+      select coalesce(sum(s.cost_picousd) filter (where s.posted_in < r.rolled_up_to), 0)::text as settled,
+             coalesce(sum(s.cost_picousd) filter (where s.posted_in >= r.rolled_up_to), 0)::text as behind
+      from roll_up_state r left join settlements s on s.tenant_id = ${tenantId}
+      where r.one = 1
+    )
+    select p.settled, p.behind,
+           (select coalesce(sum(cost_picousd), 0)::text from cost_cells where tenant_id = ${tenantId}) as "costCells",
+           (select coalesce(sum(cost_picousd), 0)::text from run_cells where tenant_id = ${tenantId}) as "runCells",
+           (select coalesce(sum(cost_picousd), 0)::text from run_costs
+            where tenant_id = ${tenantId} and closing_id = '') as "runCosts",
+           (select coalesce(sum(cost_picousd), 0)::text from outcome_costs
+            where tenant_id = ${tenantId} and closing_id = '') as outcomes,
+           (select coalesce(sum(cost_picousd), 0)::text from run_costs
+            where tenant_id = ${tenantId} and closing_id = '' and outcomes = 0) as unattributed,
+           r.as_of as "asOf"
+    from posted p, roll_up_state r where r.one = 1`;
+  assert(row !== undefined, "sums over nothing are a row as well");
+  return row;
+}
+
+/** Meters of money and tokens: the committed sum of each is that of the settlement lines that name it. */
+async function readMeters(tx: Queryable, tenantId: string): Promise<MetersRow> {
+  const [row] = await tx<MetersRow[]>`
+    with settled as (
+      select named.meter_id,
+             sum(case named.unit when 'usd' then coalesce(s.cost_picousd, 0) else s.tokens end) as amount
+      from settlements s cross join lateral unnest(s.meter_ids, s.meter_units) as named(meter_id, unit)
+      where s.tenant_id = ${tenantId} and named.unit in ('usd', 'tokens')
+      group by named.meter_id
+    ), meter as (
+      select m.meter_id, l.limit_id, l.unit, m.committed, coalesce(s.amount, 0) as amount
+      from meters m
+      join limits l on l.tenant_id = m.tenant_id and l.limit_id = m.limit_id
+      left join settled s on s.meter_id = m.meter_id
+      where m.tenant_id = ${tenantId} and l.unit in ('usd', 'tokens')
+    ), differing as (
+      select * from meter where committed <> amount order by limit_id, meter_id limit ${CHECK_METERS_MAX}
+    )
+    select (select count(*)::text from meter) as meters,
+           (select count(*)::text from meter where committed <> amount) as differing,
+           coalesce((
+             select json_agg(json_build_object('meter', meter_id::text, 'limit', limit_id, 'unit', unit,
+                                               'committed', committed::text, 'settled', amount::text)
+                             order by limit_id, meter_id)
+             from differing
+           ), '[]') as first`;
+  assert(row !== undefined, "counts are a row");
+  return row;
+}

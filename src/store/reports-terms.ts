@@ -1,0 +1,160 @@
+/** What the queries of reports share: whose rows, of when, told apart by what. */
+import type postgres from "postgres";
+
+import type { Filters, Grouping, GroupingKind } from "../core/report.ts";
+import { REPORT_MEMORY_MB_MAX } from "../core/limits-finance.ts";
+import { assert } from "../lib/assert.ts";
+import type { Sql } from "./database.ts";
+import type { Queryable } from "./events.ts";
+import { transaction } from "./transaction.ts";
+
+/** A part of a query. */
+export type Fragment = postgres.PendingQuery<postgres.Row[]>;
+
+/**
+ * Reads in one snapshot, with room to sort and hash a month of a large tenant in memory: four connections
+ * at most do so at once. Compiling a plan costs more than these queries take.
+ */
+export async function reading<Result>(
+  db: Sql,
+  work: (tx: Queryable) => Promise<Result>,
+): Promise<Result> {
+  return await transaction(db, async (tx) => {
+    await tx`set transaction isolation level repeatable read, read only`;
+    await tx`select set_config('work_mem', ${`${REPORT_MEMORY_MB_MAX}MB`}, true), set_config('jit', 'off', true)`;
+    return await work(tx);
+  });
+}
+
+/** From the first moment to before the second. */
+export type Period = { readonly from: Date; readonly to: Date };
+
+export type ReadPeriod = Period & {
+  /** The ledger's clock. */
+  readonly now: Date;
+};
+
+/**
+ * The period that was asked for, its days read in the zone. What is absent is the month's: it begins with
+ * the month that holds its end, and ends with the month that is now.
+ */
+export async function readPeriod(
+  sql: Queryable,
+  asked: { readonly from: string | null; readonly to: string | null; readonly timeZone: string },
+): Promise<ReadPeriod> {
+  const { from, to, timeZone } = asked;
+  const monthEnd = sql`
+    date_trunc('month', date_trunc('month', tollgate_now(), ${timeZone}::text) + interval '40 days', ${timeZone}::text)`;
+  const [row] = await sql<ReadPeriod[]>`
+    with ending as (
+      select ${to === null ? monthEnd : momentOf(sql, to, timeZone)} as moment
+    )
+    select ${
+      from === null
+        ? sql`date_trunc('month', ending.moment - interval '1 microsecond', ${timeZone}::text)`
+        : momentOf(sql, from, timeZone)
+    } as from, ending.moment as to, tollgate_now() as now
+    from ending`;
+  assert(row !== undefined, "a period is a row");
+  return row;
+}
+
+/** A day begins at its midnight in the zone; a moment says its own. */
+function momentOf(sql: Queryable, text: string, timeZone: string) {
+  return text.length === 10
+    ? sql`(${text}::text::timestamp at time zone ${timeZone}::text)`
+    : sql`${text}::text::timestamptz`;
+}
+
+/** Of a row `d` of a tenant's live figures, or of one closing; said twice, for the index is by both in one. */
+export function bookIs(
+  sql: Queryable,
+  { tenantId, closingId }: { readonly tenantId: string; readonly closingId: string },
+) {
+  return sql`
+    d.tenant_id = ${tenantId} and d.closing_id = ${closingId}
+    and d.tenant_id || d.closing_id = ${`${tenantId}${closingId}`}`;
+}
+
+/** Of a row `d` that says whose it is: a dimension, a run or an outcome. */
+export function payerIs(sql: Queryable, filters: Filters) {
+  const { key, customer, workflow, label } = filters;
+  return sql`
+    ${key === null ? sql`` : sql`and d.key_id = ${key}`}
+    ${customer === null ? sql`` : sql`and d.customer = ${customer}`}
+    ${workflow === null ? sql`` : sql`and d.workflow = ${workflow}`}
+    ${label === null ? sql`` : sql`and d.labels->>${label.name}::text = ${label.value}`}`;
+}
+
+/** Of a dimension `d`. */
+export function resourceIs(sql: Queryable, filters: Filters) {
+  const { model, upstream, tool, ending, basis } = filters;
+  return sql`
+    ${model === null ? sql`` : sql`and d.model = ${model}`}
+    ${upstream === null ? sql`` : sql`and d.upstream = ${upstream}`}
+    ${tool === null ? sql`` : sql`and d.tool = ${tool}`}
+    ${ending === null ? sql`` : sql`and d.ending = ${ending}`}
+    ${basis === null ? sql`` : sql`and d.basis = ${basis}`}`;
+}
+
+type Timed = Period & { readonly groupings: readonly Grouping[]; readonly timeZone: string };
+
+const TIMES: ReadonlySet<GroupingKind> = new Set(["day", "week", "month"]);
+
+/**
+ * The columns `day`, `week` and `month`: when each begins in the zone, where rows are grouped by it. Said of
+ * each quarter of an hour once and joined: of each row it took ten times as long.
+ */
+export function timesOf(sql: Queryable, { groupings }: Timed) {
+  return groupings.some(({ kind }) => TIMES.has(kind))
+    ? sql`q.day, q.week, q.month`
+    : sql`null::timestamptz as day, null::timestamptz as week, null::timestamptz as month`;
+}
+
+/** What these columns are of: to stand behind the table that has the moment. */
+export function joinTimes(sql: Queryable, asked: Timed, moment: Fragment) {
+  const { groupings, timeZone, from, to } = asked;
+  if (!groupings.some(({ kind }) => TIMES.has(kind))) return sql``;
+  return sql`
+    join (
+      select q.quarter, date_trunc('day', q.quarter, ${timeZone}::text) as day,
+             date_trunc('week', q.quarter, ${timeZone}::text) as week,
+             date_trunc('month', q.quarter, ${timeZone}::text) as month
+      from generate_series(${from.toISOString()}::text::timestamptz, ${to.toISOString()}::text::timestamptz,
+                           interval '15 minutes') as q(quarter)
+    ) as q on q.quarter = tollgate_quarter(${moment})`;
+}
+
+const TIME_FORMATS: Partial<Record<GroupingKind, string>> = {
+  day: "YYYY-MM-DD",
+  week: 'IYYY-"W"IW',
+  month: "YYYY-MM",
+};
+
+/** What a row is grouped by, as texts in the order of the groupings; empty where nothing is said. */
+export function groupsOf(
+  sql: Queryable,
+  asked: { readonly groupings: readonly Grouping[]; readonly timeZone: string },
+  columns: (kind: GroupingKind) => Fragment,
+) {
+  const each = asked.groupings.map((grouping): Fragment => {
+    if (grouping.kind === "label") {
+      return sql`coalesce(${columns("label")}->>${grouping.label}::text, '')`;
+    }
+    const format = TIME_FORMATS[grouping.kind];
+    if (format === undefined) return columns(grouping.kind);
+    return sql`to_char(${columns(grouping.kind)} at time zone ${asked.timeZone}::text, ${format}::text)`;
+  });
+  const list = each.map((column, at) => (at === 0 ? column : sql`, ${column}`));
+  return sql`(array[${list}]::text[] collate "C")`;
+}
+
+/** When this was rolled up to. */
+export function asOf(sql: Queryable) {
+  return sql`(select as_of from roll_up_state where one = 1)`;
+}
+
+export function within(sql: Queryable, { from, to }: Period, moment: Fragment) {
+  return sql`
+    ${moment} >= ${from.toISOString()}::text::timestamptz and ${moment} < ${to.toISOString()}::text::timestamptz`;
+}

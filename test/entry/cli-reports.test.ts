@@ -1,0 +1,109 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { startServed, type Served } from "./command.ts";
+
+/** One Tollgate for the file, started as people start it, with three calls of one run and one of another. */
+let served: Served;
+let tollgate: Served["tollgate"];
+
+beforeAll(async () => {
+  served = await startServed();
+  ({ tollgate } = served);
+  for (const [run, team] of [
+    ["a", "search"],
+    ["a", "search"],
+    ["a", "search"],
+    ["b", "sales"],
+  ] as const) {
+    const answer = await fetch(`${served.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${served.firstKey}`,
+        "content-type": "application/json",
+        "tollgate-run": run,
+        "tollgate-labels": `team=${team}`,
+      },
+      body: JSON.stringify({
+        model: "demo/chat",
+        max_completion_tokens: 50,
+        messages: [{ role: "user", content: "Hello" }],
+      }),
+    });
+    expect(answer.status).toBe(200);
+    await answer.text();
+  }
+});
+
+afterAll(() => served.close());
+
+async function out(...words: string[]): Promise<string> {
+  const { code, out: text, err } = await tollgate(...words);
+  expect(code, err).toBe(0);
+  return text;
+}
+
+test("spend shows who called just now, as a table, as JSON and as CSV", async () => {
+  const table = await out("report", "spend", "--group-by", "run,model");
+  expect(table).toMatch(/^from +20.*\nto +20.*\ntime zone +UTC\nas of +20/);
+  expect(table).toMatch(
+    /RUN +MODEL +ATTEMPTS[\s\S]*\na +\S+ +3[\s\S]*\nb +\S+ +1[\s\S]*total\nattempts +4/,
+  );
+  const report = JSON.parse(await out("report", "spend", "--group-by", "label:team", "--json"));
+  expect(report.rows.map((row: { groups: unknown }) => row.groups)).toEqual([
+    { "label:team": "search" },
+    { "label:team": "sales" },
+  ]);
+  const csv = await out("report", "spend", "--group-by", "run", "--csv");
+  expect(csv).toMatch(/^line,run,attempts,[^\r]*\r\nrow,a,3,/);
+  expect(await out("report", "spend", "--focus")).toMatch(/^BilledCost,BillingCurrency,/);
+  expect(await out("report", "spend", "--all-tenants", "--group-by", "tenant")).toMatch(/TENANT/);
+  expect(await out("report", "spend", "--of-key", "key_none")).not.toMatch(/attempts +4/);
+});
+
+test("cost per outcome, waste, runs and budgets each have their table", async () => {
+  expect(await out("report", "cost-per-outcome")).toMatch(
+    /runs without outcome +2\nunattributed +0\.0/,
+  );
+  expect(await out("report", "waste")).toMatch(/total\nattempts +4/);
+  expect(await out("report", "runs", "--rows", "1")).toMatch(/RUN +CUSTOMER[\s\S]*\na +/);
+  await out("limits", "create", "--unit", "usd", "--limit", "5", "--window", "month");
+  expect(await out("report", "budgets")).toMatch(
+    /LIMIT +SCOPE[\s\S]*\nlim_\S+ +tenant - +.*usd +month +5\.00/,
+  );
+});
+
+test("a report is written to a file, and never over one that is there", async () => {
+  const words = ["report", "spend", "--csv", "--output", "spend.csv"];
+  expect(await out(...words)).toBe("");
+  expect(readFileSync(join(served.place.directory, "spend.csv"), "utf8")).toMatch(
+    /^line,attempts,/,
+  );
+  const again = await tollgate(...words);
+  expect([again.code, again.err]).toEqual([
+    1,
+    expect.stringMatching(/^error: Nothing was written/),
+  ]);
+});
+
+test("a period is closed, listed, and has not drifted", async () => {
+  const period = ["--from", "2020-01-01", "--to", "2020-02-01"];
+  const id = /closing +(cls_\S+)/.exec(await out("report", "close", ...period))?.[1] ?? "";
+  expect(await out("report", "closings")).toContain(id);
+  expect(await out("report", "drift", id)).toContain(id);
+  expect(await out("report", "spend", "--closing", id)).toContain(`closed     ${id}`);
+  expect((await tollgate("report", "close", ...period)).code).toBe(1);
+  expect((await tollgate("report", "close", "--from", "May", "--to", "June")).code).toBe(2);
+});
+
+test("the ledger adds up, of one tenant and of all", async () => {
+  expect(await out("ledger", "check")).toMatch(
+    /settled +0\.\d+[\s\S]*outcomes and unattributed +0\.\d+ +0\.00[\s\S]*It adds up\./,
+  );
+  const { code, err } = await tollgate("ledger", "check", "--all-tenants");
+  expect([code, err]).toEqual([0, expect.stringMatching(/^1: default …/)]);
+});
+
+test("two formats at once are refused", async () => {
+  expect((await tollgate("report", "spend", "--csv", "--json")).code).toBe(1);
+});

@@ -1,0 +1,352 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { picousd } from "../../src/core/money.ts";
+import { csvCell } from "../../src/http/report-formats.ts";
+import { setClock } from "../support/clock.ts";
+import { describeEachDatabase } from "../support/databases.ts";
+import { askOf, settlementOf, tell } from "../support/ledger-history.ts";
+import {
+  ADMIN_KEY,
+  createTestManagement,
+  type Json,
+  type Management,
+} from "../support/management.ts";
+import { rollUpAll } from "../store/roll-up-violations.ts";
+import { chatAnswer } from "../support/openai-answers.ts";
+import { priceOf } from "../support/prices.ts";
+import { startScriptedUpstream, type ScriptedUpstream } from "../support/scripted-upstream.ts";
+import { MODEL, startTollgate, type Tollgate } from "../support/tollgate.ts";
+
+describeEachDatabase("what one outcome costs", (database) => {
+  let upstream: ScriptedUpstream;
+  let tollgate: Tollgate;
+  beforeAll(async () => {
+    upstream = await startScriptedUpstream();
+    upstream.otherwise({
+      kind: "json",
+      body: chatAnswer(MODEL, "ok", { input: 3, output: 1_000 }),
+    });
+    // A thousand tokens out are three cents.
+    const rates = { input: picousd(0n), output: picousd(30_000_000n) };
+    tollgate = await startTollgate({
+      database,
+      upstream: upstream.url,
+      prices: [priceOf({ rates, outputTokensMax: 1_000 })],
+    });
+  });
+  afterAll(async () => {
+    await tollgate.close();
+    await upstream.close();
+  });
+
+  test("is $0.09 after three calls and $0.21 after seven, while a call costs $0.03 in both", async () => {
+    const tenant = await tollgate.tenant();
+    for (const [run, calls] of [
+      ["good", 3],
+      ["bad", 7],
+    ] as const) {
+      for (let call = 0; call < calls; call += 1) {
+        await tenant.client.chat.completions.create(
+          { model: MODEL, messages: [{ role: "user", content: `${run} ${call}` }] },
+          { headers: { "tollgate-run": run } },
+        );
+      }
+      await tell({ ...database, db: tollgate.db }, tenant.id, { subject: run });
+    }
+    await tollgate.gateway.settled();
+    await rollUpAll(tollgate.db.admin);
+    const ask = async (path: string) => {
+      const answer = await fetch(`${tollgate.url}/api/reports/${path}`, {
+        headers: { authorization: `Bearer ${tenant.key}` },
+      });
+      expect(answer.status).toBe(200);
+      return (await answer.json()) as Json;
+    };
+    const { rows, total } = await ask("cost-per-outcome?group_by=run");
+    expect(rows).toMatchObject([
+      {
+        groups: { type: "ticket_resolved", run: "bad" },
+        cost_per_success_usd: "0.21",
+        attempts: 7,
+      },
+      {
+        groups: { type: "ticket_resolved", run: "good" },
+        cost_per_success_usd: "0.09",
+        attempts: 3,
+      },
+    ]);
+    expect(total).toMatchObject({ cost_usd: "0.30", cost_per_success_usd: "0.15" });
+    const spend = await ask("spend?group_by=run");
+    for (const { cost_usd, attempts } of spend.rows) {
+      expect(Number(cost_usd) / attempts).toBeCloseTo(0.03, 12);
+    }
+    const runs = await ask("runs?type=ticket_resolved&sort=cost");
+    expect(runs.rows.map((row: Json) => [row.run, row.cost_usd, row.outcome[0].status])).toEqual([
+      ["bad", "0.21", "success"],
+      ["good", "0.09", "success"],
+    ]);
+  });
+});
+
+describeEachDatabase("reports", (database) => {
+  let api: Management;
+  let tenant: Awaited<ReturnType<Management["newTenant"]>>;
+  beforeAll(async () => {
+    api = await createTestManagement(database.db);
+  });
+  beforeEach(async () => {
+    await setClock(database.db, new Date("2030-01-15T12:00:00Z"));
+    tenant = await api.newTenant();
+  });
+  afterAll(() => api.close());
+
+  const get = async (path: string, key = tenant.key) => {
+    await rollUpAll(database.db.admin);
+    return await api.call(key, "GET", `/api/reports/${path}`);
+  };
+
+  /** A call that cost so many pico-dollars, with what its caller said of it. */
+  async function spent(cost: bigint, given: Parameters<typeof askOf>[1] = {}): Promise<void> {
+    const ask = askOf(tenant.id, { keyId: tenant.keyId, ...given });
+    const attemptId = await api.admit(ask);
+    await api.settle(settlementOf({ ...ask, attemptId }, { costPicousd: cost }));
+  }
+
+  test("read their days in the zone, this month's where none is said", async () => {
+    await setClock(database.db, new Date("2030-01-31T23:30:00Z"));
+    await spent(1n);
+    const utc = await get("spend?group_by=day");
+    expect(utc.body).toMatchObject({
+      from: "2030-01-01T00:00:00.000Z",
+      to: "2030-02-01T00:00:00.000Z",
+      rows: [{ groups: { day: "2030-01-31" } }],
+    });
+    const berlin = await get("spend?group_by=day,week,month&time_zone=Europe/Berlin");
+    expect(berlin.body).toMatchObject({
+      from: "2030-01-31T23:00:00.000Z",
+      to: "2030-02-28T23:00:00.000Z",
+      rows: [{ groups: { day: "2030-02-01", week: "2030-W05", month: "2030-02" } }],
+    });
+    const before = await get("spend?to=2030-01-31");
+    expect(before.body).toMatchObject({ from: "2030-01-01T00:00:00.000Z", rows: [] });
+  });
+
+  test.each([
+    ["spend?from=2030-02-01&to=2030-01-01", "from"],
+    ["spend?from=2010-01-01", "from"],
+    ["spend?from=2030-01-01T00:07:00Z", "from"],
+    ["spend?time_zone=Mars/Olympus", "time_zone"],
+    ["spend?group_by=colour", "group_by"],
+    ["cost-per-outcome?group_by=ending", "group_by"],
+    ["spend?label=team", "label"],
+    ["waste?format=focus", "format"],
+    ["spend?format=focus&group_by=day", "group_by"],
+    ["spend?closing=cls_0&from=2030-01-01", "closing"],
+    ["runs?cursor=nothing", "cursor"],
+  ])("refuse %s and name %s", async (path, param) => {
+    const answer = await get(path);
+    expect([answer.status, answer.body.error.param]).toEqual([400, param]);
+  });
+
+  test("are for keys with the scope; all tenants are for the installation's alone", async () => {
+    const { key } = await api.newTenant(["invoke"]);
+    expect((await get("spend", key)).status).toBe(403);
+    expect((await get("spend?group_by=tenant", ADMIN_KEY)).body.tenant).toBeNull();
+    expect((await get(`spend?tenant=${tenant.id}`, ADMIN_KEY)).body.tenant).toBe(tenant.id);
+    expect((await get("spend")).body.tenant).toBe(tenant.id);
+    expect((await get("waste", ADMIN_KEY)).status).toBe(400);
+    const other = await api.newTenant();
+    expect((await get(`spend?tenant=${tenant.id}`, other.key)).status).toBe(404);
+  });
+
+  test("as CSV have stable headers, a line for what is not attributed, and no formula in a cell", async () => {
+    const customer = '=HYPERLINK("http://x","y"), "Ltd"';
+    await spent(7n, { runId: "r", context: { customer } });
+    await spent(5n, { runId: "s" });
+    await tell(database, tenant.id, { subject: "r" });
+    await rollUpAll(database.db.admin);
+    const csv = await api.send("/api/reports/cost-per-outcome?group_by=customer", {
+      headers: { authorization: `Bearer ${tenant.key}`, accept: "text/csv" },
+    });
+    expect(csv.headers.get("content-type")).toBe("text/csv; charset=utf-8");
+    const [header, row, unattributed, end] = String(csv.body).split("\r\n");
+    expect(header).toMatch(
+      /^line,type,customer,outcomes_success,.*,cost_per_success_usd,.*,report_from,report_to,/,
+    );
+    expect(row).toContain(
+      `row,ticket_resolved,"'=HYPERLINK(""http://x"",""y""), ""Ltd""",1,0,0,0,`,
+    );
+    expect(unattributed).toMatch(/^unattributed,,,,.*,0\.000000000005,/);
+    expect(end).toBe("");
+    const named = await get("cost-per-outcome?group_by=customer&format=csv");
+    expect(named.body).toBe(csv.body);
+  });
+
+  test("as lines of JSON give each row, and last the report without them", async () => {
+    await spent(7n, { model: "m" });
+    await spent(5n, { model: "n" });
+    const { body } = await get("spend?group_by=model&format=ndjson");
+    const lines = String(body)
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(lines).toMatchObject([
+      { line: "row", groups: { model: "m" }, cost_usd: "0.000000000007" },
+      { line: "row", groups: { model: "n" } },
+      { line: "report", total: { cost_usd: "0.000000000012" }, rows_left_off: 0 },
+    ]);
+  });
+
+  test("as FOCUS have its columns, of what is known", async () => {
+    await spent(1_500_000_000_000n, {
+      context: { customer: "acme", labels: { team: "search", workflow: "support" } },
+    });
+    const { body } = await get("spend?format=focus");
+    const [header, line, end] = String(body).split("\r\n");
+    const names = header?.split(",") ?? [];
+    const values = parsedCsv(line ?? "");
+    const charge = Object.fromEntries(names.map((name, at) => [name, values[at]]));
+    expect(charge).toMatchObject({
+      BilledCost: "1.50",
+      EffectiveCost: "1.50",
+      BillingCurrency: "USD",
+      BillingPeriodStart: "2030-01-01T00:00:00Z",
+      BillingPeriodEnd: "2030-02-01T00:00:00Z",
+      ChargePeriodStart: "2030-01-15T00:00:00Z",
+      ChargePeriodEnd: "2030-01-16T00:00:00Z",
+      ChargeCategory: "Usage",
+      ConsumedQuantity: "5",
+      ConsumedUnit: "Tokens",
+      ProviderName: "up",
+      ResourceId: "m",
+      ServiceCategory: "AI and Machine Learning",
+      SkuPriceId: "price",
+      SubAccountId: tenant.id,
+      x_Basis: "computed",
+    });
+    expect(JSON.parse(charge["Tags"] ?? "")).toEqual({
+      team: "search",
+      workflow: "support",
+      "tollgate/key": tenant.keyId,
+      "tollgate/customer": "acme",
+      "tollgate/workflow": "support",
+    });
+    expect(end).toBe("");
+  });
+
+  test("of waste name the model, the tool and the runs whose retries did not contribute", async () => {
+    const step = { stepId: "s", stepDigest: `digest of ${tenant.id}` };
+    for (const ending of ["failed", "failed", "succeeded"] as const) {
+      const ask = askOf(tenant.id, { keyId: tenant.keyId, runId: "again", ...step });
+      const attemptId = await api.admit(ask);
+      await api.settle(settlementOf({ ...ask, attemptId }, { ending, costPicousd: 10n }));
+    }
+    await spent(10n, { runId: "once", model: "n" });
+    const { body } = await get("waste");
+    expect(body).toMatchObject({
+      rows: [
+        {
+          groups: { upstream: "up", model: "m", tool: null },
+          retries: 2,
+          waste_usd: "0.00000000001",
+        },
+      ],
+      runs: [{ run: "again", waste_usd: "0.00000000001" }],
+      total: { cost_usd: "0.00000000004", waste_usd: "0.00000000001" },
+      waste_share: "0.2500",
+    });
+    expect(body.rows).toHaveLength(1);
+    expect(body.runs).toHaveLength(1);
+  });
+
+  test("of runs are chosen by what was said and used, and come page by page", async () => {
+    for (const [at, runId] of ["r1", "r2", "r3"].entries()) {
+      await spent(BigInt(10 * (at + 1)), { runId, model: at === 0 ? "n" : "m" });
+    }
+    await tell(database, tenant.id, { subject: "r2", status: "failure" });
+    const first = await get("runs?limit=2");
+    expect(first.body.rows.map((row: Json) => row.run)).toEqual(["r3", "r2"]);
+    expect(first.body.total).toMatchObject({ runs: 3, cost_usd: "0.00000000006" });
+    const rest = await get(`runs?limit=2&cursor=${encodeURIComponent(first.body.next)}`);
+    expect(rest.body).toMatchObject({ rows: [{ run: "r1" }], next: null });
+    expect((await get("runs?model=n")).body.rows).toMatchObject([{ run: "r1" }]);
+    const failed = await get("runs?type=ticket_resolved&status=failure");
+    expect(failed.body.rows).toMatchObject([{ run: "r2", outcomes: 1 }]);
+    expect((await get("runs?status=success")).body).toMatchObject({ rows: [], total: { runs: 0 } });
+    expect((await get("runs?sort=started&limit=1")).body.rows).toHaveLength(1);
+  });
+
+  test("of outcomes by model take each apart, with the prices that it was counted by", async () => {
+    await spent(30n, { runId: "r", model: "m" });
+    await spent(12n, { runId: "r", model: "n" });
+    await tell(database, tenant.id, { subject: "r", key: "1" });
+    await tell(database, tenant.id, { subject: "r", key: "2" });
+    const { body } = await get("cost-per-outcome?group_by=model");
+    expect(body.rows).toMatchObject([
+      {
+        groups: { type: "ticket_resolved", model: "m" },
+        outcomes: { success: 2 },
+        cost_usd: "0.00000000003",
+        cost_per_success_usd: "0.000000000015",
+        cost_p50_usd: "0.000000000015",
+        price_versions: ["price"],
+      },
+      { groups: { model: "n" }, cost_usd: "0.000000000012" },
+    ]);
+    expect(body.total).toMatchObject({ outcomes: { success: 2 }, cost_usd: "0.000000000042" });
+  });
+
+  test("of budgets tell what is used and held, and when it is used up at this rate", async () => {
+    const scope = { kind: "tenant" };
+    const terms = { scope, unit: "usd", window: "month", limit: "1.00" };
+    const limit = await api.call(tenant.key, "POST", "/api/limits", terms);
+    expect(limit.status).toBe(201);
+    const refs = [{ limitId: String(limit.body.id), subject: "", share: null }];
+    const ask = askOf(tenant.id, { keyId: tenant.keyId, costPicousd: 600_000_000_000n });
+    const given = { ...ask, refs };
+    const attemptId = await api.admit(given);
+    await api.settle(settlementOf({ ...ask, attemptId }, { costPicousd: 580_000_000_000n }));
+    await api.admit({ ...given, attemptId: `${ask.attemptId}x`, costPicousd: 20_000_000_000n });
+    const { body } = await get("budgets");
+    expect(body.rows).toMatchObject([
+      {
+        limit_id: limit.body.id,
+        unit: "usd",
+        limit: "1.00",
+        committed: "0.58",
+        reserved: "0.02",
+        remaining: "0.40",
+        // 14.5 days of 31 are over.
+        burn_per_day: "0.04",
+        forecast: "1.24",
+        exhausted_at: "2030-01-26T00:00:00.000Z",
+        resets_at: "2030-02-01T00:00:00.000Z",
+      },
+    ]);
+    const csv = await get("budgets?format=csv");
+    expect(String(csv.body).split("\r\n")[0]).toMatch(/^line,limit_id,scope_kind,scope_id,/);
+  });
+});
+
+test.each([
+  ["=1+1", "'=1+1"],
+  ["+1-1", "'+1-1"],
+  ["-2+3", "'-2+3"],
+  ["@SUM(A1)", "'@SUM(A1)"],
+  ["\tx", "'\tx"],
+  ["-0.50", "-0.50"],
+  ["12", "12"],
+  ["a=b", "a=b"],
+  ['say "hi"', '"say ""hi"""'],
+  ["a,b", '"a,b"'],
+  ["a\nb", '"a\nb"'],
+  [null, ""],
+])("the cell of %j is %j", (value, cell) => {
+  expect(csvCell(value)).toBe(cell);
+});
+
+/** The cells of one line of CSV that has no line break in a cell. */
+function parsedCsv(line: string): readonly string[] {
+  return [...line.matchAll(/("(?:[^"]|"")*"|[^,]*)(?:,|$)/gu)].map(([, cell = ""]) =>
+    cell.startsWith('"') ? cell.slice(1, -1).replaceAll('""', '"') : cell,
+  );
+}

@@ -1,0 +1,71 @@
+/** The check of a ledger, and the ledgers that it must not pass. */
+import { expect, test } from "vitest";
+import { conservationOf } from "../../src/ledger/conservation.ts";
+import { post } from "../../src/store/posting.ts";
+import { settle } from "../../src/store/settlement.ts";
+import { createRandom } from "../sim/random.ts";
+import { rollUpAll } from "../store/roll-up-violations.ts";
+import { seedOf } from "../store/seed.ts";
+import { describeEachDatabase } from "../support/databases.ts";
+import { askOf, createHistory, newTenant, settlementOf, tell } from "../support/ledger-history.ts";
+
+describeEachDatabase("the check of a ledger", (database) => {
+  test("holds after any history, and says what is settled", async () => {
+    const tenantId = await newTenant(database);
+    const history = createHistory(database, tenantId, createRandom(seedOf("check")));
+    for (let step = 0; step < 40; step += 1) await history();
+    await rollUpAll(database.db.admin);
+    const checked = await conservationOf(database.db, tenantId);
+    expect(checked).toMatchObject({ holds: true, behind_usd: "0.00", sentences: [] });
+    for (const line of checked.lines) expect(line.usd).toBe(checked.settled_usd);
+  });
+
+  test.each([
+    ["cost_cells", "cost_picousd", "cost cells"],
+    ["run_cells", "cost_picousd", "run cells"],
+    ["run_costs", "cost_picousd", "runs"],
+    ["outcome_costs", "cost_picousd", "outcomes and unattributed"],
+  ])("finds one pico-dollar too much in %s", async (table, column, name) => {
+    const tenantId = await newTenant(database);
+    const ask = askOf(tenantId);
+    await post(database.db.gate, "rep", [ask]);
+    await settle(database.db.gate, [settlementOf(ask)]);
+    await tell(database, tenantId, { subject: "run_a" });
+    await rollUpAll(database.db.admin);
+    expect((await conservationOf(database.db, tenantId)).holds).toBe(true);
+    const { admin } = database.db;
+    await admin`update ${admin(table)} set ${admin(column)} = ${admin(column)} + 1 where tenant_id = ${tenantId}`;
+    const checked = await conservationOf(database.db, tenantId);
+    expect(checked.holds).toBe(false);
+    expect(checked.sentences).toEqual([
+      `The sum of ${name} is $0.000000000101, which differs from what was settled by $0.000000000001.`,
+    ]);
+  });
+
+  test("finds a meter that has committed other than its settlements, in money and in tokens", async () => {
+    const tenantId = await newTenant(database);
+    const { admin, gate } = database.db;
+    const limitIds = [`a usd of ${tenantId}`, `b tokens of ${tenantId}`];
+    for (const [at, unit] of ["usd", "tokens"].entries()) {
+      await admin`
+        insert into limits (tenant_id, limit_id, scope_kind, unit, window_kind, amount)
+        values (${tenantId}, ${limitIds[at] ?? ""}, 'tenant', ${unit}, 'none', 1000000)`;
+    }
+    const refs = limitIds.map((limitId) => ({ limitId, subject: "", share: null }));
+    const ask = askOf(tenantId, { refs });
+    await post(gate, "rep", [ask]);
+    await settle(gate, [settlementOf(ask)]);
+    expect(await conservationOf(database.db, tenantId)).toMatchObject({ holds: true, meters: 2 });
+    await admin`update meters set committed = committed + 1 where tenant_id = ${tenantId}`;
+    const checked = await conservationOf(database.db, tenantId);
+    expect(checked).toMatchObject({ holds: false, meters_differing: 2 });
+    expect(checked.sentences).toEqual([
+      expect.stringMatching(
+        /usd of \S+ has committed \$0\.000000000101; its settlements are \$0\.0000000001\.$/,
+      ),
+      expect.stringMatching(
+        /tokens of \S+ has committed 6 tokens; its settlements are 5 tokens\.$/,
+      ),
+    ]);
+  });
+});

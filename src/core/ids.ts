@@ -14,6 +14,7 @@ export const ID_PREFIXES = {
   approval: "apr",
   webhook: "whk",
   delivery: "dlv",
+  reconciliation: "rec",
   event: "evt",
   request: "req",
 } as const;

@@ -24,6 +24,7 @@ import {
   type BundleTerms,
   deactivatePolicies,
 } from "./administer-policies.ts";
+import { recordReconciliation, type NewReconciliation } from "./administer-reconciliations.ts";
 import { putRun, stopRun } from "./administer-runs.ts";
 import { createWebhookAdministration, type WebhookAdministration } from "./administer-webhooks.ts";
 import { createApproving, type Approving } from "./approve.ts";
@@ -71,6 +72,11 @@ export type Administration = {
   readonly webhooks: WebhookAdministration;
   readonly putTool: (actor: Actor, terms: ToolTerms) => Promise<void>;
   readonly removeTool: (actor: Actor, tenantId: string, name: string) => Promise<void>;
+  /** Answers its id. */
+  readonly recordReconciliation: (
+    actor: Actor,
+    reconciliation: NewReconciliation,
+  ) => Promise<string>;
 };
 
 export function createAdministration(ports: AdministrationPorts): Administration {
@@ -92,5 +98,6 @@ export function createAdministration(ports: AdministrationPorts): Administration
     webhooks: createWebhookAdministration(ports),
     putTool: (actor, terms) => putTool(ports, actor, terms),
     removeTool: (actor, tenantId, name) => removeTool(ports, actor, { tenantId, name }),
+    recordReconciliation: (actor, row) => recordReconciliation(ports, actor, row),
   };
 }

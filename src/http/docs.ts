@@ -11,6 +11,7 @@ import { limitRoutes } from "./limits.ts";
 import { manageRoutes } from "./manage.ts";
 import { operationRoutes } from "./operations.ts";
 import { policyRoutes } from "./policies.ts";
+import { reconciliationRoutes } from "./reconciliation.ts";
 import { replayRoutes } from "./replays.ts";
 import { runRoutes } from "./runs.ts";
 import { webhookRoutes } from "./webhooks.ts";
@@ -91,6 +92,7 @@ export function createManagement(): Management {
   toolRoutes(api);
   gateRoute(api);
   operationRoutes(api);
+  reconciliationRoutes(api);
   // Before the routes of one version, whose name would else be taken for a version.
   replayRoutes(api);
   policyRoutes(api);

@@ -13,8 +13,10 @@ import {
   type AnyPgColumn,
   bigint,
   check,
+  date,
   index,
   integer,
+  json,
   jsonb,
   pgTable,
   primaryKey,
@@ -294,6 +296,33 @@ export const periodClosings = pgTable(
     primaryKey({ columns: [t.tenantId, t.closingId] }),
     uniqueIndex("period_closings_are_made_once").on(t.tenantId, t.beginsAt, t.endsAt),
     check("period_closings_begin_before_they_end", sql`${t.beginsAt} < ${t.endsAt}`),
+  ],
+);
+
+/**
+ * Ledger. A provider's invoice was compared with the roll-ups. Of the whole installation where the tenant is
+ * empty: the account that an upstream's key belongs to is all tenants'.
+ */
+export const reconciliations = pgTable(
+  "reconciliations",
+  {
+    tenantId: id("tenant_id").notNull(),
+    reconciliationId: id("reconciliation_id").notNull(),
+    upstream: id("upstream").notNull(),
+    provider: id("provider").notNull(),
+    /** Days of UTC, the last one excluded. */
+    fromDay: date("from_day").notNull(),
+    toDay: date("to_day").notNull(),
+    state: id("state").$type<"reconciled" | "differs">().notNull(),
+    /** Its totals and how many lines had which verdict. */
+    summary: json("summary").notNull(),
+    recordedBy: id("recorded_by").notNull(),
+    recordedAt: moment("recorded_at").notNull().default(now),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.reconciliationId] }),
+    check("reconciliations_state_is_known", sql`${t.state} in ('reconciled', 'differs')`),
+    check("reconciliations_begin_before_they_end", sql`${t.fromDay} < ${t.toDay}`),
   ],
 );
 

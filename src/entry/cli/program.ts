@@ -12,6 +12,7 @@ import { addKeys, addLimits, addTenants } from "./manage.ts";
 import { addMigrate } from "./migrate.ts";
 import { addOperations } from "./operations.ts";
 import { paint } from "./output.ts";
+import { addReconcile } from "./reconcile.ts";
 import { addTools } from "./tools.ts";
 import { addSealing } from "./sealing.ts";
 import { addWebhooks } from "./webhooks.ts";
@@ -61,6 +62,7 @@ export function createProgram(terminal: Terminal, version: string): Command {
   addApprovals(program, terminal);
   addWebhooks(program, terminal);
   addReports(program, terminal);
+  addReconcile(program, terminal);
   addCompletion(program, terminal);
   return program;
 }

@@ -299,19 +299,25 @@ function stateRoute(api: Api): void {
       path: "/reports/reconciliation/state",
       summary: "Say how far a period agrees with the providers' invoices, by upstream",
       description:
-        "From `from` to before `to`, in days of UTC. What was compared for the whole installation counts for each tenant.",
+        "From `from` to before `to`, in days of UTC; the last whole month if absent. What was compared for the whole installation counts for each tenant.",
       scopes: ["report", "admin"],
       tenancy: "one",
       params: NONE,
-      query: z.strictObject({ ...Tenanted, from: Day, to: Day }),
+      query: z.strictObject({ ...Tenanted, from: Day.optional(), to: Day.optional() }),
       body: NONE,
       status: 200,
       answer: PeriodStates,
     },
-    async ({ bindings: { ledger }, tenantId, query: { from, to } }) => ({
-      from,
-      to,
-      upstreams: await ledger.reconciliationStates(tenantId, { from, to }),
-    }),
+    async ({ bindings: { ledger }, tenantId, query }) => {
+      const now = await ledger.now();
+      const from = query.from ?? firstOfMonth(now, -1);
+      const to = query.to ?? firstOfMonth(now, 0);
+      return { from, to, upstreams: await ledger.reconciliationStates(tenantId, { from, to }) };
+    },
   );
+}
+
+function firstOfMonth(now: Date, months: number): string {
+  const first = Date.UTC(now.getUTCFullYear(), now.getUTCMonth() + months, 1);
+  return new Date(first).toISOString().slice(0, 10);
 }

@@ -22,6 +22,15 @@ type Operation = {
 
 const BUNDLE = `policies: [{ id: owned, when: "false", effect: block }]`;
 
+const INVOICE = {
+  upstream: "openai",
+  provider: "openai",
+  from: "2024-01-01",
+  to: "2024-01-02",
+  states: ["requests"],
+  lines: [],
+};
+
 /** Bodies by which an operation would succeed for an owner; `{version}` and the like are the owner's ids. */
 const BODIES: Readonly<Record<string, unknown>> = {
   "post /api/tenants": { name: "stolen" },
@@ -47,6 +56,8 @@ const BODIES: Readonly<Record<string, unknown>> = {
   "post /api/policies/backtest": { version: "{version}" },
   "post /api/decisions/{decision}/replay": {},
   "post /api/replay": {},
+  "post /api/reports/reconciliation": INVOICE,
+  "post /api/installation/reconciliation": INVOICE,
   "post /api/attempts/{attempt}/complete": {},
   "post /api/attempts/{attempt}/fail": { error: "stolen", executed: "no" },
   "post /api/attempts/{attempt}/heartbeat": {},
@@ -164,7 +175,8 @@ describeEachDatabase("isolation", (database) => {
       for (const query of ["", "?run=owned"]) {
         if (query !== "" && !["/api/limits", "/api/decisions"].includes(path)) continue;
         const answer = await api.call(thief.key, "GET", `${path}${query}`);
-        expect([path, answer.status]).toEqual([path, 200]);
+        const status = path.startsWith("/api/installation/") ? 403 : 200;
+        expect([path, answer.status]).toEqual([path, status]);
         const text = JSON.stringify(answer.body);
         for (const id of [owner.name, ...Object.values(ids).filter((each) => each !== "owned")]) {
           expect([path, text.includes(id)]).toEqual([path, false]);

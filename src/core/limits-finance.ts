@@ -44,3 +44,9 @@ export const CROSSING_MS = 3_600_000;
 
 /** Reconciliations of one upstream that the state of a period is made of: the newest, some of each day. */
 export const RECONCILIATIONS_READ_MAX = 500;
+
+/** Settlements whose budgets one step looks at: some ten milliseconds, and nobody waits for its locks. */
+export const ALERT_LINES_MAX = 2_000;
+
+/** Steps of one turn: as many lines as a turn of the roll-ups takes; the next turn goes on where this one stopped. */
+export const ALERT_STEPS_MAX = 50;

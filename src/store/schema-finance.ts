@@ -339,3 +339,48 @@ export const rollUpState = pgTable(
   },
   (t) => [check("roll_up_state_is_one_row", sql`${t.one} = 1`)],
 );
+
+/**
+ * What was told of a budget: of each meter and window each threshold once, for as long as its limit is the same. A
+ * threshold of 0 is a forecast.
+ */
+export const budgetAlerts = pgTable(
+  "budget_alerts",
+  {
+    tenantId: id("tenant_id").notNull(),
+    limitId: id("limit_id").notNull(),
+    subject: id("subject").notNull(),
+    windowStart: moment("window_start").notNull(),
+    /** The limit as it was then: who raises it is told anew. */
+    amount: amount("amount").notNull(),
+    /** In percent. */
+    threshold: smallint("threshold").notNull(),
+    committed: amount("committed").notNull(),
+    reserved: amount("reserved").notNull(),
+    /** What is used by the end of the window, where that was forecast. */
+    forecast: amount("forecast"),
+    /** Null where the window has none. */
+    windowEnd: moment("window_end"),
+    toldAt: moment("told_at").notNull().default(now),
+  },
+  (t) => [
+    primaryKey({
+      name: "budget_alerts_once",
+      columns: [t.tenantId, t.limitId, t.subject, t.windowStart, t.amount, t.threshold],
+    }),
+    index("budget_alerts_by_end").on(t.windowEnd),
+    check("budget_alerts_threshold_is_a_percentage", sql`${t.threshold} between 0 and 100`),
+  ],
+);
+
+/** One row: every settlement posted below has been looked at. */
+export const budgetAlertState = pgTable(
+  "budget_alert_state",
+  {
+    one: smallint("one").primaryKey().default(1),
+    lookedTo: bigint("looked_to", { mode: "bigint" })
+      .notNull()
+      .default(sql`0`),
+  },
+  (t) => [check("budget_alert_state_is_one_row", sql`${t.one} = 1`)],
+);

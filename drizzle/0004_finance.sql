@@ -126,6 +126,8 @@ CREATE TABLE "roll_up_state" (
 	"one" smallint PRIMARY KEY DEFAULT 1 NOT NULL,
 	"rolled_up_to" bigint DEFAULT 0 NOT NULL,
 	"as_of" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	"mark" bigint DEFAULT 0 NOT NULL,
+	"mark_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
 	CONSTRAINT "roll_up_state_is_one_row" CHECK ("roll_up_state"."one" = 1)
 );
 --> statement-breakpoint
@@ -369,6 +371,7 @@ declare
   v_until bigint;
   v_to bigint;
   v_now timestamptz := tollgate_now();
+  v_begun bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
   v_lines int;
   r_tenant text[]; r_run text[]; r_new boolean[];
   o_tenant text[]; o_root text[];
@@ -565,8 +568,16 @@ begin
   if o_root is not null then
     perform tollgate_tell_outcomes(o_tenant, o_root);
   end if;
-  update roll_up_state s set rolled_up_to = v_to, as_of = case when v_to = v_until then v_now else s.as_of end
+  -- What had committed by then is in; a transaction that has begun by then and runs on may hold back more.
+  update roll_up_state s
+  set rolled_up_to = v_to,
+      as_of = case when v_to >= s.mark then s.mark_at else s.as_of end,
+      mark = case when v_to >= s.mark then v_begun else s.mark end,
+      mark_at = case when v_to >= s.mark then v_now else s.mark_at end
   where s.one = 1;
+  if v_to >= v_begun then
+    update roll_up_state s set as_of = v_now where s.one = 1;
+  end if;
   return query select v_lines, v_to < v_until;
 end $$;
 --> statement-breakpoint

@@ -5,15 +5,18 @@ import {
   INPUT_CLASSES,
   OUTPUT_CLASSES,
   rateOf,
+  rateSetsFor,
   type Price,
   type Rates,
+  type RateSet,
 } from "./price.ts";
 import type { UsageClass } from "./usage.ts";
 
 /**
  * The most a call can cost: no usage that the demand allows costs more. Three parts, each the worst:
  * all input tokens at the dearest input rate, all output tokens at the dearest output rate, and the
- * counts that are known before the call; each over every tier that the input could reach.
+ * counts that are known before the call; each over every tier that the input could reach, and every
+ * service tier in which the call may be served.
  */
 export type Bound =
   | {
@@ -122,6 +125,13 @@ export function outputTokensFor(demand: Demand, price: Price | null, room: Room)
   return wholeTokens(perToken === 0n ? tokensMax : left / perToken, tokensMax);
 }
 
+/** What no figure bounds, a service tier included that has no rates at this price. */
+export function unboundedParts(demand: Demand, price: Price | null): readonly string[] {
+  const tier = demand.serviceTier;
+  if (price === null || rateSetsFor(price, tier) !== null) return demand.unbounded;
+  return [...demand.unbounded, `service_tier:${tier}`];
+}
+
 /** An upper bound of the tokens of one input image; an unknown model is taken for the dearest. */
 export function imageTokensMax(model: string | null): number {
   if (model === null) return IMAGE_TOKENS_MINI;
@@ -146,7 +156,8 @@ type Sides = {
 };
 
 function sidesOf(demand: Demand, price: Price | null): Sides {
-  const because = [...demand.unbounded];
+  const because = [...unboundedParts(demand, price)];
+  const sets = price === null ? null : rateSetsFor(price, demand.serviceTier);
   let inputTokens =
     (demand.inputBytes + demand.images * imageTokensMax(price?.model ?? null)) * demand.choices;
   for (const kind of INPUT_CLASSES) inputTokens += demand.fixed[kind] ?? 0;
@@ -158,7 +169,7 @@ function sidesOf(demand: Demand, price: Price | null): Sides {
 
   const missing = new Set<UsageClass>();
   const worst = { input: 0n, output: 0n, counts: 0n };
-  for (const rates of price === null ? [] : ratesWithin(price, inputTokens)) {
+  for (const rates of (sets ?? []).flatMap((set) => ratesWithin(set, inputTokens))) {
     const makesTokens = demand.producesTokens || fixedOutputTokens > 0;
     const input = inputTokens > 0 ? inputRate(demand, rates, missing) : 0n;
     const output = makesTokens ? outputRate(demand, rates, missing) : 0n;
@@ -178,9 +189,9 @@ function sidesOf(demand: Demand, price: Price | null): Sides {
 }
 
 /** The rates of every tier that this much input could reach; a lower tier may be the dearer one. */
-function ratesWithin(price: Price, inputTokens: number): readonly Rates[] {
-  const reached = price.tiers.filter((tier) => inputTokens > tier.aboveInputTokens);
-  return [price.rates, ...reached.map((tier) => tier.rates)];
+function ratesWithin(set: RateSet, inputTokens: number): readonly Rates[] {
+  const reached = set.tiers.filter((tier) => inputTokens > tier.aboveInputTokens);
+  return [set.rates, ...reached.map((tier) => tier.rates)];
 }
 
 /** The dearest input class that the demand allows. */

@@ -7,7 +7,7 @@
  */
 import type { Estimate } from "./decide.ts";
 import { minPicousd, picousd, type Picousd } from "./money.ts";
-import { costOf, type Price } from "./price.ts";
+import { costOf, tierServed, type Price } from "./price.ts";
 import { INPUT_CLASSES, OUTPUT_CLASSES } from "./price.ts";
 import type { Usage } from "./usage.ts";
 
@@ -22,7 +22,10 @@ export type Charge = {
 
 export type Seen = {
   readonly usage: Usage | null;
+  /** As the answer states it, or null. */
   readonly serviceTier: string | null;
+  /** As it was asked for, or null. */
+  readonly serviceTierAsked: string | null;
   /** The price of the model that answered, or of the model asked when that one has none. */
   readonly price: Price | null;
   /** Counted by us when the upstream told no usage; null when nothing can be counted. */
@@ -44,8 +47,9 @@ export function charge(estimate: Estimate, seen: Seen): Charge {
   return presumed(estimate, {}, seen.price);
 }
 
-function computed(estimate: Estimate, seen: Seen, usage: Usage): Charge {
-  const cost = seen.price === null ? null : costOf(seen.price, usage, seen.serviceTier);
+function computed(estimate: Estimate, seen: Seen, told: Usage): Charge {
+  const usage = withRequest(seen.price, told);
+  const cost = costSeen(seen, usage);
   // A class or a service tier without a price: what was reserved is the only figure that is no guess.
   // Its tokens were told all the same, and a quota of tokens counts those.
   if (cost === null) return { ...presumed(estimate, usage, seen.price), tokens: tokensOf(usage) };
@@ -59,16 +63,28 @@ function computed(estimate: Estimate, seen: Seen, usage: Usage): Charge {
 }
 
 function estimated(estimate: Estimate, seen: Seen, counted: Usage): Charge {
-  const cost = seen.price === null ? null : costOf(seen.price, counted, seen.serviceTier);
-  if (cost === null) return presumed(estimate, counted, seen.price);
+  const usage = withRequest(seen.price, counted);
+  const cost = costSeen(seen, usage);
+  if (cost === null) return presumed(estimate, usage, seen.price);
   const reserved = estimate.costPicousd;
   return {
     basis: "estimated",
     costPicousd: reserved === null ? cost : minPicousd(cost, reserved),
-    tokens: tokensOf(counted),
-    usage: counted,
+    tokens: tokensOf(usage),
+    usage,
     priceVersion: seen.price?.version ?? null,
   };
+}
+
+function costSeen({ price, serviceTier, serviceTierAsked }: Seen, usage: Usage): Picousd | null {
+  if (price === null) return null;
+  return costOf(price, usage, tierServed(price, serviceTierAsked, serviceTier));
+}
+
+/** No provider counts its requests in an answer: where they have a price of their own, this was one. */
+function withRequest(price: Price | null, usage: Usage): Usage {
+  if (price?.rates.requests === undefined || usage.requests !== undefined) return usage;
+  return { ...usage, requests: 1 };
 }
 
 /** Charges the whole reservation; without one the attempt is unpriced, which is not the same as free. */

@@ -27,7 +27,7 @@ export type Billing = (typeof BILLINGS)[number];
 /**
  * What a request could use, as far as its body bounds it. Every figure is an upper bound.
  * `unbounded` names each part of the request that no figure here bounds (`hosted_tool:web_search`,
- * `stored_context`, `file`, `background`, `service_tier:priority`); an empty list means the bound is sound.
+ * `stored_context`, `file`, `background`); an empty list means the bound is sound.
  */
 export type Demand = {
   readonly inputBytes: number;
@@ -41,6 +41,8 @@ export type Demand = {
   readonly fixed: Usage;
   /** Whether the operation produces output tokens at all (embeddings and moderations do not). */
   readonly producesTokens: boolean;
+  /** The service tier asked for (`flex`, `priority`), or null: its rates may be others. */
+  readonly serviceTier: string | null;
   readonly unbounded: readonly string[];
 };
 
@@ -54,6 +56,7 @@ export const NO_DEMAND: Demand = {
   choices: 1,
   fixed: {},
   producesTokens: false,
+  serviceTier: null,
   unbounded: [],
 };
 

@@ -9,6 +9,18 @@ export const ROLL_UP_STEPS_MAX = 20;
 /** How far reports may be behind the ledger where nobody asks for one; more lines at once cost less each. */
 export const ROLL_UP_MS = 5_000;
 
+/** The text of a file of prices. */
+export const PRICE_FILE_BYTES_MAX = 512 * 1024;
+
+/** Prices of one file: longer lists are several files. */
+export const PRICE_FILE_ENTRIES_MAX = 1_000;
+
+/** Entries that hold or will: every replica keeps them in memory, some 500 bytes each. */
+export const PRICE_BOOK_ENTRIES_MAX = 50_000;
+
+/** Why an operator adjusts, in a sentence or two. */
+export const ADJUSTMENT_REASON_CHARS_MAX = 500;
+
 /** A file of a provider's export, in bytes: a page of its API is some hundred kilobytes. */
 export const EXPORT_BYTES_MAX = 8 * 1024 * 1024;
 

@@ -77,6 +77,17 @@ export function costOfInvoice(decimal: string, param: string): Picousd {
   throw new InputError("invalid_value", param, `'${param}' is at most ${COST_USD_MAX} USD.`);
 }
 
+/** A credit, below zero, or a debit: `COST_USD_MAX` at most, and never nothing. Throws InputError. */
+export function adjustmentFromUsd(decimal: string, param: string): Picousd {
+  const amount = picousdFromUsd(decimal, param);
+  if (amount === 0n) throw new InputError("invalid_value", param, `'${param}' is not zero.`);
+  if (amount > COST_PICOUSD_MAX || amount < -COST_PICOUSD_MAX) {
+    const message = `'${param}' is at most ${COST_USD_MAX} USD, credit or debit.`;
+    throw new InputError("invalid_value", param, message);
+  }
+  return amount;
+}
+
 /**
  * A price as lists print it, in USD per million units, as pico-dollars per unit: `0.075` is 75,000.
  * Throws InputError when it is negative or finer than a whole pico-dollar per unit.

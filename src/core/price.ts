@@ -9,16 +9,22 @@ export type Rates = Readonly<Partial<Record<UsageClass, Picousd>>>;
 /** Rates of a long call: a complete set, not a change to the base rates. */
 export type Tier = { readonly aboveInputTokens: number; readonly rates: Rates };
 
+/** A complete set of rates; its tiers hold for the whole call once its input exceeds theirs, ascending. */
+export type RateSet = { readonly rates: Rates; readonly tiers: readonly Tier[] };
+
+/** What a call costs that its provider served in another tier than the ordinary one: `flex`, `priority`, `batch`. */
+export type ServiceTier = RateSet & { readonly name: string };
+
 /** What one model costs at one upstream from one moment on. Immutable; a correction is a newer price. */
-export type Price = {
+export type Price = RateSet & {
   /** Content hash of the row: what a settlement pins. */
   readonly version: string;
+  /** An upstream's name, a provider's, or `*` for any. */
   readonly upstream: string;
   readonly model: string;
   readonly from: Date;
-  readonly rates: Rates;
-  /** Rates that hold for the whole call once its input exceeds `aboveInputTokens`, ascending. */
-  readonly tiers: readonly Tier[];
+  /** By name. What is not among them and not an ordinary tier has no price. */
+  readonly serviceTiers: readonly ServiceTier[];
   readonly contextTokensMax: number | null;
   readonly outputTokensMax: number | null;
   readonly source: string;
@@ -56,20 +62,31 @@ export const COUNTED_AS_TOKENS: Readonly<Partial<Record<UsageClass, UsageClass>>
   characters: "audio_output",
 };
 
-/** `service_tier` values that mean list price; the rates of flex, batch, priority and scale are not known. */
-const LIST_PRICE_TIERS: ReadonlySet<string> = new Set(["default", "auto", "standard", "on_demand"]);
+/** `service_tier` values that are the price's own rates, unless it has others for them. */
+const ORDINARY_TIERS: ReadonlySet<string> = new Set(["default", "auto", "standard", "on_demand"]);
+
+/** Tiers that cost less than the ordinary one wherever they are sold: its rates bound them. */
+const CHEAPER_TIERS: ReadonlySet<string> = new Set(["flex"]);
 
 /** Makes a price, with its version. Throws InputError when its tiers do not ascend. */
 export function priceFrom(fields: PriceFields): Price {
-  let above = 0;
-  for (const tier of fields.tiers) {
-    if (!Number.isSafeInteger(tier.aboveInputTokens) || tier.aboveInputTokens <= above) {
-      const message = `The tiers of ${fields.upstream}/${fields.model} must ascend by whole tokens.`;
-      throw new InputError("invalid_value", "tiers", message);
-    }
-    above = tier.aboveInputTokens;
+  for (const { tiers } of [fields, ...fields.serviceTiers]) {
+    if (ascends(tiers)) continue;
+    const message = `The tiers of ${fields.upstream}/${fields.model} must ascend by whole tokens.`;
+    throw new InputError("invalid_value", "tiers", message);
   }
-  return { ...fields, version: priceVersion(fields) };
+  const serviceTiers = fields.serviceTiers.toSorted((a, b) => (a.name < b.name ? -1 : 1));
+  const sorted = { ...fields, serviceTiers };
+  return { ...sorted, version: priceVersion(sorted) };
+}
+
+function ascends(tiers: readonly Tier[]): boolean {
+  let above = 0;
+  for (const { aboveInputTokens } of tiers) {
+    if (!Number.isSafeInteger(aboveInputTokens) || aboveInputTokens <= above) return false;
+    above = aboveInputTokens;
+  }
+  return true;
 }
 
 /**
@@ -81,10 +98,11 @@ export function priceVersion(fields: PriceFields): string {
     fields.upstream,
     fields.model,
     fields.from.toISOString(),
-    ratesText(fields.rates),
-    fields.tiers.map((tier) => [tier.aboveInputTokens, ratesText(tier.rates)]),
+    ...setContent(fields),
     fields.contextTokensMax,
     fields.outputTokensMax,
+    // Absent where there are none, so that a price keeps the version it had before it could have any.
+    ...fields.serviceTiers.map((tier) => [tier.name, ...setContent(tier)]),
   ];
   return sha256Hex(JSON.stringify(content)).slice(0, 32);
 }
@@ -130,12 +148,13 @@ export function findPrice(
 }
 
 /**
- * What a usage costs, in pico-dollars, or null when a class in it has no price (never 0), or its
- * service tier is not charged at list price. The tier of a long call is chosen by all its input tokens.
+ * What a usage costs, in pico-dollars, or null when a class in it, or the service tier, has no price
+ * (never 0). The tier of a long call is chosen by all its input tokens.
  */
 export function costOf(price: Price, usage: Usage, serviceTier: string | null): Picousd | null {
-  if (!isListPriced(serviceTier)) return null;
-  const rates = ratesAt(price, inputTokensOf(usage));
+  const set = rateSetOf(price, serviceTier);
+  if (set === null) return null;
+  const rates = ratesAt(set, inputTokensOf(usage));
   let cost = 0n;
   for (const kind of USAGE_CLASSES) {
     const units = usage[kind] ?? 0;
@@ -147,9 +166,37 @@ export function costOf(price: Price, usage: Usage, serviceTier: string | null): 
   return picousd(cost);
 }
 
-/** Whether a service tier is charged at list price; null is a provider that has none. */
-export function isListPriced(serviceTier: string | null): boolean {
-  return serviceTier === null || LIST_PRICE_TIERS.has(serviceTier);
+/** The rates of a service tier, or null when it has no price; a null tier is a provider that has none. */
+function rateSetOf(price: Price, serviceTier: string | null): RateSet | null {
+  const own = price.serviceTiers.find(({ name }) => name === serviceTier);
+  if (own !== undefined) return own;
+  return serviceTier === null || ORDINARY_TIERS.has(serviceTier) ? price : null;
+}
+
+/**
+ * Every set of rates by which a call may be charged that asks for this service tier, or null when one of
+ * them is not known. A provider may serve in the ordinary tier whatever was asked, and says so in its answer.
+ */
+export function rateSetsFor(price: Price, asked: string | null): readonly RateSet[] | null {
+  const own = price.serviceTiers.filter(({ name }) => name === asked || ORDINARY_TIERS.has(name));
+  if (isPricedOrCheaper(price, asked)) return [price, ...own];
+  return null;
+}
+
+/** The tier that chooses the rates: the one the answer states, else the one asked for. */
+export function tierServed(
+  price: Price | null,
+  asked: string | null,
+  stated: string | null,
+): string | null {
+  if (stated !== null || price === null) return stated;
+  // Of a tier that costs less and has no price here, the ordinary rates are what is known.
+  return rateSetOf(price, asked) === null && isPricedOrCheaper(price, asked) ? null : asked;
+}
+
+function isPricedOrCheaper(price: Price, asked: string | null): boolean {
+  if (rateSetOf(price, asked) !== null) return true;
+  return asked !== null && CHEAPER_TIERS.has(asked);
 }
 
 /**
@@ -184,9 +231,9 @@ export function inputTokensOf(usage: Usage): number {
   return tokens;
 }
 
-function ratesAt(price: Price, inputTokens: number): Rates {
-  let rates = price.rates;
-  for (const tier of price.tiers) if (inputTokens > tier.aboveInputTokens) rates = tier.rates;
+function ratesAt(set: RateSet, inputTokens: number): Rates {
+  let rates = set.rates;
+  for (const tier of set.tiers) if (inputTokens > tier.aboveInputTokens) rates = tier.rates;
   return rates;
 }
 
@@ -235,6 +282,10 @@ function insertPrice(byUpstream: Map<string, Map<string, Price[]>>, price: Price
 
 function indexKey(upstream: string, model: string): string {
   return `${upstream}\n${model}`;
+}
+
+function setContent({ rates, tiers }: RateSet): readonly unknown[] {
+  return [ratesText(rates), tiers.map((tier) => [tier.aboveInputTokens, ratesText(tier.rates)])];
 }
 
 function ratesText(rates: Rates): string {

@@ -84,6 +84,7 @@ function estimateMembers(facts: Facts, intent: Intent, estimate: Estimate | null
     choices: demand.choices,
     ...(demand.producesTokens ? {} : { produces_tokens: false }),
     ...(stated === null ? {} : { stated_picousd: String(stated) }),
+    ...(demand.serviceTier === null ? {} : { service_tier: demand.serviceTier }),
     ...(Object.keys(demand.fixed).length === 0 ? {} : { fixed: demand.fixed }),
     unbounded: demand.unbounded,
   };

@@ -144,6 +144,7 @@ function demandOf(estimate: Members): Demand {
     choices: wholeOf(estimate["choices"]) ?? 1,
     fixed: isRecord(fixed) ? usageOf(fixed) : {},
     producesTokens: estimate["produces_tokens"] !== false,
+    serviceTier: textOrNull(estimate["service_tier"]),
     unbounded: isList(unbounded) ? unbounded.filter((name) => typeof name === "string") : [],
   };
 }

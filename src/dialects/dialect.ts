@@ -1,5 +1,4 @@
 import type { Billing, Demand, Operation } from "../core/intent.ts";
-import type { Picousd } from "../core/money.ts";
 import type { Usage } from "../core/usage.ts";
 import type { Refusal } from "../core/verdict.ts";
 
@@ -42,8 +41,8 @@ export type Reading = {
   readonly model: string | null;
   readonly serviceTier: string | null;
   readonly responseId: string | null;
-  /** The provider's own figure (OpenRouter, xAI), kept beside ours. */
-  readonly providerCostPicousd: Picousd | null;
+  /** The provider's own figure (OpenRouter, xAI), as a decimal of dollars, kept beside ours and never charged. */
+  readonly providerCostUsd: string | null;
   /** `finishing`: a finish reason was seen, usage may follow. `complete`: the terminal marker was seen. */
   readonly progress: "none" | "started" | "finishing" | "complete";
   /** Something that could have held usage was not read (too large, absurd figures): no estimate is sound. */

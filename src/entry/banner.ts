@@ -20,6 +20,7 @@ export function printBanner(config: Config, started: Started): void {
     "",
     `  Tollgate is listening on ${url}`,
     `  upstreams: ${names}   ·   API: ${url}/docs   ·   database: ${databaseOf(config)}`,
+    `  console: ${url}/console   (sign in with a key, or the administration key)`,
     `  ${processes}`,
     "",
     ...notEnforced(config, hasLimits, url),

@@ -231,6 +231,7 @@ function priceOf(
     from,
     rates,
     tiers: [],
+    serviceTiers: [],
     contextTokensMax: entry.context_tokens_max ?? latest?.contextTokensMax ?? null,
     outputTokensMax: entry.output_tokens_max ?? latest?.outputTokensMax ?? null,
     source: "config",

@@ -17,7 +17,7 @@ import {
 
 export type NodeExchanges = (incoming: IncomingMessage, outgoing: ServerResponse) => Exchange;
 
-const TERMS: BodyTerms = {
+export const TERMS: BodyTerms = {
   idleMsMax: BODY_IDLE_MS_MAX,
   heldBytesMax: BODIES_HELD_BYTES_MAX,
 };

@@ -5,6 +5,8 @@ import { createServer, IncomingMessage, ServerResponse, type Server } from "node
 import { getRequestListener } from "@hono/node-server";
 import { pino, type Logger } from "pino";
 
+import { createConsole, type Console } from "../console/console.ts";
+import { isConsolePath } from "../console/visit.ts";
 import { LEASE_MS } from "../core/limits.ts";
 import { ROLL_UP_MS } from "../core/limits-finance.ts";
 import { startDemoUpstream } from "../demo/upstream.ts";
@@ -23,6 +25,7 @@ import { rollUpTurn } from "../ledger/roll-up.ts";
 import { Fault } from "../lib/assert.ts";
 import { hmacSha256Hex } from "../lib/hash.ts";
 import { createRandomId } from "../lib/random-id.ts";
+import { keyFromSecret } from "../lib/seal.ts";
 import { appliedVersion } from "../store/applied-version.ts";
 import { connect, CONNECTIONS, type Address, type Database } from "../store/database.ts";
 import { endAllLeases, findOrCreateInstallation, renewLease } from "../store/installation.ts";
@@ -47,6 +50,7 @@ import { recordListPrices } from "./list-prices.ts";
 import { answerMalformed, answerUnread, refuseTransferCoding } from "./malformed.ts";
 import { requireSoundDatabase } from "./database-checks.ts";
 import { openEmbedded, type Embedded } from "./pglite.ts";
+import { askInside } from "./ask-inside.ts";
 import { createDocsAssets } from "./docs-assets.ts";
 import { createTokenCounter } from "./tokens.ts";
 import { createUndiciUpstream } from "./upstream-undici.ts";
@@ -124,10 +128,16 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const administration = createAdministration({
     ...ports,
     refresh: gateway.authority.refresh,
+    configuration: gateway.authority.configuration,
   });
   const firstKeys = { adminKey, ...(await establishFirstTenant(gateway, administration)) };
   let isDraining = false;
   const server = await listen(config, {
+    console: createConsole({
+      sealingKey: keyFromSecret(secrets[0], installation.pepper, "tollgate console session"),
+      now: () => new Date(),
+      faulted: (error) => log.error({ error }, "a page of the console failed"),
+    }),
     gateway,
     administration,
     db,
@@ -235,6 +245,7 @@ function portsOn(db: Database, log: Logger, parts: PortParts): NodePorts {
 }
 
 type Served = {
+  readonly console: Console;
   readonly gateway: Gateway;
   readonly administration: Administration;
   readonly db: Database;
@@ -273,7 +284,11 @@ async function listen(config: Config, served: Served): Promise<Server> {
       }
       refuseTransferCoding(incoming);
       const exchange = createExchange(incoming, outgoing);
-      return app.fetch(request, { gateway, administration, ledger, health, exchange });
+      const bindings = { gateway, administration, ledger, health, exchange };
+      if (!isConsolePath(incoming.url ?? "")) return app.fetch(request, bindings);
+      const address = incoming.socket.remoteAddress ?? "";
+      const call = (ask: Request) => askInside(app.fetch, ask, bindings);
+      return served.console.fetch(request, { call, address });
     },
     { overrideGlobalObjects: false, errorHandler: answerUnread(newId) },
   );

@@ -3,6 +3,7 @@ import type { Administrator, Caller, Scope } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
 import type { ScopeKind, Unit, Window } from "../core/verdict.ts";
 import type { Database } from "../store/database.ts";
+import type { Configuration } from "./authority.ts";
 import type { WebhookPort } from "./ports.ts";
 import type { Seal } from "./sealing.ts";
 
@@ -17,6 +18,8 @@ export type AdministrationPorts = {
   readonly webhook: Pick<WebhookPort, "allowsPrivate">;
   /** Makes this replica's snapshot as new as the database. */
   readonly refresh: () => Promise<void>;
+  /** What is configured beside the database: imported prices are compared with it. */
+  readonly configuration: Pick<Configuration, "prices" | "upstreams">;
 };
 
 export type NewKeyTerms = {

@@ -14,6 +14,7 @@ import type {
   NewLimitTerms,
   RunTerms,
 } from "./acts.ts";
+import { postAdjustment, type AdjustmentTerms } from "./administer-adjustments.ts";
 import { createKey, revokeKey, rotateKey } from "./administer-keys.ts";
 import { changeLimit, createLimit, removeLimit } from "./administer-limits.ts";
 import {
@@ -24,6 +25,7 @@ import {
   type BundleTerms,
   deactivatePolicies,
 } from "./administer-policies.ts";
+import { importPrices, type Imported, type ImportTerms } from "./administer-prices.ts";
 import { recordReconciliation, type NewReconciliation } from "./administer-reconciliations.ts";
 import { putRun, stopRun } from "./administer-runs.ts";
 import { createWebhookAdministration, type WebhookAdministration } from "./administer-webhooks.ts";
@@ -72,6 +74,12 @@ export type Administration = {
   readonly webhooks: WebhookAdministration;
   readonly putTool: (actor: Actor, terms: ToolTerms) => Promise<void>;
   readonly removeTool: (actor: Actor, tenantId: string, name: string) => Promise<void>;
+  /** Of the installation. */
+  readonly importPrices: (actor: Actor, terms: ImportTerms) => Promise<Imported>;
+  readonly postAdjustment: (
+    actor: Actor,
+    terms: AdjustmentTerms,
+  ) => Promise<{ readonly adjustmentId: string }>;
   /** Answers its id. */
   readonly recordReconciliation: (
     actor: Actor,
@@ -98,6 +106,8 @@ export function createAdministration(ports: AdministrationPorts): Administration
     webhooks: createWebhookAdministration(ports),
     putTool: (actor, terms) => putTool(ports, actor, terms),
     removeTool: (actor, tenantId, name) => removeTool(ports, actor, { tenantId, name }),
+    importPrices: (actor, terms) => importPrices(ports, actor, terms),
+    postAdjustment: (actor, terms) => postAdjustment(ports, actor, terms),
     recordReconciliation: (actor, row) => recordReconciliation(ports, actor, row),
   };
 }

@@ -64,6 +64,8 @@ export type Permit = {
   /** The model to name upstream, or null for a pass-through. */
   readonly model: string | null;
   readonly price: Price | null;
+  /** What another model costs there: the one that answers need not be the one asked. */
+  readonly priceOf: (model: string) => Price | null;
   readonly estimate: Estimate;
   /** How long its answer is kept for those who ask again, in ms, or null. */
   readonly answerKeptMs: number | null;
@@ -283,6 +285,7 @@ function permitFor(
     upstream,
     model: facts.route?.model ?? null,
     price: facts.price,
+    priceOf: look.priceOf,
     estimate,
     answerKeptMs: intent.idempotency?.keptMs ?? null,
     clampedTo: estimate.clampedTo,

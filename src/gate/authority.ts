@@ -12,6 +12,7 @@ import { InputError } from "../core/errors.ts";
 import { SNAPSHOT_MS_MAX } from "../core/limits.ts";
 import { looksLikeKey, parseKey } from "../core/key.ts";
 import { type CompiledBundle, needsFindings } from "../core/policy-bundle.ts";
+import type { Prices } from "../core/imported-prices.ts";
 import type { PriceBook } from "../core/price.ts";
 import type { Tool } from "../core/operation.ts";
 import { routeModel, type Catalogue, type ModelRoute } from "../core/route.ts";
@@ -46,6 +47,7 @@ export type Upstream = {
 export type Configuration = {
   readonly catalogue: Catalogue;
   readonly upstreams: ReadonlyMap<string, Upstream>;
+  /** All but the imported ones, which the database has. */
   readonly prices: PriceBook;
   /** HMAC of the installation's administration key. */
   readonly adminDigest: string;
@@ -62,6 +64,8 @@ export type Authority = {
   readonly defaultUpstream: () => string | null;
   readonly upstream: (name: string) => Upstream | undefined;
   readonly configuration: Configuration;
+  /** All prices, the imported ones as this snapshot knows them. */
+  readonly prices: () => Prices;
   /** The limits on an ask's path that this snapshot knows. */
   readonly limitsFor: (counted: Counted) => LimitRef[];
   readonly tenants: () => Snapshot["tenants"];
@@ -139,6 +143,7 @@ export async function createAuthority(
     defaultUpstream: () => configuration.catalogue.upstreams[0]?.name ?? null,
     upstream: (name) => configuration.upstreams.get(name),
     configuration,
+    prices: () => ({ imported: known.snapshot.prices.imported, listed: configuration.prices }),
     limitsFor: (counted) => limitsFor(known.snapshot, configuration.catalogue, counted),
     tenants: () => known.snapshot.tenants,
     bundle: (tenantId) => activeBundle(known.snapshot, tenantId),

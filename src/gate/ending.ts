@@ -54,7 +54,7 @@ export const NOTHING_READ = {
   model: null,
   serviceTier: null,
   responseId: null,
-  providerCostPicousd: null,
+  providerCostUsd: null,
   progress: "none",
   error: null,
 } as const;

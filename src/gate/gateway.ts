@@ -213,8 +213,7 @@ export async function createGateway(
       underWay.begin(request.permit);
       return dispatch(ports, shared, request, reply);
     },
-    charge: (permit, ending, countable) =>
-      chargeFor({ ports, authority }, permit, ending, countable),
+    charge: (permit, ending, countable) => chargeFor(ports, permit, ending, countable),
     answers,
     steps: createSteps({ ports, authority, answers, settler }),
     once: createOnce(ports, answers, configuration.pepper),

@@ -5,7 +5,8 @@ import { InputError } from "../core/errors.ts";
 import type { Facts } from "../core/facts.ts";
 import type { Intent } from "../core/intent.ts";
 import { needsFindings } from "../core/policy-bundle.ts";
-import { findPrice, undated, type Price } from "../core/price.ts";
+import { priceFor } from "../core/imported-prices.ts";
+import { undated, type Price } from "../core/price.ts";
 import type { ModelRoute } from "../core/route.ts";
 import { identifyStep, type StepIdentity } from "../core/step.ts";
 import { hmacSha256Hex } from "../lib/hash.ts";
@@ -28,6 +29,8 @@ export type Look = {
   /** Null where the caller acts itself. */
   readonly upstream: Upstream | null;
   readonly facts: Omit<Facts, "now" | "clampedTo">;
+  /** What another model costs there, by the prices that this ask is judged by. */
+  readonly priceOf: (model: string) => Price | null;
   readonly refs: Ask["refs"];
   readonly step: StepIdentity | null;
   readonly retryResource: string;
@@ -80,8 +83,8 @@ function lookAt(parts: LookParts, intent: Intent, { id, model, ...known }: Known
   const route = intent.billing === "metered" ? authority.route(model) : null;
   const upstream =
     intent.billing === "stated" ? null : upstreamFor(authority, intent, { model, route });
-  const price =
-    route === null || upstream === null ? null : priceOf(authority, upstream, route, parts.now());
+  const priceOf = pricing(parts, caller, upstream);
+  const price = route === null ? null : priceOf(route.model);
   const models = route === null ? [] : namesOf(model, route);
   const retryResource = intent.tool ?? `model:${route?.model ?? intent.resource}`;
   const { step, extra } = identityOf(parts, caller, intent, runId);
@@ -105,6 +108,7 @@ function lookAt(parts: LookParts, intent: Intent, { id, model, ...known }: Known
       operation: intent.context.operation,
       retryResource,
     }),
+    priceOf,
     step,
     retryResource,
     extra,
@@ -172,18 +176,16 @@ function namesOf(asked: string, { upstream, model }: ModelRoute): readonly strin
   return [...new Set([asked, model, `${upstream}/${model}`, bare, `${upstream}/${bare}`])];
 }
 
-/** A price of the upstream's own, else the list price of its provider. */
-function priceOf(
-  authority: Authority,
-  upstream: Upstream,
-  route: ModelRoute,
-  at: Date,
-): Price | null {
-  const { prices } = authority.configuration;
-  return (
-    findPrice(prices, upstream.name, route.model, at) ??
-    findPrice(prices, upstream.priceList, route.model, at)
-  );
+/** The prices as they are now, for as long as the call takes: its settlement goes by what it reserved by. */
+function pricing(
+  { authority, now }: LookParts,
+  { tenantId }: Caller,
+  upstream: Upstream | null,
+): Look["priceOf"] {
+  if (upstream === null) return () => null;
+  const prices = authority.prices();
+  const where = { tenantId, upstream: upstream.name, list: upstream.priceList, at: now() };
+  return (model) => priceFor(prices, { ...where, model });
 }
 
 function unknownModel(model: string): InputError {

@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { charge, NOTHING, presumed, type Charge } from "../core/charge.ts";
 import { SETTLE_GATHER_MS, SETTLEMENTS_WAITING_MAX, SWEEP_ROWS_MAX } from "../core/limits.ts";
-import { findPrice, type Price } from "../core/price.ts";
+import type { Price } from "../core/price.ts";
 import { mayReason } from "../core/reasoning.ts";
 import type { Usage } from "../core/usage.ts";
 import { encodingFor, type Countable } from "../dialects/openai/tokens.ts";
@@ -28,7 +28,6 @@ import {
 } from "../store/settlement.ts";
 import type { Reading } from "../dialects/dialect.ts";
 import type { Permit } from "./admit.ts";
-import type { Authority } from "./authority.ts";
 import type { Contention } from "./contention.ts";
 import type { Ending } from "./ending.ts";
 import { withDeadline } from "./deadline.ts";
@@ -222,7 +221,7 @@ async function releaseAll(
 
 /** What the ending costs. A promise only where tokens are to be counted, which may take a worker. */
 export function chargeFor(
-  { ports, authority }: { readonly ports: Ports; readonly authority: Authority },
+  ports: Ports,
   permit: Permit,
   ending: Ending,
   countable: () => Countable,
@@ -244,14 +243,15 @@ export function chargeFor(
       return unreachable(ending);
   }
   const { reading } = ending;
-  const price = priceOfAnswer(authority, permit, reading.model, ports.now());
+  const price = priceOfAnswer(permit, reading.model);
   const { usage, serviceTier } = reading;
+  const seen = { usage, serviceTier, serviceTierAsked: permit.intent.demand.serviceTier, price };
   const needsCount = usage === null && estimate.basis !== "free";
   if (!needsCount || !isCountable(permit, reading)) {
-    return charge(estimate, { usage, serviceTier, price, counted: null });
+    return charge(estimate, { ...seen, counted: null });
   }
   return countBoth(ports, permit, ending.text(), countable()).then((counted) =>
-    charge(estimate, { usage, serviceTier, price, counted }),
+    charge(estimate, { ...seen, counted }),
   );
 }
 
@@ -294,12 +294,9 @@ const TEXT_OPERATIONS: ReadonlySet<string> = new Set([
 
 /** The dated model that answered chooses the price; one without a price falls back to the model asked. */
 function priceOfAnswer(
-  authority: Authority,
-  permit: Permit,
+  { model: asked, price, priceOf }: Permit,
   model: string | null,
-  at: Date,
 ): Price | null {
-  if (model === null || model === permit.model || permit.price === null) return permit.price;
-  const { prices } = authority.configuration;
-  return findPrice(prices, permit.price.upstream, model, at) ?? permit.price;
+  if (model === null || model === asked || price === null) return price;
+  return priceOf(model) ?? price;
 }

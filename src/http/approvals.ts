@@ -5,7 +5,7 @@ import { APPROVAL_STATES } from "../core/approval.ts";
 import { APPROVAL_REASON_CHARS_MAX } from "../core/limits.ts";
 import { decodeUtf8 } from "../lib/json.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api, type Asked } from "./api.ts";
-import { Id, pageOf, Paging, Tenanted, TenantOnly, time, usd } from "./schemas.ts";
+import { Id, ModelName, pageOf, Paging, Tenanted, TenantOnly, time, usd } from "./schemas.ts";
 
 const ApprovalId = z.strictObject({ approval: Id });
 const States = z.enum(APPROVAL_STATES);
@@ -83,13 +83,22 @@ function lookRoutes(api: Api): void {
       scopes: ["approve", "admin"],
       tenancy: "one",
       params: NONE,
-      query: z.strictObject({ ...Tenanted, ...Paging, state: States.optional() }),
+      query: z.strictObject({
+        ...Tenanted,
+        ...Paging,
+        state: States.optional(),
+        resource: ModelName.optional(),
+      }),
       body: NONE,
       status: 200,
       answer: pageOf(Approval),
     },
     ({ bindings: { ledger }, tenantId, query }) =>
-      ledger.approvals(tenantId, { ...pageFrom(query), state: query.state ?? null }),
+      ledger.approvals(tenantId, {
+        ...pageFrom(query),
+        state: query.state ?? null,
+        resource: query.resource ?? null,
+      }),
   );
   define(
     api,

@@ -3,6 +3,7 @@ import { OpenAPIHono } from "@hono/zod-openapi";
 import { Hono } from "hono";
 
 import { InputError } from "../core/errors.ts";
+import { adjustmentRoutes } from "./adjustments.ts";
 import type { Api } from "./api.ts";
 import { approvalRoutes } from "./approvals.ts";
 import type { Env } from "./env.ts";
@@ -11,6 +12,7 @@ import { limitRoutes } from "./limits.ts";
 import { manageRoutes } from "./manage.ts";
 import { operationRoutes } from "./operations.ts";
 import { policyRoutes } from "./policies.ts";
+import { priceRoutes } from "./prices.ts";
 import { reconciliationRoutes } from "./reconciliation.ts";
 import { replayRoutes } from "./replays.ts";
 import { runRoutes } from "./runs.ts";
@@ -87,6 +89,8 @@ export function createManagement(): Management {
   manageRoutes(api);
   limitRoutes(api);
   runRoutes(api);
+  priceRoutes(api);
+  adjustmentRoutes(api);
   approvalRoutes(api);
   webhookRoutes(api);
   toolRoutes(api);

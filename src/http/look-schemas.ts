@@ -4,6 +4,8 @@ import { z } from "@hono/zod-openapi";
 import { RETRY_CAUSES } from "../core/retry.ts";
 import { time, usd, amount, notice } from "./schemas.ts";
 
+export const Verdict = z.enum(["allow", "block", "require_approval"]);
+
 const attemptMembers = {
   key: z.string(),
   run: z.string(),
@@ -24,7 +26,7 @@ const attemptMembers = {
   resource: z.string(),
   upstream: z.string().nullable(),
   model: z.string().nullable(),
-  verdict: z.enum(["allow", "block", "require_approval"]),
+  verdict: Verdict,
   reason: z.string().nullable(),
   status: z.enum([
     "admitted",
@@ -39,6 +41,10 @@ const attemptMembers = {
   usage: z.record(z.string(), z.number()).readonly(),
   tokens: z.number().int(),
   cost_usd: usd.nullable(),
+  provider_cost_usd: z.string().nullable().openapi({
+    description:
+      "What the provider says that it cost, to its last digit: kept beside, never charged.",
+  }),
   reserved_usd: usd,
   estimate_usd: usd.nullable(),
   overage_usd: usd,
@@ -79,6 +85,7 @@ export const Decision = z
     tenant: z.string(),
     ...attemptMembers,
     meters: z.array(Meter).readonly(),
+    adjusted_usd: usd.nullable().openapi({ description: "Beside the cost; null: nothing." }),
     record: z.unknown(),
     ending: z.unknown(),
     explanation: z.array(z.string()).readonly(),
@@ -97,16 +104,8 @@ const runMembers = {
   stopped_at: time.nullable(),
 };
 
-const figuresMembers = {
-  budget: z
-    .object({
-      limit_id: z.string(),
-      limit_usd: usd,
-      committed_usd: usd,
-      reserved_usd: usd,
-      remaining_usd: usd,
-    })
-    .nullable(),
+const listedMembers = {
+  ...runMembers,
   totals: z.object({
     attempts: z.number().int(),
     blocked: z.number().int(),
@@ -121,14 +120,26 @@ const figuresMembers = {
   last_at: time.nullable(),
 };
 
-export const RunSummary = z.object(runMembers).openapi("RunSummary");
+const shownMembers = {
+  ...listedMembers,
+  budget: z
+    .object({
+      limit_id: z.string(),
+      limit_usd: usd,
+      committed_usd: usd,
+      reserved_usd: usd,
+      remaining_usd: usd,
+    })
+    .nullable(),
+};
+
+export const RunListed = z.object(listedMembers).openapi("RunListed");
 export const PutRunAnswer = z
-  .object({ ...runMembers, ...figuresMembers, created: z.boolean(), notice })
+  .object({ ...shownMembers, created: z.boolean(), notice })
   .openapi("PutRun");
 export const Run = z
   .object({
-    ...runMembers,
-    ...figuresMembers,
+    ...shownMembers,
     attempts: z.array(Attempt).readonly(),
     next: z.string().nullable(),
   })
@@ -175,7 +186,14 @@ export const Usage = z
       .array(z.object({ upstream: z.string().nullable(), model: z.string(), ...sums }))
       .readonly(),
     models_left_off: z.number().int(),
+    adjustments: z
+      .object({ entries: z.number().int(), credits_usd: usd, debits_usd: usd, net_usd: usd })
+      .openapi({ description: "Posted in the period, beside the costs: no sum here holds it." }),
     by_day: z.array(z.object({ day: z.string(), ...sums })).readonly(),
+    by_reason: z
+      .array(z.object({ reason: z.string(), decisions: z.number().int() }))
+      .readonly()
+      .openapi({ description: "What was refused, and why; the most frequent first." }),
     by_attempt: z
       .array(
         z.object({
@@ -193,17 +211,24 @@ export const Usage = z
 
 const rates = z.record(z.string(), z.string()).readonly();
 
+const rateSet = {
+  usd_per_million: rates.openapi({ description: "USD per million units, by class of usage." }),
+  tiers: z
+    .array(z.object({ above_input_tokens: z.number().int(), usd_per_million: rates }))
+    .readonly(),
+};
+
 export const Price = z
   .object({
     version: z.string(),
-    upstream: z.string(),
+    tenant: z.string().nullable().openapi({ description: "Null: every tenant's." }),
+    upstream: z.string().nullable().openapi({ description: "Null: any." }),
     model: z.string(),
     from: time,
+    until: time.nullable().openapi({ description: "Null: until the next one begins." }),
     source: z.string(),
-    usd_per_million: rates.openapi({ description: "USD per million units, by class of usage." }),
-    tiers: z
-      .array(z.object({ above_input_tokens: z.number().int(), usd_per_million: rates }))
-      .readonly(),
+    ...rateSet,
+    service_tiers: z.record(z.string(), z.object(rateSet)).readonly(),
     context_tokens_max: z.number().int().nullable(),
     output_tokens_max: z.number().int().nullable(),
   })

@@ -15,6 +15,7 @@ import {
   pageOf,
   Paging,
   Scopes,
+  Self,
   Tenant,
   Tenanted,
   TenantOnly,
@@ -23,11 +24,40 @@ import {
 const KeyId = z.strictObject({ key: Id });
 
 export function manageRoutes(api: Api): void {
+  selfRoute(api);
   tenantRoutes(api);
   oneTenantRoutes(api);
   keyRoutes(api);
   keyChangeRoutes(api);
   eventRoutes(api);
+}
+
+function selfRoute(api: Api): void {
+  define(
+    api,
+    {
+      method: "get",
+      path: "/me",
+      summary: "Say whose key this is, and what it may",
+      description:
+        "Any key may ask. The installation's key belongs to no tenant and may manage all.",
+      scopes: [],
+      tenancy: "installation",
+      params: NONE,
+      query: NONE,
+      body: NONE,
+      status: 200,
+      answer: Self,
+    },
+    async ({ bindings: { ledger }, actor }) => {
+      if ("installation" in actor) {
+        return { kind: "installation", key: null, tenant: null, scopes: [] } as const;
+      }
+      const { keyId, tenantId, scopes } = actor;
+      const { id, name } = found(await ledger.tenant(tenantId), "tenant");
+      return { kind: "key", key: keyId, tenant: { id, name }, scopes } as const;
+    },
+  );
 }
 
 function tenantRoutes(api: Api): void {

@@ -1,91 +1,323 @@
-/** The price book as the API shows it. */
-import { picousd, usdFromPicousd } from "../core/money.ts";
-import { findPrice, type Price, type PriceBook, type Rates } from "../core/price.ts";
-import type { Page, Paged } from "../ledger/paged.ts";
-import { pageOf } from "../ledger/paged.ts";
+/** The price book as the API shows it, and the import of a file into it. */
+import { z } from "@hono/zod-openapi";
 
-export type PriceView = {
-  readonly version: string;
-  readonly upstream: string;
-  readonly model: string;
-  readonly from: string;
-  readonly source: string;
-  /** USD per million units, by class of usage. */
-  readonly usd_per_million: Readonly<Record<string, string>>;
-  readonly tiers: readonly {
-    readonly above_input_tokens: number;
-    readonly usd_per_million: Readonly<Record<string, string>>;
-  }[];
-  readonly context_tokens_max: number | null;
-  readonly output_tokens_max: number | null;
-};
+import type { Administrator, Caller } from "../core/caller.ts";
+import { ANY, entryAt, type ImportedPrice, type Prices } from "../core/imported-prices.ts";
+import { PRICE_FILE_BYTES_MAX } from "../core/limits-finance.ts";
+import { picousd, usdFromPicousd } from "../core/money.ts";
+import { percentOf, rateChanges, type PriceChange } from "../core/price-import.ts";
+import { findPrice, type Price, type Rates, type RateSet } from "../core/price.ts";
+import type { Imported } from "../gate/administer-prices.ts";
+import { scopeMissing } from "../gate/acts.ts";
+import { pageOf as pageView, type Page, type Paged } from "../ledger/paged.ts";
+import { define, NONE, pageOf as pageFrom, type Api } from "./api.ts";
+import { Price as PriceSchema } from "./look-schemas.ts";
+import { Event, ModelName, pageOf, Paging, time } from "./schemas.ts";
+
+const Change = z.object({
+  tenant: z.string().nullable(),
+  upstream: z.string().nullable(),
+  model: z.string(),
+  from: time,
+  until: time.nullable(),
+  version: z.string(),
+  before_version: z.string().nullable(),
+  rates: z
+    .array(
+      z.object({
+        name: z.string().openapi({ example: "priority output above 272000" }),
+        before_usd_per_million: z.string().nullable(),
+        after_usd_per_million: z.string().nullable(),
+        percent: z.string().nullable().openapi({ example: "+12.5" }),
+      }),
+    )
+    .readonly(),
+});
+
+const Import = z
+  .object({
+    applied: z.boolean(),
+    event: z.string().nullable(),
+    added: z.array(Change).readonly(),
+    changed: z.array(Change).readonly(),
+    unchanged: z.number().int(),
+    refused: z
+      .array(z.object({ line: z.number().int(), column: z.number().int(), message: z.string() }))
+      .readonly()
+      .openapi({ description: "With any of them nothing of the file is applied." }),
+  })
+  .openapi("PriceImport");
+
+export function priceRoutes(api: Api): void {
+  listRoute(api);
+  importRoutes(api);
+}
+
+function listRoute(api: Api): void {
+  define(
+    api,
+    {
+      method: "get",
+      path: "/prices",
+      summary: "List the prices that hold now, or with `history` all that are known",
+      description: "A tenant sees its own negotiated prices, and no other's.",
+      scopes: [],
+      tenancy: "installation",
+      params: NONE,
+      query: z.strictObject({
+        ...Paging,
+        upstream: ModelName.optional(),
+        model: ModelName.optional(),
+        search: ModelName.optional().openapi({
+          description: "Stands somewhere in `upstream/model`, in any case.",
+        }),
+        history: z.enum(["true", "false"]).optional(),
+      }),
+      body: NONE,
+      status: 200,
+      answer: pageOf(PriceSchema),
+    },
+    async ({ bindings: { gateway, ledger }, actor, query }) =>
+      listPrices(gateway.authority.prices(), {
+        ...pageFrom(query),
+        actor,
+        upstream: query.upstream ?? null,
+        model: query.model ?? null,
+        search: query.search ?? null,
+        at: query.history === "true" ? null : await ledger.now(),
+      }),
+  );
+}
+
+function importRoutes(api: Api): void {
+  define(
+    api,
+    {
+      method: "post",
+      path: "/prices/import",
+      summary: "Compare a file of prices with those that are known, and apply it when told so",
+      description:
+        "Only the installation's administration key may. Without `apply` nothing is changed. Calls that were " +
+        "admitted before keep the price that they were admitted by, whatever the dates in the file.",
+      scopes: ["admin"],
+      tenancy: "installation",
+      params: NONE,
+      query: NONE,
+      body: z.strictObject({
+        source: z
+          .string()
+          .min(1)
+          .max(PRICE_FILE_BYTES_MAX)
+          .refine((text) => !text.includes("\0"), "a text without NUL characters")
+          .openapi({ description: "The text of a file of prices, in YAML or JSON." }),
+        apply: z.boolean(),
+      }),
+      // As JSON a text is up to twice as long, by its quotes and line breaks.
+      bodyBytesMax: 2 * PRICE_FILE_BYTES_MAX,
+      status: 200,
+      answer: Import,
+    },
+    async ({ bindings: { administration }, actor, body }) =>
+      importView(await administration.importPrices(actor, body)),
+  );
+  define(
+    api,
+    {
+      method: "get",
+      path: "/prices/imports",
+      summary: "List the imports of prices, newest first",
+      description: "Only the installation's administration key may.",
+      scopes: ["admin"],
+      tenancy: "installation",
+      params: NONE,
+      query: z.strictObject(Paging),
+      body: NONE,
+      status: 200,
+      answer: pageOf(Event),
+    },
+    async ({ bindings: { ledger }, actor, query }) => {
+      if (!("installation" in actor)) throw scopeMissing(["admin"]);
+      return ledger.events(ANY, pageFrom(query));
+    },
+  );
+}
+
+export type PriceView = z.input<typeof PriceSchema>;
 
 /** Prices per unit are whole pico-dollars, and are shown per million as price lists print them. */
 const UNITS_SHOWN = 1_000_000n;
 
-/** By upstream, model and date. `at` null is every price known; the cursor is the version of a price. */
-export function listPrices(
-  book: PriceBook,
-  page: Page & {
-    readonly upstream: string | null;
-    readonly model: string | null;
-    readonly at: Date | null;
-  },
-): Paged<PriceView> {
-  const prices = matching(book, page);
-  const last = page.after === null ? -1 : prices.findIndex((price) => price.version === page.after);
-  const views = prices.slice(last + 1, last + 2 + page.rows).map(viewOf);
-  return pageOf(views, page, (price) => price.version);
+type Wanted = {
+  readonly actor: Caller | Administrator;
+  readonly upstream: string | null;
+  readonly model: string | null;
+  readonly search: string | null;
+  /** Null: every price known. */
+  readonly at: Date | null;
+};
+
+/** By upstream, model, date and tenant; the cursor is the last row of the page before. */
+export function listPrices(prices: Prices, wanted: Page & Wanted): Paged<PriceView> {
+  const rows = [...importedRows(prices, wanted), ...listedRows(prices, wanted)].toSorted(inOrder);
+  const last = wanted.after === null ? -1 : rows.findIndex((row) => cursorOf(row) === wanted.after);
+  const page = rows.slice(last + 1, last + 2 + wanted.rows);
+  const { data, next } = pageView(page, wanted, cursorOf);
+  return { data: data.map(viewOf), next };
 }
 
-function matching(
-  book: PriceBook,
-  wanted: {
-    readonly upstream: string | null;
-    readonly model: string | null;
-    readonly at: Date | null;
-  },
-): readonly Price[] {
-  const prices: Price[] = [];
-  for (const [upstream, models] of sorted(book.byUpstream)) {
-    if (wanted.upstream !== null && wanted.upstream !== upstream) continue;
-    for (const [model, dated] of sorted(models)) {
-      if (wanted.model !== null && wanted.model !== model) continue;
-      if (wanted.at === null) prices.push(...dated);
-      else {
-        const current = findPrice(book, upstream, model, wanted.at);
-        if (current !== null) prices.push(current);
+/** Tenant null: of every tenant. `until` null: until the next one begins. */
+type PriceRow = {
+  readonly tenantId: string | null;
+  readonly price: Price;
+  readonly until: Date | null;
+};
+
+function importedRows({ imported }: Prices, wanted: Wanted): readonly PriceRow[] {
+  const { actor, at } = wanted;
+  const rows: PriceRow[] = [];
+  for (const [tenantId, upstreams] of imported) {
+    const isVisible = "installation" in actor || tenantId === ANY || tenantId === actor.tenantId;
+    if (!isVisible) continue;
+    for (const [upstream, models] of upstreams) {
+      for (const [model, dated] of models) {
+        if (!isWanted(wanted, upstream, model)) continue;
+        const current = at === null ? null : entryAt(imported, { tenantId, upstream, model }, at);
+        rows.push(...(at === null ? dated : current === null ? [] : [current]).map(rowOf));
       }
     }
   }
-  return prices;
+  return rows;
 }
 
-function sorted<Value>(map: ReadonlyMap<string, Value>): readonly (readonly [string, Value])[] {
-  return [...map].toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+function rowOf({ tenantId, price, until }: ImportedPrice): PriceRow {
+  return { tenantId: tenantId === ANY ? null : tenantId, price, until };
 }
 
-function viewOf(price: Price): PriceView {
+function listedRows({ imported, listed }: Prices, wanted: Wanted): readonly PriceRow[] {
+  const rows: PriceRow[] = [];
+  for (const [upstream, models] of listed.byUpstream) {
+    for (const [model, dated] of models) {
+      if (!isWanted(wanted, upstream, model)) continue;
+      const known = imported.get(ANY)?.get(upstream)?.get(model) ?? [];
+      const again = new Set(known.map(({ price }) => price.version));
+      for (const price of shown(dated, { ...wanted, listed, upstream, model })) {
+        const hidden = wanted.at !== null && isHidden(imported, { upstream, model }, wanted.at);
+        if (!hidden && !again.has(price.version)) rows.push({ tenantId: null, price, until: null });
+      }
+    }
+  }
+  return rows;
+}
+
+function shown(
+  dated: readonly Price[],
+  about: Pick<Prices, "listed"> & {
+    readonly upstream: string;
+    readonly model: string;
+    readonly at: Date | null;
+  },
+): readonly Price[] {
+  if (about.at === null) return dated;
+  const current = findPrice(about.listed, about.upstream, about.model, about.at);
+  return current === null ? [] : [current];
+}
+
+/** Whether what was imported for everybody holds in its place. */
+function isHidden(
+  imported: Prices["imported"],
+  key: { readonly upstream: string; readonly model: string },
+  at: Date,
+): boolean {
+  return entryAt(imported, { tenantId: ANY, ...key }, at) !== null;
+}
+
+function isWanted(wanted: Wanted, upstream: string, model: string): boolean {
+  if (wanted.upstream !== null && wanted.upstream !== upstream) return false;
+  const search = wanted.search?.toLowerCase() ?? "";
+  if (!`${upstream}/${model}`.toLowerCase().includes(search)) return false;
+  return wanted.model === null || wanted.model === model;
+}
+
+/** Two tenants may have one price, which then has one version. */
+function cursorOf({ tenantId, price }: PriceRow): string {
+  return tenantId === null ? price.version : `${price.version}.${tenantId}`;
+}
+
+function inOrder(a: PriceRow, b: PriceRow): number {
+  return (
+    compare(a.price.upstream, b.price.upstream) ||
+    compare(a.price.model, b.price.model) ||
+    a.price.from.getTime() - b.price.from.getTime() ||
+    compare(cursorOf(a), cursorOf(b))
+  );
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function viewOf({ tenantId, price, until }: PriceRow): PriceView {
   return {
     version: price.version,
-    upstream: price.upstream,
+    tenant: tenantId,
+    upstream: price.upstream === ANY ? null : price.upstream,
     model: price.model,
     from: price.from.toISOString(),
+    until: until?.toISOString() ?? null,
     source: price.source,
-    usd_per_million: perMillion(price.rates),
-    tiers: price.tiers.map((tier) => ({
-      above_input_tokens: tier.aboveInputTokens,
-      usd_per_million: perMillion(tier.rates),
-    })),
+    ...setView(price),
+    service_tiers: Object.fromEntries(price.serviceTiers.map((tier) => [tier.name, setView(tier)])),
     context_tokens_max: price.contextTokensMax,
     output_tokens_max: price.outputTokensMax,
   };
 }
 
+function setView({ rates, tiers }: RateSet) {
+  return {
+    usd_per_million: perMillion(rates),
+    tiers: tiers.map((tier) => ({
+      above_input_tokens: tier.aboveInputTokens,
+      usd_per_million: perMillion(tier.rates),
+    })),
+  };
+}
+
 function perMillion(rates: Rates): Readonly<Record<string, string>> {
-  const shown: Record<string, string> = {};
-  for (const [kind, rate] of Object.entries(rates)) {
-    shown[kind] = usdFromPicousd(picousd(rate * UNITS_SHOWN));
-  }
-  return shown;
+  const texts: Record<string, string> = {};
+  for (const [kind, rate] of Object.entries(rates)) texts[kind] = millionOf(rate);
+  return texts;
+}
+
+function millionOf(rate: bigint): string {
+  return usdFromPicousd(picousd(rate * UNITS_SHOWN));
+}
+
+function importView({ plan, eventId }: Imported): z.input<typeof Import> {
+  return {
+    applied: eventId !== null,
+    event: eventId,
+    added: plan.added.map(changeView),
+    changed: plan.changed.map(changeView),
+    unchanged: plan.unchanged,
+    refused: plan.refused,
+  };
+}
+
+function changeView({ entry, before }: PriceChange): z.input<typeof Change> {
+  const { tenantId, price, until } = entry;
+  return {
+    tenant: tenantId === ANY ? null : tenantId,
+    upstream: price.upstream === ANY ? null : price.upstream,
+    model: price.model,
+    from: price.from.toISOString(),
+    until: until?.toISOString() ?? null,
+    version: price.version,
+    before_version: before?.version ?? null,
+    rates: rateChanges(before, price).map((change) => ({
+      name: change.name,
+      before_usd_per_million: change.before === null ? null : millionOf(change.before),
+      after_usd_per_million: change.after === null ? null : millionOf(change.after),
+      percent: percentOf(change.before, change.after),
+    })),
+  };
 }

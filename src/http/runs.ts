@@ -1,26 +1,24 @@
-/** Runs and looking back: timelines, decisions, use and prices. */
+/** Runs and looking back: timelines, decisions and use. */
 import { z } from "@hono/zod-openapi";
 
 import { InputError } from "../core/errors.ts";
 import { PAGE_ROWS_MAX, USAGE_DAYS_MAX } from "../core/limits.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
-import { listPrices } from "./prices.ts";
 import {
   Attempt,
   Decision,
-  Price,
   PutRunAnswer,
   Run,
-  RunSummary,
+  RunListed,
   StoppedRun,
   Usage,
+  Verdict,
 } from "./look-schemas.ts";
 import {
   AmountText,
   DayOrMoment,
   Id,
   Labels,
-  ModelName,
   pageOf,
   Paging,
   RunId,
@@ -128,12 +126,19 @@ function timelineRoutes(api: Api): void {
       scopes: ["report", "admin"],
       tenancy: "one",
       params: NONE,
-      query: z.strictObject({ ...Tenanted, ...Paging }),
+      query: z.strictObject({
+        ...Tenanted,
+        ...Paging,
+        search: RunId.optional().openapi({
+          description: "Stands somewhere in the name, in any case.",
+        }),
+      }),
       body: NONE,
       status: 200,
-      answer: pageOf(RunSummary),
+      answer: pageOf(RunListed),
     },
-    ({ bindings: { ledger }, tenantId, query }) => ledger.runs(tenantId, pageFrom(query)),
+    ({ bindings: { ledger }, tenantId, query }) =>
+      ledger.runs(tenantId, { ...pageFrom(query), search: query.search ?? null }),
   );
   define(
     api,
@@ -160,17 +165,26 @@ function decisionRoutes(api: Api): void {
     {
       method: "get",
       path: "/decisions",
-      summary: "List decisions, newest first, of one run or of all",
+      summary: "List decisions, newest first, of one run or of all, of one verdict or of any",
       scopes: ["report", "admin"],
       tenancy: "one",
       params: NONE,
-      query: z.strictObject({ ...Tenanted, ...Paging, run: RunId.optional() }),
+      query: z.strictObject({
+        ...Tenanted,
+        ...Paging,
+        run: RunId.optional(),
+        verdict: Verdict.optional(),
+      }),
       body: NONE,
       status: 200,
       answer: pageOf(Attempt),
     },
     ({ bindings: { ledger }, tenantId, query }) =>
-      ledger.decisions(tenantId, { run: query.run ?? null, ...pageFrom(query) }),
+      ledger.decisions(tenantId, {
+        run: query.run ?? null,
+        verdict: query.verdict ?? null,
+        ...pageFrom(query),
+      }),
   );
   define(
     api,
@@ -214,33 +228,6 @@ function usageRoutes(api: Api): void {
     },
     async ({ bindings: { ledger }, tenantId, query }) =>
       ledger.usage(tenantId, periodOf(query.from, query.to, await ledger.now())),
-  );
-  define(
-    api,
-    {
-      method: "get",
-      path: "/prices",
-      summary: "List the prices that hold now, or with `history` all that are known",
-      scopes: [],
-      tenancy: "installation",
-      params: NONE,
-      query: z.strictObject({
-        ...Paging,
-        upstream: ModelName.optional(),
-        model: ModelName.optional(),
-        history: z.enum(["true", "false"]).optional(),
-      }),
-      body: NONE,
-      status: 200,
-      answer: pageOf(Price),
-    },
-    async ({ bindings: { gateway, ledger }, query }) =>
-      listPrices(gateway.authority.configuration.prices, {
-        ...pageFrom(query),
-        upstream: query.upstream ?? null,
-        model: query.model ?? null,
-        at: query.history === "true" ? null : await ledger.now(),
-      }),
   );
 }
 

@@ -13,7 +13,7 @@ import { SCOPE_KINDS, UNITS, WINDOWS } from "../core/verdict.ts";
 import { isExactNumber, sourceOf } from "../lib/exact-json.ts";
 
 /** One line without control characters: the store cannot hold NUL, and a terminal obeys the others. */
-const line = (charsMax: number) =>
+export const line = (charsMax: number) =>
   z
     .string()
     .min(1)
@@ -155,6 +155,15 @@ export const Key = z.object(keyMembers).openapi("Key");
 export const IssuedKey = z
   .object({ ...keyMembers, key: z.string().openapi({ description: "Shown once, here." }) })
   .openapi("IssuedKey");
+
+export const Self = z
+  .object({
+    kind: z.enum(["installation", "key"]),
+    key: z.string().nullable(),
+    tenant: z.object({ id: z.string(), name: z.string() }).nullable(),
+    scopes: z.array(z.enum(SCOPES)).readonly(),
+  })
+  .openapi("Self");
 
 export const ScopeKinds = z.enum(SCOPE_KINDS);
 export const Units = z.enum(UNITS);

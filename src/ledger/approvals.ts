@@ -54,7 +54,7 @@ export async function approvalOf(db: Database, ref: ApprovalRef): Promise<Approv
 export async function approvalsOf(
   db: Database,
   tenantId: string,
-  page: Page & { readonly state: ApprovalState | null },
+  page: Page & { readonly state: ApprovalState | null; readonly resource: string | null },
 ): Promise<Paged<ApprovalView>> {
   const rows = await listApprovals(db.admin, tenantId, { ...page, rows: page.rows + 1 });
   return pageOf(

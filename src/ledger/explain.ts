@@ -34,6 +34,8 @@ export type AttemptView = {
   readonly tokens: number;
   /** Null: not settled, or no price was known. */
   readonly cost_usd: string | null;
+  /** What the provider says that it cost, as it says it; it is compared with `cost_usd`, and never charged. */
+  readonly provider_cost_usd: string | null;
   /** What it holds now; "0.00" once it has ended. */
   readonly reserved_usd: string;
   readonly estimate_usd: string | null;
@@ -77,6 +79,8 @@ export type DecisionView = Omit<AttemptView, "id" | "decision"> & {
   readonly tenant: string;
   /** Every meter on the path as it was before this decision. */
   readonly meters: readonly MeterView[];
+  /** Σ of what an operator adjusted of it, beside its cost; null: nothing. */
+  readonly adjusted_usd: string | null;
   readonly record: unknown;
   readonly ending: unknown;
   readonly explanation: readonly string[];
@@ -106,6 +110,7 @@ export function decisionView(
     tenant: tenantId,
     ...view,
     meters: meters.map(meterView),
+    adjusted_usd: usdOrNull(row.adjustedPicousd),
     record: row.record,
     ending: row.endingRecord,
     explanation: explanationOf(row, meters, approval),
@@ -133,6 +138,7 @@ export function attemptView(row: DecisionRow): AttemptView {
     usage: row.usage ?? {},
     tokens: countOf(row.tokens ?? "0"),
     cost_usd: usdOrNull(row.costPicousd),
+    provider_cost_usd: row.providerCostUsd,
     reserved_usd: usdOf(row.heldPicousd ?? "0"),
     estimate_usd: usdOrNull(row.estimatePicousd),
     overage_usd: usdOf(row.overagePicousd ?? "0"),

@@ -6,6 +6,7 @@ import type { ApprovalState } from "../core/approval.ts";
 import { countPendingApprovals, type ApprovalRef } from "../store/approvals.ts";
 import { countDeliveries, type DeliveryRecord, type DeliveryRef } from "../store/outbox.ts";
 import type { WebhookRef } from "../store/webhooks.ts";
+import { adjustmentOf, adjustmentsOf, type AdjustmentView } from "./adjustments.ts";
 import { approvalOf, approvalsOf, votesOf, type ApprovalView, type VoteView } from "./approvals.ts";
 import type { CompiledBundle } from "../core/policy-bundle.ts";
 import { type Backtest, createBacktest, replayOf, type ReplayView } from "./backtest.ts";
@@ -65,7 +66,7 @@ import {
   runOf,
   runsOf,
   type InFlightView,
-  type RunSummary,
+  type RunListed,
   type RunView,
 } from "./timeline.ts";
 import { usageOf, type UsageView } from "./usage.ts";
@@ -99,7 +100,16 @@ export type Ledger = {
   /** Also of an operation of which nothing was ever claimed. */
   readonly operation: (tenantId: string, operation: OperationName) => Promise<OperationView>;
   readonly events: (tenantId: string, page: Page) => Promise<Paged<EventView>>;
-  readonly runs: (tenantId: string, page: Page) => Promise<Paged<RunSummary>>;
+  /** Those that were named. `search` stands somewhere in the name. */
+  readonly runs: (
+    tenantId: string,
+    page: Page & { readonly search: string | null },
+  ) => Promise<Paged<RunListed>>;
+  readonly adjustment: (tenantId: string, adjustmentId: string) => Promise<AdjustmentView | null>;
+  readonly adjustments: (
+    tenantId: string,
+    page: Page & { readonly run: string | null },
+  ) => Promise<Paged<AdjustmentView>>;
   readonly run: (
     tenantId: string,
     page: Page & { readonly run: string },
@@ -110,7 +120,7 @@ export type Ledger = {
   ) => Promise<readonly InFlightView[]>;
   readonly decisions: (
     tenantId: string,
-    page: Page & { readonly run: string | null },
+    page: Page & { readonly run: string | null; readonly verdict: AttemptView["verdict"] | null },
   ) => Promise<Paged<AttemptView>>;
   /** By the id of the decision or of its attempt. */
   readonly decision: (tenantId: string, id: string) => Promise<DecisionView | null>;
@@ -155,7 +165,7 @@ export type Ledger = {
   readonly approval: (approval: ApprovalRef) => Promise<ApprovalView | null>;
   readonly approvals: (
     tenantId: string,
-    page: Page & { readonly state: ApprovalState | null },
+    page: Page & { readonly state: ApprovalState | null; readonly resource: string | null },
   ) => Promise<Paged<ApprovalView>>;
   readonly votes: (approval: ApprovalRef) => Promise<readonly VoteView[]>;
   readonly webhook: (webhook: WebhookRef) => Promise<WebhookView | null>;
@@ -194,6 +204,8 @@ export function createLedger(db: Database): Ledger {
     tools: (tenantId, page) => toolsOf(db, tenantId, page),
     operation: (tenantId, operation) => operationOf(db, tenantId, operation),
     events: (tenantId, page) => eventsOf(db, tenantId, page),
+    adjustment: (tenantId, adjustmentId) => adjustmentOf(db, tenantId, adjustmentId),
+    adjustments: (tenantId, page) => adjustmentsOf(db, tenantId, page),
     runs: (tenantId, page) => runsOf(db, tenantId, page),
     run: (tenantId, page) => runOf(db, tenantId, page),
     inFlight: (tenantId, run) => inFlightOf(db, tenantId, run),

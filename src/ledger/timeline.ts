@@ -1,5 +1,6 @@
 /** A run looked back at without its orchestrator's help: what it asked, was answered, used and holds. */
 import { attemptIdOf, decisionIdOf } from "../core/ids.ts";
+import { assert } from "../lib/assert.ts";
 import type { Database } from "../store/database.ts";
 import { listDecisions, listRunAttempts } from "../store/decisions.ts";
 import type { Page } from "../store/events.ts";
@@ -11,7 +12,7 @@ import {
   findRun,
   listInFlight,
   listRuns,
-  sumRun,
+  sumRuns,
 } from "../store/runs.ts";
 import { countOf, timeOrNull, usdOf } from "./amounts.ts";
 import { attemptView, type AttemptView } from "./explain.ts";
@@ -52,11 +53,15 @@ export type TotalsView = {
   readonly tokens: number;
 };
 
-export type RunView = RunSummary & {
-  readonly budget: BudgetView | null;
+export type RunListed = RunSummary & {
   readonly totals: TotalsView;
+  /** Of its first and its last decision. */
   readonly first_at: string | null;
   readonly last_at: string | null;
+};
+
+export type RunView = RunListed & {
+  readonly budget: BudgetView | null;
   readonly attempts: readonly AttemptView[];
   readonly next: string | null;
 };
@@ -78,9 +83,9 @@ export async function runOf(
   tenantId: string,
   page: Page & { readonly run: string },
 ): Promise<RunView | null> {
-  const [run, totals, budget, rows] = await Promise.all([
+  const [run, [totals], budget, rows] = await Promise.all([
     findRun(db.admin, tenantId, page.run),
-    sumRun(db.admin, tenantId, page.run),
+    sumRuns(db.admin, tenantId, [page.run]),
     budgetOf(db, tenantId, page.run),
     listRunAttempts(db.admin, tenantId, {
       run: page.run,
@@ -88,7 +93,7 @@ export async function runOf(
       rows: page.rows + 1,
     }),
   ]);
-  if (totals === null || (run === null && totals.attempts === 0)) return null;
+  if (totals === undefined || (run === null && totals.attempts === 0)) return null;
   const { data, next } = pageOf(rows.map(attemptView), page, (attempt) => attempt.id);
   return {
     ...(run === null ? implicitRun(tenantId, page.run, totals) : runSummary(tenantId, run)),
@@ -104,23 +109,34 @@ export async function runOf(
 export async function runsOf(
   db: Database,
   tenantId: string,
-  page: Page,
-): Promise<Paged<RunSummary>> {
-  const rows = await listRuns(db.admin, tenantId, { after: page.after, rows: page.rows + 1 });
-  return pageOf(
-    rows.map((row) => runSummary(tenantId, row)),
-    page,
-    (run) => run.id,
+  page: Page & { readonly search: string | null },
+): Promise<Paged<RunListed>> {
+  const rows = await listRuns(db.admin, tenantId, { ...page, rows: page.rows + 1 });
+  const { data, next } = pageOf(rows, page, (run) => run.runId);
+  const sums = await sumRuns(
+    db.admin,
+    tenantId,
+    data.map((run) => run.runId),
   );
+  return {
+    data: data.map((run, index) => {
+      const totals = sums[index];
+      assert(totals !== undefined, "each run has its sums");
+      const seen = { first_at: timeOrNull(totals.firstAt), last_at: timeOrNull(totals.lastAt) };
+      return { ...runSummary(tenantId, run), totals: totalsView(totals), ...seen };
+    }),
+    next,
+  };
 }
 
 export async function decisionsOf(
   db: Database,
   tenantId: string,
-  page: Page & { readonly run: string | null },
+  page: Page & { readonly run: string | null; readonly verdict: AttemptView["verdict"] | null },
 ): Promise<Paged<AttemptView>> {
   const rows = await listDecisions(db.admin, tenantId, {
     run: page.run,
+    verdict: page.verdict,
     after: page.after === null ? null : attemptIdOf(page.after),
     rows: page.rows + 1,
   });

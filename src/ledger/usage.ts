@@ -2,7 +2,8 @@
 import { PAGE_ROWS_MAX } from "../core/limits.ts";
 import { assert } from "../lib/assert.ts";
 import type { Database } from "../store/database.ts";
-import { type UsageRow, sumAttempts, sumUsage } from "../store/usage.ts";
+import { type UsageRow, countRefusals, sumAttempts, sumUsage } from "../store/usage.ts";
+import { adjustmentSumsOf, type AdjustmentSumsView } from "./adjustments.ts";
 import { countOf, usdOf } from "./amounts.ts";
 import { summed } from "./summed.ts";
 
@@ -30,7 +31,11 @@ export type UsageView = {
   })[];
   /** Models not listed, the cheapest ones; their use is in the totals all the same. */
   readonly models_left_off: number;
+  /** What was posted in the period, beside the costs: no sum here holds it. */
+  readonly adjustments: AdjustmentSumsView;
   readonly by_day: readonly (UsageSums & { readonly day: string })[];
+  /** Refusals by their reasons, of which there are as many as `REASONS`. */
+  readonly by_reason: readonly { readonly reason: string; readonly decisions: number }[];
   /** Attempts by their number within their step, at each model or tool: from 2 on they are retries. */
   readonly by_attempt: readonly {
     readonly resource: string;
@@ -46,10 +51,12 @@ export async function usageOf(
   tenantId: string,
   period: { readonly from: Date; readonly to: Date },
 ): Promise<UsageView> {
-  const [rows, attempts] = await summed(
+  const [rows, refusals, attempts, adjustments] = await summed(
     Promise.all([
       sumUsage(db.admin, tenantId, period),
+      countRefusals(db.admin, tenantId, period),
       sumAttempts(db.admin, tenantId, { ...period, rows: PAGE_ROWS_MAX }),
+      adjustmentSumsOf(db, tenantId, period),
     ]),
   );
   const total = rows.find((row) => row.grouping === "total");
@@ -65,10 +72,12 @@ export async function usageOf(
       model: row.model ?? "",
       ...sumsOf(row),
     })),
+    adjustments,
     models_left_off: Math.max(0, models.length - PAGE_ROWS_MAX),
     by_day: rows
       .filter((row) => row.grouping === "day")
       .map((row) => ({ day: row.day ?? "", ...sumsOf(row) })),
+    by_reason: refusals.map(({ reason, decisions }) => ({ reason, decisions })),
     by_attempt: attempts.map(({ costPicousd, ...row }) => ({
       ...row,
       cost_usd: usdOf(costPicousd),

@@ -101,14 +101,15 @@ export async function lockApproval(
 export async function listApprovals(
   sql: Queryable,
   tenantId: string,
-  page: Page & { readonly state: ApprovalState | null },
+  page: Page & { readonly state: ApprovalState | null; readonly resource: string | null },
 ): Promise<readonly ApprovalRecord[]> {
-  const { after, rows, state } = page;
+  const { after, rows, state, resource } = page;
   const wanted = state === null ? null : STORED_AS[state];
   const list = await sql`
     select ${columns(sql)} from approvals
     where tenant_id = ${tenantId}
       ${after === null ? sql`` : sql`and approval_id < ${after}`}
+      ${resource === null ? sql`` : sql`and resource = ${resource}`}
       ${wanted === null ? sql`` : sql`and state = ${wanted.stored}`}
       ${
         wanted === null || wanted.isPast === null

@@ -37,6 +37,8 @@ export type DecisionRow = {
   readonly costPicousd: string | null;
   readonly overagePicousd: string | null;
   readonly tokens: string | null;
+  /** What the provider says that it cost; a decimal of dollars, to any digit. */
+  readonly providerCostUsd: string | null;
 };
 
 /** What only one decision at a time is asked for: both documents may be long. */
@@ -45,6 +47,8 @@ export type DecisionDetail = DecisionRow & {
   readonly meters: string;
   readonly record: unknown;
   readonly endingRecord: unknown;
+  /** Σ of its adjustments, which no settlement holds; decimal digits, null: there are none. */
+  readonly adjustedPicousd: string | null;
   readonly approvalId: string | null;
 };
 
@@ -76,7 +80,7 @@ export async function listRunDetails(
 ): Promise<readonly DecisionDetail[]> {
   return await sql<DecisionDetail[]>`
     select ${columns(sql)}, d.meters::text as meters, d.record, s.record as "endingRecord",
-           d.approval_id as "approvalId"
+           d.approval_id as "approvalId", ${adjusted(sql)}
     from decisions d ${ending(sql)}
     where d.tenant_id = ${tenantId} and d.run_id = ${page.run}
       ${page.after === null ? sql`` : sql`and d.attempt_id > ${page.after}`}
@@ -88,12 +92,13 @@ export async function listRunDetails(
 export async function listDecisions(
   sql: Queryable,
   tenantId: string,
-  page: Page & { readonly run: string | null },
+  page: Page & { readonly run: string | null; readonly verdict: DecisionRow["verdict"] | null },
 ): Promise<readonly DecisionRow[]> {
   return await sql<DecisionRow[]>`
     select ${columns(sql)} from decisions d ${ending(sql)}
     where d.tenant_id = ${tenantId}
       ${page.run === null ? sql`` : sql`and d.run_id = ${page.run}`}
+      ${page.verdict === null ? sql`` : sql`and d.verdict = ${page.verdict}`}
       ${page.after === null ? sql`` : sql`and d.attempt_id < ${page.after}`}
     order by d.attempt_id desc
     limit ${page.rows}`;
@@ -106,10 +111,17 @@ export async function findDecision(
 ): Promise<DecisionDetail | null> {
   const [row] = await sql<DecisionDetail[]>`
     select ${columns(sql)}, d.meters::text as meters, d.record, s.record as "endingRecord",
-           d.approval_id as "approvalId"
+           d.approval_id as "approvalId", ${adjusted(sql)}
     from decisions d ${ending(sql)}
     where d.tenant_id = ${tenantId} and d.attempt_id = ${attemptId}`;
   return row ?? null;
+}
+
+function adjusted(sql: Queryable) {
+  return sql`
+    (select sum(a.amount_picousd)::text from adjustments a
+     where a.tenant_id = d.tenant_id and a.run_id = d.run_id and a.attempt_id = d.attempt_id)
+    as "adjustedPicousd"`;
 }
 
 function columns(sql: Queryable) {
@@ -121,7 +133,8 @@ function columns(sql: Queryable) {
     r.deadline_at as "deadlineAt", r.unknown_at as "unknownAt", s.ending, s.basis, s.usage,
     s.price_version as "settledPriceVersion", s.settled_at as "settledAt",
     coalesce(s.line = 1, false) as corrected, sums.cost as "costPicousd",
-    sums.overage as "overagePicousd", sums.tokens::text as tokens`;
+    sums.overage as "overagePicousd", sums.tokens::text as tokens,
+    s.record ->> 'provider_cost_usd' as "providerCostUsd"`;
 }
 
 /** The last line of a settlement, the sums over its lines, and the reservation that holds until then. */

@@ -1,8 +1,8 @@
 /** What belongs to the installation and to no tenant: its secrets, its replicas, its price list. */
 import type { Price } from "../core/price.ts";
-import { ratesToJson } from "./price-json.ts";
 import type { Sql } from "./database.ts";
 import type { Queryable } from "./events.ts";
+import { insertPrices } from "./prices.ts";
 
 export type Installation = {
   readonly pepper: string;
@@ -112,19 +112,6 @@ export async function recordPrices(
 ): Promise<void> {
   const [row] = await sql`select prices_digest = ${digest} as known from installation`;
   if (row?.["known"] === true) return;
-  const rows = prices.map((price) => ({
-    version: price.version,
-    upstream: price.upstream,
-    model: price.model,
-    valid_from: price.from.toISOString(),
-    content: ratesToJson(price),
-    source: price.source,
-  }));
-  await sql`
-    insert into prices (version, upstream, model, valid_from, content, source)
-    select version, upstream, model, valid_from, content, source
-    from json_to_recordset(${JSON.stringify(rows)}::text::json)
-      as p(version text, upstream text, model text, valid_from timestamptz, content json, source text)
-    on conflict do nothing`;
+  await insertPrices(sql, prices);
   await sql`update installation set prices_digest = ${digest}`;
 }

@@ -1,10 +1,8 @@
 /** Decisions as they were judged, for judging them again: in pages, oldest first, with what they cost. */
-import { type Price, priceFrom, type Rates } from "../core/price.ts";
-import { picousd } from "../core/money.ts";
-import { USAGE_CLASSES } from "../core/usage.ts";
-import { isList, isRecord } from "../lib/json.ts";
+import type { Price } from "../core/price.ts";
 import type { Queryable } from "./events.ts";
 import { arrayLiteral } from "./literal.ts";
+import { priceFromRow, type PriceRow } from "./price-json.ts";
 import { leastAttemptId, SLACK_MS } from "./usage.ts";
 
 export type JudgedRow = {
@@ -77,53 +75,11 @@ export async function findPrices(
     select version, upstream, model, valid_from as "validFrom", content, source
     from prices where version = any (${arrayLiteral(versions)}::text::text[])`;
   const prices = rows.flatMap((row) => {
-    const price = priceOf(row);
+    const price = priceFromRow(row);
     // A price that is not what its version says was changed, and is as good as none.
     return price !== null && price.version === row.version ? [[row.version, price] as const] : [];
   });
   return new Map(prices);
-}
-
-type PriceRow = {
-  readonly version: string;
-  readonly upstream: string;
-  readonly model: string;
-  readonly validFrom: Date;
-  readonly content: unknown;
-  readonly source: string;
-};
-
-function priceOf({ upstream, model, validFrom, content, source }: PriceRow): Price | null {
-  if (!isRecord(content) || !isList(content["tiers"])) return null;
-  const tiers = content["tiers"].flatMap((tier) =>
-    isRecord(tier)
-      ? [{ aboveInputTokens: Number(tier["above_input_tokens"]), rates: ratesOf(tier["rates"]) }]
-      : [],
-  );
-  return priceFrom({
-    upstream,
-    model,
-    from: validFrom,
-    rates: ratesOf(content["rates"]),
-    tiers,
-    contextTokensMax: countOrNull(content["context_tokens_max"]),
-    outputTokensMax: countOrNull(content["output_tokens_max"]),
-    source,
-  });
-}
-
-function ratesOf(value: unknown): Rates {
-  if (!isRecord(value)) return {};
-  return Object.fromEntries(
-    USAGE_CLASSES.flatMap((kind) => {
-      const rate = value[kind];
-      return typeof rate === "string" ? [[kind, picousd(BigInt(rate))]] : [];
-    }),
-  );
-}
-
-function countOrNull(value: unknown): number | null {
-  return typeof value === "number" ? value : null;
 }
 
 function columns(sql: Queryable) {

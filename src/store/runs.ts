@@ -83,15 +83,16 @@ export async function hasDecisions(
   return rows.length === 1;
 }
 
-/** Newest first. */
+/** Newest first; with a search only those in whose name it stands. */
 export async function listRuns(
   sql: Queryable,
   tenantId: string,
-  page: Page,
+  page: Page & { readonly search: string | null },
 ): Promise<readonly RunRecord[]> {
   return await sql<RunRecord[]>`
     select ${columns(sql)} from runs
     where tenant_id = ${tenantId}
+      ${page.search === null ? sql`` : sql`and strpos(lower(run_id), lower(${page.search})) > 0`}
       ${
         page.after === null
           ? sql``
@@ -145,14 +146,17 @@ export async function listInFlight(
     limit ${run.rows}`;
 }
 
-/** Sums over all attempts of one run; the runs below it have totals of their own. */
-export async function sumRun(
+/**
+ * Sums over all attempts of each of some runs, in their order; the runs below one have totals of their own.
+ * A run of which nothing was ever asked has zeros.
+ */
+export async function sumRuns(
   sql: Queryable,
   tenantId: string,
-  runId: string,
-): Promise<RunTotals | null> {
-  const [row] = await sql<RunTotals[]>`
-    select count(*)::int as attempts,
+  runIds: readonly string[],
+): Promise<readonly RunTotals[]> {
+  return await sql<RunTotals[]>`
+    select count(d.attempt_id)::int as attempts,
            (count(*) filter (where d.verdict <> 'allow'))::int as blocked,
            (count(*) filter (where r.state = 'open'))::int as "inFlight",
            (count(*) filter (where r.state = 'unknown'))::int as unknown,
@@ -161,14 +165,15 @@ export async function sumRun(
            coalesce(sum(r.cost_picousd), 0)::text as "reservedPicousd",
            coalesce(sum(s.tokens), 0)::text as tokens,
            min(d.decided_at) as "firstAt", max(d.decided_at) as "lastAt"
-    from decisions d
+    from unnest(${arrayLiteral(runIds)}::text::text[]) with ordinality as wanted(run_id, place)
+    left join decisions d on d.tenant_id = ${tenantId} and d.run_id = wanted.run_id
     left join reservations r on r.tenant_id = d.tenant_id and r.attempt_id = d.attempt_id
     left join lateral (
       select sum(cost_picousd) as cost, sum(tokens) as tokens, bool_or(basis = 'unpriced') as unpriced
       from settlements s where s.tenant_id = d.tenant_id and s.attempt_id = d.attempt_id
     ) as s on true
-    where d.tenant_id = ${tenantId} and d.run_id = ${runId}`;
-  return row ?? null;
+    group by wanted.place
+    order by wanted.place`;
 }
 
 function columns(sql: Queryable) {

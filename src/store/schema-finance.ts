@@ -336,6 +336,11 @@ export const rollUpState = pgTable(
       .default(sql`0`),
     /** All that was recorded before is in the roll-ups. */
     asOf: moment("as_of").notNull().default(now),
+    /** What `rolled_up_to` must reach for `as_of` to move to `mark_at`: all transactions begun by then. */
+    mark: bigint("mark", { mode: "bigint" })
+      .notNull()
+      .default(sql`0`),
+    markAt: moment("mark_at").notNull().default(now),
   },
   (t) => [check("roll_up_state_is_one_row", sql`${t.one} = 1`)],
 );

@@ -7,7 +7,8 @@
  * Σ open reservations = Σ meters.reserved and Σ settlements = Σ meters.committed.
  *
  * `tenant_id` stands first in every primary key, so that no row can be reached without its owner.
- * The exceptions hold nothing of any tenant: `installation`, `replicas`, `prices`.
+ * The exceptions hold nothing of any tenant: `installation`, `replicas`, `prices`. What is of every
+ * tenant alike (entries of the price book, and the events of their imports) has `*` in its place.
  */
 import { sql } from "drizzle-orm";
 import {
@@ -39,6 +40,10 @@ export const installation = pgTable(
     adminDigest: text("admin_digest"),
     /** The shipped price list last loaded, so that a start need not load it again. */
     pricesDigest: text("prices_digest"),
+    /** The revision of the last import of prices: a replica reads the price book again when it has changed. */
+    pricesRevision: bigint("prices_revision", { mode: "bigint" })
+      .notNull()
+      .default(sql`0`),
     /** The key that seals stored content, itself sealed by one that is not in the database; null before its first use. */
     sealedDataKey: text("sealed_data_key"),
     createdAt: moment("created_at").notNull().default(now),

@@ -5,6 +5,7 @@
 import type { Scope } from "../core/caller.ts";
 import { SCOPES } from "../core/caller.ts";
 import { type CompiledBundle, unreadableBundle } from "../core/policy-bundle.ts";
+import { importedPrices, type ImportedPrices } from "../core/imported-prices.ts";
 import { loadBundle } from "../core/policy-source.ts";
 import type { Tool } from "../core/operation.ts";
 import { UNITS, WINDOWS, type ScopeKind, type Unit, type Window } from "../core/verdict.ts";
@@ -13,6 +14,7 @@ import { isList, isRecord } from "../lib/json.ts";
 import { open, type Address, type Sql } from "./database.ts";
 import { REGISTER_CHANNEL } from "./events.ts";
 import { arrayLiteral } from "./literal.ts";
+import { listImported } from "./prices.ts";
 import { toolFrom } from "./tools.ts";
 
 export type KeyRow = {
@@ -53,6 +55,8 @@ export type Snapshot = {
   readonly tenants: ReadonlyMap<string, TenantRow>;
   /** The active policies of all tenants, by version. */
   readonly bundles: ReadonlyMap<string, CompiledBundle>;
+  /** What was imported, as of the import with this revision. */
+  readonly prices: { readonly revision: bigint; readonly imported: ImportedPrices };
 };
 
 export async function readRevision(sql: Sql): Promise<bigint> {
@@ -62,12 +66,12 @@ export async function readRevision(sql: Sql): Promise<bigint> {
 }
 
 /**
- * Reads keys, tenants, limits and tools of every tenant in one statement, hence at one moment. Policies are
- * read after it and only those that `before` lacks: a version has one content for ever.
+ * Reads keys, tenants, limits and tools of every tenant in one statement, hence at one moment. Policies and
+ * prices are read after it, and only what `before` lacks: a version has one content for ever.
  */
 export async function readSnapshot(sql: Sql, before: Snapshot | null): Promise<Snapshot> {
   const [row] = await sql`
-    select revision::text,
+    select revision::text, prices_revision::text,
       (select coalesce(json_agg(json_build_object(
          'tenant', tenant_id, 'id', key_id, 'digest', digest, 'scopes', scopes, 'labels', labels,
          'expires_ms', floor(extract(epoch from expires_at) * 1000))), '[]')
@@ -87,25 +91,7 @@ export async function readSnapshot(sql: Sql, before: Snapshot | null): Promise<S
        from tools where removed_at is null)::text as tools
     from installation`;
   assert(row !== undefined, "an installation has its row");
-  const limits = new Map<string, LimitRow[]>();
-  for (const limit of records(row["limits"])) {
-    const tenantId = String(limit["tenant"]);
-    const scope = SCOPE_KINDS.find((kind) => kind === limit["scope"]);
-    assert(scope !== undefined, "a limit's scope is known");
-    const unit = UNITS.find((known) => known === limit["unit"]);
-    const window = WINDOWS.find((known) => known === limit["window"]);
-    assert(unit !== undefined && window !== undefined, "what a limit counts is known");
-    const own = limits.get(tenantId) ?? [];
-    own.push({
-      limitId: String(limit["id"]),
-      scope,
-      scopeId: String(limit["subject"]),
-      unit,
-      window,
-      resource: String(limit["resource"]),
-    });
-    limits.set(tenantId, own);
-  }
+  const limits = limitsFrom(records(row["limits"]));
   const tools = toolsFrom(records(row["tools"]));
   const tenants = records(row["tenants"]).map((tenant): TenantRow => ({
     tenantId: String(tenant["id"]),
@@ -116,13 +102,27 @@ export async function readSnapshot(sql: Sql, before: Snapshot | null): Promise<S
     bundle: typeof tenant["bundle"] === "string" ? tenant["bundle"] : null,
     tools: tools.get(String(tenant["id"])) ?? new Map<string, Tool>(),
   }));
+  const revision = BigInt(String(row["revision"]));
+  // A database that was restored counts from where it was: the same number may be another import's.
+  const stillHolding = before !== null && before.revision <= revision ? before : null;
   const keys = records(row["keys"]).map(keyFrom);
   return {
-    revision: BigInt(String(row["revision"])),
+    revision,
     keys: new Map(keys.map((key) => [key.keyId, key])),
     tenants: new Map(tenants.map((tenant) => [tenant.tenantId, tenant])),
     bundles: await readBundles(sql, tenants, before),
+    prices: await readPrices(sql, BigInt(String(row["prices_revision"])), stillHolding),
   };
+}
+
+/** An import under way meanwhile is read already, and read again when its revision is seen. */
+async function readPrices(
+  sql: Sql,
+  revision: bigint,
+  before: Snapshot | null,
+): Promise<Snapshot["prices"]> {
+  if (before?.prices.revision === revision) return before.prices;
+  return { revision, imported: importedPrices(await listImported(sql)) };
 }
 
 /** Those that are active now, compiled once each; what no tenant has active any more is dropped. */
@@ -191,6 +191,32 @@ function keyFrom(key: Readonly<Record<string, unknown>>): KeyRow {
     labels: Object.fromEntries(Object.entries(labels).map(([name, text]) => [name, String(text)])),
     expiresAtMs: expiresMs === null ? null : Number(expiresMs),
   };
+}
+
+/** By tenant. */
+function limitsFrom(
+  rows: readonly Readonly<Record<string, unknown>>[],
+): ReadonlyMap<string, readonly LimitRow[]> {
+  const limits = new Map<string, LimitRow[]>();
+  for (const limit of rows) {
+    const tenantId = String(limit["tenant"]);
+    const scope = SCOPE_KINDS.find((kind) => kind === limit["scope"]);
+    assert(scope !== undefined, "a limit's scope is known");
+    const unit = UNITS.find((known) => known === limit["unit"]);
+    const window = WINDOWS.find((known) => known === limit["window"]);
+    assert(unit !== undefined && window !== undefined, "what a limit counts is known");
+    const own = limits.get(tenantId) ?? [];
+    own.push({
+      limitId: String(limit["id"]),
+      scope,
+      scopeId: String(limit["subject"]),
+      unit,
+      window,
+      resource: String(limit["resource"]),
+    });
+    limits.set(tenantId, own);
+  }
+  return limits;
 }
 
 /** By tenant, then by name. */

@@ -138,3 +138,21 @@ export async function sumAttempts(
     order by 1, 2
     limit ${period.rows}`;
 }
+
+/** Why calls were refused, and how often; the most frequent first. */
+export async function countRefusals(
+  sql: Queryable,
+  tenantId: string,
+  period: { readonly from: Date; readonly to: Date },
+): Promise<readonly { readonly reason: string; readonly decisions: number }[]> {
+  const from = leastAttemptId(period.from.getTime() - SLACK_MS);
+  const to = leastAttemptId(period.to.getTime() + SLACK_MS);
+  return await sql<{ readonly reason: string; readonly decisions: number }[]>`
+    select reason, count(*)::int as decisions from decisions
+    where tenant_id = ${tenantId} and attempt_id >= ${from} and attempt_id < ${to}
+      and decided_at >= ${period.from.toISOString()}::text::timestamptz
+      and decided_at < ${period.to.toISOString()}::text::timestamptz
+      and verdict <> 'allow' and reason is not null
+    group by reason
+    order by decisions desc, reason`;
+}

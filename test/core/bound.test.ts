@@ -22,10 +22,13 @@ const CHAT: Demand = {
   choices: 1,
   fixed: {},
   producesTokens: true,
+  serviceTier: null,
   unbounded: [],
 };
 
 describe("a bound", () => {
+  const DOUBLE = { input: picousd(20n), output: picousd(200n) };
+  const HALF = { input: picousd(5n), output: picousd(50n) };
   const IMAGE_RATES = { input: picousd(5n), image_output: picousd(40n) };
   const CASES: readonly [string, Partial<Demand>, Price | null, number | null, Partial<Bound>][] = [
     [
@@ -55,6 +58,56 @@ describe("a bound", () => {
       priceOf({}),
       50,
       { kind: "bounded", usd: picousd(18_000n), inputTokens: 300, outputTokens: 150 },
+    ],
+    [
+      "is that of the dearest tier in which it may be served",
+      { serviceTier: "priority" },
+      priceOf({ serviceTiers: [{ name: "priority", rates: DOUBLE, tiers: [] }] }),
+      50,
+      { kind: "bounded", usd: picousd(12_000n) },
+    ],
+    [
+      "is that of the ordinary tier where a cheaper one may not be had",
+      { serviceTier: "flex" },
+      priceOf({ serviceTiers: [{ name: "flex", rates: HALF, tiers: [] }] }),
+      50,
+      { kind: "bounded", usd: picousd(6_000n) },
+    ],
+    [
+      "does not rise by a dearer tier that nobody asked for",
+      {},
+      priceOf({ serviceTiers: [{ name: "priority", rates: DOUBLE, tiers: [] }] }),
+      50,
+      { kind: "bounded", usd: picousd(6_000n) },
+    ],
+    [
+      "in a cheaper tier without a price is the ordinary one",
+      { serviceTier: "flex" },
+      priceOf({}),
+      50,
+      { kind: "bounded", usd: picousd(6_000n) },
+    ],
+    [
+      "in another tier without a price is none",
+      { serviceTier: "priority" },
+      priceOf({}),
+      50,
+      { kind: "unbounded", because: ["service_tier:priority"] },
+    ],
+    [
+      "reaches the long-context rates of the tier, too",
+      { serviceTier: "priority" },
+      priceOf({
+        serviceTiers: [
+          {
+            name: "priority",
+            rates: DOUBLE,
+            tiers: [{ aboveInputTokens: 99, rates: { ...DOUBLE, output: picousd(300n) } }],
+          },
+        ],
+      }),
+      50,
+      { kind: "bounded", usd: picousd(17_000n) },
     ],
     [
       "without a maximum is none",
@@ -206,10 +259,13 @@ describe("a bound", () => {
         const bound = boundOf(demand, price, max);
         if (bound.kind !== "bounded") return;
         const usage = usageWithin(demand, bound.inputTokens, bound.outputTokens, share);
-        const cost = costOf(price, usage, null);
-        if (cost === null) return;
-        bounded += 1;
-        expect(cost <= bound.usd, JSON.stringify({ usage, cost: String(cost) })).toBe(true);
+        // A provider may serve in the ordinary tier whatever was asked.
+        for (const tier of [null, demand.serviceTier]) {
+          const cost = costOf(price, usage, tier);
+          if (cost === null) continue;
+          bounded += 1;
+          expect(cost <= bound.usd, JSON.stringify({ usage, cost: String(cost) })).toBe(true);
+        }
       }),
       { numRuns: 5_000 },
     );
@@ -273,15 +329,14 @@ const prices = fc
   .record({
     base: rates,
     long: fc.option(rates),
+    served: fc.option(rates),
     model: fc.constantFrom("m", "gpt-4o", "gpt-image-1"),
   })
-  .map(({ base, long, model }) =>
-    priceOf({
-      model,
-      rates: base,
-      tiers: long === null ? [] : [{ aboveInputTokens: 150, rates: long }],
-    }),
-  );
+  .map(({ base, long, served, model }) => {
+    const tiers = long === null ? [] : [{ aboveInputTokens: 150, rates: long }];
+    const priority = { name: "priority", rates: served ?? {}, tiers };
+    return priceOf({ model, rates: base, tiers, serviceTiers: served === null ? [] : [priority] });
+  });
 const demands: fc.Arbitrary<Demand> = fc.record({
   inputBytes: fc.nat({ max: 300 }),
   images: fc.constantFrom(0, 0, 1),
@@ -299,6 +354,7 @@ const demands: fc.Arbitrary<Demand> = fc.record({
     { requiredKeys: [] },
   ),
   producesTokens: fc.boolean(),
+  serviceTier: fc.constantFrom(null, "default", "flex", "priority"),
   unbounded: fc.constant([]),
 });
 const shares = fc.array(fc.nat({ max: 100 }), { minLength: 10, maxLength: 10 });

@@ -7,6 +7,7 @@ import {
   costOf,
   findPrice,
   priceBook,
+  tierServed,
   priceFrom,
   type Price,
   type PriceFields,
@@ -183,6 +184,41 @@ describe("a cost", () => {
     expect(costOf(priceOf({ rates: RATES }), { input: 1 }, tier)).toBe(cost);
   });
 
+  const SERVED = priceOf({
+    rates: RATES,
+    serviceTiers: [
+      { name: "priority", rates: { input: picousd(25n) }, tiers: [] },
+      {
+        name: "flex",
+        rates: { input: picousd(5n) },
+        tiers: [{ aboveInputTokens: 100, rates: { input: picousd(7n) } }],
+      },
+    ],
+  });
+  test.each<[string | null, number, bigint | null]>([
+    ["flex", 1, 5n],
+    ["flex", 101, 707n],
+    ["priority", 1, 25n],
+    ["default", 101, 1_010n],
+    ["batch", 1, null],
+  ])("in service tier %s of %i tokens is %s where the price has it", (tier, input, cost) => {
+    expect(costOf(SERVED, { input }, tier)).toBe(cost);
+  });
+
+  test.each<[string, string | null, string | null, string | null]>([
+    ["the one that the answer states", "priority", "default", "default"],
+    ["the one asked for where the answer is silent", "priority", null, "priority"],
+    ["none where nobody names one", null, null, null],
+  ])("is chosen by the service tier: %s", (_name, asked, stated, tier) => {
+    expect(tierServed(SERVED, asked, stated)).toBe(tier);
+  });
+
+  test("of a cheaper tier without a price and without a word in the answer is the ordinary one", () => {
+    expect(tierServed(priceOf({}), "flex", null)).toBeNull();
+    expect(tierServed(priceOf({}), "flex", "flex")).toBe("flex");
+    expect(tierServed(priceOf({}), "priority", null)).toBe("priority");
+  });
+
   test("of a long call follows the tier of all its input, from one token above", () => {
     const tiers = [
       { aboveInputTokens: 100, rates: { input: picousd(20n), output: picousd(150n) } },
@@ -225,9 +261,14 @@ describe("a price version", () => {
     ["class", { rates: { input: picousd(10n), output: picousd(100n), reasoning: picousd(100n) } }],
     ["tier", { tiers: [{ aboveInputTokens: 5, rates: {} }] }],
     ["maximum", { outputTokensMax: 5 }],
+    ["service tier", { serviceTiers: [{ name: "flex", rates: {}, tiers: [] }] }],
   ];
   test.each(CHANGES)("changes with its %s", (_name, change) => {
     expect(priceFrom({ ...base, ...change }).version).not.toBe(priceFrom(base).version);
+  });
+
+  test("is the one that the ledgers of the first release hold", () => {
+    expect(priceOf({}).version).toBe("238c66f067ab86f0f2ffe412759ad71e");
   });
 
   test("is that of the content: neither the order of rates nor the source changes it", () => {

@@ -1,3 +1,6 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 
 import { startServed, type Place, type Served } from "./command.ts";
@@ -269,4 +272,42 @@ test("an operation is shown, and what is uncertain about it reconciled", async (
   expect(shown["effects"]).toMatchObject([{ effect: "wire", state: "applied" }]);
   expect((await tollgate("operations", "show", "refund")).code).toBe(2);
   expect((await tollgate("operations", "show", "refund:none")).code).toBe(1);
+});
+
+test("a file of prices is compared, then applied with --yes, and refused with its line", async () => {
+  const file = join(place.directory, "prices.yaml");
+  const price = (input: string) =>
+    `source: negotiated\nprices:\n  - tenant: default\n    upstream: demo\n    model: demo-small\n    valid_from: 2026-01-01\n    usd_per_million: { input: ${input}, output: 0.30 }\n`;
+  writeFileSync(file, price("0.075"));
+  const compared = [
+    /changed\n/,
+    /demo-small +.* input +0\.15 +0\.075 +-50\.0/,
+    /0 added, 1 changed/,
+  ];
+  await check(["prices", "import", file], ...compared, /Apply it: .*--yes/);
+  await check(["prices", "import", file, "--dry-run"], ...compared);
+  await check(["prices", "imports"], /^EVENT[^\n]*\n$/);
+  await check(["prices", "import", file, "--yes"], ...compared, /Applied: evt_/);
+  await check(["prices", "import", file, "--yes"], /0 added, 0 changed, 1 unchanged/);
+  await check(["prices", "imports"], /evt_\S+ +\S+ +installation +negotiated +0 +1 +0/);
+  await check(["prices", "--model", "demo-small"], /ten_\S+ +demo +demo-small +2026.*input=0\.075/);
+  writeFileSync(file, price("-1"));
+  const refused = await tollgate("prices", "import", file, "--yes");
+  expect(refused.code).toBe(1);
+  expect(refused.err).toMatch(/prices\.yaml:7:31: .*input must be 0 or more/);
+  expect(refused.err).toMatch(/1 price or line is refused: nothing of the file is applied\./);
+  const both = await tollgate("prices", "import", file, "--yes", "--dry-run");
+  expect(both.code).toBe(2);
+});
+
+test("a credit is posted with its reason, and use shows it on a line of its own", async () => {
+  await check(
+    ["adjustments", "post", "--usd", "-1.50", "--reason", "credit note 17"],
+    /id +adj_/,
+    /USD +-1\.50/,
+  );
+  await check(["adjustments", "list"], /adj_\S+ +\S+ +-1\.50 +- +- +installation +credit note 17/);
+  await check(["usage"], /cost +0\.\d+\n/, /adjustments +-1\.50\n/);
+  expect((await tollgate("adjustments", "post", "--usd", "some", "--reason", "r")).code).toBe(2);
+  expect((await tollgate("adjustments", "post", "--usd", "1")).code).toBe(2);
 });

@@ -11,6 +11,7 @@ import { askApproval, insertKey, insertTenant, newId } from "../support/approval
 import { resetClock, shiftClock } from "../support/clock.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import { startReceiver, type Receiver } from "../support/receiver.ts";
+import { NOTHING_CONFIGURED } from "../support/prices.ts";
 import { TEST_SEAL } from "../support/seal.ts";
 
 const INSTALLATION = { installation: true } as const;
@@ -58,6 +59,7 @@ describeEachDatabase("the outbox", (database) => {
       seal: TEST_SEAL,
       webhook: { allowsPrivate: true },
       refresh: async () => undefined,
+      configuration: NOTHING_CONFIGURED,
     });
   const hook = (of = tenantId, url = `${receiver.url}/hook`) =>
     acts().create(INSTALLATION, { tenantId: of, url, kinds: ["approval.requested"] });

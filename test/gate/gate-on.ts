@@ -111,6 +111,7 @@ const DEMAND: Demand = {
   choices: 1,
   fixed: {},
   producesTokens: true,
+  serviceTier: null,
   unbounded: [],
 };
 
@@ -228,7 +229,7 @@ export function endingOf(
     model: null,
     serviceTier: null,
     responseId: null,
-    providerCostPicousd: null,
+    providerCostUsd: null,
     progress: "complete",
     error: null,
   } as const;

@@ -27,15 +27,15 @@ create temp table made_meter (
 --> statement
 create temp table made_work (
   n int primary key, workflow text, low float8, high float8, steps text[], calls float8, outcome text, chance float8,
-  dear float8
+  dear float8, worth numeric
 );
 --> statement
 -- `dear`: how much of it goes to the dear model in the beginning; support drifts there, which is the rise in cost.
 insert into made_work values
-  (1, 'support', 0.00, 0.55, '{classify,search,answer,review}', 3.0, 'ticket_resolved', 0.82, 0.10),
-  (2, 'refunds', 0.55, 0.75, '{classify,check_policy,refund_payment,notify}', 2.0, 'refund_paid', 0.90, 0.05),
-  (3, 'research', 0.75, 0.90, '{plan,search,read,write}', 7.0, 'report_delivered', 0.70, 0.60),
-  (4, 'onboarding', 0.90, 1.00, '{greet,collect,verify}', 2.5, 'account_opened', 0.75, 0.02);
+  (1, 'support', 0.00, 0.55, '{classify,search,answer,review}', 3.0, 'ticket_resolved', 0.82, 0.10, 1500000000000),
+  (2, 'refunds', 0.55, 0.75, '{classify,check_policy,refund_payment,notify}', 2.0, 'refund_paid', 0.90, 0.05, 800000000000),
+  (3, 'research', 0.75, 0.90, '{plan,search,read,write}', 7.0, 'report_delivered', 0.70, 0.60, 9000000000000),
+  (4, 'onboarding', 0.90, 1.00, '{greet,collect,verify}', 2.5, 'account_opened', 0.75, 0.02, 4000000000000);
 --> statement
 create temp table made_model (name text primary key, upstream text, input numeric, cached numeric, output numeric);
 --> statement

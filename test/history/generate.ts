@@ -71,6 +71,9 @@ async function insertTenants(sql: Sql, { tenants, from, to, seed }: History): Pr
     low = high;
   }
   await sql`
+    insert into outcome_types (tenant_id, name, description, value_picousd)
+    select t.tenant_id, w.outcome, 'Of the made-up history: ' || w.workflow, w.worth from made_tenant t, made_work w`;
+  await sql`
     with month as (
       insert into meters (tenant_id, limit_id, subject, window_start)
       select t.tenant_id, t.limit_id, '', tollgate_window_start('month', month, 'UTC')

@@ -37,6 +37,7 @@ const BODIES: Readonly<Record<string, unknown>> = {
   "patch /api/tenants/{tenant}": { mode: "tolerant" },
   "post /api/keys": { name: "stolen", scopes: ["admin"] },
   "post /api/keys/{key}/rotate": {},
+  "post /api/adjustments": { amount_usd: "1.00", reason: "owned" },
   "post /api/limits": { scope: { kind: "tenant" }, unit: "usd", window: "none", limit: 1 },
   "patch /api/limits/{limit}": { limit: 1_000_000 },
   "put /api/runs/{run}": { budget_usd: 1_000_000 },
@@ -71,6 +72,9 @@ const QUERIES: Readonly<Record<string, string>> = {
 
 /** The name of a run or a tool is the caller's own: by the same name a tenant makes one of its own. */
 const MAKES_ITS_OWN = new Set(["put /api/runs/{run}", "put /api/tools/{tool}"]);
+
+/** Lists of the installation: a key of a tenant sees nothing of them. */
+const INSTALLATIONS = new Set(["/api/installation/reconciliation", "/api/prices/imports"]);
 
 /** What a key with the scope `approve` does. */
 const APPROVERS_DO = new Set(["post /api/attempts/{attempt}/reconcile"]);
@@ -109,6 +113,8 @@ describeEachDatabase("isolation", (database) => {
       runId: "owned",
       runNamed: true,
     });
+    const adjusted = { amount_usd: "1.00", reason: `of ${owner.name}`, run: "owned" };
+    expect((await api.call(owner.key, "POST", "/api/adjustments", adjusted)).status).toBe(201);
     const operation = `refund:${owner.keyId}`;
     const claim = { kind: "step", name: "refund", operation };
     expect((await api.call(owner.key, "POST", "/api/gate", claim)).status).toBe(200);
@@ -173,10 +179,14 @@ describeEachDatabase("isolation", (database) => {
       const { method, path } = operation;
       if (method !== "get" || takesId(operation) || path === "/api/prices") continue;
       for (const query of ["", "?run=owned"]) {
-        if (query !== "" && !["/api/limits", "/api/decisions"].includes(path)) continue;
+        if (query !== "" && !["/api/limits", "/api/decisions", "/api/adjustments"].includes(path))
+          continue;
         const answer = await api.call(thief.key, "GET", `${path}${query}`);
-        const status = path.startsWith("/api/installation/") ? 403 : 200;
-        expect([path, answer.status]).toEqual([path, status]);
+        if (INSTALLATIONS.has(path)) {
+          expect([path, answer.status]).toEqual([path, 403]);
+          continue;
+        }
+        expect([path, answer.status]).toEqual([path, 200]);
         const text = JSON.stringify(answer.body);
         for (const id of [owner.name, ...Object.values(ids).filter((each) => each !== "owned")]) {
           expect([path, text.includes(id)]).toEqual([path, false]);
@@ -216,7 +226,8 @@ describeEachDatabase("isolation", (database) => {
     };
     const keys = { approve: await keyWith("approve"), invoke: await keyWith("invoke") };
     for (const { method, path } of operations(api)) {
-      if (path === "/api/prices") continue;
+      // Whose a key is, it may know; and prices are nobody's.
+      if (path === "/api/prices" || path === "/api/me") continue;
       const key = path.startsWith("/api/approvals") ? keys.invoke : keys.approve;
       if (APPROVERS_DO.has(`${method} ${path}`)) continue;
       const body = bodyOf(`${method} ${path}`);

@@ -14,6 +14,7 @@ import { insertTenant, newId } from "../support/approvals.ts";
 import { resetClock, setClock } from "../support/clock.ts";
 import { describeEachDatabase, describeOnPostgres } from "../support/databases.ts";
 import type { Json } from "../support/management.ts";
+import { NOTHING_CONFIGURED } from "../support/prices.ts";
 import { startReceiver, type Receiver } from "../support/receiver.ts";
 import { TEST_SEAL } from "../support/seal.ts";
 import { rollUpAll } from "../store/roll-up-violations.ts";
@@ -131,6 +132,7 @@ describeEachDatabase("alerts of budgets", (database) => {
       seal: TEST_SEAL,
       webhook: { allowsPrivate: true },
       refresh: async () => undefined,
+      configuration: NOTHING_CONFIGURED,
     });
     const terms = { tenantId, url: `${receiver.url}/hook`, kinds };
     return (await acts.create({ installation: true }, terms)).secret;

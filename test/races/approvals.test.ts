@@ -3,6 +3,7 @@ import { createAdministration } from "../../src/gate/administration.ts";
 import { connect, open, type Database, type Sql } from "../../src/store/database.ts";
 import { askApproval, insertKey, insertTenant, newId } from "../support/approvals.ts";
 import { describeOnPostgres } from "../support/databases.ts";
+import { NOTHING_CONFIGURED } from "../support/prices.ts";
 import { TEST_SEAL } from "../support/seal.ts";
 
 const CONNECTIONS = 16;
@@ -80,6 +81,7 @@ describeOnPostgres("answering at the same moment", (database) => {
       seal: TEST_SEAL,
       webhook: { allowsPrivate: false },
       refresh: async () => undefined,
+      configuration: NOTHING_CONFIGURED,
     });
     const asked = await askApproval(db.admin, { tenantId, keyId, quorum, seal: TEST_SEAL });
     const { digest, approvalId } = asked;

@@ -8,6 +8,7 @@ import { createRandom } from "../sim/random.ts";
 import { seedOf } from "../store/seed.ts";
 import { ledgerViolations } from "../store/violations.ts";
 import { describeOnPostgres, type TestDatabase } from "../support/databases.ts";
+import { NOTHING_CONFIGURED } from "../support/prices.ts";
 import { TEST_SEAL } from "../support/seal.ts";
 
 function askOf(tenantId: string, fields: Partial<Ask> = {}): Ask {
@@ -108,6 +109,7 @@ describeOnPostgres("what stands still for a posting", (database) => {
       seal: TEST_SEAL,
       webhook: { allowsPrivate: false },
       refresh: async () => undefined,
+      configuration: NOTHING_CONFIGURED,
     });
     const ask = askOf(tenantId, { runId: "below", runNamed: true });
     await oneAfterTheOther(

@@ -42,6 +42,8 @@ describeOnPostgres("a Worker", (database) => {
     ["/metrics", /counts of one process/u],
     ["/docs", /GET \/openapi\.json/u],
     ["/docs/swagger-ui.css", /GET \/openapi\.json/u],
+    ["/console", /on Node with the same database shows it/u],
+    ["/console/sign-in", /on Node with the same database shows it/u],
   ])("%s is not there, and a sentence says why", async (path, sentence) => {
     const called = await call(worker.url + path);
     expect(called.status).toBe(404);

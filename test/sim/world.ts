@@ -11,6 +11,7 @@ import { renewLease } from "../../src/store/installation.ts";
 import { gateOn, intentOf, newId, type Gate } from "../gate/gate-on.ts";
 import { ledgerViolations } from "../store/violations.ts";
 import { setClock } from "../support/clock.ts";
+import { NOTHING_CONFIGURED } from "../support/prices.ts";
 import { TEST_SEAL } from "../support/seal.ts";
 import type { Random } from "./random.ts";
 import {
@@ -66,6 +67,7 @@ export async function createWorld(db: Database, random: Random): Promise<World> 
     seal: TEST_SEAL,
     webhook: { allowsPrivate: false },
     refresh: async () => undefined,
+    configuration: NOTHING_CONFIGURED,
   });
   const { tenantId } = await administration.createTenant(INSTALLATION, {
     name: `sim ${newId()}`,

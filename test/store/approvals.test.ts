@@ -184,7 +184,7 @@ describeEachDatabase("asking for approval", (database) => {
   test("is listed by the state it has now, newest first", async () => {
     const { admin } = database.db;
     const list = async (state: Parameters<typeof listApprovals>[2]["state"]) =>
-      (await listApprovals(admin, tenantId, { after: null, rows: 10, state })).map(
+      (await listApprovals(admin, tenantId, { after: null, rows: 10, state, resource: null })).map(
         (each) => each.approvalId,
       );
     const [a, b, c] = [

@@ -108,6 +108,10 @@ describeEachDatabase("the ledger", (database) => {
       values ('t', 'a', 0, 'succeeded', 'computed', 1, 1, '{}', '{}', '{}', '{}', now())`,
     events: `insert into events (tenant_id, event_id, kind, actor, subject, body)
       values ('t', 'e', 'k', 'a', 's', '{}')`,
+    price_book: `insert into price_book (tenant_id, upstream, model, valid_from, revision, version)
+      values ('t', 'u', 'm', 'epoch', 1, 'v')`,
+    adjustments: `insert into adjustments (tenant_id, adjustment_id, amount_picousd, reason, actor)
+      values ('t', 'adj', -1, 'r', 'a')`,
     prices: `insert into prices (version, upstream, model, valid_from, content, source)
       values ('v', 'u', 'm', now(), '{}', 's')`,
   };

@@ -230,14 +230,17 @@ export function staleCatches(sources: readonly Source[], allowed: Reasons): Viol
   );
 }
 
-/** Endpoints called by the console that are not part of the public API. */
+/** Calls of the console beside its one client, and addresses of that client that are not the public API's. */
 export function privateEndpoints(sources: readonly Source[]): Violation[] {
+  const client = "src/console/api.ts";
+  const calls = /\bfetch\(|\bnew Request\(|\benv\.call\(/gu;
+  const addresses = /\bnew (?:URL|Request)\(\s*["'`](?!\$\{ORIGIN\}\/api\$\{)[^)]*/gu;
   return sources
     .filter(({ path }) => path.startsWith("src/console/"))
     .flatMap((source) =>
-      [
-        ...source.text.matchAll(/(?:fetch\(|hx-\w+=)\s*["'`]\/(?!api\/|openapi\.json)[^"'`]*/gu),
-      ].map((match) => at(source, match.index, match[0])),
+      [...source.text.matchAll(source.path === client ? addresses : calls)].map((match) =>
+        at(source, match.index, match[0]),
+      ),
     );
 }
 

@@ -15,6 +15,7 @@ const DEMAND: Demand = {
   choices: 1,
   fixed: {},
   producesTokens: true,
+  serviceTier: null,
   unbounded: [],
 };
 

@@ -78,6 +78,7 @@ export async function createTestManagement(db: Database): Promise<Management> {
     seal: TEST_SEAL,
     webhook: { allowsPrivate: false },
     refresh: gateway.authority.refresh,
+    configuration: gateway.authority.configuration,
   });
   const { api, document } = createManagement();
   const described: Json = JSON.parse(document);

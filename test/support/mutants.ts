@@ -22,7 +22,7 @@ export const MUTANTS = {
       file("src/gate/a.ts", 'export { a } from "../http/app.ts";'),
       file("src/lib/a.ts", 'const a = await import("../core/money.ts");'),
       file("src/demo/a.ts", 'import "../gate/admit.ts";'),
-      file("src/console/a.ts", 'import { a } from "../lib/hash.ts";'),
+      file("src/console/a.ts", 'import { a } from "../core/money.ts";'),
       file("src/core/a.ts", 'import { a } from "../../test/support/a.ts";'),
       file("src/cellar/a.ts", "export const a = 1;"),
     ],
@@ -147,10 +147,16 @@ export const MUTANTS = {
   },
   console: {
     mutants: [
-      file("src/console/a.js", 'fetch("/internal/runs")'),
-      file("src/console/a.html", '<div hx-get="/console/data">'),
+      file("src/console/pages/a.ts", "await c.env.call(request);"),
+      file("src/console/pages/a.ts", 'await fetch("http://127.0.0.1/api/runs");'),
+      file("src/console/session.ts", "const request = new Request(url);"),
+      file("src/console/api.ts", "const url = new URL(`${ORIGIN}/internal${path}`);"),
+      file("src/console/api.ts", 'call(new Request("http://tollgate.invalid/readyz"));'),
     ],
-    innocent: file("src/console/a.js", 'fetch("/api/runs"); fetch(`/api/runs/${id}`)'),
+    innocent: file(
+      "src/console/api.ts",
+      "const url = new URL(`${ORIGIN}/api${path}`); await call(new Request(url, { method }));",
+    ),
   },
   limits: {
     mutants: [file("src/core/limits.ts", "export const NOBODY_ASKS_MAX = 1;")],

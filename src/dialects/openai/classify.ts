@@ -25,7 +25,7 @@ import { scanMembers, shapeOf } from "./members.ts";
 import type { Names } from "./members.ts";
 import { countMembers, noteStoredItems, noteTools, walkParts } from "./parts.ts";
 import type { Parts } from "./parts.ts";
-import { noteUnbounded } from "./unbounded.ts";
+import { noteUnbounded, readServiceTier } from "./unbounded.ts";
 
 type Body = Readonly<Record<string, unknown>>;
 
@@ -226,6 +226,7 @@ const TEXT_FREE = {
   choices: 1,
   fixed: {},
   producesTokens: false,
+  serviceTier: null,
 };
 
 function emptyParts(): Parts {
@@ -268,6 +269,7 @@ function textDemand(
     choices: readChoices(route, body),
     fixed: {},
     producesTokens: true,
+    serviceTier: readServiceTier(body),
     ...counted(parts),
   };
 }

@@ -1,4 +1,5 @@
-import { decodeUtf8, parseJson } from "../../lib/json.ts";
+import { decodeUtf8 } from "../../lib/json.ts";
+import { parseTelling } from "./usage.ts";
 import { isSpace } from "./members.ts";
 import type { Names } from "./members.ts";
 
@@ -68,5 +69,5 @@ function stringStart(bytes: Uint8Array, from: number): number {
 
 function read(bytes: Uint8Array): unknown {
   const text = decodeUtf8(bytes);
-  return text === null ? null : (parseJson(text)?.value ?? null);
+  return text === null ? null : (parseTelling(text)?.value ?? null);
 }

@@ -40,6 +40,7 @@ export function imageDemand(model: string | null, n: number, inputBytes: number)
     choices: n,
     fixed: byTokens ? {} : { images: n },
     producesTokens: byTokens,
+    serviceTier: null,
     unbounded: byTokens && !isKnown ? ["image_tokens"] : [],
   };
 }
@@ -59,6 +60,7 @@ export function speechDemand(model: string | null, input: string, inputBytes: nu
     choices: 1,
     fixed: byTokens ? {} : { characters: countCharacters(input) },
     producesTokens: byTokens,
+    serviceTier: null,
     unbounded: byTokens ? ["audio_output"] : [],
   };
 }
@@ -108,6 +110,7 @@ function formDemand(route: Route, model: string | null, fields: FormFields): Dem
     choices: 1,
     fixed: {},
     producesTokens: true,
+    serviceTier: null,
     unbounded: ["audio_duration"],
   };
 }

@@ -1,5 +1,5 @@
 import { ANSWER_BYTES_MAX, STREAM_TEXT_BYTES_MAX } from "../../core/limits.ts";
-import { decodeUtf8, parseJson } from "../../lib/json.ts";
+import { decodeUtf8 } from "../../lib/json.ts";
 import { addBytes, clearBytes, emptyBytes, joinParts, partsOf } from "../byte-store.ts";
 import type { ByteStore } from "../byte-store.ts";
 import type { Meter, Route } from "../dialect.ts";
@@ -10,6 +10,7 @@ import type { Members, Names } from "./members.ts";
 import { emptyNotes, noteJson, readingOf } from "./reading.ts";
 import type { Notes } from "./reading.ts";
 import { createStreamMeter } from "./stream-meter.ts";
+import { parseTelling } from "./usage.ts";
 
 /** `hideUsage`: we asked for usage in the client's stead, and the client must not see it. */
 export type MeterOptions = { readonly stream: boolean; readonly hideUsage: boolean };
@@ -147,5 +148,5 @@ function valuesOf(bytes: Uint8Array, members: Members): Readonly<Record<string, 
 
 function read(bytes: Uint8Array, start: number, end: number): unknown {
   const text = decodeUtf8(bytes.subarray(start, end));
-  return text === null ? null : (parseJson(text)?.value ?? null);
+  return text === null ? null : (parseTelling(text)?.value ?? null);
 }

@@ -15,7 +15,7 @@ export function emptyNotes(): Notes {
     model: null,
     serviceTier: null,
     responseId: null,
-    providerCostPicousd: null,
+    providerCostUsd: null,
     progress: "none",
     error: null,
   };
@@ -49,10 +49,10 @@ export function noteJson(notes: Notes, json: unknown, operation: Operation): voi
   notes.model = readWord(answer["model"]) ?? notes.model;
   notes.serviceTier = readWord(answer["service_tier"]) ?? notes.serviceTier;
   notes.responseId ??= readWord(answer["id"]);
-  const { usage, providerCostPicousd, isAbsurd } = readUsage(json, operation);
+  const { usage, providerCostUsd, isAbsurd } = readUsage(json, operation);
   notes.usage = isAbsurd ? null : (usage ?? notes.usage);
   if (isAbsurd) notes.isUnread = true;
-  notes.providerCostPicousd = providerCostPicousd ?? notes.providerCostPicousd;
+  notes.providerCostUsd = providerCostUsd ?? notes.providerCostUsd;
   notes.error ??= readError(json) ?? (answer === json ? null : readError(answer));
   if (hasFinished(json) && notes.progress === "started") notes.progress = "finishing";
   const type = json["type"];

@@ -1,5 +1,5 @@
 import { STREAM_LINE_BYTES_MAX, STREAM_TEXT_BYTES_MAX } from "../../core/limits.ts";
-import { decodeUtf8, isRecord, parseJson } from "../../lib/json.ts";
+import { decodeUtf8, isRecord } from "../../lib/json.ts";
 import type { Meter, Route } from "../dialect.ts";
 import { addBytes, emptyBytes, joinBytes, partsOf } from "../byte-store.ts";
 import type { ByteStore } from "../byte-store.ts";
@@ -11,6 +11,7 @@ import { hideUsage } from "./hide.ts";
 import { findMarks, findPlain, MATTERS, USAGE, USAGE_NULL } from "./marks.ts";
 import { emptyNotes, errorOf, noteJson, readingOf } from "./reading.ts";
 import type { Notes } from "./reading.ts";
+import { parseTelling } from "./usage.ts";
 
 /** The first events are parsed for model and id; a stream that has not said them by then does not. */
 const HEAD_EVENTS_MAX = 4;
@@ -142,7 +143,7 @@ function readData(at: Metering, event: Uint8Array, fields: EventFields, marks: n
     notes.progress = "complete";
     return;
   }
-  const parsed = text === null ? null : parseJson(text);
+  const parsed = text === null ? null : parseTelling(text);
   if (parsed === null) {
     if ((marks & USAGE) !== 0) notes.isUnread = true;
     return;

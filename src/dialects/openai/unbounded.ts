@@ -4,14 +4,6 @@ import { plainName } from "./parts.ts";
 
 type Body = Readonly<Record<string, unknown>>;
 
-/** Service tiers that cost no more than the list price: `flex` costs less, so the list price bounds it. */
-const BOUNDED_TIERS: Readonly<Record<string, true>> = {
-  auto: true,
-  default: true,
-  standard: true,
-  flex: true,
-};
-
 /** Members that make some upstream search, read or run what no figure of the request bounds, and its name here. */
 const COSTLY: Readonly<Record<string, string>> = {
   web_search_options: "hosted_tool:web_search",
@@ -45,10 +37,12 @@ export function noteUnbounded(body: Body, model: string | null, unbounded: Set<s
   for (const name in COSTLY) {
     if (isGiven(body[name])) unbounded.add(COSTLY[name] ?? name);
   }
+}
+
+/** The service tier asked for, as a name that may stand in a record. */
+export function readServiceTier(body: Body): string | null {
   const tier = readText(body, "service_tier");
-  if (tier !== null && !Object.hasOwn(BOUNDED_TIERS, tier)) {
-    unbounded.add(`service_tier:${plainName(tier)}`);
-  }
+  return tier === null ? null : plainName(tier);
 }
 
 /** Models that search the web on every call, asked or not. */

@@ -1,20 +1,24 @@
 import type { Operation } from "../../core/intent.ts";
-import { picousd } from "../../core/money.ts";
-import type { Picousd } from "../../core/money.ts";
 import type { Usage, UsageClass } from "../../core/usage.ts";
-import { isList, isRecord } from "../../lib/json.ts";
+import { isExactNumber, parseExactJson, sourceOf } from "../../lib/exact-json.ts";
+import { isList, isRecord, parseJson, type Parsed } from "../../lib/json.ts";
 
 export type UsageReading = {
   readonly usage: Usage | null;
-  /** What the provider itself says that the call cost. */
-  readonly providerCostPicousd: Picousd | null;
+  /** What the provider itself says that the call cost, in USD: the very decimal that it wrote. */
+  readonly providerCostUsd: string | null;
   /** Figures stood there that no call could have used, so there is no usage. */
   readonly isAbsurd: boolean;
 };
 
 type Body = Readonly<Record<string, unknown>>;
 
-const NOTHING: UsageReading = { usage: null, providerCostPicousd: null, isAbsurd: false };
+const NOTHING: UsageReading = { usage: null, providerCostUsd: null, isAbsurd: false };
+
+/** Reads a part of an answer; where it may tell a cost, without letting a float touch it. */
+export function parseTelling(text: string): Parsed {
+  return text.includes('"cost') ? parseExactJson(text) : parseJson(text);
+}
 
 /**
  * Reads the usage that an answer, a chunk or an event carries, wherever its provider puts it: `usage`,
@@ -34,7 +38,7 @@ export function readUsage(json: unknown, operation: Operation): UsageReading {
     return { ...NOTHING, usage: { images: json["data"].length } };
   }
   // Whisper's verbose answers of older dates say how long the recording was, and nothing else.
-  if (operation === "transcription" && typeof json["duration"] === "number") {
+  if (operation === "transcription" && readNumber(json["duration"]) !== null) {
     return readUsageObject({ type: "duration", seconds: json["duration"] }, operation);
   }
   return NOTHING;
@@ -42,25 +46,54 @@ export function readUsage(json: unknown, operation: Operation): UsageReading {
 
 /** Normalises one usage object into disjoint classes; null when it holds no figure that we know. */
 export function readUsageObject(usage: Body, operation: Operation): UsageReading {
-  const providerCostPicousd = readProviderCost(usage);
-  if (isAbsurd(usage)) return { usage: null, providerCostPicousd, isAbsurd: true };
+  const providerCostUsd = readProviderCost(usage);
+  if (isAbsurd(usage)) return { usage: null, providerCostUsd, isAbsurd: true };
   if (usage["type"] === "duration") {
     const seconds = readNumber(usage["seconds"]);
     const read = seconds === null ? null : { seconds: whole(Math.ceil(seconds)) };
-    return { usage: read, providerCostPicousd, isAbsurd: false };
+    return { usage: read, providerCostUsd, isAbsurd: false };
   }
   const input = firstCount(usage, ["prompt_tokens", "input_tokens"]);
   const output = firstCount(usage, ["completion_tokens", "output_tokens"]);
   const total = readCount(usage["total_tokens"]);
   if (input === null && output === null && total === null)
-    return { usage: null, providerCostPicousd, isAbsurd: false };
-  const totalIn = input ?? Math.max(0, (total ?? 0) - (output ?? 0));
+    return { usage: null, providerCostUsd, isAbsurd: false };
+  const prompt = input ?? Math.max(0, (total ?? 0) - (output ?? 0));
+  const totalIn = prompt + cachedApart(usage, total) + audioApart(usage, { input, output, total });
   // Where reasoning is left out of the completion (xAI, Gemini's compatible endpoint), the total has it.
-  const totalOut = Math.max(output ?? 0, (total ?? 0) - totalIn);
+  const totalOut = Math.max(output ?? 0, (total ?? 0) - totalIn) + reasoningApart(usage, output);
   const read: Partial<Record<UsageClass, number>> = {};
   readInput(usage, totalIn, read);
   readOutput(usage, totalOut, operation, read);
-  return { usage: read, providerCostPicousd, isAbsurd: false };
+  return { usage: read, providerCostUsd, isAbsurd: false };
+}
+
+/**
+ * Anthropic's own form counts what it read from its cache and wrote to it beside `input_tokens`; everybody
+ * else's prompt has them inside. It is told by its names, and by having no total.
+ */
+function cachedApart(usage: Body, total: number | null): number {
+  if (total !== null || readCount(usage["prompt_tokens"]) !== null) return 0;
+  const read = readCount(usage["cache_read_input_tokens"]) ?? 0;
+  return read + (readCount(usage["cache_creation_input_tokens"]) ?? 0);
+}
+
+type Sides = {
+  readonly input: number | null;
+  readonly output: number | null;
+  readonly total: number | null;
+};
+
+/** Mistral counts the audio that it transcribes beside the prompt: the total says so, being the sum of all three. */
+function audioApart(usage: Body, { input, output, total }: Sides): number {
+  const audio = readCount(firstRecord(usage, INPUT_DETAILS)["audio_tokens"]) ?? 0;
+  return total === (input ?? 0) + (output ?? 0) + audio ? audio : 0;
+}
+
+/** Perplexity's research counts its reasoning beside the completion and the total: it may be many times as much. */
+function reasoningApart(usage: Body, output: number | null): number {
+  const reasoning = readCount(usage["reasoning_tokens"]) ?? 0;
+  return reasoning > (output ?? 0) ? reasoning : 0;
 }
 
 /** More units than this no call ever used (a million of the largest contexts); a larger figure is a broken one. */
@@ -92,7 +125,7 @@ function isAbsurd(usage: Body): boolean {
 }
 
 function isTooLarge(value: unknown): boolean {
-  return typeof value === "number" && value > UNITS_MAX;
+  return numberOf(value) > UNITS_MAX;
 }
 
 /**
@@ -116,7 +149,10 @@ function readInput(usage: Body, totalIn: number, read: Partial<Record<UsageClass
     firstCount(details, ["cache_write_tokens", "cache_creation_tokens"]) ??
     readCount(usage["cache_creation_input_tokens"]);
   // Two lifetimes are told apart in the ledger, a short one and a long one; 12 hours is the long one.
-  const long = Math.min(readCount(writes["ttl_12h_tokens"]) ?? 0, cacheWrite ?? 0);
+  const created = firstRecord(usage, ["cache_creation"]);
+  const told = readCount(writes["ttl_12h_tokens"]);
+  const lasting = told ?? readCount(created["ephemeral_1h_input_tokens"]) ?? 0;
+  const long = Math.min(lasting, cacheWrite ?? 0);
   left -= take(read, "cache_write_1h", long, left);
   left -= take(read, "cache_write_5m", (cacheWrite ?? 0) - long, left);
   left -= take(read, "audio_input", readCount(details["audio_tokens"]), left);
@@ -175,7 +211,14 @@ function firstRecord(from: Body, names: readonly string[]): Body {
 }
 
 function readNumber(value: unknown): number | null {
-  return typeof value === "number" && Number.isFinite(value) ? value : null;
+  const number = numberOf(value);
+  return Number.isFinite(number) ? number : null;
+}
+
+/** NaN is no number. */
+function numberOf(value: unknown): number {
+  if (isExactNumber(value)) return Number(sourceOf(value));
+  return typeof value === "number" ? value : Number.NaN;
 }
 
 /** A count of units: fractions are rounded up, so that nothing used is lost; below zero is no count. */
@@ -189,36 +232,41 @@ function whole(value: number): number {
   return Math.max(0, value) + 0;
 }
 
-/** xAI counts in ticks of 10⁻¹⁰ USD: a hundred pico-dollars. */
-const PICOUSD_PER_TICK = 100n;
+/** xAI counts in ticks of 10⁻¹⁰ USD. */
+const TICK_DECIMALS = 10;
 
 /** OpenRouter's `cost` in USD, Perplexity's `cost.total_cost`, xAI's `cost_in_usd_ticks`. */
-function readProviderCost(usage: Body): Picousd | null {
-  const ticks = readNumber(usage["cost_in_usd_ticks"]);
-  if (ticks !== null && ticks >= 0 && Number.isSafeInteger(ticks)) {
-    return picousd(BigInt(ticks) * PICOUSD_PER_TICK);
-  }
-  const cost = isRecord(usage["cost"]) ? usage["cost"]["total_cost"] : usage["cost"];
-  return picousdOfNumber(readNumber(cost));
+function readProviderCost(usage: Body): string | null {
+  const ticks = decimalOf(usage["cost_in_usd_ticks"], TICK_DECIMALS);
+  if (ticks !== null) return ticks;
+  const { cost } = usage;
+  return decimalOf(isRecord(cost) && !isExactNumber(cost) ? cost["total_cost"] : cost, 0);
 }
 
-/** A cost beyond a million dollars for one call is a broken figure, and a negative one is a credit that we do not keep. */
-const COST_USD_MAX = 1_000_000;
+/** Longer figures, and powers beyond these, are no costs: a double has 17 digits, and none is below 10⁻⁴⁰. */
+const DECIMAL = /^(\d{1,24})(?:\.(\d{1,40}))?(?:[eE]([+-]?\d{1,2}))?$/;
+const EXPONENT_MAX = 40;
+/** A cost beyond a million dollars for one call is a broken figure; a negative one is a credit that we do not keep. */
+const WHOLE_DIGITS_MAX = 7;
 
 /**
- * A JSON number of dollars as pico-dollars, by its shortest decimal text and not by multiplying a
- * float: `0.1` is 100,000,000,000 and nothing beside. What is finer than a pico-dollar (a float's
- * last digits, `0.00014499999999999998`) is rounded half up.
+ * A figure as a plain decimal of dollars, to its last digit: `4.8e-6` is `0.0000048`. What is finer than a
+ * pico-dollar, as the last digits of a provider's own floats are, is neither rounded nor dropped: this
+ * figure is compared and summed, and never charged. Null where it is no cost.
  */
-export function picousdOfNumber(usd: number | null): Picousd | null {
-  if (usd === null || usd < 0 || usd > COST_USD_MAX) return null;
-  const [mantissa = "0", exponent = "0"] = String(usd).split("e");
-  const [units = "0", decimals = ""] = mantissa.split(".");
-  const shift = Number(exponent) - decimals.length + 12;
-  const digits = BigInt(units + decimals);
-  if (shift >= 0) return picousd(digits * 10n ** BigInt(shift));
-  // Below this everything rounds to nothing, and the power need not be built.
-  if (shift < -40) return picousd(0n);
-  const unit = 10n ** BigInt(-shift);
-  return picousd((digits + unit / 2n) / unit);
+export function decimalOf(value: unknown, shift: number): string | null {
+  const text = isExactNumber(value) ? sourceOf(value) : value;
+  if (typeof text !== "string" && typeof text !== "number") return null;
+  const [, units, decimals = "", power = "0"] = DECIMAL.exec(String(text)) ?? [];
+  const exponent = Number(power);
+  if (units === undefined || Math.abs(exponent) > EXPONENT_MAX) return null;
+  // So many of the digits stand behind the point.
+  const places = decimals.length + shift - exponent;
+  const digits = `${units}${decimals}${"0".repeat(Math.max(0, -places))}`;
+  const behind = Math.max(0, places);
+  const padded = digits.padStart(behind + 1, "0");
+  const dollars = padded.slice(0, padded.length - behind).replace(/^0+(?=\d)/, "");
+  const part = padded.slice(padded.length - behind).replace(/0+$/, "");
+  if (dollars.length > WHOLE_DIGITS_MAX) return null;
+  return `${dollars}.${part.padEnd(2, "0")}`;
 }

@@ -1,4 +1,4 @@
-/** `runs`, `decisions`, `prices`, `usage`: what happened, why, and what it cost. */
+/** `runs`, `decisions`, `usage`: what happened, why, and what it cost. */
 import { InvalidArgumentError, type Command } from "commander";
 
 import { isList } from "../../lib/json.ts";
@@ -65,6 +65,8 @@ const DECISION_COLUMNS: readonly Column[] = [
   { title: "model", value: "model" },
   { title: "estimate", value: "estimate_usd" },
   { title: "cost", value: "cost_usd" },
+  { title: "provider's cost", value: "provider_cost_usd" },
+  { title: "adjusted", value: "adjusted_usd" },
   { title: "held", value: "reserved_usd" },
   { title: "overage", value: "overage_usd" },
   { title: "basis", value: "basis" },
@@ -171,33 +173,6 @@ export function addDecisions(program: Command, terminal: Terminal): void {
 }
 
 export function addReports(program: Command, terminal: Terminal): void {
-  const prices = program
-    .command("prices")
-    .description("the prices that hold, in USD per million units")
-    .option("--model <model>", "of one model")
-    .option("--upstream <name>", "of one upstream or provider")
-    .option("--history", "also those that do not hold any more, or not yet");
-  session.act(session.paged(prices), terminal, async (s) => {
-    const { options } = s;
-    const chosen = {
-      model: session.option(options, "model"),
-      upstream: session.option(options, "upstream"),
-    };
-    const history = options["history"] === true ? "true" : null;
-    const query = { ...session.pageQuery(s), ...chosen, history };
-    // Prices are the installation's: a tenant has none of its own.
-    const reply = await s
-      .client()
-      .ask({ method: "GET", path: "/api/prices", query, scope: "report" });
-    const columns: readonly Column[] = [
-      { title: "upstream", value: "upstream" },
-      { title: "model", value: "model" },
-      { title: "from", value: "from" },
-      { title: "USD per million", value: "usd_per_million" },
-      { title: "source", value: "source" },
-    ];
-    session.showList(s, reply, { columns, none: "No price of that name." });
-  });
   const usage = program
     .command("usage")
     .description("what the tenant used and paid, by model and by day")
@@ -249,6 +224,11 @@ function showUsage(s: Session, reply: Reply): void {
     reply.body,
   );
   writeFields(s.terminal, counts, member(reply.body, "totals"));
+  // Its own line, where there is one: the costs above are what was settled.
+  if (member(reply.body, "adjustments.entries") !== 0) {
+    const net = { title: "adjustments", value: "adjustments.net_usd" };
+    writeFields(s.terminal, [net], reply.body);
+  }
   for (const name of ["model", "day"]) {
     const rows = member(reply.body, `by_${name}`);
     if (!isList(rows) || rows.length === 0) continue;

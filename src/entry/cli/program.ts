@@ -2,6 +2,7 @@
 import { Command, CommanderError } from "commander";
 
 import { ConfigError } from "../config.ts";
+import { addAdjustments } from "./adjustments.ts";
 import { addApprovals } from "./approvals.ts";
 import { addCompletion } from "./completion.ts";
 import { URL_DEFAULT } from "./client.ts";
@@ -17,6 +18,7 @@ import { addTools } from "./tools.ts";
 import { addSealing } from "./sealing.ts";
 import { addWebhooks } from "./webhooks.ts";
 import { addPolicies } from "./policies.ts";
+import { addPrices } from "./prices.ts";
 import { CliError, EXIT_ERROR, EXIT_USAGE, type Terminal } from "./terminal.ts";
 
 const HELP = `
@@ -61,6 +63,8 @@ export function createProgram(terminal: Terminal, version: string): Command {
   addDecisions(program, terminal);
   addApprovals(program, terminal);
   addWebhooks(program, terminal);
+  addPrices(program, terminal);
+  addAdjustments(program, terminal);
   addReports(program, terminal);
   addReconcile(program, terminal);
   addCompletion(program, terminal);

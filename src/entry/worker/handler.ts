@@ -91,6 +91,7 @@ async function serve(isolate: Isolate, life: Life, served: Served): Promise<Resp
     const administration = createAdministration({
       ...ports,
       refresh: gateway.authority.refresh,
+      configuration: gateway.authority.configuration,
     });
     const bound: Env["Bindings"] = {
       gateway,

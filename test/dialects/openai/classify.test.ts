@@ -118,9 +118,15 @@ describe("a request is read for what it could use", () => {
       "priority",
       "/chat/completions",
       { ...CHAT, service_tier: "priority" },
-      { unbounded: ["service_tier:priority"] },
+      { unbounded: [], serviceTier: "priority" },
     ],
-    ["flex", "/chat/completions", { ...CHAT, service_tier: "flex" }, { unbounded: [] }],
+    [
+      "a tier that is no name",
+      "/chat/completions",
+      { ...CHAT, service_tier: "a b\n" },
+      { serviceTier: "a_b_" },
+    ],
+    ["no tier", "/chat/completions", CHAT, { serviceTier: null }],
     [
       "prediction",
       "/chat/completions",

@@ -126,7 +126,7 @@ describe("what providers send is read, and passes untouched whether usage is hid
     [
       "openrouter",
       "chat",
-      { usage: { input: 20, output: 3 }, providerCostPicousd: 4_800_000n as never },
+      { usage: { input: 20, output: 3 }, providerCostUsd: "0.0000048" },
       "yes",
     ],
     ["gemini", "chat", { usage: { input: 7, output: 54 }, responseId: "g1" }, "Hallo!"],
@@ -135,7 +135,7 @@ describe("what providers send is read, and passes untouched whether usage is hid
       "chat",
       {
         usage: { input: 26, cache_read: 6, output: 9, reasoning: 94 },
-        providerCostPicousd: 42_350_000n as never,
+        providerCostUsd: "0.00004235",
       },
       "42",
     ],

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Operation } from "../../../src/core/intent.ts";
 import type { Usage } from "../../../src/core/usage.ts";
-import { picousdOfNumber, readUsage } from "../../../src/dialects/openai/usage.ts";
+import { parseTelling, readUsage } from "../../../src/dialects/openai/usage.ts";
 
 describe("usage becomes disjoint classes", () => {
   const rows: readonly [string, Operation, unknown, Usage | null][] = [
@@ -176,27 +176,43 @@ describe("usage becomes disjoint classes", () => {
           const least = Number(input) + Number(output);
           expect(sum).toBeGreaterThanOrEqual(least);
         }
-        expect(read.providerCostPicousd === null || read.providerCostPicousd >= 0n).toBe(true);
+        expect(read.providerCostUsd ?? "0.00").toMatch(/^\d{1,7}\.\d{2,}$/);
       }),
       { numRuns: 3_000 },
     );
   });
 });
 
-test.each<[number | null, bigint | null]>([
-  [0, 0n],
-  [0.1, 100_000_000_000n],
-  [0.1 + 0.2, 300_000_000_000n],
-  [4.8e-6, 4_800_000n],
-  [1e-7, 100_000n],
-  [4e-13, 0n],
-  [5e-13, 1n],
-  [5e-324, 0n],
-  [12.5, 12_500_000_000_000n],
-  [1e6, 10n ** 18n],
-  [1e21, null],
-  [-1, null],
-  [null, null],
-])("a cost of %d dollars is %d pico-dollars", (usd, amount) =>
-  expect(picousdOfNumber(usd)).toBe(amount),
-);
+test.each<[string, string | null]>([
+  ["0", "0.00"],
+  ["0.1", "0.10"],
+  ["0.30000000000000004", "0.30000000000000004"],
+  ["0.000144999999999999980000001", "0.000144999999999999980000001"],
+  ["4.8e-6", "0.0000048"],
+  ["1E-7", "0.0000001"],
+  ["12.5", "12.50"],
+  ["1e6", "1000000.00"],
+  ["007.5", null],
+  ["1e7", null],
+  ["5e-41", null],
+  ["-1", null],
+  ["-0.5", null],
+  ["null", null],
+  ["1e400", null],
+  ['"0.00012"', "0.00012"],
+  ['"12 cents"', null],
+  ['{"total_cost": 0.005}', "0.005"],
+])("a provider's cost of %s is kept to its last digit: %s", (text, cost) => {
+  const parsed = parseTelling(`{"usage":{"prompt_tokens":1,"completion_tokens":1,"cost":${text}}}`);
+  expect(readUsage(parsed?.value ?? null, "chat").providerCostUsd).toBe(cost);
+});
+
+test.each([
+  ["37756000", "0.0037756"],
+  ["1", "0.0000000001"],
+  ["0", "0.00"],
+  ["9007199254740993", "900719.9254740993"],
+])("a cost of %s ticks of xAI is %s", (ticks, cost) => {
+  const parsed = parseTelling(`{"usage":{"total_tokens":1,"cost_in_usd_ticks":${ticks}}}`);
+  expect(readUsage(parsed?.value ?? null, "chat").providerCostUsd).toBe(cost);
+});

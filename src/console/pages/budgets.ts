@@ -1,0 +1,321 @@
+/** Budgets and quotas: what is spent, what calls in flight hold, what is left and until when. */
+import { html } from "hono/html";
+
+import { Limit, listOf, Noticed } from "../answers.ts";
+import { budgetBar } from "../charts.ts";
+import { amount, amountText, unitsOf, when, whenOrDash, type Markup } from "../figures.ts";
+import { forecastOf } from "../forecast.ts";
+import { LIMITS_SHOWN } from "../limits.ts";
+import {
+  actForm,
+  badge,
+  card,
+  choose,
+  confirmed,
+  empty,
+  facts,
+  field,
+  heading,
+  pager,
+  problemBox,
+  worded,
+  type Choice,
+} from "../page.ts";
+import {
+  NOTHING_GIVEN,
+  type Asked,
+  type Form,
+  type Given,
+  type Outcome,
+  type Page,
+  type Routes,
+  type Sent,
+  type Visit,
+} from "../visit.ts";
+import { runHref } from "./runs.ts";
+
+export function budgetPages({ page, act }: Routes): void {
+  page("/budgets", (asked) => listPage(asked, NOTHING_GIVEN));
+  act("/budgets", create);
+  page("/budgets/:limit", (asked) => limitPage(asked, NOTHING_GIVEN));
+  act("/budgets/:limit", change);
+  act("/budgets/:limit/remove", remove);
+}
+
+const SCOPES: readonly Choice[] = [
+  ["tenant", "Everything of the tenant"],
+  ["key", "One key"],
+  ["run", "One run"],
+  ["model", "One model"],
+  ["each_run", "Each run by itself"],
+  ["each_customer", "Each customer by itself"],
+  ["each_operation", "Each operation by itself"],
+];
+
+const UNITS: readonly Choice[] = [
+  ["usd", "US dollars"],
+  ["tokens", "Tokens"],
+  ["requests", "Requests"],
+  ["attempts", "Retries"],
+  ["in_flight", "Calls in flight"],
+];
+
+const WINDOWS: readonly Choice[] = [
+  ["day", "Day"],
+  ["week", "Week"],
+  ["month", "Month"],
+  ["hour", "Hour"],
+  ["minute", "Minute"],
+  ["none", "For ever"],
+];
+
+const MODES: readonly Choice[] = [
+  ["enforce", "Enforce: refuse what goes beyond"],
+  ["shadow", "Shadow: only record what would be refused"],
+];
+
+const ON_EXCEED: readonly Choice[] = [
+  ["refuse", "Refuse the call"],
+  ["clamp", "Shorten its answer, if that is enough"],
+];
+
+type Named = Pick<Limit, "scope" | "unit" | "window"> & { readonly resource?: string | null };
+
+/** `US dollars per day of the tenant`, in words. */
+export function limitName({ scope, unit, window, resource = null }: Named): string {
+  const what = unit === "usd" ? "Budget" : unit === "attempts" ? "Retries" : UNIT_NAMES[unit];
+  const per = window === "none" ? "" : ` per ${window}`;
+  const of = resource === null ? "" : ` of ${resource === "*" ? "each tool or model" : resource}`;
+  return `${what ?? worded(unit)}${of}${per}, ${scopeName(scope)}`;
+}
+
+const UNIT_NAMES: Readonly<Record<string, string>> = {
+  tokens: "Tokens",
+  requests: "Requests",
+  in_flight: "Calls in flight",
+};
+
+function scopeName({ kind, id }: Limit["scope"]): string {
+  if (kind === "tenant") return "whole tenant";
+  return id === null || id === "" ? worded(kind) : `${worded(kind)} ${id}`;
+}
+
+/** How full a limit is, in ten-thousandths; one that counts each of many apart has no level of its own. */
+function levelOf({ limit, committed, reserved }: Limit): bigint {
+  if (committed === null || reserved === null) return -1n;
+  const whole = unitsOf(limit);
+  return ((unitsOf(committed) + unitsOf(reserved)) * 10_000n) / (whole === 0n ? 1n : whole);
+}
+
+export function fullestFirst(a: Limit, b: Limit): number {
+  const [levelA, levelB] = [levelOf(a), levelOf(b)];
+  return levelA === levelB ? 0 : levelA > levelB ? -1 : 1;
+}
+
+/** A limit in three lines: its name, its bar, its figures. */
+export function budgetLine(visit: Visit, limit: Limit): Markup {
+  const { id, committed, reserved, remaining, mode, resets_at: resets } = limit;
+  const name = html`<p class="name">
+    <a href="${visit.href(`/budgets/${id}`)}">${limitName(limit)}</a>
+    ${mode === "shadow" ? badge("shadow") : ""}
+  </p>`;
+  if (committed === null || reserved === null || remaining === null) {
+    return html`${name}
+      <p class="note">Counts each apart: at most <strong>${amount(limit.limit)}</strong> each.</p>`;
+  }
+  const text = `${amountText(committed)} of ${amountText(limit.limit)} used, ${amountText(reserved)} held, ${amountText(remaining)} left`;
+  const units = { committed: unitsOf(committed), reserved: unitsOf(reserved) };
+  return html`${name} ${budgetBar({ ...units, limit: unitsOf(limit.limit), text })}
+    <p class="split">
+      <span><strong>${amount(remaining)}</strong> left of ${amount(limit.limit)}</span>
+      <span>${resets === null ? "never resets" : html`resets ${when(resets, visit.now)}`}</span>
+    </p>`;
+}
+
+async function listPage({ visit, query }: Asked, given: Given): Promise<Page> {
+  const asked = { cursor: query("cursor"), limit: LIMITS_SHOWN };
+  const { data, next } = await visit.api.get(listOf(Limit), "/limits", asked);
+  const lead = "A call is refused before it is sent where what it could cost has no room.";
+  const body = html`${heading("Budgets and quotas", { lead })} ${problemBox(given.problem)}
+    ${
+      data.length === 0
+        ? empty("Nothing is limited yet: any key may spend without end. Set a budget below.")
+        : html`<ul class="cards">
+            ${data.toSorted(fullestFirst).map((limit) => html`<li class="card">${budgetCard(visit, limit)}</li>`)}
+          </ul>`
+    }
+    ${pager(visit, "/budgets", { next })}
+    ${visit.may("admin") ? card("Set a limit", createForm(visit, given.form)) : ""}
+    <p class="note">
+      A run's own budget stands on the page of the <a href="${visit.href("/runs")}">run</a>.
+    </p>`;
+  return { title: "Budgets", body };
+}
+
+function budgetCard(visit: Visit, limit: Limit): Markup {
+  const { committed, reserved } = limit;
+  const forecast = forecastOf(limit, visit.now);
+  return html`${budgetLine(visit, limit)}
+  ${
+    committed === null || reserved === null
+      ? ""
+      : html`<dl class="split-facts">
+          <div>
+            <dt><i class="key committed"></i>Committed</dt>
+            <dd>${amount(committed)}</dd>
+          </div>
+          <div>
+            <dt><i class="key reserved"></i>Reserved</dt>
+            <dd>${amount(reserved)}</dd>
+          </div>
+          ${
+            forecast === null
+              ? ""
+              : html`<div>
+                  <dt>At this pace</dt>
+                  <dd>${forecastText(visit, forecast)}</dd>
+                </div>`
+          }
+        </dl>`
+  }`;
+}
+
+function forecastText(
+  visit: Visit,
+  { total, runsOutAt }: NonNullable<ReturnType<typeof forecastOf>>,
+) {
+  if (runsOutAt === null) return html`${amount(total)} at the end`;
+  return html`<span class="bad">used up ${when(runsOutAt.toISOString(), visit.now)}</span>`;
+}
+
+function createForm(visit: Visit, form: Form | null): Markup {
+  const was = (name: string, otherwise: string) => form?.text(name) || otherwise;
+  const fields = html`<div class="fields">
+      ${field("Whom it counts", choose("scope", SCOPES, was("scope", "tenant")))}
+      ${field("Which one", html`<input name="id" maxlength="256" value="${was("id", "")}" />`, "The key's id, the run or the model; empty for the others.")}
+      ${field("What it counts", choose("unit", UNITS, was("unit", "usd")))}
+      ${field("Per", choose("window", WINDOWS, was("window", "day")))}
+      ${field("At most", html`<input name="limit" required inputmode="decimal" maxlength="64" value="${was("limit", "")}" />`, "Such as 5 or 0.25.")}
+    </div>
+    <details ${form === null ? "" : html`open`}>
+      <summary>Shadow, time zone, retries of one tool</summary>
+      <div class="fields">
+        ${field("Mode", choose("mode", MODES, was("mode", "enforce")))}
+        ${field("Beyond it", choose("on_exceed", ON_EXCEED, was("on_exceed", "refuse")))}
+        ${field("Time zone", html`<input name="time_zone" maxlength="64" value="${was("time_zone", "UTC")}" />`, "In which days begin, such as Europe/Berlin.")}
+        ${field("Retries of", html`<input name="resource" maxlength="256" value="${was("resource", "")}" />`, "With retries: a tool, or model:<name>; * counts each apart.")}
+      </div>
+    </details>`;
+  return actForm(visit, "/budgets", { fields, button: "Set the limit" });
+}
+
+async function create({ visit, form, ...asked }: Sent): Promise<Outcome> {
+  const id = form.text("id");
+  const resource = form.text("resource");
+  const acted = await visit.api.act({
+    method: "POST",
+    path: "/limits",
+    body: {
+      scope: { kind: form.text("scope"), ...(id === "" ? {} : { id }) },
+      unit: form.text("unit"),
+      window: form.text("window"),
+      limit: form.text("limit"),
+      mode: form.text("mode"),
+      on_exceed: form.text("on_exceed"),
+      time_zone: form.text("time_zone"),
+      ...(resource === "" ? {} : { resource }),
+    },
+    once: form.text("once"),
+  });
+  if (acted.kind === "done") {
+    return { kind: "done", to: visit.href("/budgets"), text: "The limit is set, from now on." };
+  }
+  const page = await listPage({ visit, ...asked }, { form, problem: acted.message });
+  return { kind: "again", status: acted.status, page };
+}
+
+async function limitPage({ visit, param }: Asked, { form, problem }: Given): Promise<Page> {
+  const limit = await visit.api.get(Limit, `/limits/${encodeURIComponent(param("limit"))}`);
+  const isRemoved = limit.removed_at !== null;
+  const name = limitName(limit);
+  const up = html`<a href="${visit.href("/budgets")}">Budgets</a>`;
+  const state = isRemoved ? badge("removed") : badge(limit.mode === "shadow" ? "shadow" : "active");
+  const body = html`${heading(name, { up, state })} ${problemBox(problem)}
+  ${card(
+    "Now",
+    html`<div class="single">${budgetLine(visit, limit)}</div>
+      ${limitFacts(visit, limit)}`,
+  )}
+  ${visit.may("admin") && !isRemoved ? changeCards(visit, limit, form) : ""}`;
+  return { title: name, body };
+}
+
+function limitFacts(visit: Visit, limit: Limit): Markup {
+  const { committed, reserved, remaining, scope, resets_at: resets } = limit;
+  const shown = (value: string | number | null) =>
+    value === null ? "counted apart" : amount(value);
+  const forecast = forecastOf(limit, visit.now);
+  return facts([
+    ["Limit", amount(limit.limit)],
+    ["Committed", shown(committed)],
+    ["Reserved", shown(reserved)],
+    ["Remaining", shown(remaining)],
+    ["Resets", whenOrDash(resets, visit.now)],
+    ...(forecast === null ? [] : [["At this pace", forecastText(visit, forecast)] as const]),
+    ["Beyond it", limit.on_exceed === "clamp" ? "answers are shortened" : "calls are refused"],
+    ["Time zone", limit.time_zone],
+    ["Set", when(limit.created_at, visit.now)],
+    ...(scope.kind === "run" && scope.id !== null
+      ? [["Run", html`<a href="${runHref(visit, scope.id)}">${scope.id}</a>`] as const]
+      : []),
+    ...(limit.removed_at === null ? [] : [["Removed", when(limit.removed_at, visit.now)] as const]),
+  ]);
+}
+
+function changeCards(visit: Visit, limit: Limit, form: Form | null): Markup {
+  const path = `/budgets/${encodeURIComponent(limit.id)}`;
+  const fields = html`<div class="fields">
+    ${field("At most", html`<input name="limit" required inputmode="decimal" maxlength="64" value="${form?.text("limit") ?? String(limit.limit)}" />`)}
+    ${field("Mode", choose("mode", MODES, form?.text("mode") ?? limit.mode))}
+    ${field("Beyond it", choose("on_exceed", ON_EXCEED, form?.text("on_exceed") ?? limit.on_exceed))}
+  </div>`;
+  return html`${card("Change it", actForm(visit, path, { fields, button: "Change the limit" }))}
+  ${confirmed(
+    "Remove this limit…",
+    "From then on nothing is counted or refused by it. What it recorded stays.",
+    actForm(visit, `${path}/remove`, { button: "Remove the limit", tone: "danger" }),
+  )}`;
+}
+
+async function change({ visit, form, ...asked }: Sent): Promise<Outcome> {
+  const id = encodeURIComponent(asked.param("limit"));
+  const acted = await visit.api.act({
+    method: "PATCH",
+    path: `/limits/${id}`,
+    body: { limit: form.text("limit"), mode: form.text("mode"), on_exceed: form.text("on_exceed") },
+    once: form.text("once"),
+  });
+  if (acted.kind === "refused") {
+    const page = await limitPage({ visit, ...asked }, { form, problem: acted.message });
+    return { kind: "again", status: acted.status, page };
+  }
+  const text = noticeOf(acted.body) ?? "The limit is changed, from now on.";
+  return { kind: "done", to: visit.href(`/budgets/${id}`), text };
+}
+
+async function remove({ visit, form, ...asked }: Sent): Promise<Outcome> {
+  const id = encodeURIComponent(asked.param("limit"));
+  const once = form.text("once");
+  const acted = await visit.api.act({ method: "DELETE", path: `/limits/${id}`, once });
+  if (acted.kind === "done") {
+    return { kind: "done", to: visit.href("/budgets"), text: "The limit is removed." };
+  }
+  const page = await limitPage({ visit, ...asked }, { form, problem: acted.message });
+  return { kind: "again", status: acted.status, page };
+}
+
+/** What the change means, if unexpected: the API says so. */
+function noticeOf(body: unknown): string | null {
+  const read = Noticed.safeParse(body);
+  return read.success ? read.data.notice : null;
+}

@@ -1,0 +1,219 @@
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { describeOnPostgres } from "../support/databases.ts";
+import { startReceiver, type Receiver } from "../support/receiver.ts";
+import { startTollgate, type Tollgate } from "../support/tollgate.ts";
+import { fill, HOSTILE, HOSTILE_NAMES, PRICES, type Alive } from "./alive.ts";
+import { signIn, startBrowser } from "./browser.ts";
+
+/** Every act of the console, as a person does it: forms that are filled in and sent in a real Chromium. */
+
+const PHONE = { viewport: { width: 390, height: 844 } };
+
+describeOnPostgres("who is signed in to the console", (database) => {
+  let tollgate: Tollgate;
+  let alive: Alive;
+  let browser: Browser;
+  let receiver: Receiver;
+  let page: Page;
+  beforeAll(async () => {
+    receiver = await startReceiver();
+    tollgate = await startTollgate({ database, prices: PRICES, allowsPrivateWebhooks: true });
+    alive = await fill(tollgate, "acme", { days: 0, names: HOSTILE_NAMES });
+    browser = await startBrowser();
+    page = await signIn(browser, { url: tollgate.url, key: alive.admin });
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await tollgate?.close();
+    await receiver?.close();
+  });
+
+  const go = (path: string, on = page) => on.goto(`${tollgate.url}/console${path}`);
+  const send = (button: string, on = page) =>
+    on.getByRole("button", { name: button, exact: true }).click();
+  const open = (summary: string, on = page) => on.locator("summary", { hasText: summary }).click();
+  const told = (on = page) => on.locator("[role=status]").innerText();
+  const problem = (on = page) => on.locator("[role=alert]").innerText();
+
+  test("sets a limit, is told what is wrong with one, changes it and removes it", async () => {
+    await go("/budgets");
+    await page.selectOption("select[name=unit]", "usd");
+    await page.selectOption("select[name=window]", "week");
+    await page.fill("input[name=limit]", "a lot");
+    await send("Set the limit");
+    expect(await problem()).toBe('Not a decimal amount: "a lot".');
+    expect(await page.inputValue("input[name=limit]")).toBe("a lot");
+    expect(await page.inputValue("select[name=window]")).toBe("week");
+    await page.fill("input[name=limit]", "7.25");
+    await send("Set the limit");
+    expect(await told()).toBe("The limit is set, from now on.");
+    await page.reload();
+    expect(await page.locator("[role=status]").count()).toBe(0);
+    await page.getByRole("link", { name: "Budget per week, whole tenant" }).click();
+    await page.fill("input[name=limit]", "0.01");
+    await send("Change the limit");
+    expect(await page.locator(".facts").innerText()).toContain("$0.01");
+    await open("Remove this limit");
+    await send("Remove the limit");
+    expect(await told()).toBe("The limit is removed.");
+    expect(await page.getByRole("link", { name: "Budget per week, whole tenant" }).count()).toBe(0);
+  });
+
+  test("approves exactly the call that is shown, on a phone, seeing what differs from the last one", async () => {
+    const phone = await signIn(browser, { url: tollgate.url, key: alive.approver, options: PHONE });
+    expect(await phone.locator("nav.side a").allInnerTexts()).toEqual(["Approvals", "Prices"]);
+    await go("/approvals", phone);
+    await phone.getByRole("link", { name: "wire" }).click();
+    expect(await phone.locator("pre.call").innerText()).toContain(`"to": "Acme ${HOSTILE}"`);
+    expect(await phone.locator(".diff").innerText()).toContain('−     "usd": 120\n');
+    expect(await phone.locator(".diff").innerText()).toContain('+     "usd": 4800\n');
+    await phone.getByLabel("Why, if you like").fill("Checked with purchasing.");
+    await send("Approve this call", phone);
+    expect(await told(phone)).toBe("Approved: this call may pass once.");
+    expect(await phone.locator("main").innerText()).toContain("Checked with purchasing.");
+    const shown = await alive.call(alive.approver, "GET", `/api/approvals/${alive.approvalId}`);
+    expect(shown["state"]).toBe("approved");
+    await phone.context().close();
+  });
+
+  test("denies a call with a reason, and takes a question back", async () => {
+    for (const usd of [31, 32]) {
+      const body = { kind: "step", name: "wire", arguments: { usd }, run: `denied-${usd}` };
+      await alive.call(alive.app, "POST", "/api/gate", { body });
+    }
+    await go("/approvals");
+    await page.locator("tr", { hasText: "denied-31" }).getByRole("link", { name: "wire" }).click();
+    await page.getByLabel("Why not").fill("Nobody knows this payee.");
+    await send("Deny it");
+    expect(await told()).toBe("Denied: this call will not pass.");
+    await go("/approvals");
+    await page.locator("tr", { hasText: "denied-32" }).getByRole("link", { name: "wire" }).click();
+    await open("Take the question back");
+    await send("Take it back");
+    expect(await told()).toBe("The question is taken back.");
+    await go("/approvals?state=denied");
+    expect(await page.locator("main").innerText()).toContain("denied-31");
+    await go("/approvals?state=cancelled");
+    expect(await page.locator("main").innerText()).toContain("denied-32");
+  });
+
+  test("makes a key that is shown once and works, replaces it, and revokes it: then it is signed out", async () => {
+    await go("/keys");
+    await page.getByLabel("Name").fill("auditor");
+    await page.uncheck("input[value=invoke]");
+    await page.check("input[value=report]");
+    await send("Make the key");
+    const secret = await page.inputValue("input.secret");
+    const me = await alive.call(secret, "GET", "/api/me");
+    expect(me).toMatchObject({ kind: "key", scopes: ["report"] });
+    await page.reload();
+    expect(await page.content()).not.toContain(secret);
+    await page.getByRole("link", { name: "auditor" }).click();
+    await open("Replace this key");
+    await send("Make the new key");
+    const replaced = await page.inputValue("input.secret");
+    expect(replaced).not.toBe(secret);
+    const other = await signIn(browser, { url: tollgate.url, key: secret });
+    await go("/runs", other);
+    await page.goto(`${tollgate.url}/console/keys/${String(me["key"])}`);
+    await open("Revoke this key");
+    await send("Revoke the key");
+    expect(await told()).toBe("The key is revoked.");
+    await go("/runs", other);
+    expect(await problem(other)).toContain("You were signed out.");
+    await go("/runs", other);
+    expect(new URL(other.url()).pathname).toBe("/console/sign-in");
+    await other.context().close();
+  });
+
+  test("stores a bundle, is told its mistakes by line, tries it on the past, and switches policies off", async () => {
+    await go("/policies");
+    await page.fill("textarea[name=source]", "policies:\n  - id: Wrong id\n");
+    await send("Store the bundle");
+    expect(await problem()).toMatch(/line 2/u);
+    const source = 'policies: [{ id: nothing-passes, when: "true", effect: block }]';
+    await go("/policies/backtest");
+    await page.fill("textarea[name=source]", source);
+    await send("Judge again");
+    const report = page.locator(".card", { hasText: "What would have been" });
+    expect(await report.innerText()).toMatch(/Changed\n[1-9]/u);
+    expect(await report.locator("tbody tr").count()).toBeGreaterThan(2);
+    await go("/policies");
+    await page.fill("textarea[name=source]", source);
+    await page.check("input[name=activate]");
+    await send("Store the bundle");
+    expect(await told()).toBe("The bundle is stored and judges from now on.");
+    await go("/policies");
+    await page.locator("tr", { hasText: "wires" }).getByRole("link").click();
+    await open("Let this bundle judge");
+    await send("Let it judge");
+    expect(await told()).toBe("The bundle judges from now on.");
+    await go("/policies");
+    await open("Let no policy judge");
+    await send("Switch policies off");
+    expect(await told()).toBe("No policy judges any more.");
+    expect(await page.locator(".badge.good").count()).toBe(0);
+  });
+
+  test("adds a webhook, sends a ping, sends a dead message again, and removes it", async () => {
+    await go("/webhooks");
+    await page.getByLabel("Address").fill(`${receiver.url}/hook`);
+    await send("Add the webhook");
+    expect(await page.inputValue("input.secret")).toMatch(/^whsec_/u);
+    await send("Send a ping");
+    expect(await told()).toBe("A ping is on its way.");
+    await receiver.received(1);
+    // Eight tries take most of a day: the last of them is written as it would stand.
+    // Only when the first is told to have arrived, which comes after the receiver's answer.
+    await expect
+      .poll(
+        () =>
+          tollgate.rows(
+            "update deliveries set state = 'dead', ended_at = tollgate_now() where state = 'delivered' returning 1",
+          ),
+        { timeout: 10_000 },
+      )
+      .toHaveLength(1);
+    await go("/webhooks?state=dead");
+    await send("Send again");
+    expect(await told()).toBe("It is sent once more.");
+    await receiver.received(2);
+    expect(receiver.messages.map(({ path }) => path)).toEqual(["/hook", "/hook"]);
+    await open("Remove");
+    await send("Remove the webhook");
+    expect(await told()).toBe("The webhook is removed.");
+  });
+
+  test("finds a run, reads its steps, and stops it", async () => {
+    await go("/runs");
+    await page.getByLabel("Search runs by name").fill("NIGHTLY");
+    await send("Search");
+    expect(await page.locator("tbody tr").count()).toBe(1);
+    await page.getByRole("link", { name: "nightly-report" }).click();
+    const steps = page.locator(".timeline > .step");
+    expect(await steps.locator(".step-name strong").allInnerTexts()).toEqual([
+      "collect",
+      "summarise",
+      "translate",
+    ]);
+    expect(await steps.nth(1).locator(".attempt").count()).toBe(2);
+    expect(await steps.nth(1).innerText()).toContain("attempt 2, the same step again");
+    expect(await steps.nth(2).innerText()).toContain("run budget exceeded");
+    await open("Stop this run");
+    await send("Stop the run");
+    expect(await told()).toContain("nothing further is admitted");
+    expect(await page.locator("h1").innerText()).toContain("stopping");
+  });
+
+  test("signs out, and back is the sign-in page", async () => {
+    await go("");
+    await send("Sign out");
+    expect(new URL(page.url()).pathname).toBe("/console/sign-in");
+    await go("/budgets");
+    expect(new URL(page.url()).pathname).toBe("/console/sign-in");
+    await page.fill("input[name=key]", alive.admin);
+    await send("Sign in");
+    expect(new URL(page.url()).pathname).toBe("/console/budgets");
+  });
+});

@@ -1,0 +1,174 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { decimalOf, durationText, picosOf, usd, usdText, when } from "../../src/console/figures.ts";
+import { forecastOf } from "../../src/console/forecast.ts";
+import type { Limit } from "../../src/console/answers.ts";
+import { diffOf, prettyCall } from "../../src/console/diff.ts";
+
+describe("money", () => {
+  test.each([
+    ["0.00", "$0.00"],
+    ["0.0041847", "$0.00418"],
+    ["0.000000000001", "$0.000000000001"],
+    ["0.5", "$0.50"],
+    ["0.0994", "$0.0994"],
+    ["0.99999", "$1.00"],
+    ["0.0999996", "$0.10"],
+    ["1", "$1.00"],
+    ["1.005", "$1.01"],
+    ["1204.5", "$1,204.50"],
+    ["1234567.891", "$1,234,567.89"],
+    ["-0.25", "−$0.25"],
+  ])("%s reads %s", (decimal, text) => {
+    expect(usdText(picosOf(decimal))).toBe(text);
+  });
+
+  test("what was rounded says exactly what it is, and what was not says nothing", async () => {
+    expect(String(await usd("0.0041847"))).toContain('title="$0.0041847"');
+    expect(String(await usd("1204.50"))).not.toContain("title");
+  });
+
+  test("an exact amount is read and written without loss", () => {
+    fc.assert(
+      fc.property(fc.bigInt({ min: -(10n ** 38n), max: 10n ** 38n }), (picos) => {
+        expect(picosOf(decimalOf(picos))).toBe(picos);
+      }),
+    );
+  });
+
+  test.each(["", "1e5", "NaN", "$1", "1.0000000000001"])("%j is no amount", (text) => {
+    expect(() => picosOf(text)).toThrow("no amount of money");
+  });
+});
+
+describe("time", () => {
+  const now = new Date("2026-11-28T12:00:00Z");
+  test.each([
+    ["2026-11-28T11:59:57Z", "now"],
+    ["2026-11-28T11:57:00Z", "3 min ago"],
+    ["2026-11-28T14:00:00Z", "in 2 h"],
+    ["2026-11-25T12:00:00Z", "3 days ago"],
+    ["2026-03-05T12:00:00Z", "5 Mar"],
+    ["2025-03-05T12:00:00Z", "5 Mar 2025"],
+  ])("%s is %s", async (iso, text) => {
+    const shown = String(await when(iso, now));
+    expect(shown).toContain(`>${text}</time>`);
+    expect(shown).toContain(`datetime="${iso}"`);
+  });
+
+  test.each([
+    [340, "340 ms"],
+    [1_240, "1.2 s"],
+    [59_000, "59 s"],
+    [600_000, "10 min"],
+  ])("%d ms is %s", (ms, text) => {
+    expect(durationText(ms)).toBe(text);
+  });
+});
+
+describe("a forecast", () => {
+  const limit = (changed: Partial<Limit>): Limit => ({
+    id: "lim_1",
+    scope: { kind: "tenant", id: null },
+    resource: null,
+    unit: "usd",
+    window: "day",
+    limit: "10.00",
+    mode: "enforce",
+    on_exceed: "refuse",
+    time_zone: "UTC",
+    created_at: "2026-11-01T00:00:00Z",
+    removed_at: null,
+    subject: "",
+    committed: "3.00",
+    reserved: "0.00",
+    remaining: "7.00",
+    resets_at: "2026-11-29T00:00:00Z",
+    ...changed,
+  });
+  const at = (iso: string) => new Date(iso);
+
+  test("goes on as the window did so far", () => {
+    const noon = forecastOf(limit({}), at("2026-11-28T12:00:00Z"));
+    expect(noon).toEqual({ total: "6.00", runsOutAt: null });
+    const early = forecastOf(limit({}), at("2026-11-28T06:00:00Z"));
+    expect(early).toEqual({ total: "12.00", runsOutAt: at("2026-11-28T20:00:00Z") });
+  });
+
+  test("counts a month by its own days, and whole numbers as such", () => {
+    const month = {
+      window: "month",
+      unit: "requests",
+      limit: 100,
+      committed: 30,
+      remaining: 70,
+      reserved: 0,
+    };
+    const given = limit({ ...month, resets_at: "2026-03-01T00:00:00Z" });
+    expect(forecastOf(given, at("2026-02-15T00:00:00Z"))).toEqual({ total: 60, runsOutAt: null });
+  });
+
+  test("is none at the very beginning, of nothing spent, without an end, and of what is in flight", () => {
+    const noon = at("2026-11-28T12:00:00Z");
+    expect(forecastOf(limit({}), at("2026-11-28T00:05:00Z"))).toBeNull();
+    expect(forecastOf(limit({ committed: "0.00" }), noon)).toBeNull();
+    expect(forecastOf(limit({ window: "none", resets_at: null }), noon)).toBeNull();
+    expect(forecastOf(limit({ unit: "in_flight" }), noon)).toBeNull();
+    expect(forecastOf(limit({ committed: null }), noon)).toBeNull();
+  });
+});
+
+describe("a call that is shown", () => {
+  test("is indented, and nothing of it is read and written anew", () => {
+    const call = '{"a":1e2,"a":"x, y: {}","b":[],"c":{},"d":[1,{"e":null}]}';
+    expect(prettyCall(call)).toBe(
+      '{\n  "a": 1e2,\n  "a": "x, y: {}",\n  "b": [],\n  "c": {},\n  "d": [\n    1,\n    {\n      "e": null\n    }\n  ]\n}',
+    );
+  });
+
+  test("keeps every character but white space between its parts", () => {
+    const bare = (text: string) =>
+      text.replaceAll(/"[^"\\]*(?:\\.[^"\\]*)*"|\s+/gu, (part) =>
+        part.startsWith('"') ? part : "",
+      );
+    fc.assert(
+      fc.property(fc.json(), (text) => {
+        const visible = text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, "");
+        expect(bare(prettyCall(visible))).toBe(bare(visible));
+      }),
+    );
+  });
+
+  test("says what would hide something", () => {
+    expect(prettyCall('{"to":"ab\u202Ecd\u200B"}')).toContain('"ab⟨U+202E⟩cd⟨U+200B⟩"');
+    expect(prettyCall("no { json\u0007")).toBe("no { json⟨U+0007⟩");
+  });
+
+  test("is compared line by line", () => {
+    expect(diffOf("a\nb\nc", "a\nx\nc\nd")).toEqual([
+      { kind: "same", text: "a" },
+      { kind: "removed", text: "b" },
+      { kind: "added", text: "x" },
+      { kind: "same", text: "c" },
+      { kind: "added", text: "d" },
+    ]);
+    expect(diffOf("a\n".repeat(700), "a")).toBeNull();
+  });
+
+  test("differs in what was removed and added, and in nothing else", () => {
+    const line = fc.constantFrom("a", "b", "c");
+    fc.assert(
+      fc.property(
+        fc.array(line, { minLength: 1, maxLength: 12 }),
+        fc.array(line, { minLength: 1, maxLength: 12 }),
+        (before, after) => {
+          const lines = diffOf(before.join("\n"), after.join("\n")) ?? [];
+          const without = (kind: string) =>
+            lines.filter((one) => one.kind !== kind).map(({ text }) => text);
+          expect(without("added")).toEqual(before);
+          expect(without("removed")).toEqual(after);
+        },
+      ),
+    );
+  });
+});

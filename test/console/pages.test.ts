@@ -1,0 +1,156 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { describeOnPostgres } from "../support/databases.ts";
+import { startTollgate, type Tollgate } from "../support/tollgate.ts";
+import { fill, HOSTILE, HOSTILE_IMAGE, HOSTILE_NAMES, PRICES, type Alive } from "./alive.ts";
+import { signIn, startBrowser } from "./browser.ts";
+
+/** Every page of the console in a real Chromium, on a whole Tollgate with real calls in it. */
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+const SIZES = {
+  desktop: { width: 1_280, height: 800 },
+  phone: { width: 390, height: 844 },
+} as const;
+
+const PAGES: Readonly<Record<string, (alive: Alive) => string>> = {
+  overview: () => "",
+  runs: () => "/runs",
+  "a run": ({ runs }) => `/runs/${runs.busy}`,
+  "a run of an odd name": ({ runs }) => `/runs/${encodeURIComponent(runs.odd)}`,
+  decisions: () => "/decisions",
+  "a refused decision": ({ refusedDecision }) => `/decisions/${refusedDecision}`,
+  budgets: () => "/budgets",
+  "a budget": ({ limitId }) => `/budgets/${limitId}`,
+  approvals: () => "/approvals?state=all",
+  "an approval": ({ approvalId }) => `/approvals/${approvalId}`,
+  policies: () => "/policies",
+  "a bundle": () => "/policies/active",
+  backtest: () => "/policies/backtest",
+  keys: () => "/keys",
+  "a key": ({ appId }) => `/keys/${appId}`,
+  prices: () => "/prices?search=gpt-5-mini",
+  webhooks: () => "/webhooks",
+  "what is not there": () => "/runs/nobody-ever-named-this",
+};
+
+describeOnPostgres("the console", (database) => {
+  let tollgate: Tollgate;
+  let alive: Alive;
+  let browser: Browser;
+  let pages: Readonly<Record<keyof typeof SIZES, Page>>;
+  const logged: string[] = [];
+
+  beforeAll(async () => {
+    tollgate = await startTollgate({ database, prices: PRICES });
+    alive = await fill(tollgate, `acme ${HOSTILE_IMAGE}`, { days: 2, names: HOSTILE_NAMES });
+    browser = await startBrowser();
+    const open = async (viewport: (typeof SIZES)["phone" | "desktop"]) => {
+      const as = { url: tollgate.url, key: alive.admin, options: { viewport } };
+      const page = await signIn(browser, as);
+      page.on("console", (message) => logged.push(message.text()));
+      page.on("dialog", (dialog) => {
+        logged.push(`dialog: ${dialog.message()}`);
+        void dialog.dismiss();
+      });
+      return page;
+    };
+    pages = { desktop: await open(SIZES.desktop), phone: await open(SIZES.phone) };
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await tollgate?.close();
+  });
+
+  const rows = Object.entries(PAGES).flatMap(([name, pathOf]) =>
+    (["desktop", "phone"] as const).map((size) => ({ name, pathOf, size })),
+  );
+
+  test.each(rows)(
+    "$name fits a $size, is clean by axe in light and dark, and runs nothing",
+    async (row) => {
+      const page = pages[row.size];
+      const isMissing = row.name === "what is not there";
+      logged.length = 0;
+      const response = await page.goto(`${tollgate.url}/console${row.pathOf(alive)}`);
+      const headers = response?.headers() ?? {};
+      expect(response?.status()).toBe(isMissing ? 404 : 200);
+      expect(headers["content-security-policy"]).toBe(
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+      );
+      expect(headers["cache-control"]).toBe("no-store");
+      expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth")).toBe(0);
+      expect(await page.locator("main h1").count()).toBe(1);
+      expect(await page.locator("script, img, [style], [onclick], [onerror]").count()).toBe(0);
+      for (const colorScheme of ["light", "dark"] as const) {
+        await page.emulateMedia({ colorScheme });
+        expect(await violations(page), colorScheme).toEqual([]);
+      }
+      expect(logged.filter((text) => !isMissing || !text.includes("404"))).toEqual([]);
+    },
+  );
+
+  test("signing in is clean by axe, and says what is wrong with a key", async () => {
+    const page = await (await browser.newContext({ viewport: SIZES.phone })).newPage();
+    await page.goto(`${tollgate.url}/console/sign-in`);
+    expect(await violations(page)).toEqual([]);
+    await page.fill("input[name=key]", "tg_live_none");
+    await page.click("button[type=submit]");
+    expect(await page.locator("[role=alert]").innerText()).not.toBe("");
+    expect(await violations(page)).toEqual([]);
+    await page.context().close();
+  });
+
+  test("what somebody wrote is shown as text", async () => {
+    const page = pages.desktop;
+    const texts: Readonly<Record<string, string>> = {
+      [`/runs/${encodeURIComponent(HOSTILE)}`]: HOSTILE,
+      "/runs/nightly-report": HOSTILE_IMAGE,
+      "/keys": HOSTILE_IMAGE,
+      "/policies": HOSTILE_IMAGE,
+      [`/approvals/${alive.approvalId}`]: HOSTILE,
+    };
+    for (const [path, text] of Object.entries(texts)) {
+      await page.goto(`${tollgate.url}/console${path}`);
+      expect(await page.locator("main").innerText(), path).toContain(text);
+    }
+    expect(await page.title()).toContain(HOSTILE_IMAGE);
+  });
+
+  test("every page is reached by keyboard alone, and where one is is seen", async () => {
+    const page = pages.desktop;
+    await page.goto(`${tollgate.url}/console`);
+    await page.keyboard.press("Tab");
+    expect(await page.locator(":focus").innerText()).toBe("Skip to the content");
+    await page.keyboard.press("Enter");
+    expect(await page.evaluate("document.activeElement.id")).toBe("main");
+    await page.goto(`${tollgate.url}/console`);
+    const stops: string[] = [];
+    for (let stop = 0; stop < 16; stop += 1) {
+      await page.keyboard.press("Tab");
+      const { text, outline } = await page.evaluate<{ text: string; outline: string }>(
+        `({ text: document.activeElement.innerText.trim(), outline: getComputedStyle(document.activeElement).outlineStyle })`,
+      );
+      expect(outline, text).toBe("solid");
+      stops.push(text);
+    }
+    const links = await page.locator("nav.side a").allInnerTexts();
+    expect(links.length).toBeGreaterThan(8);
+    expect(stops).toEqual(expect.arrayContaining(links));
+    await page.locator("nav.side a", { hasText: "Budgets" }).focus();
+    await page.keyboard.press("Enter");
+    await page.waitForURL(/\/console\/budgets$/u);
+  });
+});
+
+/** What axe finds, by rule and element, short enough to be read. */
+async function violations(page: Page): Promise<readonly string[]> {
+  await page.evaluate(AXE);
+  return await page.evaluate(`axe.run(document, {
+    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+  }).then(({ violations }) => violations.flatMap(({ id, nodes }) =>
+    nodes.map(({ html, failureSummary }) => id + ": " + html.slice(0, 200) + " " + failureSummary.slice(0, 300))))`);
+}

@@ -6,6 +6,7 @@ import type { Pair } from "./reconcile.ts";
 
 export const REASONS = [
   "presumed",
+  "untold_usage",
   "estimated",
   "day_boundary",
   "failed_attempts",
@@ -51,6 +52,16 @@ export const EXPLAINING: readonly Explaining[] = [
       code: "presumed",
       says: `${presumed.requests} attempts, ${dollars(presumed.cost)}, were charged in full for want of evidence.${back}`,
       allows: intervals((figure) => [-presumed[figure], presumedBack[figure]]),
+    };
+  },
+  ({ ours: { untold, untoldBack } }) => {
+    if (untold === 0n && untoldBack === 0n) return null;
+    const interval: Interval = [-untoldBack, untold];
+    const most = untold > untoldBack ? untold : untoldBack;
+    return {
+      code: "untold_usage",
+      says: `Of some attempts nobody told the usage, which is in no figure here: ${most} tokens at most.`,
+      allows: { input: interval, cached: interval, output: interval },
     };
   },
   ({ ours: { estimated } }) => {

@@ -32,6 +32,12 @@ export type OurLine = {
   /** Charged for want of evidence: what was added, and what corrections took back. */
   readonly presumed: Figures;
   readonly presumedBack: Figures;
+  /**
+   * Tokens of attempts of which nobody told input and output: the most that there can have been, and what
+   * corrections took back.
+   */
+  readonly untold: bigint;
+  readonly untoldBack: bigint;
   /** Of it, what was estimated. */
   readonly estimated: Figures;
   /** Attempts without a known price: their cost is in no figure. */
@@ -148,6 +154,8 @@ function emptyPair(day: string, model: string, isModel: boolean): Pair {
       figures: NO_FIGURES,
       presumed: NO_FIGURES,
       presumedBack: NO_FIGURES,
+      untold: 0n,
+      untoldBack: 0n,
       estimated: NO_FIGURES,
       unpriced: 0n,
       failed: 0n,
@@ -166,6 +174,8 @@ function joined(a: OurLine, b: OurLine): OurLine {
     figures: sumOf(a.figures, b.figures),
     presumed: sumOf(a.presumed, b.presumed),
     presumedBack: sumOf(a.presumedBack, b.presumedBack),
+    untold: a.untold + b.untold,
+    untoldBack: a.untoldBack + b.untoldBack,
     estimated: sumOf(a.estimated, b.estimated),
     unpriced: a.unpriced + b.unpriced,
     failed: a.failed + b.failed,

@@ -179,6 +179,8 @@ function put(
     figures: sum(line.figures, more.figures),
     presumed: sum(line.presumed, more.presumed),
     presumedBack: sum(line.presumedBack, more.presumedBack),
+    untold: line.untold + (more.untold ?? 0n),
+    untoldBack: line.untoldBack + (more.untoldBack ?? 0n),
     estimated: sum(line.estimated, more.estimated),
     unpriced: line.unpriced + (more.unpriced ?? 0n),
     failed: line.failed + (more.failed ?? 0n),
@@ -194,6 +196,8 @@ function emptyLine(day: string, model: string): OurLine {
     figures: NO_FIGURES,
     presumed: NO_FIGURES,
     presumedBack: NO_FIGURES,
+    untold: 0n,
+    untoldBack: 0n,
     estimated: NO_FIGURES,
     unpriced: 0n,
     failed: 0n,
@@ -206,8 +210,15 @@ function postedLine(row: PostedRow): Partial<Omit<OurLine, "day" | "model">> {
   const added = figuresOf(row.added);
   const back = figuresBy((figure) => -BigInt(row.back[figure]));
   const figures = figuresBy((figure) => added[figure] - back[figure]);
+  const isUntold = row.basis === "presumed" || row.basis === "unpriced";
   return {
     figures,
+    ...(isUntold
+      ? {
+          untold: BigInt(row.added.tokens) - added.input - added.output,
+          untoldBack: -BigInt(row.back.tokens) - back.input - back.output,
+        }
+      : {}),
     ...(row.basis === "presumed" ? { presumed: added, presumedBack: back } : {}),
     ...(row.basis === "estimated" ? { estimated: figures } : {}),
     ...(row.basis === "unpriced" ? { unpriced: figures.requests } : {}),

@@ -6,14 +6,17 @@ import { leastAttemptId, SLACK_MS } from "./usage.ts";
 /** Null: of all tenants, for they share the account that an upstream's key belongs to. */
 export type Whose = string | null;
 
+/** `tokens`: all of them, where nobody told which they were the most that they can have been. */
+export type PostedFigures = Readonly<Record<Figure | "tokens", string>>;
+
 export type PostedRow = {
   readonly day: string;
   readonly model: string;
   readonly basis: string;
   readonly hasSucceeded: boolean;
   /** Added, and taken back by corrections, as digits. */
-  readonly added: Readonly<Record<Figure, string>>;
-  readonly back: Readonly<Record<Figure, string>>;
+  readonly added: PostedFigures;
+  readonly back: PostedFigures;
 };
 
 export type Asked = {
@@ -60,17 +63,18 @@ export async function sumPosted(
     limit ${rows}`;
 }
 
-/** The cells' figures in the order of `FIGURES`. */
+/** The cells' figures in the order of `FIGURES`, and all tokens. */
 function sums(sql: Queryable, part: ReturnType<Queryable>) {
   return sql`array[
     sum(${part}(c.attempts, 0)), sum(${part}(c.input_tokens, 0)), sum(${part}(c.cached_tokens, 0)),
-    sum(${part}(c.output_tokens, 0)), sum(${part}(c.cost_picousd, 0))]`;
+    sum(${part}(c.output_tokens, 0)), sum(${part}(c.cost_picousd, 0)),
+    sum(${part}(c.tokens, 0))]`;
 }
 
 function added(sql: Queryable, figures: ReturnType<Queryable>) {
   return sql`json_build_object(
     'requests', sum(${figures}[1])::text, 'input', sum(${figures}[2])::text, 'cached', sum(${figures}[3])::text,
-    'output', sum(${figures}[4])::text, 'cost', sum(${figures}[5])::text)`;
+    'output', sum(${figures}[4])::text, 'cost', sum(${figures}[5])::text, 'tokens', sum(${figures}[6])::text)`;
 }
 
 export type CrossingRow = {

@@ -19,6 +19,8 @@ function ours(given: Partial<OurLine> = {}): OurLine {
     figures: CALLS,
     presumed: NO_FIGURES,
     presumedBack: NO_FIGURES,
+    untold: 0n,
+    untoldBack: 0n,
     estimated: NO_FIGURES,
     unpriced: 0n,
     failed: 0n,
@@ -114,6 +116,20 @@ test("a correction on a later day explains that the day seems too cheap, by what
     ours({ presumedBack }),
     { figures: { cost: 7_001_001n } },
     "differs: unexplained presumed beside_the_gate model_names",
+  );
+});
+
+test("usage that nobody told explains tokens up to the most that there can have been, and no cost", () => {
+  const line = ours({ untold: 60n });
+  check(line, { figures: { input: 1_060n, output: 360n } }, "reconciled: explained untold_usage");
+  const beyond = "differs: unexplained untold_usage beside_the_gate model_names";
+  check(line, { figures: { input: 1_061n, output: 301n } }, beyond);
+  const cost = "differs: unexplained beside_the_gate model_names";
+  check(line, { figures: { cost: 6_000_000n } }, cost);
+  check(
+    ours({ untoldBack: 60n }),
+    { figures: { input: 940n } },
+    "reconciled: explained untold_usage",
   );
 });
 

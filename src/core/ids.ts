@@ -16,6 +16,7 @@ export const ID_PREFIXES = {
   delivery: "dlv",
   reconciliation: "rec",
   event: "evt",
+  outcome: "out",
   adjustment: "adj",
   request: "req",
 } as const;

@@ -28,6 +28,10 @@ import {
 import { importPrices, type Imported, type ImportTerms } from "./administer-prices.ts";
 import { recordReconciliation, type NewReconciliation } from "./administer-reconciliations.ts";
 import { putRun, stopRun } from "./administer-runs.ts";
+import {
+  createOutcomeTypeAdministration,
+  type OutcomeTypeAdministration,
+} from "./administer-outcome-types.ts";
 import { createWebhookAdministration, type WebhookAdministration } from "./administer-webhooks.ts";
 import { createApproving, type Approving } from "./approve.ts";
 import { changeTenant, createTenant } from "./administer-tenants.ts";
@@ -72,6 +76,7 @@ export type Administration = {
   readonly deactivatePolicies: (actor: Actor, tenantId: string) => Promise<Activation>;
   readonly approvals: Approving;
   readonly webhooks: WebhookAdministration;
+  readonly outcomeTypes: OutcomeTypeAdministration;
   readonly putTool: (actor: Actor, terms: ToolTerms) => Promise<void>;
   readonly removeTool: (actor: Actor, tenantId: string, name: string) => Promise<void>;
   /** Of the installation. */
@@ -104,6 +109,7 @@ export function createAdministration(ports: AdministrationPorts): Administration
     deactivatePolicies: (actor, tenantId) => deactivatePolicies(ports, actor, tenantId),
     approvals: createApproving(ports),
     webhooks: createWebhookAdministration(ports),
+    outcomeTypes: createOutcomeTypeAdministration(ports),
     putTool: (actor, terms) => putTool(ports, actor, terms),
     removeTool: (actor, tenantId, name) => removeTool(ports, actor, { tenantId, name }),
     importPrices: (actor, terms) => importPrices(ports, actor, terms),

@@ -11,6 +11,8 @@ import { gateRoute } from "./gate.ts";
 import { limitRoutes } from "./limits.ts";
 import { manageRoutes } from "./manage.ts";
 import { operationRoutes } from "./operations.ts";
+import { outcomeRoutes } from "./outcomes.ts";
+import { outcomeTypeRoutes } from "./outcome-types.ts";
 import { policyRoutes } from "./policies.ts";
 import { priceRoutes } from "./prices.ts";
 import { reconciliationRoutes } from "./reconciliation.ts";
@@ -95,6 +97,8 @@ export function createManagement(): Management {
   webhookRoutes(api);
   toolRoutes(api);
   gateRoute(api);
+  outcomeTypeRoutes(api);
+  outcomeRoutes(api);
   operationRoutes(api);
   reconciliationRoutes(api);
   // Before the routes of one version, whose name would else be taken for a version.

@@ -552,17 +552,21 @@ begin
       select b.tenant_id, b.root_id from outcome_runs b where b.tenant_id = u.tenant and b.run_id = u.run offset 0
     ) as o
     union
-    -- Whoever shares a run with an outcome that is new, or whose weight changed.
+    -- Whoever shares a run with an outcome that is new, or whose weight changed. Each run once: a run that
+    -- handles thousands of tickets has as many outcomes, and told of each by each they are millions.
     select o.tenant_id, o.root_id
-    from outcomes n
-    cross join lateral (
-      select b.tenant_id, b.run_id from outcome_runs b where b.tenant_id = n.tenant_id and b.root_id = n.root_id offset 0
+    from (
+      select distinct b.tenant_id, b.run_id
+      from outcomes n
+      cross join lateral (
+        select b.tenant_id, b.run_id from outcome_runs b where b.tenant_id = n.tenant_id and b.root_id = n.root_id offset 0
+      ) as b
+      where n.posted_in >= v_from and n.posted_in < v_to
     ) as mine
     cross join lateral (
       select b.tenant_id, b.root_id from outcome_runs b
       where b.tenant_id = mine.tenant_id and b.run_id = mine.run_id offset 0
     ) as o
-    where n.posted_in >= v_from and n.posted_in < v_to
   ) as a;
 
   if o_root is not null then

@@ -57,6 +57,7 @@ const PACKAGES = {
 
 /** Where something may be caught. A place ending in a slash is a whole folder. */
 const CATCHES = {
+  "src/http/outcome-members.ts": "a mistake in one row of a file is a line of its report",
   "src/gate/batch.ts": "a failed posting is told to each ask of its batch",
   "src/gate/dispatch.ts": "a body that cannot be made ready releases its permit",
   "src/gate/gateway.ts": "an ask that cannot be posted is counted and logged, and becomes a 503",

@@ -3,6 +3,7 @@
  * ended. Plain `fetch`, no dependency; Node, Workers and browsers.
  */
 import { createAmbient, headersOf, within, type Ambient, type Context } from "./ambient.ts";
+import { tellOutcome, type Outcome, type OutcomeCall } from "./outcome.ts";
 import { runStep, type Attempt, type StepCall } from "./step.ts";
 import { createTransport, type Fetch, type Transport } from "./transport.ts";
 
@@ -16,6 +17,7 @@ export {
   TollgateError,
 } from "./errors.ts";
 export type { Context } from "./ambient.ts";
+export type { Outcome, OutcomeCall } from "./outcome.ts";
 export type { Attempt, StepCall } from "./step.ts";
 export type { Disposition, Prior, RetryContext } from "./wire.ts";
 
@@ -56,6 +58,11 @@ export type Gate = {
   ) => (input: Input, ...rest: Rest) => Promise<Awaited<Result>>;
   /** All that happens in the function, and in what it awaits, belongs to this context. */
   readonly run: <Result>(context: Context, work: (gate: Gate) => Result) => Result;
+  /**
+   * Says what became of a run, by itself of the one around it, or of an operation. Saying the same again is
+   * no news; throws TollgateError (409) where something else holds and is not named in `supersedes`.
+   */
+  readonly outcome: (call: OutcomeCall) => Promise<Outcome>;
   /** The headers of the context, for a request that is about to be made. */
   readonly headers: () => Record<string, string>;
   /**
@@ -106,6 +113,7 @@ function gateIn(parts: Parts, own: Context): Gate {
       const inner = within(ambient.get(), context);
       return parts.ambient.with(inner, () => work(gateIn(parts, inner)));
     },
+    outcome: (call) => tellOutcome({ transport: parts.transport, ambient }, call),
     headers: () => headersOf(ambient.get()),
     fetch: (input, init) => {
       const url = input instanceof Request ? input.url : String(input);

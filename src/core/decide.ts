@@ -10,6 +10,7 @@ import type { Facts } from "./facts.ts";
 import type { Intent } from "./intent.ts";
 import { dollars, picousd, type Picousd } from "./money.ts";
 import { type Approval, type Judged, judgePolicies, type Obligations } from "./policy-judge.ts";
+import { redactionOf, whyNotRedacted } from "./redact.ts";
 import type { Reason } from "./verdict.ts";
 
 /** What is asked of the meters. `costPicousd` is null where no price is known and the tenant tolerates it. */
@@ -37,6 +38,8 @@ export type Verdict =
       readonly estimate: Estimate;
       /** What people must approve before it may pass, once every meter has room; null: nothing. */
       readonly approval: Approval | null;
+      /** What policies have replaced in its texts, where any of it was found; else empty. */
+      readonly redact: readonly string[];
       readonly policies: Judged | null;
     }
   /** A policy has it go to another model: to be looked up, and judged again with that one's route and price. */
@@ -83,7 +86,7 @@ export function decide(facts: Facts, intent: Intent): Verdict {
   }
   if (policies === null) {
     if (asked.refusal !== null) return refuse(asked.refusal);
-    return passed(asked, null, null);
+    return passed(asked, { approval: null, redact: [], policies });
   }
   const { outcome } = policies;
   if (outcome.kind === "block") {
@@ -95,21 +98,29 @@ export function decide(facts: Facts, intent: Intent): Verdict {
     const message = `Policy \`${rerouted.policy}\` has this go to \`${rerouted.model}\`, which no upstream serves, so it goes nowhere.`;
     return refuse({ reason: "evaluator_unavailable", message, param: null });
   }
-  const { model } = outcome.obligations;
+  const { approval, obligations } = outcome;
+  const unredacted = whyNotRedacted(facts, intent, obligations);
+  if (unredacted !== null) {
+    return refuse({ reason: "policy_denied", message: unredacted, param: null });
+  }
+  const { model } = obligations;
   if (model !== null && rerouted === null && facts.route !== null) {
     if (isRewritable(intent)) return { kind: "reroute", ...model, policies };
     const message = `Policy \`${model.policy}\` has this go to \`${model.model}\`, and a call for ${intent.operation} is not rewritten: name that model.`;
     return refuse({ reason: "policy_denied", message, param: "model" });
   }
   // What is obliged is priced before it is refused: with a lower maximum a call may have a bound.
-  const obliged = priceOf(facts, intent, clampFor(facts, intent, outcome.obligations));
+  const obliged = priceOf(facts, intent, clampFor(facts, intent, obligations));
   if (obliged.refusal !== null) return refuse(obliged.refusal);
-  return passed(obliged, outcome.approval, policies);
+  const redact = redactionOf(obligations.redact?.names ?? [], facts.findings);
+  return passed(obliged, { approval, redact, policies });
 }
 
-function passed({ estimate }: Priced, approval: Approval | null, policies: Judged | null): Verdict {
+type Terms = Pick<Extract<Verdict, { kind: "ask" }>, "approval" | "redact" | "policies">;
+
+function passed({ estimate }: Priced, terms: Terms): Verdict {
   assert(estimate !== null, "what is not refused has an estimate");
-  return { kind: "ask", estimate, approval, policies };
+  return { kind: "ask", estimate, ...terms };
 }
 
 /** Forms are forwarded as they came, and what images and speech may cost is read for the model that was named. */

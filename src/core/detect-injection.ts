@@ -2,7 +2,7 @@
  * Phrases by which texts try to take over a model. They are signs, not proofs: whoever writes about prompt
  * injection uses them, too, and whoever means it may find other words.
  */
-import { type Detector, isWithinWord, matchAt } from "./detector.ts";
+import { type Detector, isWithinWord, matchAt, type Span, spanFrom } from "./detector.ts";
 
 /** Words between a verb and what it is about; a sentence has few, and each is short. */
 const BETWEEN =
@@ -13,10 +13,9 @@ function phrase(kind: string, marks: readonly string[], pattern: RegExp): Detect
     kind,
     marks,
     ignoresCase: true,
-    endOf: (text, at) => {
+    spanOf: (text, at) => {
       if (/\w/.test(text.charAt(at)) && isWithinWord(text, at)) return null;
-      const match = matchAt(pattern, text, at);
-      return match === null ? null : at + match.length;
+      return spanFrom(at, matchAt(pattern, text, at));
     },
   };
 }
@@ -25,9 +24,9 @@ function phrase(kind: string, marks: readonly string[], pattern: RegExp): Detect
 const FLAG_TAGS_MAX = 8;
 
 /** Letters of the block of tags, which no screen shows and every model reads. */
-function hiddenEnd(text: string, at: number): number | null {
+function hiddenSpan(text: string, at: number): Span | null {
   const run = matchAt(/(?:\uDB40[\uDC00-\uDC7F]){1,4096}/y, text, at);
-  return run !== null && run.length / 2 > FLAG_TAGS_MAX ? at + run.length : null;
+  return run !== null && run.length / 2 > FLAG_TAGS_MAX ? spanFrom(at, run) : null;
 }
 
 export const INJECTION_DETECTORS: readonly Detector[] = [
@@ -57,5 +56,5 @@ export const INJECTION_DETECTORS: readonly Detector[] = [
     ["<|im_start|>", "<|start_header_id|>", "<<sys>>", "[/inst]", "<|system|>"],
     /<\|(?:im_start|start_header_id)\|>\s{0,4}system|<<sys>>|\[\/inst\]|<\|system\|>/y,
   ),
-  { kind: "hidden_text", marks: ["\uDB40"], ignoresCase: false, endOf: hiddenEnd },
+  { kind: "hidden_text", marks: ["\uDB40"], ignoresCase: false, spanOf: hiddenSpan },
 ];

@@ -1,5 +1,5 @@
 /** Personal data in texts: what has a checksum is checked, what has none must stand in its usual form. */
-import { type Detector, isWithinWord, matchAt } from "./detector.ts";
+import { type Detector, isWithinWord, matchAt, type Span, spanFrom } from "./detector.ts";
 
 const LOCAL_CHARS_MAX = 64;
 
@@ -7,7 +7,7 @@ const LOCAL_CHARS_MAX = 64;
 const NOBODY =
   /(?:^|\.)(?:example(?:\.(?:com|org|net))?|test|invalid|localhost|local|png|jpe?g|gif|svg|js|ts)$/;
 
-function emailEnd(text: string, at: number): number | null {
+function emailSpan(text: string, at: number): Span | null {
   let start = at;
   while (
     start > 0 &&
@@ -26,7 +26,7 @@ function emailEnd(text: string, at: number): number | null {
   if (domain === null || NOBODY.test(domain)) return null;
   // `user:password@host` is an address of a server.
   const isInUrl = /:\/\/(?:\S*[:/])?$/.test(text.slice(Math.max(0, start - 128), start));
-  return isInUrl ? null : at + 1 + domain.length;
+  return isInUrl ? null : { start, end: at + 1 + domain.length };
 }
 
 /** The first digits of the networks: Visa, Mastercard, Amex, Discover, JCB, Diners, UnionPay. */
@@ -41,7 +41,7 @@ const CARD_LENGTHS: readonly (readonly [start: RegExp, lengths: readonly number[
   [/^(?:60|62|64|65)/, [16, 17, 18, 19]],
 ];
 
-function cardEnd(text: string, at: number): number | null {
+function cardSpan(text: string, at: number): Span | null {
   // Part of a longer number, of a decimal or of an identifier is no card; a comma parts the fields of a line.
   if (isWithinWord(text, at) || /[.-]/.test(text.charAt(at - 1))) return null;
   const run = matchAt(/\d{4}(?:[ -]?\d){8,15}(?![\w]|[.-]\d)/y, text, at);
@@ -49,7 +49,7 @@ function cardEnd(text: string, at: number): number | null {
   const digits = run.replaceAll(/[ -]/g, "");
   if (/^(\d)\1+$/.test(digits) || !isGrouped(run)) return null;
   const lengths = CARD_LENGTHS.find(([start]) => start.test(digits))?.[1] ?? [];
-  return lengths.includes(digits.length) && passesLuhn(digits) ? at + run.length : null;
+  return lengths.includes(digits.length) && passesLuhn(digits) ? spanFrom(at, run) : null;
 }
 
 /** Digits without a gap, or in groups with one kind of gap, as they are printed; the last of 19 has three. */
@@ -114,7 +114,7 @@ const IBAN_LENGTHS: Readonly<Record<string, number>> = {
 /** A country and two check digits. */
 const COUNTRY = /[A-Z][A-Z]\d\d/g;
 
-function ibanEnd(text: string, at: number): number | null {
+function ibanSpan(text: string, at: number): Span | null {
   if (isWithinWord(text, at)) return null;
   const length = IBAN_LENGTHS[text.slice(at, at + 2)];
   if (length === undefined) return null;
@@ -127,7 +127,7 @@ function ibanEnd(text: string, at: number): number | null {
     else if (code !== 0x20 || iban.length % 4 !== 0 || text[end - 1] === " ") return null;
   }
   const isWhole = iban.length === length && !/\w/.test(text.charAt(end));
-  return isWhole && hasIbanChecksum(iban) ? end : null;
+  return isWhole && hasIbanChecksum(iban) ? { start: at, end } : null;
 }
 
 /** ISO 13616: the number, rearranged and with letters as 10 to 35, leaves 1 modulo 97. */
@@ -142,12 +142,12 @@ function hasIbanChecksum(iban: string): boolean {
 }
 
 /** ITU-T E.164: a plus, a country, and 8 to 15 digits in all. */
-function phoneEnd(text: string, at: number): number | null {
+function phoneSpan(text: string, at: number): Span | null {
   if (isWithinWord(text, at) || text[at - 1] === "+") return null;
   const match = matchAt(/\+[1-9]\d{0,2}(?:[ .-]?\(?\d{1,5}\)?){1,6}(?![\w]|[.]\d)/y, text, at);
   if (match === null) return null;
   const digits = match.replaceAll(/\D/g, "").length;
-  return digits >= 10 && digits <= 15 ? at + match.length : null;
+  return digits >= 10 && digits <= 15 ? spanFrom(at, match) : null;
 }
 
 /** A look at two characters spares most hyphens of a text a closer one. */
@@ -157,30 +157,31 @@ function isDigit(text: string, at: number): boolean {
 }
 
 /** `415-555-2671` and `(415) 555-2671`; the mark is the last hyphen. */
-function usPhoneEnd(text: string, at: number): number | null {
+function usPhoneSpan(text: string, at: number): Span | null {
   if (!isDigit(text, at - 1) || !isDigit(text, at + 1)) return null;
-  const before = /(?:^|[^\w-]|\\[nrt])(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[ .-])[2-9]\d{2}$/;
-  if (!before.test(text.slice(Math.max(0, at - 12), at))) return null;
+  const before = /(?:^|[^\w-]|\\[nrt])((?:\([2-9]\d{2}\) ?|[2-9]\d{2}[ .-])[2-9]\d{2})$/;
+  const code = before.exec(text.slice(Math.max(0, at - 12), at))?.[1];
+  if (code === undefined) return null;
   // With a country code it is told as a number of that form.
   if (/\+1[ .-]?\(?$/.test(text.slice(Math.max(0, at - 14), Math.max(0, at - 8)))) return null;
   const rest = matchAt(/-\d{4}(?![\w-])/y, text, at);
-  return rest === null ? null : at + rest.length;
+  return rest === null ? null : spanFrom(at - code.length, code + rest);
 }
 
 /** The Social Security Administration has given out no 000, 666 or 9xx, no group 00 and no serial 0000. */
-function ssnEnd(text: string, at: number): number | null {
+function ssnSpan(text: string, at: number): Span | null {
   if (!isDigit(text, at - 1) || !isDigit(text, at + 1)) return null;
   const area = text.slice(Math.max(0, at - 4), at);
   if (!/^(?:^|[^\w-])?(?!000|666|9)\d{3}$/.test(area) || (area.length === 3 && at > 3)) return null;
   const rest = matchAt(/-(?!00)\d{2}-(?!0000)\d{4}(?![\w-])/y, text, at);
-  return rest === null ? null : at + rest.length;
+  return rest === null ? null : { start: at - 3, end: at + rest.length };
 }
 
 export const PERSONAL_DETECTORS: readonly Detector[] = [
-  { kind: "email", marks: ["@"], ignoresCase: true, endOf: emailEnd },
-  { kind: "card_number", marks: [CARD_START], ignoresCase: false, endOf: cardEnd },
-  { kind: "iban", marks: [COUNTRY], ignoresCase: false, endOf: ibanEnd },
-  { kind: "phone_number", marks: ["+"], ignoresCase: false, endOf: phoneEnd },
-  { kind: "us_phone_number", marks: ["-"], ignoresCase: false, endOf: usPhoneEnd },
-  { kind: "us_social_security_number", marks: ["-"], ignoresCase: false, endOf: ssnEnd },
+  { kind: "email", marks: ["@"], ignoresCase: true, spanOf: emailSpan },
+  { kind: "card_number", marks: [CARD_START], ignoresCase: false, spanOf: cardSpan },
+  { kind: "iban", marks: [COUNTRY], ignoresCase: false, spanOf: ibanSpan },
+  { kind: "phone_number", marks: ["+"], ignoresCase: false, spanOf: phoneSpan },
+  { kind: "us_phone_number", marks: ["-"], ignoresCase: false, spanOf: usPhoneSpan },
+  { kind: "us_social_security_number", marks: ["-"], ignoresCase: false, spanOf: ssnSpan },
 ];

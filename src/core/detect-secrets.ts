@@ -1,6 +1,6 @@
 /** Credentials in texts: by the form that their issuers give them, so that they can be found where they leak. */
 import { decodeBase64Url, isRecord, parseJson } from "../lib/json.ts";
-import { type Detector, matchAt, wordDetector } from "./detector.ts";
+import { type Detector, matchAt, type Span, wordDetector } from "./detector.ts";
 import { parseKey } from "./key.ts";
 
 function hasDigit(text: string): boolean {
@@ -11,6 +11,8 @@ function isNoExample(text: string): boolean {
   return !text.endsWith("EXAMPLE");
 }
 
+const AWS_SECRET_CHARS = 40;
+
 /** Forty characters of base64 are a secret only where they are called one. */
 function awsSecret(): Detector {
   const value =
@@ -19,17 +21,36 @@ function awsSecret(): Detector {
     kind: "aws_secret_key",
     marks: ["secret_access_key", "secretaccesskey"],
     ignoresCase: true,
-    endOf: (text, at) => endAfter(at, matchAt(value, text, at)),
+    spanOf: (text, at) => {
+      const match = matchAt(value, text, at);
+      const end = at + (match?.length ?? 0);
+      return match === null ? null : { start: end - AWS_SECRET_CHARS, end };
+    },
   };
 }
 
-function privateKeyEnd(text: string, at: number): number | null {
+/** A key of RSA with 16,384 bits has some 13,000 characters; of PGP there are longer ones. */
+const PRIVATE_KEY_CHARS_MAX = 32_768;
+
+/** All of a key up to its end; of one that is cut all lines of a key, up to a quotation mark. */
+function privateKeySpan(text: string, at: number): Span | null {
   const begin = /-----BEGIN (?:(?:RSA|EC|DSA|OPENSSH|ENCRYPTED|PGP) )?PRIVATE KEY(?: BLOCK)?-----/y;
   const match = matchAt(begin, text, at);
   if (match === null) return null;
   // Talking of the form of a key is not having one: some of its content follows.
   const body = /(?:\\n|\s){0,8}(?:[A-Za-z0-9/+=-]|[A-Z][\w-]{1,32}: )[^\n\\]{20}/y;
-  return matchAt(body, text, at + match.length) === null ? null : at + match.length;
+  const from = at + match.length;
+  if (matchAt(body, text, from) === null) return null;
+  const near = text.slice(from, at + PRIVATE_KEY_CHARS_MAX);
+  // In JSON within a text it ends with its string, whatever stands in the next one.
+  const rest = near.slice(0, /"\s{0,4}[,:}\]]/.exec(near)?.index ?? near.length);
+  const end = /-----(?:BEGIN|END) [A-Z ]{0,24}PRIVATE KEY(?: BLOCK)?-----/.exec(rest);
+  if (end !== null && end[0].startsWith("-----END")) {
+    return { start: at, end: from + end.index + end[0].length };
+  }
+  const lines =
+    /(?:\\[nr]|\s){0,8}[\x20\x21\x23-\x5b\x5d-\x7e]{1,}(?:(?:\\[nr]|\s){1,8}(?:[A-Z][\w-]{1,32}: [\x20\x21\x23-\x5b\x5d-\x7e]{1,200}|[A-Za-z0-9+/=]{40,}))*/y;
+  return { start: at, end: from + (matchAt(lines, rest, 0)?.length ?? 0) };
 }
 
 /** The first part of a JWT is JSON that names its algorithm. */
@@ -41,20 +62,19 @@ function isJwt(text: string): boolean {
 
 /** What stands where a password is meant to be filled in. */
 const PLACEHOLDERS =
-  /^(?:pass(?:word|wd)?|secret|pw|pwd|xxx+|\*+|\.{3}|<.{0,64}>|\$\{?.{0,64}|\{.{0,64}|your.{0,64}|example|changeme|user)$/i;
+  /^(?:pass(?:word|wd)?|secret|pw|pwd|xxx+|\*+|\.{3}|<.{0,64}>|\[[a-z_]{1,64}\]|\$\{?.{0,64}|\{.{0,64}|your.{0,64}|example|changeme|user)$/i;
 
-/** `postgres://user:password@host`, and `redis://:password@host`. */
-function urlPasswordEnd(text: string, at: number): number | null {
+/** Of `postgres://user:password@host` and `redis://:password@host` the password. */
+function urlPasswordSpan(text: string, at: number): Span | null {
   const rest = /:\/\/[^\s:@/"'<>]{0,64}:([^\s:@/"']{3,128})@[A-Za-z0-9[]/y;
   rest.lastIndex = at;
   const match = rest.exec(text);
+  const password = match?.[1] ?? "";
   const isScheme = at > 0 && /[A-Za-z0-9+]/.test(text.charAt(at - 1));
-  if (match === null || !isScheme || PLACEHOLDERS.test(match[1] ?? "")) return null;
-  return at + match[0].length;
-}
-
-function endAfter(at: number, match: string | null): number | null {
-  return match === null ? null : at + match.length;
+  if (match === null || !isScheme || PLACEHOLDERS.test(password)) return null;
+  // Behind it stand the at sign and the first letter of the host.
+  const end = at + match[0].length - 2;
+  return { start: end - password.length, end };
 }
 
 export const SECRET_DETECTORS: readonly Detector[] = [
@@ -105,6 +125,6 @@ export const SECRET_DETECTORS: readonly Detector[] = [
     (text) => parseKey(text) !== null,
   ),
   wordDetector("jwt", ["eyJ"], /eyJ[\w-]{8,1024}\.eyJ[\w-]{2,4096}\.[\w-]{16,1024}/y, isJwt),
-  { kind: "private_key", marks: ["-----BEGIN "], ignoresCase: false, endOf: privateKeyEnd },
-  { kind: "url_password", marks: ["://"], ignoresCase: false, endOf: urlPasswordEnd },
+  { kind: "private_key", marks: ["-----BEGIN "], ignoresCase: false, spanOf: privateKeySpan },
+  { kind: "url_password", marks: ["://"], ignoresCase: false, spanOf: urlPasswordSpan },
 ];

@@ -8,7 +8,7 @@
 import { INJECTION_DETECTORS } from "./detect-injection.ts";
 import { PERSONAL_DETECTORS } from "./detect-personal.ts";
 import { SECRET_DETECTORS } from "./detect-secrets.ts";
-import type { Detector } from "./detector.ts";
+import type { Detector, Span } from "./detector.ts";
 import { DETECT_CHARS_MAX, DETECT_COUNT_MAX } from "./limits-policy.ts";
 
 export const FINDING_GROUPS = ["secrets", "pii", "injection"] as const;
@@ -25,6 +25,8 @@ export type Findings = {
   }[];
   /** Whether all texts were searched. */
   readonly complete: boolean;
+  /** The kinds found in texts that are not content: names, ids, addresses, schemas. */
+  readonly outside: readonly string[];
 };
 
 /** Kinds that there are, so that an expression over them is known to be short. */
@@ -44,6 +46,7 @@ export const NOT_SEARCHED: Findings = {
   injection: 0,
   found: [],
   complete: false,
+  outside: [],
 };
 
 /** There are no texts. */
@@ -55,19 +58,35 @@ const GROUPS = [
   { group: "injection", detectors: INJECTION_DETECTORS },
 ] as const;
 
+/** What policies may name of findings: all of them, a group, or one kind. */
+export const FINDING_NAMES: readonly string[] = [
+  "all",
+  ...FINDING_GROUPS,
+  ...GROUPS.flatMap(({ detectors }) => detectors.map(({ kind }) => kind)),
+];
+
+export type Text = { readonly text: string; readonly isContent: boolean };
+
 /** Searches each text by itself; beyond DETECT_CHARS_MAX in all the rest is left, and told to be. */
-export function detect(texts: Iterable<string>): Findings {
+export function detect(texts: Iterable<Text>): Findings {
   const counts = new Map<string, number>();
+  const outside = new Set<string>();
   let left = DETECT_CHARS_MAX;
   let complete = true;
-  for (const whole of texts) {
+  for (const { text: whole, isContent } of texts) {
     if (whole.length > left) complete = false;
     const text = whole.length > left ? whole.slice(0, left) : whole;
     left -= text.length;
     if (text === "") continue;
-    const folded = foldAscii(text);
+    const searched = { text, folded: foldAscii(text) };
     for (const { detectors } of GROUPS) {
-      for (const detector of detectors) count(detector, text, folded, counts);
+      for (const detector of detectors) {
+        const { length } = spansIn(detector, searched, DETECT_COUNT_MAX);
+        if (length === 0) continue;
+        const { kind } = detector;
+        counts.set(kind, Math.min(DETECT_COUNT_MAX, (counts.get(kind) ?? 0) + length));
+        if (!isContent) outside.add(kind);
+      }
     }
   }
   const found = GROUPS.flatMap(({ group, detectors }) =>
@@ -76,10 +95,14 @@ export function detect(texts: Iterable<string>): Findings {
       return times === 0 ? [] : [{ kind, group, count: times }];
     }),
   );
-  return findingsOf(found, complete);
+  return findingsOf(found, complete, [...outside]);
 }
 
-export function findingsOf(found: Findings["found"], complete: boolean): Findings {
+export function findingsOf(
+  found: Findings["found"],
+  complete: boolean,
+  outside: Findings["outside"],
+): Findings {
   const sumOf = (name: FindingGroup) =>
     found.reduce((sum, { group, count: times }) => sum + (group === name ? times : 0), 0);
   return {
@@ -88,30 +111,55 @@ export function findingsOf(found: Findings["found"], complete: boolean): Finding
     injection: sumOf("injection"),
     found,
     complete,
+    outside,
   };
 }
 
-function count(
-  { kind, marks, ignoresCase, endOf }: Detector,
-  text: string,
-  folded: string,
-  counts: Map<string, number>,
-): void {
+/** What stands in a text of what is named, in the order in which it was found; some of it may overlap. */
+export function findIn(text: string, names: readonly string[]): readonly Found[] {
+  const searched = { text, folded: foldAscii(text) };
+  return GROUPS.flatMap(({ group, detectors }) =>
+    detectors
+      .filter(({ kind }) => isNamed(names, { kind, group }))
+      .flatMap((detector) =>
+        spansIn(detector, searched, Infinity).map((span) => ({ ...span, kind: detector.kind })),
+      ),
+  );
+}
+
+export type Found = Span & { readonly kind: string };
+
+export function isNamed(
+  names: readonly string[],
+  { kind, group }: { readonly kind: string; readonly group: string },
+): boolean {
+  return names.includes("all") || names.includes(group) || names.includes(kind);
+}
+
+/** Where the matches of a detector stand in a text, `most` of them; a text without any is not to cost anything. */
+function spansIn(
+  { marks, ignoresCase, spanOf }: Detector,
+  { text, folded }: Folded,
+  most: number,
+): readonly Span[] {
   const searched = ignoresCase ? folded : text;
-  let times = counts.get(kind) ?? 0;
+  let spans: Span[] | null = null;
   for (const mark of marks) {
-    let from = 0;
-    while (times < DETECT_COUNT_MAX) {
-      const at = nextMark(mark, searched, from);
-      if (at === null) break;
-      const end = endOf(searched, at.start);
-      if (end !== null) times += 1;
+    let at = nextMark(mark, searched, 0);
+    while (at !== null && (spans === null || spans.length < most)) {
+      const span = spanOf(searched, at.start);
+      if (span !== null) (spans ??= []).push(span);
       // Behind the mark, at least: a match that ends before it would be found for ever.
-      from = Math.max(at.end, end ?? 0);
+      at = nextMark(mark, searched, Math.max(at.end, span?.end ?? 0));
     }
   }
-  if (times > 0) counts.set(kind, times);
+  return spans ?? NONE;
 }
+
+const NONE: readonly Span[] = [];
+
+/** A text, and the same in small letters. */
+type Folded = { readonly text: string; readonly folded: string };
 
 function nextMark(
   mark: string | RegExp,

@@ -1,3 +1,6 @@
+/** Where a match stands in its text. */
+export type Span = { readonly start: number; readonly end: number };
+
 /** How one kind of finding is looked for: by a mark that is rare, and a bounded look around it. */
 export type Detector = {
   readonly kind: string;
@@ -7,8 +10,11 @@ export type Detector = {
    */
   readonly marks: readonly (string | RegExp)[];
   readonly ignoresCase: boolean;
-  /** Where the match around a mark at this place ends, or null. Reads a bounded piece of the text. */
-  readonly endOf: (text: string, at: number) => number | null;
+  /**
+   * What is to be hidden of the match around a mark at this place, or null. Reads a bounded piece of the text.
+   * It has ASCII at both its ends, or whole characters.
+   */
+  readonly spanOf: (text: string, at: number) => Span | null;
 };
 
 /** A match that begins at the mark itself. `pattern` is sticky; see `isWithinWord` for what may stand before it. */
@@ -22,10 +28,10 @@ export function wordDetector(
     kind,
     marks,
     ignoresCase: false,
-    endOf: (text, at) => {
+    spanOf: (text, at) => {
       if (isWithinWord(text, at)) return null;
       const match = matchAt(pattern, text, at);
-      return match !== null && isReal(match) ? at + match.length : null;
+      return match !== null && isReal(match) ? spanFrom(at, match) : null;
     },
   };
 }
@@ -43,4 +49,8 @@ export function isWithinWord(text: string, at: number): boolean {
 export function matchAt(pattern: RegExp, text: string, at: number): string | null {
   pattern.lastIndex = at;
   return pattern.exec(text)?.[0] ?? null;
+}
+
+export function spanFrom(start: number, match: string | null): Span | null {
+  return match === null ? null : { start, end: start + match.length };
 }

@@ -13,6 +13,7 @@ export type ExplainedPolicies = {
   readonly isSearchComplete: boolean;
   readonly rerouted: { readonly model: string; readonly policy: string } | null;
   readonly outputTokensMax: number | null;
+  readonly redact: readonly string[];
 };
 
 export type ExplainedApproval = {
@@ -95,7 +96,11 @@ function listed(what: string, results: readonly Result[]): readonly string[] {
   return results.length === 0 ? [] : [`${what}: ${results.map(({ id }) => id).join(", ")}.`];
 }
 
-function obligationSentences({ rerouted, outputTokensMax }: ExplainedPolicies): readonly string[] {
+function obligationSentences({
+  rerouted,
+  outputTokensMax,
+  redact,
+}: ExplainedPolicies): readonly string[] {
   return [
     ...(rerouted === null
       ? []
@@ -105,6 +110,11 @@ function obligationSentences({ rerouted, outputTokensMax }: ExplainedPolicies): 
     ...(outputTokensMax === null
       ? []
       : [`Policies allowed it at most ${outputTokensMax} output tokens.`]),
+    ...(redact.length === 0
+      ? []
+      : [
+          `Policies had what is found of ${redact.join(", ")} replaced in the texts that are sent.`,
+        ]),
   ];
 }
 

@@ -16,6 +16,7 @@ export const ID_PREFIXES = {
   delivery: "dlv",
   closing: "cls",
   event: "evt",
+  outcome: "out",
   adjustment: "adj",
   request: "req",
 } as const;

@@ -55,14 +55,24 @@ export function compileBundle(version: string, bundle: Bundle): CompiledBundle {
   const quoted = bundle.policies.flatMap(({ reason }) =>
     Array.from(reason.matchAll(QUOTE), ([, path = ""]) => sources.get(path) ?? "nothing"),
   );
+  const redacts = bundle.policies.some(({ effect }) => isRedacting(effect));
   return {
     version,
     policies,
-    needs: new Set([...policies.flatMap(({ needs }) => [...needs]), ...quoted]),
+    needs: new Set([
+      ...policies.flatMap(({ needs }) => [...needs]),
+      ...quoted,
+      ...(redacts ? (["detectors"] as const) : []),
+    ]),
     unreadable: null,
     roots: (seen) => rootsOf(used, seen),
     facts,
   };
+}
+
+/** What is to be replaced must be looked for. */
+export function isRedacting(effect: Policy["effect"]): boolean {
+  return effect.kind === "allow" && effect.redact.length > 0;
 }
 
 /** Stands for content that cannot be read: it lets nothing pass. */

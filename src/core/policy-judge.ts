@@ -2,10 +2,15 @@
  * All policies of a bundle over one call. Each is evaluated, whatever another said, because the record
  * holds them all. Of what they ask the strictest counts: block, then approval, then obligations.
  */
-import { DETECTOR_RISKS } from "./detect.ts";
+import { DETECTOR_RISKS, FINDING_NAMES } from "./detect.ts";
 import { POLICY_QUOTE_CHARS_MAX, POLICY_REASON_CHARS_MAX, RISK_MAX } from "./limits-policy.ts";
 import { type ApprovalTerms, type Policy, QUOTE } from "./policy.ts";
-import { appliesTo, type CompiledBundle, type CompiledPolicy } from "./policy-bundle.ts";
+import {
+  appliesTo,
+  type CompiledBundle,
+  type CompiledPolicy,
+  isRedacting,
+} from "./policy-bundle.ts";
 import type { Roots } from "./policy-cel.ts";
 import { type Fact, factText } from "./policy-facts.ts";
 import { type FactSource, type Seen, wasLookedAt } from "./policy-values.ts";
@@ -37,6 +42,8 @@ export type Approval = ApprovalTerms & { readonly policies: readonly AskingPolic
 export type Obligations = {
   readonly outputTokensMax: number | null;
   readonly model: { readonly model: string; readonly policy: string } | null;
+  /** Of FINDING_NAMES, in that order, and the first policy that has any of it replaced. */
+  readonly redact: { readonly names: readonly string[]; readonly policy: string } | null;
 };
 
 export type Risk = {
@@ -115,6 +122,9 @@ function resultOf(compiled: CompiledPolicy, { bundle, roots, seen }: Evaluating)
   const evaluated = compilation.expression.evaluate(roots);
   if (evaluated.kind === "failed") return { ...base, result: "error", why: evaluated.why };
   if (!evaluated.value) return { ...base, result: "not_matched" };
+  if (isRedacting(effect) && !wasLookedAt("detectors", seen)) {
+    return { ...base, result: "error", why: UNSEEN.detectors, unseen: "detectors" };
+  }
   return { ...base, result: "matched", why: reasonOf(policy, bundle.facts, seen) };
 }
 
@@ -190,7 +200,7 @@ function approvalOf(matched: readonly One[]): Approval | null {
   };
 }
 
-/** The lowest maximum, and the first model that is named. */
+/** The lowest maximum, the first model that is named, and all that any of them has replaced. */
 function obligationsOf(matched: readonly One[]): Obligations {
   let outputTokensMax: number | null = null;
   let model: Obligations["model"] = null;
@@ -202,7 +212,19 @@ function obligationsOf(matched: readonly One[]): Obligations {
     }
     if (model === null && effect.model !== null) model = { model: effect.model, policy: id };
   }
-  return { outputTokensMax, model };
+  return { outputTokensMax, model, redact: redactOf(matched) };
+}
+
+function redactOf(matched: readonly One[]): Obligations["redact"] {
+  const asking = matched.flatMap(({ compiled: { policy } }) =>
+    policy.effect.kind === "allow" && policy.effect.redact.length > 0
+      ? [{ id: policy.id, names: policy.effect.redact }]
+      : [],
+  );
+  const [first] = asking;
+  if (first === undefined) return null;
+  const names = FINDING_NAMES.filter((name) => asking.some((each) => each.names.includes(name)));
+  return { names, policy: first.id };
 }
 
 function shadowOf(enforced: Outcome, all: Outcome): Judged["shadow"] {
@@ -211,7 +233,9 @@ function shadowOf(enforced: Outcome, all: Outcome): Judged["shadow"] {
   if (!isSameApproval(all.approval, enforced.approval)) return "require_approval";
   const [own, more] = [enforced.obligations, all.obligations];
   const isSame =
-    own.outputTokensMax === more.outputTokensMax && own.model?.model === more.model?.model;
+    own.outputTokensMax === more.outputTokensMax &&
+    own.model?.model === more.model?.model &&
+    own.redact?.names.length === more.redact?.names.length;
   return isSame ? null : "obligations";
 }
 

@@ -6,6 +6,7 @@ import * as z from "zod";
 
 import { createReader, inOrder, parse, type Path, type Reader } from "../lib/yaml-reader.ts";
 import { readTree, type TreeProblem } from "../lib/yaml-tree.ts";
+import { FINDING_NAMES } from "./detect.ts";
 import { DOORS } from "./intent.ts";
 import {
   APPROVAL_MS_MAX,
@@ -206,17 +207,18 @@ function approvalSchema() {
 
 function obligationsSchema() {
   const tokens = `a whole number of at least ${CLAMP_TOKENS_MIN}`;
+  const redact = "a list such as [secrets, email], or [all]";
   return z.strictObject(
     {
       max_output_tokens: z.int(tokens).min(CLAMP_TOKENS_MIN, tokens).nullable().optional(),
       model: line(CONTEXT_FIELD_BYTES_MAX, "a model").nullable().optional(),
       redact: z
-        .undefined(
-          "absent: the gateway forwards a body as its caller's bytes and rewrites no text in it. Block such calls, or watch them with mode: shadow",
-        )
+        .array(z.enum(FINDING_NAMES, "a kind of finding, a group of them, or all"), redact)
+        .min(1, redact)
+        .max(FINDING_NAMES.length, redact)
         .optional(),
     },
-    "an object with max_output_tokens or model",
+    "an object with max_output_tokens, model or redact",
   );
 }
 
@@ -273,6 +275,7 @@ function effectOf(reader: Reader, entry: Entry, path: Path): Effect {
         kind: "allow",
         outputTokensMax: obligations?.max_output_tokens ?? null,
         model: obligations?.model ?? null,
+        redact: FINDING_NAMES.filter((name) => obligations?.redact?.includes(name) ?? false),
       };
   }
 }

@@ -22,6 +22,8 @@ export type Effect =
       readonly outputTokensMax: number | null;
       /** The model to call instead, as a caller would name it. */
       readonly model: string | null;
+      /** Of FINDING_NAMES, in that order: what is replaced in the texts that are sent; empty for nothing. */
+      readonly redact: readonly string[];
     };
 
 export type Policy = {
@@ -111,6 +113,8 @@ function policyContent(policy: Policy): object {
           obligations: {
             max_output_tokens: effect.outputTokensMax,
             model: effect.model,
+            // Only where it is set, so that bundles that were stored before keep their versions.
+            ...(effect.redact.length === 0 ? {} : { redact: effect.redact }),
           },
         }
       : {}),

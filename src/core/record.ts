@@ -97,7 +97,7 @@ function policyMembers({ id, name, version, result, effect, mode, why }: PolicyR
 function policyOutcome({ outcome, risk, shadow }: Judged): object {
   const obligations = outcome.kind === "pass" ? outcome.obligations : null;
   const hasObligations =
-    obligations !== null && (obligations.outputTokensMax !== null || obligations.model !== null);
+    obligations !== null && Object.values(obligations).some((each) => each !== null);
   return {
     risk: { score: risk.score, inputs: risk.inputs },
     shadow,
@@ -109,6 +109,7 @@ function policyOutcome({ outcome, risk, shadow }: Judged): object {
           obligations: {
             max_output_tokens: obligations.outputTokensMax,
             model: obligations.model?.model ?? null,
+            ...(obligations.redact === null ? {} : { redact: obligations.redact.names }),
           },
         }
       : {}),
@@ -129,8 +130,8 @@ function historyMembers(history: NonNullable<Facts["history"]>): object {
   };
 }
 
-function findingsMembers({ found, complete }: NonNullable<Facts["findings"]>): object {
-  return { found, complete };
+function findingsMembers({ found, complete, outside }: NonNullable<Facts["findings"]>): object {
+  return { found, complete, ...(outside.length === 0 ? {} : { outside }) };
 }
 
 /**

@@ -183,7 +183,12 @@ function readFindings(value: unknown): Findings | null {
     const count = wholeOf(item["count"]);
     return group === undefined || kind === null || count === null ? [] : [{ kind, group, count }];
   });
-  return findingsOf(found, value["complete"] === true);
+  const outside = isList(value["outside"]) ? value["outside"] : [];
+  return findingsOf(
+    found,
+    value["complete"] === true,
+    outside.filter((kind) => typeof kind === "string"),
+  );
 }
 
 function historyOf(value: unknown): History | null {

@@ -31,6 +31,8 @@ export type Edits = {
   readonly outputTokensMax?: { readonly field: string; readonly value: number };
   readonly injectUsage?: boolean;
   readonly stripMetadata?: boolean;
+  /** Of FINDING_NAMES: what detectors find of these in its content gives way to placeholders. */
+  readonly redact?: readonly string[];
 };
 
 /** What the meter knows of an answer, at any moment. */

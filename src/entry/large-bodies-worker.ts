@@ -3,8 +3,7 @@ import { type Findings, NOT_SEARCHED } from "../core/detect.ts";
 import { InputError } from "../core/errors.ts";
 import type { InputCode } from "../core/errors.ts";
 import type { Asked, Edits, Route } from "../dialects/dialect.ts";
-import { edit } from "../dialects/openai/edit.ts";
-import { askedOf, findingsIn } from "../http/request-body.ts";
+import { askedOf, type Edited, editedBy, findingsIn } from "../http/request-body.ts";
 import { sha256Hex } from "../lib/hash.ts";
 import { serveTasks } from "./worker-thread.ts";
 import type { TaskAnswer } from "./worker-thread.ts";
@@ -55,11 +54,11 @@ function readLarge({ route, contentType, bytes, searches }: ReadTask): TaskAnswe
 }
 
 function editLarge({ bytes, edits }: EditTask): TaskAnswer {
-  const edited = edit(bytes, edits);
-  return moved(edited, edited);
+  const edited = editedBy(bytes, edits);
+  return moved(edited, edited.bytes);
 }
 
 /** Hands the bytes over instead of copying them. */
-function moved(value: ReadAnswer | Uint8Array, { buffer }: Uint8Array): TaskAnswer {
+function moved(value: ReadAnswer | Edited, { buffer }: Uint8Array): TaskAnswer {
   return { value, transfer: buffer instanceof ArrayBuffer ? [buffer] : [] };
 }

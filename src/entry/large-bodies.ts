@@ -1,7 +1,7 @@
 /** Large request bodies on Node: read and edited in worker threads, so that one cannot hold up the others. */
 import { InputError } from "../core/errors.ts";
 import { Unavailable } from "../gate/unavailable.ts";
-import type { LargeBodies } from "../http/request-body.ts";
+import type { Edited, LargeBodies } from "../http/request-body.ts";
 import { Fault } from "../lib/assert.ts";
 import type { EditTask, ReadAnswer, ReadTask } from "./large-bodies-worker.ts";
 import { createWorkerPool } from "./worker-pool.ts";
@@ -64,7 +64,7 @@ export function createLargeBodies(options: LargeBodiesOptions = {}): ClosableLar
     },
     edit: async ({ owner, ...task }) => {
       const edited = await run(owner, { kind: "edit", ...task });
-      if (edited instanceof Uint8Array) return edited;
+      if (isEdited(edited)) return edited;
       throw new Fault("the worker answers bytes");
     },
     close: () => pool.close(),
@@ -125,6 +125,10 @@ function ownBuffer(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 function readAnswerFrom(value: unknown): ReadAnswer {
   if (isReadAnswer(value)) return value;
   throw new Fault("the worker answers what it read");
+}
+
+function isEdited(value: unknown): value is Edited {
+  return typeof value === "object" && value !== null && "sha256" in value;
 }
 
 /** Both sides are this program's: what is checked is that it is the answer of the right task. */

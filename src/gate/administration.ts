@@ -27,6 +27,10 @@ import {
 } from "./administer-policies.ts";
 import { importPrices, type Imported, type ImportTerms } from "./administer-prices.ts";
 import { putRun, stopRun } from "./administer-runs.ts";
+import {
+  createOutcomeTypeAdministration,
+  type OutcomeTypeAdministration,
+} from "./administer-outcome-types.ts";
 import { createWebhookAdministration, type WebhookAdministration } from "./administer-webhooks.ts";
 import { closePeriod, type ClosingTerms } from "./administer-closings.ts";
 import { createApproving, type Approving } from "./approve.ts";
@@ -72,6 +76,7 @@ export type Administration = {
   readonly deactivatePolicies: (actor: Actor, tenantId: string) => Promise<Activation>;
   readonly approvals: Approving;
   readonly webhooks: WebhookAdministration;
+  readonly outcomeTypes: OutcomeTypeAdministration;
   /** Its reports are the same ever after. Answers the id of the closing. */
   readonly closePeriod: (
     actor: Actor,
@@ -104,6 +109,7 @@ export function createAdministration(ports: AdministrationPorts): Administration
     deactivatePolicies: (actor, tenantId) => deactivatePolicies(ports, actor, tenantId),
     approvals: createApproving(ports),
     webhooks: createWebhookAdministration(ports),
+    outcomeTypes: createOutcomeTypeAdministration(ports),
     closePeriod: (actor, terms) => closePeriod(ports, actor, terms),
     putTool: (actor, terms) => putTool(ports, actor, terms),
     removeTool: (actor, tenantId, name) => removeTool(ports, actor, { tenantId, name }),

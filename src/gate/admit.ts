@@ -71,6 +71,8 @@ export type Permit = {
   readonly answerKeptMs: number | null;
   /** Output tokens to which a limit or a policy lowered the request, or null. */
   readonly clampedTo: number | null;
+  /** What policies have replaced in its texts; empty for most. */
+  readonly redact: readonly string[];
   /** Of the policies that judged it, as much as finds it; `none` where its tenant has none. */
   readonly policyVersion: string;
   readonly meters: readonly MeterFigures[];
@@ -289,6 +291,7 @@ function permitFor(
     estimate,
     answerKeptMs: intent.idempotency?.keptMs ?? null,
     clampedTo: estimate.clampedTo,
+    redact: verdict.redact,
     policyVersion: policyVersionOf(verdict),
     meters: posted.meters,
     askedAtMs,

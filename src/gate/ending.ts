@@ -11,6 +11,8 @@ export type Ending = {
   readonly upstreamRequestId: string | null;
   /** Its client was gone before it had the answer: to the client it failed, whatever it came to. */
   readonly clientLeft: boolean;
+  /** SHA-256, hex, of a body in which something was replaced on its way; absent where its digest is the caller's. */
+  readonly sentSha256?: string;
 } & (
   | {
       readonly kind: "succeeded" | "failed" | "aborted";

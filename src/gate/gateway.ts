@@ -38,6 +38,7 @@ import type { Ports, Reply } from "./ports.ts";
 import { chargeFor, createSettler } from "./settle.ts";
 import { createOnce, type Once } from "./once.ts";
 import { postSurely } from "./post-again.ts";
+import { createOutcomes, type Outcomes } from "./outcomes.ts";
 import { createSteps, type Steps } from "./steps.ts";
 import { sweep, type Swept } from "./sweep.ts";
 import { createLanes } from "./lanes.ts";
@@ -92,6 +93,8 @@ export type Gateway = {
   readonly answers: Pick<Answers, "find" | "ended">;
   /** Attempts that their callers make themselves. */
   readonly steps: Steps;
+  /** What became of runs and operations, as callers say. */
+  readonly outcomes: Outcomes;
   /** Acts of administration under an idempotency key. */
   readonly once: Once;
   readonly sweep: () => Promise<Swept>;
@@ -124,8 +127,7 @@ export async function createGateway(
   const fence = createFence(monotonicMs);
   const clocks = { now, monotonicMs, answered: fence.answered };
   const authority = await createAuthority(db.control, configuration, clocks, standing?.held);
-  const contention = createContention();
-  const trust = createTrust();
+  const [contention, trust] = [createContention(), createTrust()];
   let isCutShort = false;
   const settler = createSettler(ports, contention, trust);
   const answers = createAnswers(ports);
@@ -216,6 +218,7 @@ export async function createGateway(
     charge: (permit, ending, countable) => chargeFor(ports, permit, ending, countable),
     answers,
     steps: createSteps({ ports, authority, answers, settler }),
+    outcomes: createOutcomes(ports),
     once: createOnce(ports, answers, configuration.pepper),
     settle: (permit, ending, charged, captured = null) => {
       const { tenantId, attemptId, stepDigest } = permit;

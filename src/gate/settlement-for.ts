@@ -25,6 +25,7 @@ export function settlementFor(permit: Permit, ending: Ending, charged: Charge): 
       response_id: reading?.responseId ?? null,
       upstream_request_id: ending.upstreamRequestId,
       client_left: ending.clientLeft,
+      ...(ending.sentSha256 === undefined ? {} : { sent_sha256: ending.sentSha256 }),
       provider_cost_usd: reading?.providerCostUsd ?? null,
       duration_ms: Math.round(ending.durationMs),
       first_byte_ms: ending.firstByteMs === null ? null : Math.round(ending.firstByteMs),

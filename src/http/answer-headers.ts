@@ -29,6 +29,7 @@ export function answerHeaders(permit: Permit, charge: Charge | null, overheadMs:
   if (price !== null) headers.push("tollgate-price-version", price.version);
   if (model !== null) headers.push("tollgate-model", headerText(model));
   if (permit.clampedTo !== null) headers.push("tollgate-output-clamped", String(permit.clampedTo));
+  if (permit.redact.length > 0) headers.push("tollgate-redacted", permit.redact.join(", "));
   if (charge !== null && charge.costPicousd !== null) {
     headers.push("tollgate-cost", usdFromPicousd(charge.costPicousd));
   } else if (estimate.costPicousd !== null) {

@@ -20,22 +20,48 @@ export async function readJson(
 ): Promise<unknown> {
   const bytes = await exchange.readBody(bytesMax);
   if (bytes.length === 0) return {};
+  if (mediaOf(exchange) !== "application/json") {
+    const message = "The body is JSON: send it with `Content-Type: application/json`.";
+    throw new InputError("unsupported_media_type", "content-type", message);
+  }
+  const text = decodeUtf8(bytes);
+  if (text === null) throw new InputError("invalid_json", null, FLAWS.invalid);
+  return parseBody(text);
+}
+
+/** A body that is a text of one of these media types, and which. */
+export async function readText(
+  exchange: Pick<Exchange, "header" | "readBody">,
+  medias: readonly string[],
+  bytesMax: number = API_BODY_BYTES_MAX,
+): Promise<{ readonly media: string; readonly text: string }> {
+  const bytes = await exchange.readBody(bytesMax);
+  const media = mediaOf(exchange);
+  if (media === null || !medias.includes(media)) {
+    const message = `The body is sent with a \`Content-Type\` of ${medias.join(" or ")}.`;
+    throw new InputError("unsupported_media_type", "content-type", message);
+  }
+  const text = decodeUtf8(bytes);
+  if (text === null) throw new InputError("invalid_value", null, "The body is not UTF-8.");
+  return { media, text };
+}
+
+/** JSON of strangers, in one reading. Throws InputError. */
+export function parseBody(text: string): unknown {
+  refuseExcess(text);
+  const read = parseStrictJson(text, JSON_DEPTH_MAX);
+  if (read.kind === "value") return read.value;
+  throw new InputError("invalid_json", read.member, FLAWS[read.why]);
+}
+
+/** Throws InputError for a body that is compressed. */
+function mediaOf(exchange: Pick<Exchange, "header">): string | null {
   const encoding = exchange.header("content-encoding");
   if (encoding !== null && encoding !== "identity") {
     const message = "The body of a management request is not compressed.";
     throw new InputError("unsupported_encoding", "content-encoding", message);
   }
-  const type = exchange.header("content-type")?.split(";")[0]?.trim().toLowerCase();
-  if (type !== "application/json") {
-    const message = "The body is JSON: send it with `Content-Type: application/json`.";
-    throw new InputError("unsupported_media_type", "content-type", message);
-  }
-  const text = decodeUtf8(bytes);
-  if (text !== null) refuseExcess(text);
-  const read = text === null ? null : parseStrictJson(text, JSON_DEPTH_MAX);
-  if (read === null) throw new InputError("invalid_json", null, "The body is not valid JSON.");
-  if (read.kind === "value") return read.value;
-  throw new InputError("invalid_json", read.member, FLAWS[read.why]);
+  return exchange.header("content-type")?.split(";")[0]?.trim().toLowerCase() ?? null;
 }
 
 /** Before anything is built of it: this is what bounds the time that a body takes. */

@@ -15,10 +15,11 @@ import type { Page } from "../ledger/paged.ts";
 import type { Once } from "../gate/once.ts";
 import { canonicalJson } from "../lib/canonical-json.ts";
 import { isExactNumber } from "../lib/exact-json.ts";
+import { assert } from "../lib/assert.ts";
 import { sha256Hex } from "../lib/hash.ts";
 import { isList, isRecord } from "../lib/json.ts";
 
-import { check, readJson } from "./api-body.ts";
+import { check, readJson, readText } from "./api-body.ts";
 import { readIdempotency } from "./context.ts";
 import type { Env } from "./env.ts";
 import { credentialOf } from "./identify.ts";
@@ -42,11 +43,15 @@ export type Route<P extends Params, Q extends Params, B extends Params, A extend
   readonly query: Q;
   /** Not read where the method has none: see `NONE`. */
   readonly body: B;
+  /** The body is a text of one of these media, and no JSON: the schema sees `{media, text}`. */
+  readonly takes?: readonly string[];
   /** Where it is not a form that people write. */
   readonly bodyBytesMax?: number;
   /** It changes nothing, though it is asked by POST: its answer is made anew and none is kept. */
   readonly reads?: true;
   readonly status: 200 | 201;
+  /** Whether an answer tells of what was there before: then it is 200, and not 201. */
+  readonly isRepeat?: (answer: z.input<A>) => boolean;
   readonly answer: A;
   /** What the answer is, where it is no JSON: the act then answers its text. */
   readonly media?: "application/x-ndjson";
@@ -79,10 +84,7 @@ export function define<P extends Params, Q extends Params, B extends Params, A e
     refuseScopes(actor, route.scopes);
     const params = check(route.params, c.req.param());
     const query = check(route.query, queryOf(c));
-    const body = check(
-      route.body,
-      hasBody(route) ? await readJson(c.env.exchange, route.bodyBytesMax) : {},
-    );
+    const body = check(route.body, hasBody(route) ? await readBody(c, route) : {});
     const tenantId = await tenantOf(c, { actor, tenancy: route.tenancy }, [params, query, body]);
     // What only reads may be asked again: a kept answer would be an old one, and takes room for a day.
     const idempotency = isRead(route) ? null : readIdempotency({ header: headerOf(c) });
@@ -92,10 +94,11 @@ export function define<P extends Params, Q extends Params, B extends Params, A e
       const content = contentOf(c, actor, [query, body]);
       const once = await c.env.gateway.once(
         { tenantId, key: idempotency.key, content },
-        async () => ({
-          status: route.status,
-          body: JSON.stringify(await act(asked)),
-        }),
+        async () => {
+          const answer = await act(asked);
+          assert(!(answer instanceof Response), "only what reads answers in other media");
+          return { status: statusOf(route, answer), body: JSON.stringify(answer) };
+        },
       );
       return repeatable(once);
     }
@@ -105,8 +108,24 @@ export function define<P extends Params, Q extends Params, B extends Params, A e
       const headers = { "cache-control": "no-store", "content-type": route.media };
       return c.body(String(answer), route.status, headers);
     }
-    return c.json(answer, route.status, { "cache-control": "no-store" });
+    return c.json(answer, statusOf(route, answer), { "cache-control": "no-store" });
   });
+}
+
+function readBody(
+  { env: { exchange } }: Context<Env>,
+  { takes, bodyBytesMax }: { readonly takes?: readonly string[]; readonly bodyBytesMax?: number },
+): Promise<unknown> {
+  return takes === undefined
+    ? readJson(exchange, bodyBytesMax)
+    : readText(exchange, takes, bodyBytesMax);
+}
+
+function statusOf<A extends z.ZodType>(
+  { status, isRepeat }: Pick<Route<Params, Params, Params, A>, "status" | "isRepeat">,
+  answer: z.input<A>,
+): 200 | 201 {
+  return isRepeat?.(answer) === true ? 200 : status;
 }
 
 function headerOf(c: Context<Env>): (name: string) => string | null {
@@ -267,7 +286,7 @@ const IDEMPOTENT = z.object({
 const BODY_FAILURES = {
   408: failure("The body was begun and fell silent."),
   413: failure("The body is larger than what is taken here."),
-  415: failure("The body is compressed, or not sent as JSON."),
+  415: failure("The body is compressed, or of another type than is taken here."),
 };
 
 const AWAY = failure("The gate, or its database, takes nothing now: try again.");
@@ -286,9 +305,7 @@ function describe<P extends Params, Q extends Params, B extends Params, A extend
       params: route.params,
       query: route.query,
       ...(isRead(route) ? {} : { headers: IDEMPOTENT }),
-      ...(hasBody(route)
-        ? { body: { content: { "application/json": { schema: route.body } } } }
-        : {}),
+      ...(hasBody(route) ? { body: { content: contentsOf(route) } } : {}),
     },
     responses: {
       [route.status]: {
@@ -300,6 +317,14 @@ function describe<P extends Params, Q extends Params, B extends Params, A extend
           ),
         },
       },
+      ...(route.isRepeat === undefined
+        ? {}
+        : {
+            200: {
+              description: "It was there before.",
+              content: { "application/json": { schema: route.answer } },
+            },
+          }),
       400: failure("The request is not valid; `param` names the member at fault."),
       401: failure("No key, or one that is unknown, revoked or expired."),
       403: failure(scopesSentence(route.scopes)),
@@ -314,6 +339,14 @@ function describe<P extends Params, Q extends Params, B extends Params, A extend
       503: AWAY,
     },
   });
+}
+
+function contentsOf({
+  takes,
+  body,
+}: Pick<Route<Params, Params, Params, z.ZodType>, "takes" | "body">) {
+  if (takes === undefined) return { "application/json": { schema: body } };
+  return Object.fromEntries(takes.map((media) => [media, { schema: z.string() }] as const));
 }
 
 function scopesSentence(scopes: readonly Scope[]): string {

@@ -2,6 +2,7 @@
 import { InputError } from "../core/errors.ts";
 import { NO_DEMAND, type IdempotencyAsked, type Intent } from "../core/intent.ts";
 import { JSON_DEPTH_MAX, MODEL_KEY_KEPT_MS, RESOURCE_CHARS_MAX } from "../core/limits.ts";
+import type { ToldOutcome } from "../core/outcome.ts";
 import type { Asked, Route } from "../dialects/dialect.ts";
 import { splitRunPrefix } from "../dialects/openai/path.ts";
 import { findRoute } from "../dialects/openai/routes.ts";
@@ -10,6 +11,7 @@ import type { Gateway } from "../gate/gateway.ts";
 import { canonicalJson, parseStrictJson } from "../lib/canonical-json.ts";
 import { sha256Hex } from "../lib/hash.ts";
 import { decodeUtf8 } from "../lib/json.ts";
+import { readCarriedOutcome } from "./carried-outcome.ts";
 import { readClient, readContext, readIdempotency } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
 import { readRequestBody, type BodyReaders, type RequestBody } from "./request-body.ts";
@@ -20,6 +22,8 @@ export type Asking = {
   readonly query: string;
   readonly asked: Asked | null;
   readonly body: RequestBody;
+  /** What it says of its own run, to be recorded before it is admitted. */
+  readonly outcome: ToldOutcome | null;
 };
 
 /** Throws InputError for what cannot be understood, and Unavailable where there is no room to read it. */
@@ -35,7 +39,7 @@ export async function readAsking(exchange: Exchange, readers: BodyReaders): Prom
   refuseWebSocket(exchange);
   const body = await readRequestBody(exchange, route, readers);
   const { asked } = body;
-  const context = readContext({
+  const { context, outcome } = readContext({
     exchange,
     pathRun: run,
     pathStep: step,
@@ -66,7 +70,8 @@ export async function readAsking(exchange: Exchange, readers: BodyReaders): Prom
     act: null,
     leaseMs: null,
   };
-  return { intent, route, query, asked, body };
+  const told = outcome === null ? null : readCarriedOutcome(outcome, context.run);
+  return { intent, route, query, asked, body, outcome: told };
 }
 
 /** Only what is metered is executed once under a key: the rest costs nothing, or its answer is not ours to keep. */

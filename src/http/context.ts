@@ -36,10 +36,14 @@ const FIELDS = {
   labels: "tollgate-labels",
   "max-cost": "tollgate-max-cost",
   "dry-run": "tollgate-dry-run",
+  outcome: "tollgate-outcome",
 } as const;
 
+/** `outcome`: what the call says of its run, still to be read; null where it says nothing. */
+export type ReadContext = { readonly context: Context; readonly outcome: string | null };
+
 /** Throws InputError, naming the header, for a value that is empty, too long or not plain text. */
-export function readContext({ exchange, pathRun, pathStep, metadata }: Carried): Context {
+export function readContext({ exchange, pathRun, pathStep, metadata }: Carried): ReadContext {
   const baggage = readBaggage(exchange.header("baggage"));
   const hasMetadata = Object.keys(metadata).length > 0;
   const field = (name: keyof typeof FIELDS, path: string | null = null): string | null => {
@@ -57,7 +61,7 @@ export function readContext({ exchange, pathRun, pathStep, metadata }: Carried):
   const codex = isCodex(exchange) && codexRun !== null ? plain(codexRun, () => "session_id") : null;
   const maxCost = field("max-cost");
   const dryRun = field("dry-run");
-  return {
+  const context = {
     run: field("run", pathRun) ?? codex ?? traceId,
     step: field("step", pathStep),
     parentStep: field("parent-step"),
@@ -69,6 +73,7 @@ export function readContext({ exchange, pathRun, pathStep, metadata }: Carried):
     dryRun: dryRun !== null && readFlag(dryRun),
     traceId,
   };
+  return { context, outcome: field("outcome") };
 }
 
 /**

@@ -11,6 +11,8 @@ import { gateRoute } from "./gate.ts";
 import { limitRoutes } from "./limits.ts";
 import { manageRoutes } from "./manage.ts";
 import { operationRoutes } from "./operations.ts";
+import { outcomeRoutes } from "./outcomes.ts";
+import { outcomeTypeRoutes } from "./outcome-types.ts";
 import { policyRoutes } from "./policies.ts";
 import { closingRoutes } from "./closings.ts";
 import { reportRoutes } from "./reports.ts";
@@ -98,6 +100,8 @@ export function createManagement(): Management {
   webhookRoutes(api);
   toolRoutes(api);
   gateRoute(api);
+  outcomeTypeRoutes(api);
+  outcomeRoutes(api);
   operationRoutes(api);
   // Before the routes of one version, whose name would else be taken for a version.
   replayRoutes(api);

@@ -15,7 +15,7 @@ export function phraseDryRun(admission: Admission): Phrased {
 function verdictOf(admission: Admission): object {
   switch (admission.kind) {
     case "admitted": {
-      const { estimate, clampedTo, upstream, model } = admission.permit;
+      const { estimate, clampedTo, redact, upstream, model } = admission.permit;
       const { costPicousd, tokens } = estimate;
       return {
         verdict: "allow",
@@ -24,6 +24,7 @@ function verdictOf(admission: Admission): object {
         estimate_usd: costPicousd === null ? null : usdFromPicousd(costPicousd),
         estimate_tokens: tokens,
         output_clamped_to: clampedTo,
+        ...(redact.length === 0 ? {} : { redacted: redact }),
       };
     }
     case "granted": {

@@ -3,6 +3,7 @@ import type { Intent } from "../core/intent.ts";
 import type { Asked, Edits, Route } from "../dialects/dialect.ts";
 import { outputField } from "../dialects/openai/classify.ts";
 import type { Permit } from "../gate/admit.ts";
+import { assert } from "../lib/assert.ts";
 
 type Asking = { readonly intent: Intent; readonly route: Route; readonly asked: Asked | null };
 
@@ -12,12 +13,15 @@ export function editsFor(permit: Permit, asking: Asking, mayInject: boolean): Ed
   // The path loses the deployment that it named, so the body must name it, whatever it says itself.
   const isRenamed = permit.model !== intent.resource || route.pathModel !== null;
   const outputTokensMax = outputLimitFor(permit, asking);
+  const { redact } = permit;
+  assert(redact.length === 0 || route.body === "json", "only what is JSON passes to be redacted");
   const isUnmeasured = intent.stream && asked?.wantsUsage === false;
   return {
     ...(isRenamed && permit.model !== null ? { model: permit.model } : {}),
     ...(outputTokensMax === null ? {} : { outputTokensMax }),
     ...(isUnmeasured && mayInject ? { injectUsage: true } : {}),
     ...(Object.keys(asked?.metadata ?? {}).length > 0 ? { stripMetadata: true } : {}),
+    ...(redact.length === 0 ? {} : { redact }),
   };
 }
 

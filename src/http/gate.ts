@@ -16,6 +16,7 @@ import {
   STEP_BODY_BYTES_MAX,
 } from "../core/limits.ts";
 import { detect } from "../core/detect.ts";
+import type { ToldOutcome } from "../core/outcome.ts";
 import { operationText, type OperationName } from "../core/operation.ts";
 import { classifyStep, phraseGrant, phraseRefusal } from "../dialects/gate.ts";
 import { textsOf } from "../dialects/openai/texts.ts";
@@ -30,6 +31,7 @@ import { admitWaiting } from "./admit-waiting.ts";
 import { tightest } from "./answer-headers.ts";
 import { readJson, check } from "./api-body.ts";
 import { describeDoor, NONE, type Api } from "./api.ts";
+import { readCarriedOutcome, tellCarried } from "./carried-outcome.ts";
 import { readClient, readContext, readIdempotency, readWaitMs } from "./context.ts";
 import { phraseDryRun } from "./dry-run.ts";
 import type { Env } from "./env.ts";
@@ -109,7 +111,8 @@ export function gateRoute(api: Api): void {
     const asked = check(Asked, await readJson(c.env.exchange, STEP_BODY_BYTES_MAX));
     gateway.confirm(caller);
     const meant = meantBy(c, caller, asked);
-    const { intent } = meant;
+    const { intent, outcome } = meant;
+    if (outcome !== null) await tellCarried(gateway, caller, { outcome, intent });
     if (intent.context.dryRun) {
       return send(phraseDryRun(await gateway.admitDry(caller, intent)));
     }
@@ -131,11 +134,18 @@ type Meant = {
   /** Whose effects the caller is told. */
   readonly operation: OperationName | null;
   readonly withResult: boolean;
+  /** What it says of its own run, to be recorded before it is admitted. */
+  readonly outcome: ToldOutcome | null;
 };
 
 function meantBy(c: HonoContext<Env>, caller: Caller, asked: Asked): Meant {
   const exchange = { header: (name: string) => c.req.header(name) ?? null };
-  const read = readContext({ exchange, pathRun: null, pathStep: null, metadata: carried(asked) });
+  const { context: read, outcome } = readContext({
+    exchange,
+    pathRun: null,
+    pathStep: null,
+    metadata: carried(asked),
+  });
   const isLabelled = Object.keys(read.labels).length > 0;
   const meant = classifyStep(
     {
@@ -162,7 +172,7 @@ function meantBy(c: HonoContext<Env>, caller: Caller, asked: Asked): Meant {
     inputDigest: meant.inputDigest,
     // Absent would say that they were not kept; null says that there are none.
     arguments: asked.arguments === undefined ? null : plainJson(asked.arguments),
-    inspect: () => detect(textsOf(asked.arguments)),
+    inspect: () => detect(textsOf(asked.arguments).map((text) => ({ text, isContent: true }))),
     call: () => shownCall(asked),
     context: {
       ...read,
@@ -179,7 +189,8 @@ function meantBy(c: HonoContext<Env>, caller: Caller, asked: Asked): Meant {
     leaseMs: 1_000 * (asked.lease_seconds ?? LEASE_SECONDS_DEFAULT),
   };
   const operation = meant.business ?? meant.effect;
-  return { intent, operation, withResult: asked.include_result === true };
+  const told = outcome === null ? null : readCarriedOutcome(outcome, read.run);
+  return { intent, operation, withResult: asked.include_result === true, outcome: told };
 }
 
 /** What a person is asked about: the act as it was asked for, in one canonical form. */

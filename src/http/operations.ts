@@ -18,6 +18,11 @@ import { canonicalJson } from "../lib/canonical-json.ts";
 import { define, found, NONE, type Api } from "./api.ts";
 import { AmountText, anyJson, Id, Tenanted, TenantOnly, time, usd } from "./schemas.ts";
 
+export const OperationParams = z.strictObject({
+  type: z.string().regex(OPERATION_TYPE, "a letter, then letters, digits, `_`, `.` or `-`"),
+  key: z.string().min(1).max(CONTEXT_FIELD_BYTES_MAX),
+});
+
 const AttemptParams = z.strictObject({ attempt: Id });
 
 /** One paragraph for people: an error's message, or how it was found out. */
@@ -228,10 +233,7 @@ function operationRoute(api: Api): void {
         "a run did by itself.",
       scopes: ["report", "admin"],
       tenancy: "one",
-      params: z.strictObject({
-        type: z.string().regex(OPERATION_TYPE, "a letter, then letters, digits, `_`, `.` or `-`"),
-        key: z.string().min(1).max(CONTEXT_FIELD_BYTES_MAX),
-      }),
+      params: OperationParams,
       query: TenantOnly,
       body: NONE,
       status: 200,

@@ -15,6 +15,7 @@ import type { Ending } from "../gate/ending.ts";
 import { assert } from "../lib/assert.ts";
 import { answerHeaders, headerText } from "./answer-headers.ts";
 import { admitWaiting } from "./admit-waiting.ts";
+import { tellCarried } from "./carried-outcome.ts";
 import { readAsking, refuseRenamedForm, type Asking } from "./asking.ts";
 import { readWaitMs } from "./context.ts";
 import { phraseDryRun } from "./dry-run.ts";
@@ -72,8 +73,10 @@ export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): M
     });
     gateway.confirm(caller);
     refuseRenamedForm(gateway, asking);
-    if (asking.intent.context.dryRun) {
-      return send(exchange, phraseDryRun(await gateway.admitDry(caller, asking.intent)), requestId);
+    const { outcome, intent } = asking;
+    if (outcome !== null) await tellCarried(gateway, caller, { outcome, intent });
+    if (intent.context.dryRun) {
+      return send(exchange, phraseDryRun(await gateway.admitDry(caller, intent)), requestId);
     }
     const turn = {
       gateway,
@@ -164,9 +167,12 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
     (charged ??= gateway.charge(permit, ending, () => body.countable(route)));
   const capture = permit.answerKeptMs === null ? null : captureReply(exchange.reply());
   let settled: Promise<unknown> | null = null;
+  let sentSha256: string | null = null;
   const settleOnce = (ending: Ending): Promise<unknown> => {
     const captured = ending.kind === "succeeded" ? (capture?.captured() ?? null) : null;
-    return (settled ??= gateway.settle(permit, ending, chargeOnce(ending), captured));
+    const wasSent = ending.kind !== "released";
+    const told = sentSha256 !== null && wasSent ? { ...ending, sentSha256 } : ending;
+    return (settled ??= gateway.settle(permit, told, chargeOnce(ending), captured));
   };
   const dispatched = await gateway.dispatch(
     {
@@ -175,7 +181,10 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
       method: exchange.method,
       path: permit.upstream.basePath + route.path + asking.query,
       headers: upstreamHeaders(exchange.rawHeaders, permit.upstream, route.body === "none"),
-      body: () => body.forward(edits),
+      body: () =>
+        body.forward(edits, (sha256) => {
+          sentSha256 = sha256;
+        }),
       hideUsage: edits.injectUsage === true,
       ours: {
         early: () => answerHeaders(permit, null, overheadMs),

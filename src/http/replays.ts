@@ -17,6 +17,7 @@ const Judgement = z.object({
   output_tokens_sent: count.nullable(),
   model: z.string().nullable(),
   needs_approval: z.boolean(),
+  redact: z.array(z.string()).readonly(),
   risk: count.nullable(),
   policies: z.array(z.object({ id: z.string(), result: z.string() })).readonly(),
 });

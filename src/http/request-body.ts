@@ -13,7 +13,7 @@ import { edit } from "../dialects/openai/edit.ts";
 import { boundaryOf, isJsonType } from "../dialects/openai/form-headers.ts";
 import { classifyMultipart, FORM_FIELDS } from "../dialects/openai/media.ts";
 import { multipartFieldReader } from "../dialects/openai/multipart.ts";
-import { textsOf } from "../dialects/openai/texts.ts";
+import { searchedIn } from "../dialects/openai/redact.ts";
 import { countable, type Countable } from "../dialects/openai/tokens.ts";
 import { sha256Hex } from "../lib/hash.ts";
 import { decodeUtf8, parseJson } from "../lib/json.ts";
@@ -25,13 +25,16 @@ export type RequestBody = {
   /** SHA-256 of the body, hex; empty for a body that streams through. */
   readonly digest: string;
   /** The caller's bytes, with the edits spliced in. Only an edit that injects usage may be followed by another. */
-  readonly forward: (edits: Edits) => Forwarded | Promise<Forwarded>;
+  readonly forward: (edits: Edits, told: Told) => Forwarded | Promise<Forwarded>;
   readonly countable: (route: Route) => Countable;
   /** All of it, where it is small enough to be shown to a person; else null. */
   readonly small: Uint8Array | null;
   /** Searches its texts. */
   readonly inspect: () => Findings;
 };
+
+/** Hears the SHA-256, hex, of a body in which something was replaced. */
+type Told = (sha256: string) => void;
 
 export type Forwarded = Uint8Array | AsyncIterable<Uint8Array> | null;
 
@@ -58,8 +61,16 @@ export type LargeBodies = {
     readonly owner: string;
     readonly bytes: Uint8Array;
     readonly edits: Edits;
-  }) => Promise<Uint8Array>;
+  }) => Promise<Edited>;
 };
+
+/** `sha256` only of a body in which something was replaced: of others the caller's digest is told. */
+export type Edited = { readonly bytes: Uint8Array; readonly sha256: string | null };
+
+export function editedBy(given: Uint8Array, edits: Edits): Edited {
+  const bytes = edit(given, edits);
+  return { bytes, sha256: edits.redact === undefined ? null : sha256Hex(bytes) };
+}
 
 const NOTHING_COUNTABLE: Countable = { texts: [], overhead: 0 };
 
@@ -85,7 +96,7 @@ export async function readRequestBody(
       countable: () => NOTHING_COUNTABLE,
       small: null,
       // What streams through is seen by nobody; a request that reads has nothing to be seen.
-      inspect: () => (exchange.method === "GET" ? NOTHING_FOUND : NOT_SEARCHED),
+      inspect: () => (isBodiless(exchange) ? NOTHING_FOUND : NOT_SEARCHED),
     };
   }
   refuseEncoded(exchange);
@@ -99,11 +110,11 @@ export async function readRequestBody(
     return {
       asked: read.asked,
       digest: read.digest,
-      forward: (edits) => {
+      forward: async (edits, told) => {
         if (isForm || !hasEdits(edits)) return read.bytes;
         // An upstream that does not know what is injected is asked again without it, so the body stays.
         const given = edits.injectUsage === true ? Uint8Array.from(read.bytes) : read.bytes;
-        return largeBodies.edit({ owner, bytes: given, edits });
+        return telling(await largeBodies.edit({ owner, bytes: given, edits }), told);
       },
       // Their bytes bound their tokens; a closer count is not worth another walk through them.
       countable: () => ({ texts: [], overhead }),
@@ -114,18 +125,27 @@ export async function readRequestBody(
   return {
     asked: askedOf(route, contentType, bytes),
     digest: sha256Hex(bytes),
-    forward: (edits) => (isForm ? bytes : edit(bytes, edits)),
+    forward: (edits, told) => (isForm ? bytes : telling(editedBy(bytes, edits), told)),
     countable: (of) => (isForm ? NOTHING_COUNTABLE : countableOf(of, bytes)),
     small: bytes.byteLength > APPROVAL_CALL_BYTES_MAX ? null : bytes,
     inspect: () => findingsIn(route, bytes),
   };
 }
 
-/** What is found in the texts of a body. The fields of a form are not searched, nor are its files. */
+/** What is found in the texts of a body that was read by `askedOf`. The fields of a form are not searched, nor are its files. */
 export function findingsIn(route: Route, bytes: Uint8Array): Findings {
-  const text = route.body === "json" ? decodeUtf8(bytes) : null;
-  const parsed = text === null ? null : parseJson(text);
-  return parsed === null ? NOT_SEARCHED : detect(textsOf(parsed.value));
+  return route.body === "json" ? detect(searchedIn(bytes)) : NOT_SEARCHED;
+}
+
+function telling({ bytes, sha256 }: Edited, told: Told): Uint8Array {
+  if (sha256 !== null) told(sha256);
+  return bytes;
+}
+
+/** A body that comes with a GET is forwarded, too. */
+function isBodiless({ method, header }: Exchange): boolean {
+  const isSent = header("transfer-encoding") !== null || (header("content-length") ?? "0") !== "0";
+  return method === "GET" && !isSent;
 }
 
 /** What a body asks for, by the form that its route takes. A form is never re-encoded. */

@@ -226,7 +226,8 @@ function changeOf(
   const isSame =
     before === after &&
     recorded.reason === now.reason &&
-    recorded.output_tokens_sent === now.output_tokens_sent;
+    recorded.output_tokens_sent === now.output_tokens_sent &&
+    recorded.redact.join() === now.redact.join();
   const refusedByMeter =
     row.reason !== null && recorded.verdict === "pass" && !recorded.needs_approval;
   if (isSame || (refusedByMeter && now.verdict === "pass")) return null;

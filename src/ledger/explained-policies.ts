@@ -12,7 +12,7 @@ export function policiesIn(record: Members): ExplainedPolicies | null {
   if (typeof version !== "string") return null;
   const search = membersOf(findings);
   const { model, policy } = membersOf(rerouted);
-  const { max_output_tokens: outputTokensMax } = membersOf(obligations);
+  const { max_output_tokens: outputTokensMax, redact } = membersOf(obligations);
   const { score, inputs } = membersOf(risk);
   return {
     version,
@@ -30,6 +30,7 @@ export function policiesIn(record: Members): ExplainedPolicies | null {
     isSearchComplete: search["complete"] !== false,
     rerouted: typeof model === "string" && typeof policy === "string" ? { model, policy } : null,
     outputTokensMax: typeof outputTokensMax === "number" ? outputTokensMax : null,
+    redact: isList(redact) ? redact.filter((name) => typeof name === "string") : [],
   };
 }
 

@@ -19,6 +19,15 @@ import {
   type DeliveryView,
   type WebhookView,
 } from "./outbox.ts";
+import type { OutcomeFilter } from "../store/outcomes.ts";
+import {
+  outcomeOf,
+  outcomesOf,
+  outcomeTypeOf,
+  outcomeTypesOf,
+  type OutcomeTypeView,
+  type OutcomeView,
+} from "./outcomes.ts";
 import type { OperationName } from "../core/operation.ts";
 import { operationOf, type OperationView } from "./operations.ts";
 import type { Page, Paged } from "./paged.ts";
@@ -91,6 +100,11 @@ export type Ledger = {
   /** Declared, and not removed. */
   readonly tool: (tenantId: string, name: string) => Promise<ToolView | null>;
   readonly tools: (tenantId: string, page: Page) => Promise<Paged<ToolView>>;
+  /** Declared, and not removed. */
+  readonly outcomeType: (tenantId: string, name: string) => Promise<OutcomeTypeView | null>;
+  readonly outcomeTypes: (tenantId: string, page: Page) => Promise<Paged<OutcomeTypeView>>;
+  readonly outcome: (tenantId: string, outcomeId: string) => Promise<OutcomeView | null>;
+  readonly outcomes: (tenantId: string, page: OutcomeFilter & Page) => Promise<Paged<OutcomeView>>;
   /** Also of an operation of which nothing was ever claimed. */
   readonly operation: (tenantId: string, operation: OperationName) => Promise<OperationView>;
   readonly events: (tenantId: string, page: Page) => Promise<Paged<EventView>>;
@@ -192,6 +206,10 @@ export function createLedger(db: Database): Ledger {
     limits: (tenantId, page) => limitsOf(db, tenantId, page),
     tool: (tenantId, name) => toolOf(db, tenantId, name),
     tools: (tenantId, page) => toolsOf(db, tenantId, page),
+    outcomeType: (tenantId, name) => outcomeTypeOf(db, tenantId, name),
+    outcomeTypes: (tenantId, page) => outcomeTypesOf(db, tenantId, page),
+    outcome: (tenantId, outcomeId) => outcomeOf(db, tenantId, outcomeId),
+    outcomes: (tenantId, page) => outcomesOf(db, tenantId, page),
     operation: (tenantId, operation) => operationOf(db, tenantId, operation),
     events: (tenantId, page) => eventsOf(db, tenantId, page),
     adjustment: (tenantId, adjustmentId) => adjustmentOf(db, tenantId, adjustmentId),

@@ -10,6 +10,7 @@ import { decide, type Verdict } from "../core/decide.ts";
 import type { CompiledBundle } from "../core/policy-bundle.ts";
 import { loadBundle } from "../core/policy-source.ts";
 import type { Price } from "../core/price.ts";
+import { redactionOf } from "../core/redact.ts";
 import { factsWith, readRecord, type Recorded } from "../core/recorded.ts";
 import { isList, isRecord } from "../lib/json.ts";
 import type { Queryable } from "../store/events.ts";
@@ -25,6 +26,8 @@ export type Judgement = {
   /** The model that policies had it go to. */
   readonly model: string | null;
   readonly needs_approval: boolean;
+  /** What policies had replaced in its texts, where any of it was found. */
+  readonly redact: readonly string[];
   readonly risk: number | null;
   readonly policies: readonly { readonly id: string; readonly result: string }[];
 };
@@ -139,17 +142,20 @@ function judgementOf(verdict: Verdict): Judgement {
     output_tokens_sent: estimate?.outputTokensMax ?? null,
     model: verdict.kind === "reroute" ? verdict.model : null,
     needs_approval: verdict.kind === "ask" && verdict.approval !== null,
+    redact: verdict.kind === "ask" ? verdict.redact : [],
     risk: policies?.risk.score ?? null,
     policies: (policies?.results ?? []).map(({ id, result }) => ({ id, result })),
   };
 }
 
 /** The members of the record that the judgement wrote. */
-function recordedJudgement(row: JudgedRow, { judged }: Recorded): Judgement {
+function recordedJudgement(row: JudgedRow, { judged, facts }: Recorded): Judgement {
   const record = membersOf(row.record);
   const estimate = membersOf(record["estimate"]);
   const { score } = membersOf(record["risk"]);
   const policies = listOf(record["policies"]).map(membersOf);
+  const { redact } = membersOf(record["obligations"]);
+  const names = listOf(redact).map(String);
   const isBlock = judged !== null;
   return {
     verdict: isBlock ? "block" : "pass",
@@ -159,6 +165,7 @@ function recordedJudgement(row: JudgedRow, { judged }: Recorded): Judgement {
     model: null,
     // Terms are recorded though a meter or another rung said no: what blocks asks for nothing more.
     needs_approval: !isBlock && record["approval"] !== undefined,
+    redact: isBlock ? [] : redactionOf(names, facts.findings),
     risk: numberOrNull(score),
     policies: policies.map(({ id, result }) => ({ id: String(id), result: String(result) })),
   };
@@ -179,6 +186,7 @@ const MEMBERS = [
   "output_tokens_sent",
   "model",
   "needs_approval",
+  "redact",
   "risk",
   "policies",
 ] as const satisfies readonly (keyof Judgement)[];

@@ -42,7 +42,7 @@ describe("every fact", () => {
       attempt: 1,
       priorStatus: "" as const,
     },
-    findings: { secrets: 0, pii: 0, injection: 0, found: [], complete: true },
+    findings: { secrets: 0, pii: 0, injection: 0, found: [], complete: true, outside: [] },
   };
   const SAMPLES = {
     string: (path: string) => `${path} == ${path}`,
@@ -63,7 +63,7 @@ describe("every fact", () => {
 });
 
 test("the starter bundle lets an ordinary call pass, and asks about a dear one", () => {
-  const findings = { secrets: 0, pii: 0, injection: 0, found: [], complete: true };
+  const findings = { secrets: 0, pii: 0, injection: 0, found: [], complete: true, outside: [] };
   expect(judge(STARTER_POLICIES, { findings })).toMatchObject({ kind: "ask", approval: null });
   const dear = judge(STARTER_POLICIES, { findings }, { demand: { inputBytes: 200_000_000_000 } });
   expect(dear).toMatchObject({ kind: "ask", approval: { quorum: 1 } });

@@ -4,7 +4,7 @@ import { decide } from "../../src/core/decide.ts";
 import type { Facts, History } from "../../src/core/facts.ts";
 import type { Intent } from "../../src/core/intent.ts";
 import { HISTORY_ATTEMPTS_MAX, RISK_MAX } from "../../src/core/limits-policy.ts";
-import { unreadableBundle } from "../../src/core/policy-bundle.ts";
+import { needsFindings, unreadableBundle } from "../../src/core/policy-bundle.ts";
 import { cpuMsOf } from "../support/cpu-time.ts";
 import {
   bundleOf,
@@ -121,7 +121,7 @@ describe("what nobody looked at is never taken for nothing", () => {
     ["retry.prior_status == 'unknown'", { history: HISTORY }],
     [
       "detectors.secrets > 0",
-      { findings: { secrets: 0, pii: 0, injection: 0, found: [], complete: true } },
+      { findings: { secrets: 0, pii: 0, injection: 0, found: [], complete: true, outside: [] } },
     ],
   ])("%s", (when, looked) => {
     const text = policies(policy("a", when));
@@ -227,12 +227,97 @@ describe("approval", () => {
   });
 });
 
+describe("what policies have redacted", () => {
+  const redact = (id: string, names: string, more = "") =>
+    policy(id, "true", `effect: allow, obligations: { redact: [${names}] }${more}`);
+  const mail = { kind: "email", group: "pii" as const, count: 1 };
+  const seen = { secrets: 0, pii: 1, injection: 0, found: [mail], complete: true, outside: [] };
+  const CLEAN = redact("r", "pii");
+  const rows: [
+    what: string,
+    text: string,
+    facts: Partial<Facts>,
+    intent: IntentTerms,
+    expected: RegExp | readonly string[],
+  ][] = [
+    ["is replaced where it was found", CLEAN, { findings: seen }, {}, ["pii"]],
+    ["is nothing where nothing was", redact("r", "secrets"), { findings: seen }, {}, []],
+    [
+      "is all that any of them names",
+      redact("a", "email") + redact("b", "secrets"),
+      { findings: seen },
+      {},
+      ["secrets", "email"],
+    ],
+    ["is nothing in shadow", redact("r", "pii", ", mode: shadow"), { findings: seen }, {}, []],
+    [
+      "is not sent where it stands elsewhere",
+      CLEAN,
+      { findings: { ...seen, outside: ["email"] } },
+      {},
+      /email outside its content/u,
+    ],
+    [
+      "and is where only others do",
+      redact("r", "email"),
+      { findings: { ...seen, outside: ["jwt"] } },
+      {},
+      ["email"],
+    ],
+    [
+      "is not known where not all was searched",
+      CLEAN,
+      { findings: { ...seen, complete: false } },
+      {},
+      /not all texts/u,
+    ],
+    [
+      "stays with a caller that acts itself",
+      CLEAN,
+      { findings: seen },
+      { door: "step" },
+      /its caller acts itself/u,
+    ],
+    [
+      "stays in what is not rewritten",
+      CLEAN,
+      { findings: seen },
+      { operation: "speech" },
+      /a call for speech is not rewritten/u,
+    ],
+    ["was not looked for", CLEAN, {}, {}, /the texts that it asks about were not searched/u],
+    [
+      "does not matter where another blocks",
+      BLOCK + CLEAN,
+      { findings: seen },
+      {},
+      /Policy `b` blocks this/u,
+    ],
+  ];
+  test.each(rows)("%s", (_what, text, facts, intent, expected) => {
+    const verdict = judge(policies(text), facts, intent);
+    if (verdict.kind === "block") expect(verdict.message).toMatch(expected as RegExp);
+    else expect(verdict).toMatchObject({ kind: "ask", redact: expected });
+  });
+
+  test("has texts searched, and in shadow is told as other terms", () => {
+    expect(needsFindings(bundleOf(policies(CLEAN)))).toBe(true);
+    expect(needsFindings(bundleOf(policies(CLAMP)))).toBe(false);
+    const shadow = policies(redact("r", "pii", ", mode: shadow"));
+    expect(judge(shadow, { findings: seen }).policies?.shadow).toBe("obligations");
+    expect(
+      judge(policies(CLEAN, redact("s", "pii", ", mode: shadow")), { findings: seen }).policies
+        ?.shadow,
+    ).toBeNull();
+  });
+});
+
 describe("the risk score", () => {
   test("is the sum of what matched, with its inputs, and at most 100", () => {
     const weigh = (id: string, when: string, risk: number, mode = "enforce") =>
       policy(id, when, `effect: allow, risk: ${risk}, mode: ${mode}`);
     const found = [{ kind: "aws_access_key", group: "secrets" as const, count: 3 }];
-    const findings = { secrets: 3, pii: 0, injection: 0, found, complete: true };
+    const findings = { secrets: 3, pii: 0, injection: 0, found, complete: true, outside: [] };
     const text = policies(
       weigh("a", "true", 30),
       weigh("b", "false", 50),

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { BUNDLE_BYTES_MAX, EXPRESSION_COST_MAX } from "../../src/core/limits-policy.ts";
 import { isVersion } from "../../src/core/policy.ts";
 import { loadBundle, readBundle } from "../../src/core/policy-source.ts";
+import { STARTER_POLICIES } from "../../src/entry/cli/starter-policies.ts";
 import { policies, policy } from "../support/judging.ts";
 
 const SOUND = `
@@ -45,8 +46,26 @@ describe("a bundle's version", () => {
     expect(versionOf(policies(policy("a", "request.stream", more)))).not.toBe(plain);
   });
 
-  test("is that of its content, read back", () => {
-    const reading = readBundle(SOUND);
+  test("stays what it was before obligations could redact", () => {
+    expect(versionOf(STARTER_POLICIES)).toBe(
+      "pol_5e74af09bbe3687e8da1ffdebcc0d4cdef13592b59f8c0122a5c84cac28e265a",
+    );
+  });
+
+  test("is the same for what is redacted in another order", () => {
+    const redacting = (names: string) =>
+      versionOf(
+        policies(policy("a", "true", `effect: allow, obligations: { redact: [${names}] }`)),
+      );
+    expect(redacting("email, secrets, email")).toBe(redacting("secrets, email"));
+    expect(redacting("secrets")).not.toBe(redacting("secrets, email"));
+  });
+
+  test.each([
+    ["terms of an approval", SOUND],
+    ["a redaction", policies(policy("a", "true", "effect: allow, obligations: { redact: [all] }"))],
+  ])("is that of its content, read back, with %s", (_what, text) => {
+    const reading = readBundle(text);
     if (reading.kind === "broken") throw new Error("broken");
     expect(versionOf(reading.content)).toBe(reading.version);
     expect(loadBundle(reading.version, reading.content).unreadable).toBeNull();
@@ -121,9 +140,14 @@ describe("a mistake in a bundle is told with its line and column", () => {
       /^3:\d+ the id a stands twice/u,
     ],
     [
-      "redaction",
-      policies(policy("a", "true", "effect: allow, obligations: { redact: true }")),
-      /redact must be absent: the gateway forwards a body/u,
+      "a redaction that names nothing",
+      policies(policy("a", "true", "effect: allow, obligations: { redact: [] }")),
+      /redact must be a list such as \[secrets, email\]/u,
+    ],
+    [
+      "a redaction of what nobody looks for",
+      policies(policy("a", "true", "effect: allow, obligations: { redact: [emails] }")),
+      /must be a kind of finding, a group of them, or all/u,
     ],
     [
       "approval terms of a block",

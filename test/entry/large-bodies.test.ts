@@ -61,7 +61,7 @@ describe("large bodies", () => {
     const { asked, bytes } = await read(largeBodies, "one", chatOf(2 * MB));
     expect(asked.model).toBe("m");
     const edited = await largeBodies.edit({ owner: "one", bytes, edits: { model: "other" } });
-    expect(JSON.parse(new TextDecoder().decode(edited)).model).toBe("other");
+    expect(JSON.parse(new TextDecoder().decode(edited.bytes)).model).toBe("other");
   });
 
   test("a caller's mistake is the caller's, not a failure to read", async () => {

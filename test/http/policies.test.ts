@@ -364,6 +364,7 @@ describeEachDatabase("policies", (database) => {
       expect(record.findings).toEqual({
         found: [{ kind: "aws_access_key", group: "secrets", count: 1 }],
         complete: true,
+        outside: ["aws_access_key"],
       });
       expect(explanation).toContain("The detectors found aws_access_key (1).");
       expect(JSON.stringify(record)).not.toContain(secret);

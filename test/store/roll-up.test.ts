@@ -68,6 +68,22 @@ describeEachDatabase("the roll-ups", (database) => {
     expect(await rollUpViolations(admin, tenantId)).toEqual([]);
   });
 
+  test("take thousands of outcomes that share a run in one step, without telling each of each", async () => {
+    const tenantId = await newTenant(database);
+    const { gate, admin } = database.db;
+    const ask = askOf(tenantId);
+    await post(gate, "rep", [ask]);
+    await settle(gate, [settlementOf(ask)]);
+    await admin`
+      insert into outcomes (tenant_id, outcome_id, root_id, type, subject_kind, subject, key, status, occurred_at,
+                            recorded_by)
+      select ${tenantId}, ${tenantId} || n, ${tenantId} || n, 'ticket_resolved', 'run', 'run_a', n::text, 'success',
+             tollgate_now(), 'key_a'
+      from generate_series(1, 4000) as n`;
+    await rollUpAll(admin, 5_000);
+    expect(await rollUpViolations(admin, tenantId)).toEqual([]);
+  });
+
   test("let an operation bear its runs, and an outcome the runs below its own", async () => {
     const tenantId = await newTenant(database);
     const { gate, admin } = database.db;

@@ -3,6 +3,7 @@ import type { Edits } from "../dialect.ts";
 import { scanMembers } from "./members.ts";
 import type { Member, Members, Names } from "./members.ts";
 import { METADATA_PREFIX } from "./metadata.ts";
+import { redactions } from "./redact.ts";
 
 /** One replacement: the bytes from `start` to `end` give way to `text`. */
 export type Splice = { readonly start: number; readonly end: number; readonly text: string };
@@ -26,12 +27,10 @@ const INCLUDE_USAGE: Names = { include_usage: true };
  * so no edited member stands there twice. Answers the same object when there is nothing to change.
  */
 export function edit(body: Uint8Array, edits: Edits): Uint8Array {
-  const { model, outputTokensMax, injectUsage, stripMetadata } = edits;
-  if (model === undefined && outputTokensMax === undefined && !injectUsage && !stripMetadata) {
-    return body;
-  }
+  const { model, outputTokensMax, injectUsage, stripMetadata, redact } = edits;
+  if (Object.keys(edits).length === 0) return body;
   const members = scanMembers(body, 0, EDITED);
-  const splices: Splice[] = [];
+  const splices: Splice[] = redact === undefined ? [] : redactions(body, redact);
   const inserts: string[] = [];
   if (model !== undefined) editModel(body, members, model, { splices, inserts });
   if (outputTokensMax !== undefined) {

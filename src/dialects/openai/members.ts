@@ -186,7 +186,7 @@ export function isSpace(byte: number | undefined): boolean {
 }
 
 /** Just behind the closing quote of a string whose content starts at `from`; the length when it never closes. */
-function stringEnd(bytes: Uint8Array, from: number): number {
+export function stringEnd(bytes: Uint8Array, from: number): number {
   let index = from;
   while (index < bytes.length) {
     const limit = Math.min(bytes.length, index + WALK_BYTES);
@@ -207,7 +207,7 @@ function stringEnd(bytes: Uint8Array, from: number): number {
   return bytes.length;
 }
 
-function nameOf(bytes: Uint8Array, start: number, end: number, names: Names | null): string {
+export function nameOf(bytes: Uint8Array, start: number, end: number, names: Names | null): string {
   if (names !== null && end - start > ESCAPED_NAME_BYTES_MAX) return "";
   let name = "";
   for (let index = start + 1; index < end - 1; index += 1) {

@@ -25,7 +25,7 @@ export function textsOf(body: unknown): readonly string[] {
 }
 
 /** A type and encoding take less than a hundred characters. What has words behind them is a text. */
-function isDataUrl(text: string): boolean {
+export function isDataUrl(text: string): boolean {
   const begins = text.startsWith("data:") && text.slice(0, 128).includes(";base64,");
   return begins && !text.includes(" ");
 }

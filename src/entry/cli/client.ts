@@ -28,6 +28,8 @@ export type Ask = {
   readonly query?: Query;
   /** Members that are null are left out. */
   readonly body?: Readonly<Record<string, unknown>>;
+  /** A body that is no JSON. */
+  readonly content?: { readonly media: string; readonly text: string };
   /** Members of the body that are said to be nothing: null, and sent. */
   readonly nulls?: readonly string[];
   /** The scope this call needs, to be named when it is missing. */
@@ -124,13 +126,14 @@ async function send(origin: string, credential: Credential, ask: Ask): Promise<R
     authorization: `Bearer ${credential.key}`,
     "user-agent": "tollgate-cli",
   });
-  if (ask.body !== undefined) headers.set("content-type", "application/json");
+  const content = contentOf(ask);
+  if (content !== null) headers.set("content-type", content.media);
   const answer = await reach(origin, url, {
     method: ask.method,
     headers,
     // A redirect would carry the key to another place.
     redirect: "manual",
-    ...(ask.body === undefined ? {} : { body: bodyText(ask.body, ask.nulls ?? []) }),
+    ...(content === null ? {} : { body: content.text }),
   });
   const reply = { text: answer.text, body: parseJson(answer.text)?.value ?? null };
   if (answer.status >= 200 && answer.status < 300) {
@@ -138,6 +141,11 @@ async function send(origin: string, credential: Credential, ask: Ask): Promise<R
     throw new CliError(`${origin} answered something that is not JSON: is this a Tollgate?`);
   }
   throw refused({ origin, credential, ask, status: answer.status, reply });
+}
+
+function contentOf(ask: Ask): NonNullable<Ask["content"]> | null {
+  if (ask.body === undefined) return ask.content ?? null;
+  return { media: "application/json", text: bodyText(ask.body, ask.nulls ?? []) };
 }
 
 type Answer = { readonly status: number; readonly text: string };

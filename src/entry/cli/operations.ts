@@ -36,7 +36,7 @@ export function addOperations(program: Command, terminal: Terminal): void {
       "type:key, as refund:order-123; run:NAME for what a run did by itself",
     );
   session.act(show, terminal, async (s) => {
-    const path = pathOf(s.argument(0));
+    const path = operationPath(s.argument(0));
     const reply = await s.ask({ method: "GET", path, scope: "report" });
     if (s.json) return session.writeJson(s, reply);
     const effects = member(reply.body, "effects");
@@ -69,7 +69,8 @@ export function addOperations(program: Command, terminal: Terminal): void {
   });
 }
 
-function pathOf(text: string): string {
+/** Of an operation that somebody typed as `type:key`. */
+export function operationPath(text: string): string {
   const colon = text.indexOf(":");
   if (colon <= 0 || colon === text.length - 1) {
     throw new CliError(

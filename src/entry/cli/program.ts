@@ -1,4 +1,4 @@
-/** The command line: every command on one page. Exit codes: 0 done, 1 not done, 2 typed wrongly. */
+/** The command line: every command on one page. Exit codes: 0 done, 1 not done, 2 typed wrongly, 3 done in part. */
 import { Command, CommanderError } from "commander";
 
 import { ConfigError } from "../config.ts";
@@ -13,6 +13,8 @@ import { addDecisions, addReports, addRuns } from "./look.ts";
 import { addKeys, addLimits, addTenants } from "./manage.ts";
 import { addMigrate } from "./migrate.ts";
 import { addOperations } from "./operations.ts";
+import { addOutcomes } from "./outcomes.ts";
+import { addOutcomeTypes } from "./outcome-types.ts";
 import { addReport } from "./report.ts";
 import { paint } from "./output.ts";
 import { addTools } from "./tools.ts";
@@ -27,7 +29,7 @@ The key comes from --key, TOLLGATE_ADMIN_KEY, TOLLGATE_KEY, or, for a Tollgate o
 the file admin-key in its data directory (TOLLGATE_DATA). Prefer a variable: --key is seen by others
 in the list of processes.
 
-Exit codes: 0 done; 1 refused, failed or not reachable; 2 typed wrongly.`;
+Exit codes: 0 done; 1 refused, failed or not reachable; 2 typed wrongly; 3 some rows of an import did not match.`;
 
 export function createProgram(terminal: Terminal, version: string): Command {
   const program = new Command("tollgate")
@@ -59,6 +61,8 @@ export function createProgram(terminal: Terminal, version: string): Command {
   addLimits(program, terminal);
   addTools(program, terminal);
   addOperations(program, terminal);
+  addOutcomeTypes(program, terminal);
+  addOutcomes(program, terminal);
   addPolicies(program, terminal);
   addRuns(program, terminal);
   addDecisions(program, terminal);

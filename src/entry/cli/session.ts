@@ -97,8 +97,12 @@ function nameOf(row: unknown): string {
 }
 
 export function rowsOf(body: unknown): readonly unknown[] {
-  const data = member(body, "data");
-  return isList(data) ? data : [];
+  return listOf(body, "data");
+}
+
+export function listOf(body: unknown, name: string): readonly unknown[] {
+  const list = member(body, name);
+  return isList(list) ? list : [];
 }
 
 export type ListView = {

@@ -14,6 +14,8 @@ export type Terminal = {
 /** How a command ends. 2 is for what was typed, so that a script can tell its own mistakes. */
 export const EXIT_ERROR = 1;
 export const EXIT_USAGE = 2;
+/** It was done, and not with all that was given. */
+export const EXIT_PARTLY = 3;
 
 /** A command that cannot do what was asked: one sentence for people, and the exit code. */
 export class CliError extends Error {

@@ -1,8 +1,7 @@
 /** Large request bodies on Workers, which have no threads: read where they are, for they are bounded. */
 import { NOT_SEARCHED } from "../../core/detect.ts";
 import { InputError } from "../../core/errors.ts";
-import { edit } from "../../dialects/openai/edit.ts";
-import { askedOf, findingsIn, type LargeBodies } from "../../http/request-body.ts";
+import { askedOf, editedBy, findingsIn, type LargeBodies } from "../../http/request-body.ts";
 import { sha256Hex } from "../../lib/hash.ts";
 
 /**
@@ -20,7 +19,7 @@ export function inPlaceBodies(): LargeBodies {
       const findings = searches ? findingsIn(route, bytes) : NOT_SEARCHED;
       return { asked, digest: sha256Hex(bytes), bytes, findings };
     },
-    edit: async ({ bytes, edits }) => edit(bytes, edits),
+    edit: async ({ bytes, edits }) => editedBy(bytes, edits),
   };
 }
 

@@ -120,8 +120,7 @@ export function joinTimes(sql: Queryable, asked: Timed, moment: Fragment) {
       select q.quarter, date_trunc('day', q.quarter, ${timeZone}::text) as day,
              date_trunc('week', q.quarter, ${timeZone}::text) as week,
              date_trunc('month', q.quarter, ${timeZone}::text) as month
-      from generate_series(${from.toISOString()}::text::timestamptz, ${to.toISOString()}::text::timestamptz,
-                           interval '15 minutes') as q(quarter)
+      from generate_series(${from}::timestamptz, ${to}::timestamptz, interval '15 minutes') as q(quarter)
     ) as q on q.quarter = tollgate_quarter(${moment})`;
 }
 
@@ -154,7 +153,7 @@ export function asOf(sql: Queryable) {
   return sql`(select as_of from roll_up_state where one = 1)`;
 }
 
+/** As parameters of their type: a text would be read as a time again for each row. */
 export function within(sql: Queryable, { from, to }: Period, moment: Fragment) {
-  return sql`
-    ${moment} >= ${from.toISOString()}::text::timestamptz and ${moment} < ${to.toISOString()}::text::timestamptz`;
+  return sql`${moment} >= ${from}::timestamptz and ${moment} < ${to}::timestamptz`;
 }

@@ -92,7 +92,14 @@ const TENANTLESS = {
 };
 
 /** Insert-only: by this rule in code, and by trigger in the database. */
-const LEDGER = ["decisions", "settlements", "events", "policy_bundles", "approval_votes"];
+const LEDGER = [
+  "decisions",
+  "settlements",
+  "events",
+  "policy_bundles",
+  "approval_votes",
+  "reconciliations",
+];
 
 /**
  * SHA-256 of each migration that a release has shipped: databases in the field have run that text, so

@@ -15,6 +15,7 @@ export const ID_PREFIXES = {
   webhook: "whk",
   delivery: "dlv",
   closing: "cls",
+  reconciliation: "rec",
   event: "evt",
   outcome: "out",
   adjustment: "adj",

@@ -92,3 +92,45 @@ export const PRICE_BOOK_ENTRIES_MAX = 50_000;
 
 /** Why an operator adjusts, in a sentence or two. */
 export const ADJUSTMENT_REASON_CHARS_MAX = 500;
+
+/** A file of a provider's export, in bytes: a page of its API is some hundred kilobytes. */
+export const EXPORT_BYTES_MAX = 8 * 1024 * 1024;
+
+/** Files of one reconciliation: a quarter by the week, of usage and of cost. */
+export const EXPORT_FILES_MAX = 64;
+
+/** Lines that are compared at once, on either side: a month of 32 models. */
+export const RECONCILED_LINES_MAX = 1_000;
+
+/** The longest period that is reconciled at once: a quarter. */
+export const RECONCILED_DAYS_MAX = 92;
+
+/** The body of a reconciliation: its lines are of 200 bytes at most, in ordinary names. */
+export const RECONCILIATION_BYTES_MAX = 512 * 1024;
+
+/** The most that one line may state, of tokens or requests: a thousand of them are summed within 2^53. */
+export const STATED_UNITS_MAX = 1_000_000_000_000;
+
+/** Amounts of money that one line of an invoice is the sum of: quarter-hours of a day, by key and tier. */
+export const AMOUNTS_MAX = 100_000;
+
+/**
+ * What one amount of an invoice may be off by for want of digits: a thousandth of a millionth of a dollar. A float of
+ * a thousand dollars is off by less, and the cheapest token costs ten times as much.
+ */
+export const ROUNDING_PICOUSD = 1_000n;
+
+/**
+ * How long before midnight a call can have begun that was posted behind it, in ms. What takes longer is
+ * settled for want of an answer and told as presumed.
+ */
+export const CROSSING_MS = 3_600_000;
+
+/** Reconciliations of one upstream that the state of a period is made of: the newest, some of each day. */
+export const RECONCILIATIONS_READ_MAX = 500;
+
+/** Settlements whose budgets one step looks at: some ten milliseconds, and nobody waits for its locks. */
+export const ALERT_LINES_MAX = 2_000;
+
+/** Steps of one turn: as many lines as a turn of the roll-ups takes; the next turn goes on where this one stopped. */
+export const ALERT_STEPS_MAX = 50;

@@ -47,6 +47,17 @@ export function picousdFromUsd(decimal: string, param: string | null = null): Pi
 }
 
 /**
+ * Reads an amount of an invoice, in dollars or cents, as exactly as a pico-dollar can hold it: what is finer
+ * is rounded to the nearest, halves away from zero, for providers print what their floats hold.
+ */
+export function picousdOfInvoice(
+  decimal: string,
+  { unit, param }: { readonly unit: "usd" | "cent"; readonly param: string },
+): Picousd {
+  return picousd(scaled(decimal, unit === "usd" ? DECIMALS : DECIMALS - 2, param, nearestQuotient));
+}
+
+/**
  * What one act costs, or may cost: between nothing and `COST_USD_MAX`. Throws InputError as `picousdFromUsd`
  * does, and for what is outside.
  */
@@ -57,6 +68,13 @@ export function costFromUsd(decimal: string, param: string): Picousd {
     throw new InputError("invalid_value", param, `'${param}' is at most ${COST_USD_MAX} USD.`);
   }
   return cost;
+}
+
+/** What one line of an invoice costs; a credit is negative. Throws InputError as `costFromUsd` does. */
+export function costOfInvoice(decimal: string, param: string): Picousd {
+  const cost = picousdFromUsd(decimal, param);
+  if (cost <= COST_PICOUSD_MAX && cost >= -COST_PICOUSD_MAX) return cost;
+  throw new InputError("invalid_value", param, `'${param}' is at most ${COST_USD_MAX} USD.`);
 }
 
 /** A credit, below zero, or a debit: `COST_USD_MAX` at most, and never nothing. Throws InputError. */
@@ -104,7 +122,12 @@ export function minPicousd(a: Picousd, b: Picousd): Picousd {
 }
 
 /** `decimal × 10^decimals` as a whole number, or InputError when it is none. */
-function scaled(decimal: string, decimals: number, param: string | null): bigint {
+function scaled(
+  decimal: string,
+  decimals: number,
+  param: string | null,
+  quotient: (digits: bigint, places: number) => bigint | null = exactQuotient,
+): bigint {
   const parts = decimal.length <= DECIMAL_LENGTH_MAX ? DECIMAL.exec(decimal) : null;
   if (parts === null) {
     const shown = decimal.slice(0, DECIMAL_LENGTH_MAX);
@@ -117,7 +140,7 @@ function scaled(decimal: string, decimals: number, param: string | null): bigint
   }
   const shift = exponent + decimals - fraction.length;
   const digits = BigInt(whole + fraction);
-  const magnitude = shift >= 0 ? digits * 10n ** BigInt(shift) : exactQuotient(digits, -shift);
+  const magnitude = shift >= 0 ? digits * 10n ** BigInt(shift) : quotient(digits, -shift);
   if (magnitude === null) {
     const message = `Finer than one pico-dollar (10^-12 USD), so it cannot be held exactly: ${decimal}.`;
     throw new InputError("invalid_value", param, message);
@@ -131,4 +154,9 @@ function scaled(decimal: string, decimals: number, param: string | null): bigint
 function exactQuotient(digits: bigint, places: number): bigint | null {
   const divisor = 10n ** BigInt(places);
   return digits % divisor === 0n ? digits / divisor : null;
+}
+
+function nearestQuotient(digits: bigint, places: number): bigint {
+  const divisor = 10n ** BigInt(places);
+  return (2n * digits + divisor) / (2n * divisor);
 }

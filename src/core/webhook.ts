@@ -8,6 +8,8 @@ export const MESSAGE_KINDS = [
   "approval.approved",
   "approval.denied",
   "approval.cancelled",
+  "budget.threshold",
+  "budget.forecast",
 ] as const;
 
 export type MessageKind = (typeof MESSAGE_KINDS)[number];

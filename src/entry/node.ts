@@ -20,6 +20,7 @@ import { createApp, isModelPath } from "../http/app.ts";
 import type { Figures, Readiness } from "../http/env.ts";
 import type { LargeBodies } from "../http/request-body.ts";
 import { createLedger } from "../ledger/ledger.ts";
+import { tellBudgetsTurn } from "../ledger/budget-alerts.ts";
 import { rollUpTurn } from "../ledger/roll-up.ts";
 import { Fault } from "../lib/assert.ts";
 import { hmacSha256Hex } from "../lib/hash.ts";
@@ -147,7 +148,7 @@ export async function start(config: Config, options: StartOptions = {}): Promise
     figures: options.figures ?? (async () => gateway.trust()),
   });
   const deliverer = createDeliverer(ports);
-  const repeated = chores(gateway, deliverer, { db, log });
+  const repeated = chores(gateway, deliverer, ports);
   const changes = await listenTo(db.address, gateway, log);
   return {
     url: urlOf(server, config),
@@ -341,7 +342,7 @@ async function listenTo(
 function chores(
   gateway: Gateway,
   deliverer: Deliverer,
-  { db, log }: Pick<Ports, "db" | "log">,
+  { db, log, newId }: Pick<Ports, "db" | "log" | "newId">,
 ): readonly Repeated[] {
   const failed = (name: string) => (error: unknown) => log.warn({ error, name }, "a chore failed");
   return [
@@ -366,6 +367,7 @@ function chores(
       ROLL_UP_MS,
       async () => {
         await rollUpTurn(db);
+        await tellBudgetsTurn(db, newId);
       },
       failed("roll up"),
     ),

@@ -26,6 +26,7 @@ import {
   deactivatePolicies,
 } from "./administer-policies.ts";
 import { importPrices, type Imported, type ImportTerms } from "./administer-prices.ts";
+import { recordReconciliation, type NewReconciliation } from "./administer-reconciliations.ts";
 import { putRun, stopRun } from "./administer-runs.ts";
 import {
   createOutcomeTypeAdministration,
@@ -90,6 +91,11 @@ export type Administration = {
     actor: Actor,
     terms: AdjustmentTerms,
   ) => Promise<{ readonly adjustmentId: string }>;
+  /** Answers its id. */
+  readonly recordReconciliation: (
+    actor: Actor,
+    reconciliation: NewReconciliation,
+  ) => Promise<string>;
 };
 
 export function createAdministration(ports: AdministrationPorts): Administration {
@@ -115,5 +121,6 @@ export function createAdministration(ports: AdministrationPorts): Administration
     removeTool: (actor, tenantId, name) => removeTool(ports, actor, { tenantId, name }),
     importPrices: (actor, terms) => importPrices(ports, actor, terms),
     postAdjustment: (actor, terms) => postAdjustment(ports, actor, terms),
+    recordReconciliation: (actor, row) => recordReconciliation(ports, actor, row),
   };
 }

@@ -17,6 +17,7 @@ import { policyRoutes } from "./policies.ts";
 import { closingRoutes } from "./closings.ts";
 import { reportRoutes } from "./reports.ts";
 import { priceRoutes } from "./prices.ts";
+import { reconciliationRoutes } from "./reconciliation.ts";
 import { replayRoutes } from "./replays.ts";
 import { runRoutes } from "./runs.ts";
 import { webhookRoutes } from "./webhooks.ts";
@@ -103,6 +104,7 @@ export function createManagement(): Management {
   outcomeTypeRoutes(api);
   outcomeRoutes(api);
   operationRoutes(api);
+  reconciliationRoutes(api);
   // Before the routes of one version, whose name would else be taken for a version.
   replayRoutes(api);
   policyRoutes(api);

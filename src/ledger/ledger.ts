@@ -45,6 +45,15 @@ import {
 import { closingOf, closingsOf, driftOf, type ClosingView, type DriftView } from "./closings.ts";
 import { conservationOf, type ConservationView } from "./conservation.ts";
 import { createReports, type Reports } from "./reports.ts";
+import type { ReconciliationState } from "../core/reconciliation-state.ts";
+import {
+  reconciliationOf,
+  reconciliationsOf,
+  reconciliationStatesOf,
+  type Comparison,
+  type ReconciliationView,
+  type RecordedReconciliation,
+} from "./reconciliation.ts";
 import { exportOf } from "./run-export.ts";
 import { shadowOf, type ShadowView } from "./shadow.ts";
 import {
@@ -190,6 +199,17 @@ export type Ledger = {
     tenantId: string,
     page: Page & { readonly state: DeliveryRecord["state"] | null },
   ) => Promise<Paged<DeliveryView>>;
+  /** Compares the ledger with a provider's invoice; of the whole installation where no tenant is named. */
+  readonly reconcile: (comparison: Comparison) => Promise<ReconciliationView>;
+  readonly reconciliations: (
+    whose: string | null,
+    page: Page,
+  ) => Promise<Paged<RecordedReconciliation>>;
+  /** By upstream, of the days of UTC from the first to before the last. */
+  readonly reconciliationStates: (
+    whose: string | null,
+    period: { readonly from: string; readonly to: string },
+  ) => Promise<readonly ReconciliationState[]>;
   /** Of the whole installation: what waits for people, and for receivers. */
   readonly waiting: () => Promise<Waiting>;
   /** Of the whole installation: reservations by state. */
@@ -242,6 +262,9 @@ export function createLedger(db: Database): Ledger {
     webhooks: (tenantId, page) => webhooksOf(db, tenantId, page),
     delivery: (delivery) => deliveryOf(db, delivery),
     deliveries: (tenantId, page) => deliveriesOf(db, tenantId, page),
+    reconcile: (comparison) => reconciliationOf(db, comparison),
+    reconciliations: (whose, page) => reconciliationsOf(db, whose, page),
+    reconciliationStates: (whose, period) => reconciliationStatesOf(db, whose, period),
     waiting: async () => {
       const { pending, dead } = await countDeliveries(db.admin);
       return {

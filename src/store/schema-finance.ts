@@ -13,8 +13,10 @@ import {
   type AnyPgColumn,
   bigint,
   check,
+  date,
   index,
   integer,
+  json,
   jsonb,
   pgTable,
   primaryKey,
@@ -297,6 +299,33 @@ export const periodClosings = pgTable(
   ],
 );
 
+/**
+ * Ledger. A provider's invoice was compared with the roll-ups. Of the whole installation where the tenant is
+ * empty: the account that an upstream's key belongs to is all tenants'.
+ */
+export const reconciliations = pgTable(
+  "reconciliations",
+  {
+    tenantId: id("tenant_id").notNull(),
+    reconciliationId: id("reconciliation_id").notNull(),
+    upstream: id("upstream").notNull(),
+    provider: id("provider").notNull(),
+    /** Days of UTC, the last one excluded. */
+    fromDay: date("from_day").notNull(),
+    toDay: date("to_day").notNull(),
+    state: id("state").$type<"reconciled" | "differs">().notNull(),
+    /** Its totals and how many lines had which verdict. */
+    summary: json("summary").notNull(),
+    recordedBy: id("recorded_by").notNull(),
+    recordedAt: moment("recorded_at").notNull().default(now),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.reconciliationId] }),
+    check("reconciliations_state_is_known", sql`${t.state} in ('reconciled', 'differs')`),
+    check("reconciliations_begin_before_they_end", sql`${t.fromDay} < ${t.toDay}`),
+  ],
+);
+
 /** One row: every transaction below `rolled_up_to` has ended and is in the roll-ups. */
 export const rollUpState = pgTable(
   "roll_up_state",
@@ -314,4 +343,49 @@ export const rollUpState = pgTable(
     markAt: moment("mark_at").notNull().default(now),
   },
   (t) => [check("roll_up_state_is_one_row", sql`${t.one} = 1`)],
+);
+
+/**
+ * What was told of a budget: of each meter and window each threshold once, for as long as its limit is the same. A
+ * threshold of 0 is a forecast.
+ */
+export const budgetAlerts = pgTable(
+  "budget_alerts",
+  {
+    tenantId: id("tenant_id").notNull(),
+    limitId: id("limit_id").notNull(),
+    subject: id("subject").notNull(),
+    windowStart: moment("window_start").notNull(),
+    /** The limit as it was then: who raises it is told anew. */
+    amount: amount("amount").notNull(),
+    /** In percent. */
+    threshold: smallint("threshold").notNull(),
+    committed: amount("committed").notNull(),
+    reserved: amount("reserved").notNull(),
+    /** What is used by the end of the window, where that was forecast. */
+    forecast: amount("forecast"),
+    /** Null where the window has none. */
+    windowEnd: moment("window_end"),
+    toldAt: moment("told_at").notNull().default(now),
+  },
+  (t) => [
+    primaryKey({
+      name: "budget_alerts_once",
+      columns: [t.tenantId, t.limitId, t.subject, t.windowStart, t.amount, t.threshold],
+    }),
+    index("budget_alerts_by_end").on(t.windowEnd),
+    check("budget_alerts_threshold_is_a_percentage", sql`${t.threshold} between 0 and 100`),
+  ],
+);
+
+/** One row: every settlement posted below has been looked at. */
+export const budgetAlertState = pgTable(
+  "budget_alert_state",
+  {
+    one: smallint("one").primaryKey().default(1),
+    lookedTo: bigint("looked_to", { mode: "bigint" })
+      .notNull()
+      .default(sql`0`),
+  },
+  (t) => [check("budget_alert_state_is_one_row", sql`${t.one} = 1`)],
 );

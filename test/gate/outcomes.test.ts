@@ -4,7 +4,7 @@ import type { Caller } from "../../src/core/caller.ts";
 import { OUTCOMES_OF_A_SUBJECT_MAX } from "../../src/core/limits-finance.ts";
 import { identityText, OUTCOME_STATUSES, type ToldOutcome } from "../../src/core/outcome.ts";
 import { createOutcomes, type RecordedOutcome } from "../../src/gate/outcomes.ts";
-import { rollUpTurn } from "../../src/ledger/roll-up.ts";
+import { rollUpAll } from "../store/roll-up-violations.ts";
 import { connect } from "../../src/store/database.ts";
 import { createRandom, type Random } from "../sim/random.ts";
 import { rollUpViolations } from "../store/roll-up-violations.ts";
@@ -107,7 +107,7 @@ async function playHistory(database: TestDatabase, racers: number): Promise<void
   expect(rows.map((row) => String(row["outcome_id"])).toSorted()).toEqual(recorded.toSorted());
   expect(recorded.length).toBeGreaterThan(4);
   expect(await chainsOf(database, tenantId)).toEqual([]);
-  await rollUpTurn(database.db);
+  await rollUpAll(database.db.admin, 500);
   expect(await rollUpViolations(database.db.admin, tenantId)).toEqual([]);
 }
 

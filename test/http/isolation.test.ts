@@ -23,6 +23,15 @@ type Operation = {
 
 const BUNDLE = `policies: [{ id: owned, when: "false", effect: block }]`;
 
+const INVOICE = {
+  upstream: "openai",
+  provider: "openai",
+  from: "2024-01-01",
+  to: "2024-01-02",
+  states: ["requests"],
+  lines: [],
+};
+
 /** Bodies by which an operation would succeed for an owner; `{version}` and the like are the owner's ids. */
 const BODIES: Readonly<Record<string, unknown>> = {
   "post /api/tenants": { name: "stolen" },
@@ -52,6 +61,8 @@ const BODIES: Readonly<Record<string, unknown>> = {
   "post /api/policies/backtest": { version: "{version}" },
   "post /api/decisions/{decision}/replay": {},
   "post /api/replay": {},
+  "post /api/reports/reconciliation": INVOICE,
+  "post /api/installation/reconciliation": INVOICE,
   "post /api/attempts/{attempt}/complete": {},
   "post /api/attempts/{attempt}/fail": { error: "stolen", executed: "no" },
   "post /api/attempts/{attempt}/heartbeat": {},
@@ -72,7 +83,7 @@ const QUERIES: Readonly<Record<string, string>> = {
 const MAKES_ITS_OWN = new Set(["put /api/runs/{run}", "put /api/tools/{tool}"]);
 
 /** Lists of the installation: a key of a tenant sees nothing of them. */
-const INSTALLATIONS = new Set(["/api/prices/imports"]);
+const INSTALLATIONS = new Set(["/api/installation/reconciliation", "/api/prices/imports"]);
 
 /** What a key with the scope `approve` does. */
 const APPROVERS_DO = new Set(["post /api/attempts/{attempt}/reconcile"]);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { OUTCOME_AHEAD_MS_MAX } from "../../src/core/limits-finance.ts";
-import { rollUpTurn } from "../../src/ledger/roll-up.ts";
+import { rollUpAll } from "../store/roll-up-violations.ts";
 import { setClock, resetClock } from "../support/clock.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import {
@@ -147,7 +147,7 @@ describeEachDatabase("an outcome", (database) => {
           record: JSON.stringify({ context: { operation: "refund:order:7" } }),
         });
         if (state === "settled" || state === "rolled up") await api.settle({ tenantId, attemptId });
-        if (state === "rolled up") await rollUpTurn(database.db);
+        if (state === "rolled up") await rollUpAll(database.db.admin, 500);
         expect((await tell(SUCCESS, path)).status).toBe(201);
         expect(refusal(await tell(SUCCESS, "operations/refund/order:8"))).toEqual([
           404,
@@ -253,7 +253,7 @@ describeEachDatabase("an outcome", (database) => {
     const attemptId = await api.admit({ tenantId, keyId, runId: "r", runNamed: true });
     await api.settle({ tenantId, attemptId, costPicousd: 90n });
     const { body } = await tell(SUCCESS);
-    await rollUpTurn(database.db);
+    await rollUpAll(database.db.admin, 500);
     const [cost] = await database.db.admin`
       select status, cost_picousd::text as cost, value_picousd::text as value, attempts::int as attempts
       from outcome_costs where tenant_id = ${tenantId} and root_id = ${body.root}`;

@@ -17,6 +17,7 @@ import { addOutcomes } from "./outcomes.ts";
 import { addOutcomeTypes } from "./outcome-types.ts";
 import { addReport } from "./report.ts";
 import { paint } from "./output.ts";
+import { addReconcile } from "./reconcile.ts";
 import { addTools } from "./tools.ts";
 import { addSealing } from "./sealing.ts";
 import { addWebhooks } from "./webhooks.ts";
@@ -73,6 +74,7 @@ export function createProgram(terminal: Terminal, version: string): Command {
   addReports(program, terminal);
   addReport(program, terminal);
   addLedger(program, terminal);
+  addReconcile(program, terminal);
   addCompletion(program, terminal);
   return program;
 }

@@ -1,4 +1,5 @@
 /** The two events of a Worker: a request, and the clock's turn. */
+import { tellBudgetsTurn } from "../../ledger/budget-alerts.ts";
 import { rollUpTurn } from "../../ledger/roll-up.ts";
 import { createDeliverer } from "../../gate/deliver.ts";
 import type { Ports } from "../../gate/ports.ts";
@@ -56,8 +57,9 @@ export function createWorker(yaml: string | null = null): WorkerHandler {
       await live(context, monotonicMs, async (life) => {
         const { gateway, ports } = await openGateway(current, bindings, life);
         await gateway.sweep();
-        await deliverDue(ports);
         await rollUpTurn(ports.db);
+        await tellBudgetsTurn(ports.db, ports.newId);
+        await deliverDue(ports);
       });
     },
   };

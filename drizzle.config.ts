@@ -6,6 +6,7 @@ export default defineConfig({
     "./src/store/schema.ts",
     "./src/store/schema-control.ts",
     "./src/store/schema-finance.ts",
+    "./src/store/schema-roll-up.ts",
     "./src/store/schema-money.ts",
   ],
   out: "./drizzle",

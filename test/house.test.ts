@@ -8,7 +8,9 @@ import { fileURLToPath } from "node:url";
 import { getTableConfig, PgTable } from "drizzle-orm/pg-core";
 import { describe, expect, test } from "vitest";
 import * as control from "../src/store/schema-control.ts";
+import * as finance from "../src/store/schema-finance.ts";
 import * as money from "../src/store/schema-money.ts";
+import * as rollUps from "../src/store/schema-roll-up.ts";
 import * as schema from "../src/store/schema.ts";
 import { longFunctions } from "./support/function-length.ts";
 import * as inspector from "./support/inspector.ts";
@@ -65,6 +67,7 @@ const CATCHES = {
   "src/gate/once.ts": "an act that was refused gives its idempotency key back",
   "src/gate/post-again.ts": "a posting whose answer got lost is asked for what it recorded",
   "src/gate/settle.ts": "a settlement is tried again until the database takes it or refuses it",
+  "src/ledger/roll-up.ts": "outcomes that take longer than a statement may wait, and nobody else",
   "src/ledger/summed.ts": "a report that the database ended becomes a 400 that says what to ask",
   "src/entry/": "the outermost frame: what nobody handled is told and ends the process",
   "src/core/policy-cel.ts": "cel-js says in no other way that an expression cannot be evaluated",
@@ -88,6 +91,8 @@ const CATCHES = {
 const TENANTLESS = {
   installation: "one row about the installation itself",
   replicas: "processes serve all tenants",
+  roll_up_state: "one row: how far the roll-ups of all are",
+  budget_alert_state: "one row: how far the alerts of all are",
   prices: "what upstreams charge is the same for all; tenants' own prices carry their upstream",
 };
 
@@ -118,7 +123,7 @@ type Rule = Mutants & {
   readonly broken: (sources: readonly Source[]) => Violation[];
 };
 
-const tables = Object.values({ ...schema, ...control, ...money })
+const tables = Object.values({ ...schema, ...control, ...finance, ...money, ...rollUps })
   .filter((value) => value instanceof PgTable)
   .map((table) => getTableConfig(table));
 const tenantTables = tables.map(({ name }) => name).filter((name) => !(name in TENANTLESS));

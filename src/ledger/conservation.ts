@@ -38,7 +38,10 @@ export async function conservationOf(db: Database, tenantId: string): Promise<Co
   await rollUpTurn(db);
   const { sums, meters } = await summed(readConservation(db.admin, tenantId), TOO_LARGE);
   const lines = linesOf(sums);
-  const sentences = [...lines.flatMap(sentenceOf), ...meterSentences(meters)];
+  const sentences = [
+    ...lines.flatMap((line) => sentenceOf(line, sums.stale)),
+    ...meterSentences(meters),
+  ];
   return {
     tenant: tenantId,
     as_of: sums.asOf.toISOString(),
@@ -56,21 +59,28 @@ export async function conservationOf(db: Database, tenantId: string): Promise<Co
   };
 }
 
+const OUTCOMES = "outcomes and unattributed";
+
 type Line = { readonly name: string; readonly sum: bigint; readonly difference: bigint };
 
 function linesOf(sums: ConservationRow): readonly Line[] {
   const settled = BigInt(sums.settled);
   const line = (name: string, sum: bigint): Line => ({ name, sum, difference: sum - settled });
   return [
-    line("outcomes and unattributed", BigInt(sums.outcomes) + BigInt(sums.unattributed)),
+    line(OUTCOMES, BigInt(sums.outcomes) + BigInt(sums.unattributed)),
     line("cost cells", BigInt(sums.costCells)),
     line("run cells", BigInt(sums.runCells)),
     line("runs", BigInt(sums.runCosts)),
   ];
 }
 
-function sentenceOf({ name, sum, difference }: Line): readonly string[] {
+function sentenceOf({ name, sum, difference }: Line, stale: number): readonly string[] {
   if (difference === 0n) return [];
+  if (name === OUTCOMES && stale > 0) {
+    return [
+      `What ${stale} outcomes cost is being told anew, so that their sum cannot be compared yet: ask again in a minute.`,
+    ];
+  }
   return [
     `The sum of ${name} is ${dollars(sum)}, which differs from what was settled by ${dollars(difference)}.`,
   ];

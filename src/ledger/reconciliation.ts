@@ -108,7 +108,7 @@ export async function reconciliationOf(
   { whose, upstream, invoice, tolerance }: Comparison,
 ): Promise<ReconciliationView> {
   refusePeriod(invoice, RECONCILED_DAYS_MAX);
-  const asOf = await rolledUpAsOf(db.admin);
+  const asOf = await rolledUpAsOf(db.admin, null);
   if (Date.parse(invoice.to) > asOf.getTime()) {
     const message = `The ledger is summed up to ${asOf.toISOString()}: a day that is not over then cannot be reconciled. Name an earlier \`to\`.`;
     throw new InputError("invalid_value", "to", message);

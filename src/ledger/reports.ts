@@ -92,7 +92,7 @@ export function createReports(db: Database): Reports {
     period: (asked) => periodOf(db, asked),
     rollUp: async () => {
       await rollUpTurn(db);
-      return rolledUpAsOf(db.admin);
+      return rolledUpAsOf(db.admin, null);
     },
   };
 }

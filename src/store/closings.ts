@@ -1,7 +1,7 @@
 /** Periods that are closed: what their runs and outcomes cost is copied once, and read from there ever after. */
 import { assert } from "../lib/assert.ts";
 import type { Page, Queryable } from "./events.ts";
-import { bookIs, type Period, within } from "./reports-terms.ts";
+import { asOf, bookIs, type Period, within } from "./reports-terms.ts";
 
 export type ClosingRow = {
   readonly closingId: string;
@@ -26,13 +26,12 @@ export async function readClosable(
   period: Period,
 ): Promise<Closable> {
   const [row] = await tx<Closable[]>`
-    select tollgate_now() as now, s.as_of as "asOf", (
+    select tollgate_now() as now, ${asOf(tx, tenantId)} as "asOf", (
       select count(*)::int
       from reservations r
       join decisions d on d.tenant_id = r.tenant_id and d.attempt_id = r.attempt_id
       where r.tenant_id = ${tenantId} and d.decided_at < ${period.to.toISOString()}::text::timestamptz
-    ) as open
-    from roll_up_state s where s.one = 1`;
+    ) as open`;
   assert(row !== undefined, "an installation has its row");
   return row;
 }
@@ -159,7 +158,7 @@ export async function readDrift(
            coalesce(sum(outcomes) filter (where not is_closed), 0)::text as outcomes,
            coalesce(sum(success) filter (where not is_closed), 0)::text as success,
            coalesce(sum(cost) filter (where not is_closed), 0)::text as cost,
-           (select as_of from roll_up_state where one = 1) as "asOf"
+           ${asOf(sql, tenantId)} as "asOf"
     from line group by type order by type`;
 }
 

@@ -15,6 +15,8 @@ export type ConservationRow = {
   readonly runCosts: string;
   readonly outcomes: string;
   readonly unattributed: string;
+  /** Outcomes whose cost is to be told anew. */
+  readonly stale: number;
   readonly asOf: Date;
 };
 
@@ -63,7 +65,7 @@ async function readSums(tx: Queryable, tenantId: string): Promise<ConservationRo
             where tenant_id = ${tenantId} and closing_id = '') as outcomes,
            (select coalesce(sum(cost_picousd), 0)::text from run_costs
             where tenant_id = ${tenantId} and closing_id = '' and outcomes = 0) as unattributed,
-           r.as_of as "asOf"
+           (select count(*)::int from stale_outcomes where tenant_id = ${tenantId}) as stale, r.as_of as "asOf"
     from posted p, roll_up_state r where r.one = 1`;
   assert(row !== undefined, "sums over nothing are a row as well");
   return row;

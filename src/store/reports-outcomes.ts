@@ -94,7 +94,7 @@ export async function sumOutcomes(
     select line, groups, rows::text, outcomes::text, success::text, failure::text, partial::text, reversed::text,
            percentiles[1]::text as p50, percentiles[2]::text as p95, attempts::text, blocked::text, retries::text, unpriced::text, cost::text,
            failed::text, wasted::text, estimated::text, tokens::text, failures::text, value::text, valued::text,
-           open::text, ${isApart ? versionsOf(sql) : sql`null::text[]`} as "priceVersions", ${asOf(sql)} as "asOf"
+           open::text, ${isApart ? versionsOf(sql) : sql`null::text[]`} as "priceVersions", ${asOf(sql, asked.tenantId)} as "asOf"
     from line l
     order by place, line`;
 }

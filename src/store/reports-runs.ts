@@ -97,7 +97,7 @@ export async function sumRunCosts(sql: Queryable, asked: RunsAsked): Promise<Run
   const [row] = await sql<RunSums[]>`
     select count(*)::text as runs, coalesce(sum(d.attempts), 0)::text as attempts,
            coalesce(sum(d.cost_picousd), 0)::text as cost, coalesce(sum(d.wasted_picousd), 0)::text as wasted,
-           ${asOf(sql)} as "asOf"
+           ${asOf(sql, asked.tenantId)} as "asOf"
     from run_costs d
     where ${bookIs(sql, asked)} and ${within(sql, asked, sql`d.started_at`)}
       ${payerIs(sql, asked.filters)} ${outcomeIs(sql, asked)} ${resourceOfRun(sql, asked)}`;

@@ -95,7 +95,7 @@ export async function sumSpend(sql: Queryable, asked: SpendAsked): Promise<reado
            failed::text, wasted::text, estimated::text, presumed::text, tokens::text,
            input_tokens::text as "inputTokens", cached_tokens::text as "cachedTokens",
            output_tokens::text as "outputTokens", versions as "priceVersions",
-           ${asOf(sql)} as "asOf"
+           ${asOf(sql, asked.tenantId)} as "asOf"
     from line
     order by place, line`;
 }
@@ -124,25 +124,27 @@ function cells(sql: Queryable, asked: SpendAsked) {
 }
 
 function costCells(sql: Queryable, asked: SpendAsked) {
+  const moment = sql`c.bucket`;
   return sql`
     select '' as run_id, '' as step, c.dimension_id, ${timesOf(sql, asked)},
            sum(c.attempts) as attempts, sum(c.retries) as retries, sum(c.cost_picousd) as cost,
            sum(c.wasted_picousd) as wasted, sum(c.tokens) as tokens, sum(c.input_tokens) as input_tokens,
            sum(c.cached_tokens) as cached_tokens, sum(c.output_tokens) as output_tokens
-    from cost_cells c ${joinTimes(sql, asked, sql`c.bucket`)}
-    where c.tenant_id = t.tenant_id and ${within(sql, asked, sql`c.bucket`)}
+    from cost_cells c ${joinTimes(sql, asked, moment)}
+    where c.tenant_id = t.tenant_id and ${within(sql, asked, moment)}
     group by c.dimension_id, day, week, month`;
 }
 
 /** These are hardly fewer when they are summed: a run has few cells of a kind. */
 function runCells(sql: Queryable, asked: SpendAsked) {
+  const moment = sql`c.bucket`;
   return sql`
     select c.run_id, c.step, c.dimension_id, ${timesOf(sql, asked)}, c.attempts::numeric as attempts,
            c.retries::numeric as retries, c.cost_picousd as cost, c.wasted_picousd as wasted,
            c.tokens::numeric as tokens, null::numeric as input_tokens, null::numeric as cached_tokens,
            null::numeric as output_tokens
-    from run_cells c ${joinTimes(sql, asked, sql`c.bucket`)}
-    where c.tenant_id = t.tenant_id and ${within(sql, asked, sql`c.bucket`)}`;
+    from run_cells c ${joinTimes(sql, asked, moment)}
+    where c.tenant_id = t.tenant_id and ${within(sql, asked, moment)}`;
 }
 
 /**

@@ -148,9 +148,13 @@ export function groupsOf(
   return sql`(array[${list}]::text[] collate "C")`;
 }
 
-/** When this was rolled up to. */
-export function asOf(sql: Queryable) {
-  return sql`(select as_of from roll_up_state where one = 1)`;
+/** When this was rolled up to: of one tenant, or with null of all. */
+export function asOf(sql: Queryable, tenantId: string | null) {
+  return sql`(
+    select least(s.as_of, (
+      select min(o.since) from stale_outcomes o
+      where ${tenantId}::text is null or o.tenant_id = ${tenantId}::text
+    )) from roll_up_state s where s.one = 1)`;
 }
 
 /** As parameters of their type: a text would be read as a time again for each row. */

@@ -88,7 +88,7 @@ describeEachDatabase("calls through the gate", (database) => {
     await setClock(tollgate.db, over);
     const { admin } = tollgate.db;
     do await rollUpAll(admin);
-    while ((await rolledUpAsOf(admin)).getTime() !== over.getTime());
+    while ((await rolledUpAsOf(admin, null)).getTime() !== over.getTime());
     const invoice = exportOf(usages);
     const comparison = { whose: tenant.id, upstream: UPSTREAM, invoice, tolerance: 0n };
     const { lines } = await reconciliationOf(tollgate.db, comparison);

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { rollUp } from "../../src/store/roll-up.ts";
+import { rollUp, stalestTenant, tellStale } from "../../src/store/roll-up.ts";
 import type { Queryable } from "../../src/store/events.ts";
 
 /**
@@ -13,10 +13,19 @@ export async function rollUpAll(sql: Queryable, most = 7): Promise<void> {
     const step = await rollUp(sql, most);
     const [state] =
       await sql`select rolled_up_to > ${String(begun?.["id"])}::text::bigint as done from roll_up_state`;
-    if (state?.["done"] === true) return;
+    if (state?.["done"] === true) return tellAll(sql);
     if (step?.isBehind !== true) await sleep(5);
   }
   throw new Error("the roll-ups never met the end of the ledger");
+}
+
+async function tellAll(sql: Queryable): Promise<void> {
+  for (let step = 0; step < 10_000; step += 1) {
+    const tenantId = await stalestTenant(sql);
+    if (tenantId === null) return;
+    await tellStale(sql, tenantId, 500);
+  }
+  throw new Error("outcomes stay stale for ever");
 }
 
 /** What must hold of roll-ups that have met the end of the ledger, by queries that share nothing with them. */

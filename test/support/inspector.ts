@@ -147,7 +147,7 @@ export function keysWithoutTenant(tables: readonly TableKey[], excepted: Reasons
 }
 
 /**
- * Statements of the store that name a tenant's table and no tenant. One that means to cross tenants
+ * Statements of the store that name a tenant's table and no tenant, nor its book. One that means to cross tenants
  * says "across tenants" in a comment within the five lines before it.
  */
 export function queriesWithoutTenant(
@@ -159,7 +159,7 @@ export function queriesWithoutTenant(
     .filter((source) => isCode(source) && source.path.startsWith("src/store/"))
     .flatMap((source) =>
       [...source.text.matchAll(/`(?:[^`\\]|\\[\s\S])*`/gu)]
-        .filter(({ 0: text }) => named.test(text) && !/tenant/iu.test(text))
+        .filter(({ 0: text }) => named.test(text) && !/tenant|\bbookIs\(/iu.test(text))
         .filter(({ index }) => {
           const before = source.text.slice(0, index).split("\n").slice(-6).join("\n");
           return !/across tenants/iu.test(split(before).comments);

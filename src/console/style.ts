@@ -111,7 +111,7 @@ main > .empty { background: var(--card); border: 1px dashed var(--rule); border-
 .types .current { border-color: var(--accent); }
 .types .facts { grid-template-columns: minmax(0, 1fr); gap: 0.15rem; margin-top: 0.6rem; }
 .types .facts div { display: flex; justify-content: space-between; gap: 0 1rem; align-items: baseline; }
-.figure strong { font-size: 1.375rem; line-height: 1.35; font-weight: 650; font-variant-numeric: tabular-nums; }
+.types .figure { font-size: 1.375rem; line-height: 1.35; font-weight: 650; font-variant-numeric: tabular-nums; }
 .intro { display: grid; gap: 0.7rem; max-width: 44rem; }
 .badge { display: inline-block; padding: 0.05rem 0.5rem; border-radius: 99px; font-size: 0.75rem; line-height: 1.5; font-weight: 600; white-space: nowrap; background: var(--track); color: var(--ink); letter-spacing: 0; }
 .badge.good { background: var(--good-soft); color: var(--good); }

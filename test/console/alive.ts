@@ -159,7 +159,7 @@ async function oneDay({ call, key }: Living, day: number): Promise<void> {
     const model = ticket % 3 === 2 ? "demo/small" : "demo/chat";
     const content = `Ticket ${day}-${ticket}: where is my order?`;
     const run = `ticket-${1_000 - day * 10 + ticket}`;
-    const headers = { "tollgate-run": run, "tollgate-workflow": "support" };
+    const headers = { "tollgate-run": run, "tollgate-labels": "workflow=support" };
     await call(key, "POST", "/v1/chat/completions", { headers, body: chatOf(model, content, 90) });
     const status = (day + ticket) % 4 === 0 ? "failure" : "success";
     const told = { type: "ticket_resolved", status };

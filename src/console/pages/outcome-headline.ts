@@ -17,12 +17,9 @@ export function headlineOf(row: OutcomeRow, { href, before, beforeName }: Terms)
   const all = outcomes.success + outcomes.failure + outcomes.partial + outcomes.reversed;
   return html`<h2><a href="${href}">${row.groups["type"] ?? ""}</a></h2>
     <p class="figure">
-      <strong
-        >${cost === null ? "no success" : html`${row.is_floor ? "≥ " : ""}${usd(cost)}`}</strong
-      >
-      ${cost === null ? "" : html`<span class="note">per success</span>`}
+      ${cost === null ? "No success" : html`${row.is_floor ? "≥ " : ""}${usd(cost)}`}
     </p>
-    <p class="note">${changeOf(cost, { before, beforeName })}</p>
+    <p class="note">per success, ${changeOf(cost, { before, beforeName })}</p>
     ${facts([
       ["Successes", `${count(outcomes.success)} of ${count(all)}`],
       ["Cost in all", usd(row.cost_usd)],
@@ -38,10 +35,10 @@ function changeOf(
   { before, beforeName }: Pick<Terms, "before" | "beforeName">,
 ): Markup | string {
   const past = before?.cost_per_success_usd ?? null;
-  if (past === null) return `No success in ${beforeName} to compare with.`;
-  const was = `${usdText(picosOf(past))} in ${beforeName}`;
+  if (past === null) return `nothing to compare with (${beforeName})`;
+  const was = `${usdText(picosOf(past))} (${beforeName})`;
   const change = cost === null ? null : changeText(picosOf(cost), picosOf(past));
-  if (cost === null || change === null) return was;
+  if (cost === null || change === null) return `before ${was}`;
   const tone = picosOf(cost) > picosOf(past) ? "bad" : "good";
   return html`<span class="badge ${change === "the same" ? "calm" : tone}">${change}</span> from
     ${was}`;

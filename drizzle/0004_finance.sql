@@ -122,6 +122,14 @@ CREATE TABLE "period_closings" (
 	CONSTRAINT "period_closings_begin_before_they_end" CHECK ("period_closings"."begins_at" < "period_closings"."ends_at")
 );
 --> statement-breakpoint
+CREATE TABLE "stale_outcomes" (
+	"tenant_id" text collate "C" NOT NULL,
+	"root_id" text collate "C" NOT NULL,
+	"since" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	"due_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
+	CONSTRAINT "stale_outcomes_tenant_id_root_id_pk" PRIMARY KEY("tenant_id","root_id")
+);
+--> statement-breakpoint
 CREATE TABLE "roll_up_state" (
 	"one" smallint PRIMARY KEY DEFAULT 1 NOT NULL,
 	"rolled_up_to" bigint DEFAULT 0 NOT NULL,
@@ -182,6 +190,7 @@ CREATE INDEX "outcomes_of_a_root" ON "outcomes" USING btree ("tenant_id","root_i
 CREATE INDEX "outcomes_by_posting" ON "outcomes" USING btree ("posted_in");--> statement-breakpoint
 CREATE UNIQUE INDEX "period_closings_are_made_once" ON "period_closings" USING btree ("tenant_id","begins_at","ends_at");--> statement-breakpoint
 CREATE INDEX "run_cells_by_posting" ON "run_cells" USING btree ("tenant_id","bucket");--> statement-breakpoint
+CREATE INDEX "stale_outcomes_due" ON "stale_outcomes" USING btree ("due_at");--> statement-breakpoint
 CREATE INDEX "run_costs_by_start" ON "run_costs" USING btree (("tenant_id" || "closing_id"),"started_at");--> statement-breakpoint
 CREATE INDEX "decisions_refused_by_posting" ON "decisions" USING btree ("posted_in") WHERE "decisions"."verdict" <> 'allow';--> statement-breakpoint
 CREATE INDEX "runs_below" ON "runs" USING gin ("ancestors") WHERE "runs"."ancestors" <> '{}';--> statement-breakpoint
@@ -542,8 +551,9 @@ begin
   ) as o
   where c.ctid = o.place and o.were <> o.bearers;
 
-  select array_agg(a.tenant_id), array_agg(a.root_id) into o_tenant, o_root
-  from (
+  -- What an outcome costs to tell: the cells of its runs, for each outcome that shares them. The light ones are
+  -- told here, with what they bear; what is beyond a step's measure waits for tollgate_tell_stale.
+  with affected as (
     select o.tenant_id, o.root_id from outcomes o where o.posted_in >= v_from and o.posted_in < v_to
     union
     select o.tenant_id, o.root_id
@@ -567,7 +577,29 @@ begin
       select b.tenant_id, b.root_id from outcome_runs b
       where b.tenant_id = mine.tenant_id and b.run_id = mine.run_id offset 0
     ) as o
-  ) as a;
+  ), weighed as (
+    select a.tenant_id, a.root_id, w.runs, w.weight
+    from affected a
+    cross join lateral (
+      select count(*) as runs, coalesce(sum(c.outcomes::bigint * (c.attempts + c.blocked)), 0) as weight
+      from (
+        select b.run_id from outcome_runs b where b.tenant_id = a.tenant_id and b.root_id = a.root_id limit 51
+      ) as b
+      left join lateral (
+        select k.outcomes, k.attempts, k.blocked from run_costs k
+        where k.tenant_id = a.tenant_id and k.closing_id = '' and k.run_id = b.run_id offset 0
+      ) as c on true
+    ) as w
+  ), ranked as (
+    select w.*, w.runs <= 50 and sum(w.weight) over (order by w.runs > 50, w.weight, w.tenant_id, w.root_id) <= 500000
+             as is_light
+    from weighed w
+  ), heavy as (
+    insert into stale_outcomes (tenant_id, root_id)
+    select r.tenant_id, r.root_id from ranked r where not r.is_light
+    on conflict do nothing
+  )
+  select array_agg(r.tenant_id), array_agg(r.root_id) into o_tenant, o_root from ranked r where r.is_light;
 
   if o_root is not null then
     perform tollgate_tell_outcomes(o_tenant, o_root);
@@ -583,6 +615,37 @@ begin
     update roll_up_state s set as_of = v_now where s.one = 1;
   end if;
   return query select v_lines, v_to < v_until;
+end $$;
+--> statement-breakpoint
+
+-- Tells what outcomes of one tenant cost now, the stalest first, at most so many. Answers how many: none also
+-- where another connection rolls up or tells.
+create function tollgate_tell_stale(tenant text, most int) returns int
+language plpgsql
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  roots text[];
+begin
+  perform from roll_up_state s where s.one = 1 for update skip locked;
+  if not found then
+    return 0;
+  end if;
+  with taken as (
+    delete from stale_outcomes
+    where tenant_id = tenant and root_id in (
+      select o.root_id from stale_outcomes o where o.tenant_id = tenant and o.due_at <= tollgate_now()
+      order by o.due_at, o.root_id limit most
+    )
+    returning root_id
+  )
+  select array_agg(root_id) into roots from taken;
+  if roots is null then
+    return 0;
+  end if;
+  perform tollgate_tell_outcomes(array_fill(tenant, array[cardinality(roots)]), roots);
+  return cardinality(roots);
 end $$;
 --> statement-breakpoint
 

@@ -6,6 +6,12 @@ export const ROLL_UP_LINES_MAX = 5_000;
 /** Steps of one turn: a backlog of a hundred thousand lines; the next turn goes on where this one stopped. */
 export const ROLL_UP_STEPS_MAX = 20;
 
+/** Outcomes of one tenant that one statement tells anew, where their runs are shared or many. */
+export const STALE_OUTCOMES_MAX = 500;
+
+/** How long those of a tenant wait that take longer than a statement may: the others are told meanwhile. */
+export const STALE_POSTPONED_MS = 10 * 60_000;
+
 /** How far reports may be behind the ledger where nobody asks for one; more lines at once cost less each. */
 export const ROLL_UP_MS = 5_000;
 

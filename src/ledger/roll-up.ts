@@ -2,9 +2,10 @@
  * Keeps the roll-ups that reports read, behind the request path. Any number of replicas may do it: one at a
  * time does, the others go on. A process that dies in the middle leaves nothing half done.
  */
-import { ROLL_UP_LINES_MAX, ROLL_UP_STEPS_MAX } from "../core/limits-finance.ts";
+import { ROLL_UP_LINES_MAX, ROLL_UP_STEPS_MAX, STALE_OUTCOMES_MAX, STALE_POSTPONED_MS } from "../core/limits-finance.ts";
 import type { Database } from "../store/database.ts";
-import { rollUp } from "../store/roll-up.ts";
+import { isStatementTimeout } from "../store/errors.ts";
+import { postponeStale, rollUp, stalestTenant, tellStale } from "../store/roll-up.ts";
 
 /** Rolls up what was posted, a bounded part of a backlog. Answers how many lines that were. */
 export async function rollUpTurn(db: Pick<Database, "admin">): Promise<number> {
@@ -14,5 +15,20 @@ export async function rollUpTurn(db: Pick<Database, "admin">): Promise<number> {
     lines += done?.lines ?? 0;
     if (done === null || !done.isBehind) break;
   }
+  for (let step = 0; step < ROLL_UP_STEPS_MAX; step += 1) {
+    const tenantId = await stalestTenant(db.admin);
+    if (tenantId === null || !(await tellOrPostpone(db, tenantId))) break;
+  }
   return lines;
+}
+
+/** False where nothing could be told: somebody else is at it. */
+async function tellOrPostpone({ admin }: Pick<Database, "admin">, tenantId: string): Promise<boolean> {
+  try {
+    return (await tellStale(admin, tenantId, STALE_OUTCOMES_MAX)) > 0;
+  } catch (error) {
+    if (!isStatementTimeout(error)) throw error;
+    await postponeStale(admin, tenantId, STALE_POSTPONED_MS);
+    return true;
+  }
 }

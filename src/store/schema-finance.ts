@@ -117,6 +117,26 @@ export const operationRuns = pgTable(
   ],
 );
 
+/**
+ * Working state: outcomes whose cost is to be told anew, because something of their runs was rolled up. Apart
+ * from the rolling up, and by tenant: whoever shares a run among thousands of outcomes waits for that alone.
+ */
+export const staleOutcomes = pgTable(
+  "stale_outcomes",
+  {
+    tenantId: id("tenant_id").notNull(),
+    rootId: id("root_id").notNull(),
+    /** What was recorded later is not in its cost. */
+    since: moment("since").notNull().default(now),
+    /** Later than `since` where telling it took longer than a statement may. */
+    dueAt: moment("due_at").notNull().default(now),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.rootId] }),
+    index("stale_outcomes_due").on(t.dueAt),
+  ],
+);
+
 /** Working state: the runs whose cost an outcome bears, alone or with others. */
 export const outcomeRuns = pgTable(
   "outcome_runs",

@@ -40,6 +40,16 @@ describeEachDatabase("what one outcome costs", (database) => {
 
   test("is $0.09 after three calls and $0.21 after seven, while a call costs $0.03 in both", async () => {
     const tenant = await tollgate.tenant();
+    const send = async (key: string, path: string, body: object) => {
+      const answer = await fetch(`${tollgate.url}/api/${path}`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+        body: JSON.stringify(body),
+      });
+      expect(answer.status, await answer.text()).toBe(201);
+    };
+    const type = { tenant: tenant.id, name: "ticket_resolved", value_usd: "0.20" };
+    await send(tollgate.adminKey, "outcome-types", type);
     for (const [run, calls] of [
       ["good", 3],
       ["bad", 7],
@@ -50,7 +60,7 @@ describeEachDatabase("what one outcome costs", (database) => {
           { headers: { "tollgate-run": run } },
         );
       }
-      await tell({ ...database, db: tollgate.db }, tenant.id, { subject: run });
+      await send(tenant.key, `runs/${run}/outcome`, { type: "ticket_resolved", status: "success" });
     }
     await tollgate.gateway.settled();
     await rollUpAll(tollgate.db.admin);
@@ -67,14 +77,22 @@ describeEachDatabase("what one outcome costs", (database) => {
         groups: { type: "ticket_resolved", run: "bad" },
         cost_per_success_usd: "0.21",
         attempts: 7,
+        margin_usd: "-0.01",
       },
       {
         groups: { type: "ticket_resolved", run: "good" },
         cost_per_success_usd: "0.09",
         attempts: 3,
+        margin_usd: "0.11",
       },
     ]);
-    expect(total).toMatchObject({ cost_usd: "0.30", cost_per_success_usd: "0.15" });
+    expect(total).toMatchObject({
+      cost_usd: "0.30",
+      cost_per_success_usd: "0.15",
+      value_usd: "0.40",
+      valued: 2,
+      margin_usd: "0.10",
+    });
     const spend = await ask("spend?group_by=run");
     for (const { cost_usd, attempts } of spend.rows) {
       expect(Number(cost_usd) / attempts).toBeCloseTo(0.03, 12);

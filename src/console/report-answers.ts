@@ -9,8 +9,6 @@ const outcomeSums = {
     reversed: z.number(),
   }),
   cost_per_success_usd: z.string().nullable(),
-  cost_p50_usd: z.string().nullable(),
-  cost_p95_usd: z.string().nullable(),
   cost_usd: z.string(),
   cost_of_failures_usd: z.string(),
   waste_usd: z.string(),

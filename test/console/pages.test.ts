@@ -20,6 +20,7 @@ const PAGES: Readonly<Record<string, (alive: Alive) => string>> = {
   overview: () => "",
   outcomes: () => "/outcomes?period=90_days",
   "outcomes of a type": () => "/outcomes?period=90_days&type=ticket_resolved&by=day&cut=workflow",
+  "outcomes of last month": () => "/outcomes?period=last_month",
   runs: () => "/runs",
   "a run": ({ runs }) => `/runs/${runs.busy}`,
   "a run of an odd name": ({ runs }) => `/runs/${encodeURIComponent(runs.odd)}`,

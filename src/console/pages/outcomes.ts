@@ -93,7 +93,7 @@ function typeOf(row: OutcomeRow | undefined): string {
   return row?.groups["type"] ?? "";
 }
 
-function noOutcomes({ runs_without_outcome: runs, unattributed_usd: cost }: CostPerOutcome) {
+function noOutcomes(report: CostPerOutcome): Markup {
   return html`<section class="card">
     <h2>No outcome occurred in this period</h2>
     <div class="intro">
@@ -105,12 +105,17 @@ function noOutcomes({ runs_without_outcome: runs, unattributed_usd: cost }: Cost
       <pre>
 npx tollgate outcome-types create ticket_resolved --value 12.50
 npx tollgate outcomes record ticket-4711 --type ticket_resolved --status success</pre>
-      <p class="note">
-        ${count(runs)} ${runs === 1 ? "run" : "runs"} of this period, for ${usd(cost)} in all, wait
-        for one. ${DOCS}
-      </p>
+      <p class="note">${report.runs_without_outcome === 0 ? "" : withoutOutcome(report)} ${DOCS}</p>
     </div>
   </section>`;
+}
+
+/** What is in no row, and yet was spent. */
+function withoutOutcome(report: CostPerOutcome): Markup | string {
+  const { runs_without_outcome: runs, unattributed_usd: cost } = report;
+  if (runs === 0) return "Every run that began in this period has an outcome.";
+  return html`${count(runs)} ${runs === 1 ? "run" : "runs"} that began in this period, for
+  ${usd(cost)} in all, ${runs === 1 ? "has" : "have"} no outcome.`;
 }
 
 const DOCS = html`<code>docs/outcomes.md</code> says how to tell outcomes,
@@ -130,7 +135,6 @@ function headlines(visit: Visit, { chosen, now, before }: Compared): Markup {
   const past = new Map(before.rows.map((row) => [typeOf(row), row]));
   const shown = now.rows.slice(0, OUTCOME_TYPES_SHOWN);
   const more = now.rows.length - shown.length + now.rows_left_off;
-  const runs = now.runs_without_outcome;
   return html`<ul class="types">
       ${shown.map((row) => {
         const type = typeOf(row);
@@ -141,11 +145,7 @@ function headlines(visit: Visit, { chosen, now, before }: Compared): Markup {
       })}
     </ul>
     <p class="note">
-      ${more === 0 ? "" : `${count(more)} further types are in the file. `}${
-        runs === 0
-          ? "Every run of this period has an outcome."
-          : `${count(runs)} ${runs === 1 ? "run" : "runs"} that began in this period, for ${usdText(picosOf(now.unattributed_usd))} in all, ${runs === 1 ? "has" : "have"} no outcome.`
-      }
+      ${more === 0 ? "" : `${count(more)} further types are in the file.`} ${withoutOutcome(now)}
       <a href="${visit.href("/outcomes.csv", { period: name })}">All types as CSV</a>. ${DOCS}
     </p>`;
 }

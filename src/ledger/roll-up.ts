@@ -2,12 +2,7 @@
  * Keeps the roll-ups that reports read, behind the request path. Any number of replicas may do it: one at a
  * time does, the others go on. A process that dies in the middle leaves nothing half done.
  */
-import {
-  ROLL_UP_LINES_MAX,
-  ROLL_UP_STEPS_MAX,
-  STALE_OUTCOMES_MAX,
-  STALE_POSTPONED_MS,
-} from "../core/limits-finance.ts";
+import { ROLL_UP_LINES_MAX, ROLL_UP_STEPS_MAX, STALE_OUTCOMES_MAX, STALE_POSTPONED_MS } from "../core/limits-finance.ts";
 import type { Database } from "../store/database.ts";
 import { isStatementTimeout } from "../store/errors.ts";
 import { postponeStale, rollUp, stalestTenant, tellStale } from "../store/roll-up.ts";
@@ -28,10 +23,7 @@ export async function rollUpTurn(db: Pick<Database, "admin">): Promise<number> {
 }
 
 /** False where nothing could be told: somebody else is at it. */
-async function tellOrPostpone(
-  { admin }: Pick<Database, "admin">,
-  tenantId: string,
-): Promise<boolean> {
+async function tellOrPostpone({ admin }: Pick<Database, "admin">, tenantId: string): Promise<boolean> {
   try {
     return (await tellStale(admin, tenantId, STALE_OUTCOMES_MAX)) > 0;
   } catch (error) {

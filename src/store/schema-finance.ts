@@ -131,7 +131,10 @@ export const staleOutcomes = pgTable(
     /** Later than `since` where telling it took longer than a statement may. */
     dueAt: moment("due_at").notNull().default(now),
   },
-  (t) => [primaryKey({ columns: [t.tenantId, t.rootId] }), index("stale_outcomes_due").on(t.dueAt)],
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.rootId] }),
+    index("stale_outcomes_due").on(t.dueAt),
+  ],
 );
 
 /** Working state: the runs whose cost an outcome bears, alone or with others. */

@@ -56,6 +56,8 @@ export type Api = {
     path: string,
     body: Readonly<Record<string, unknown>>,
   ) => Promise<Answered<z.output<S>>>;
+  /** An answer that is a file: its bytes, what they are and what they are called, as the API says. */
+  readonly file: (path: string, query: Query) => Promise<Response>;
   /** Throws ApiRefused only where the key itself is refused. */
   readonly act: (act: Act) => Promise<Acted>;
 };
@@ -90,6 +92,12 @@ export function createApi(call: Call, key: string, tenant: string | null): Api {
       if (got instanceof ApiRefused) throw got;
       return shape.parse(got.body);
     },
+    file: async (path, query) => {
+      const asked = { ...query, tenant };
+      const answer = await request(call, key, { method: "GET", path, query: asked });
+      if (!answer.ok) throw refusedBy(await answerOf(answer));
+      return fileOf(answer);
+    },
     look: (shape, path, query = {}) => read(shape, { method: "GET", path, query }),
     ask: (shape, path, body) => read(shape, { method: "POST", path, body }),
     act,
@@ -106,6 +114,24 @@ type Sent = Omit<Act, "method"> & { readonly method: Act["method"] | "GET" };
 type Answer = { readonly status: number; readonly isOk: boolean; readonly body: unknown };
 
 async function send(call: Call, key: string, sent: Sent): Promise<Answer> {
+  return await answerOf(await request(call, key, sent));
+}
+
+async function answerOf(answer: Response): Promise<Answer> {
+  return { status: answer.status, isOk: answer.ok, body: parseJson(await answer.text())?.value };
+}
+
+/** Nothing else of an answer's head is passed on: it was said to the console, not to a browser. */
+function fileOf(answer: Response): Response {
+  const headers = new Headers();
+  for (const name of ["content-type", "content-disposition"]) {
+    const value = answer.headers.get(name);
+    if (value !== null) headers.set(name, value);
+  }
+  return new Response(answer.body, { headers });
+}
+
+async function request(call: Call, key: string, sent: Sent): Promise<Response> {
   const { method, path, query = {}, body, once } = sent;
   const url = new URL(`${ORIGIN}/api${path}`);
   for (const [name, value] of Object.entries(query)) {
@@ -115,8 +141,7 @@ async function send(call: Call, key: string, sent: Sent): Promise<Answer> {
   if (body !== undefined) headers.set("content-type", "application/json");
   if (once !== undefined && once !== "") headers.set("idempotency-key", once);
   const init = body === undefined ? {} : { body: JSON.stringify(body) };
-  const answer = await call(new Request(url, { method, headers, ...init }));
-  return { status: answer.status, isOk: answer.ok, body: parseJson(await answer.text())?.value };
+  return await call(new Request(url, { method, headers, ...init }));
 }
 
 const Failure = z.object({

@@ -10,7 +10,8 @@ import type { Markup } from "./figures.ts";
 export type Point = {
   /** On the axis and in the table: `21 Nov`. */
   readonly label: string;
-  readonly value: bigint;
+  /** Null: there is none, which is not zero; the line passes over it. */
+  readonly value: bigint | null;
   /** The value as it is read: `$1.20`. */
   readonly text: string;
 };
@@ -19,6 +20,8 @@ export type Trend = {
   readonly title: string;
   /** What the values are, for the table: `Spend`. */
   readonly measure: string;
+  /** What a point is of, for the table: `Day`. */
+  readonly per: string;
   readonly points: readonly Point[];
   /** How a value on the axis is written. */
   readonly textOf: (value: bigint) => string;
@@ -29,14 +32,12 @@ const WIDTH = 1_000;
 const HEIGHT = 200;
 
 /** A line over time with the area below it, from zero to the next round value. */
-export function trendChart({ title, measure, points, textOf }: Trend): Markup {
-  const top = roundUp(points.reduce((most, { value }) => (value > most ? value : most), 0n));
-  const at = points.map(({ value }, index) => ({
-    x: points.length < 2 ? 0 : (index * WIDTH) / (points.length - 1),
-    y: HEIGHT - part(value, top) * HEIGHT,
-  }));
-  const line = at.map(({ x, y }) => `${digits(x)},${digits(y)}`).join(" ");
+export function trendChart({ title, measure, per, points, textOf }: Trend): Markup {
+  const top = roundUp(
+    points.reduce((most, { value }) => (value !== null && value > most ? value : most), 0n),
+  );
   const step = points.length < 2 ? WIDTH : WIDTH / (points.length - 1);
+  const drawn = lineOf(points, top);
   return html`<figure class="trend">
     <figcaption class="unseen">${title}</figcaption>
     <div class="plot">
@@ -51,8 +52,8 @@ export function trendChart({ title, measure, points, textOf }: Trend): Markup {
       >
         <title>${title}</title>
         <path class="grid" d="M0 0H${WIDTH}M0 ${HEIGHT / 2}H${WIDTH}M0 ${HEIGHT}H${WIDTH}" />
-        <polygon class="area" points="0,${HEIGHT} ${line} ${WIDTH},${HEIGHT}" />
-        <polyline class="line" points="${line}" />
+        <polygon class="area" points="${drawn.area}" />
+        <polyline class="line" points="${drawn.line}" />
         ${points.map(
           ({ label, text }, index) =>
             html`<rect
@@ -71,9 +72,23 @@ export function trendChart({ title, measure, points, textOf }: Trend): Markup {
     </div>
     <details>
       <summary>Figures</summary>
-      ${figuresTable(measure, points)}
+      ${figuresTable({ measure, per, points })}
     </details>
   </figure>`;
+}
+
+function lineOf(points: readonly Point[], top: bigint) {
+  const at = points.flatMap(({ value }, index) => {
+    if (value === null) return [];
+    const x = points.length < 2 ? 0 : (index * WIDTH) / (points.length - 1);
+    return { x, y: HEIGHT - part(value, top) * HEIGHT };
+  });
+  const line = at.map(({ x, y }) => `${digits(x)},${digits(y)}`).join(" ");
+  const [first, last] = [at.at(0), at.at(-1)];
+  if (first === undefined || last === undefined) return { line, area: "" };
+  const area = `${digits(first.x)},${HEIGHT} ${line} ${digits(last.x)},${HEIGHT}`;
+  // A single point is a line to itself, whose round ends are a dot.
+  return { line: at.length === 1 ? `${line} ${line}` : line, area };
 }
 
 /** First, middle and last: as many as a phone has room for. */
@@ -84,11 +99,11 @@ function axisPoints(points: readonly Point[]): readonly Point[] {
   );
 }
 
-function figuresTable(measure: string, points: readonly Point[]): Markup {
+function figuresTable({ measure, per, points }: Pick<Trend, "measure" | "per" | "points">): Markup {
   return html`<table class="figures">
     <thead>
       <tr>
-        <th scope="col">Day</th>
+        <th scope="col">${per}</th>
         <th scope="col" class="number">${measure}</th>
       </tr>
     </thead>

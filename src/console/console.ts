@@ -16,6 +16,7 @@ import { approvalPages } from "./pages/approvals.ts";
 import { budgetPages } from "./pages/budgets.ts";
 import { decisionPages } from "./pages/decisions.ts";
 import { keyPages } from "./pages/keys.ts";
+import { outcomePages } from "./pages/outcomes.ts";
 import { overviewPage } from "./pages/overview.ts";
 import { policyPages } from "./pages/policies.ts";
 import { pricesPage } from "./pages/prices.ts";
@@ -106,6 +107,7 @@ export function createConsole({ sealingKey, now, faulted }: ConsoleParts): Conso
 
 const PAGES: readonly ((routes: Routes) => void)[] = [
   overviewPage,
+  outcomePages,
   runPages,
   decisionPages,
   budgetPages,
@@ -138,18 +140,24 @@ function createShow(sessions: Sessions): Show {
 type Parts = { readonly sessions: Sessions; readonly show: Show; readonly now: () => Date };
 
 function routesOn(app: Hono<ConsoleEnv>, { sessions, show, now }: Parts): Routes {
+  const read = (
+    path: string,
+    answer: (c: Context<ConsoleEnv>, visit: Visit) => Response | Promise<Response>,
+  ) => {
+    app.get(`/console${path}`, async (c) => {
+      const session = sessions.read(c);
+      if (session === null) return c.redirect(signInHref(c), 303);
+      const visit = await enter(c, session, now());
+      if (visit.tenant === null && !OF_NO_TENANT.has(visit.path)) {
+        return c.redirect(await tenantHref(c, visit), 303);
+      }
+      return answer(c, visit);
+    });
+  };
   return {
-    page: (path, render) => {
-      app.get(`/console${path}`, async (c) => {
-        const session = sessions.read(c);
-        if (session === null) return c.redirect(signInHref(c), 303);
-        const visit = await enter(c, session, now());
-        if (visit.tenant === null && !OF_NO_TENANT.has(visit.path)) {
-          return c.redirect(await tenantHref(c, visit), 303);
-        }
-        return show(c, await render(askedOf(c, visit)));
-      });
-    },
+    page: (path, render) =>
+      read(path, async (c, visit) => show(c, await render(askedOf(c, visit)))),
+    file: (path, take) => read(path, (c, visit) => take(askedOf(c, visit))),
     act: (path, run) => {
       app.post(`/console${path}`, async (c) => {
         const session = sessions.read(c);

@@ -52,6 +52,15 @@ export function usd(decimal: string): Markup {
     : html`<data value="${decimal}" title="${exact}">${text}</data>`;
 }
 
+/** How an amount has changed, in whole percent: `12 % up`. Of nothing there is no percentage: null. */
+export function changeText(now: bigint, before: bigint): string | null {
+  if (before <= 0n) return null;
+  const change = ((now - before) * 200n) / before;
+  const percent = ((change < 0n ? -change : change) + 1n) / 2n;
+  if (percent === 0n) return "the same";
+  return `${grouped(String(percent))} % ${change < 0n ? "down" : "up"}`;
+}
+
 /** Null: nobody knows, which is not nothing. */
 export function usdOrDash(decimal: string | null): Markup {
   return decimal === null ? DASH : usd(decimal);

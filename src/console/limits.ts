@@ -28,6 +28,15 @@ export const ROWS_SHOWN = 50;
 /** Limits that the overview and the budgets show at once: as many as one page of the API holds by default. */
 export const LIMITS_SHOWN = 100;
 
+/** Types of outcomes on one page: who declares more looks for one of them in the file. */
+export const OUTCOME_TYPES_SHOWN = 12;
+
+/** What drives the cost of an outcome: beyond the dearest, no row explains it. */
+export const DRIVERS_SHOWN = 8;
+
+/** The dearest runs of a type, as many as somebody opens. */
+export const DEAREST_RUNS_SHOWN = 10;
+
 /** Lines of two calls that are compared: the work grows with their product, and nobody reads more. */
 export const DIFF_LINES_MAX = 600;
 

@@ -14,6 +14,7 @@ type Item = {
 
 const ITEMS: readonly Item[] = [
   { path: "", label: "Overview", scopes: ["report", "admin"] },
+  { path: "/outcomes", label: "Outcomes", scopes: ["report", "admin"] },
   { path: "/runs", label: "Runs", scopes: ["report", "admin"] },
   { path: "/decisions", label: "Decisions", scopes: ["report", "admin"] },
   { path: "/budgets", label: "Budgets", scopes: ["report", "admin"] },
@@ -224,6 +225,7 @@ export type Tone = "good" | "bad" | "warn" | "calm" | "busy";
 
 const TONES: Readonly<Record<string, Tone>> = {
   succeeded: "good",
+  success: "good",
   allow: "good",
   approved: "good",
   active: "good",
@@ -231,6 +233,7 @@ const TONES: Readonly<Record<string, Tone>> = {
   open: "calm",
   consumed: "good",
   failed: "bad",
+  failure: "bad",
   blocked: "bad",
   block: "bad",
   denied: "bad",
@@ -238,6 +241,8 @@ const TONES: Readonly<Record<string, Tone>> = {
   revoked: "bad",
   aborted: "warn",
   unknown: "warn",
+  partial: "warn",
+  reversed: "warn",
   stopping: "warn",
   pending: "warn",
   require_approval: "warn",

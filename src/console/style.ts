@@ -107,6 +107,12 @@ main > .empty { background: var(--card); border: 1px dashed var(--rule); border-
 .tiles .name { color: var(--soft); font-size: 0.8125rem; }
 .tiles strong { font-size: 1.375rem; line-height: 1.35; font-weight: 650; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 .tiles .note { font-size: 0.8125rem; }
+.types { display: grid; gap: 0.75rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 15rem), 1fr)); }
+.types .current { border-color: var(--accent); }
+.types .facts { grid-template-columns: minmax(0, 1fr); gap: 0.15rem; margin-top: 0.6rem; }
+.types .facts div { display: flex; justify-content: space-between; gap: 0 1rem; align-items: baseline; }
+.types .figure { font-size: 1.375rem; line-height: 1.35; font-weight: 650; font-variant-numeric: tabular-nums; }
+.intro { display: grid; gap: 0.7rem; max-width: 44rem; }
 .badge { display: inline-block; padding: 0.05rem 0.5rem; border-radius: 99px; font-size: 0.75rem; line-height: 1.5; font-weight: 600; white-space: nowrap; background: var(--track); color: var(--ink); letter-spacing: 0; }
 .badge.good { background: var(--good-soft); color: var(--good); }
 .badge.bad { background: var(--bad-soft); color: var(--bad); }
@@ -155,7 +161,7 @@ table { border-collapse: collapse; width: 100%; }
 .y-axis, .x-axis { color: var(--soft); font-size: 0.75rem; font-variant-numeric: tabular-nums; }
 .grid { stroke: var(--rule); stroke-width: 1; vector-effect: non-scaling-stroke; fill: none; }
 .area { fill: var(--accent); opacity: 0.13; }
-.line { fill: none; stroke: var(--accent); stroke-width: 2; stroke-linejoin: round; vector-effect: non-scaling-stroke; }
+.line { fill: none; stroke: var(--accent); stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; vector-effect: non-scaling-stroke; }
 .hit { fill: transparent; }
 .hit:hover { fill: var(--accent); opacity: 0.12; }
 .trend details { margin-top: 0.6rem; }

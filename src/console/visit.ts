@@ -76,6 +76,8 @@ export type Outcome =
 export type Routes = {
   /** Paths are below `/console`: `/runs/:run`. */
   readonly page: (path: string, render: (asked: Asked) => Promise<Page>) => void;
+  /** A file to keep, as the API wrote it. */
+  readonly file: (path: string, take: (asked: Asked) => Promise<Response>) => void;
   readonly act: (path: string, run: (sent: Sent) => Promise<Outcome>) => void;
 };
 

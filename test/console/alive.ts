@@ -104,6 +104,8 @@ export async function fill(tollgate: Tollgate, name: string, story: Story): Prom
   const reporter = await key("finance", ["report"]);
   const app = await key(names.key, ["invoke", "report"]);
   const limit = await limits((body) => call(admin.key, "POST", "/api/limits", { body }));
+  const ticket = { name: "ticket_resolved", value_usd: "0.50" };
+  await call(admin.key, "POST", "/api/outcome-types", { body: ticket });
   const alive = { call, key: app.key, tollgate };
   for (let day = days; day >= 1; day -= 1) {
     await shiftClock(tollgate.db, -day * DAY_MS);
@@ -156,8 +158,12 @@ async function oneDay({ call, key }: Living, day: number): Promise<void> {
   for (let ticket = 0; ticket < tickets; ticket += 1) {
     const model = ticket % 3 === 2 ? "demo/small" : "demo/chat";
     const content = `Ticket ${day}-${ticket}: where is my order?`;
-    const headers = { "tollgate-run": `ticket-${1_000 - day * 10 + ticket}` };
+    const run = `ticket-${1_000 - day * 10 + ticket}`;
+    const headers = { "tollgate-run": run, "tollgate-labels": "workflow=support" };
     await call(key, "POST", "/v1/chat/completions", { headers, body: chatOf(model, content, 90) });
+    const status = (day + ticket) % 4 === 0 ? "failure" : "success";
+    const told = { type: "ticket_resolved", status };
+    await call(key, "POST", `/api/runs/${run}/outcome`, { body: told });
   }
 }
 

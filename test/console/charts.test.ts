@@ -9,15 +9,16 @@ const SAFE = "&quot;&gt;&lt;script&gt;alert(&#39;&amp;&#39;)&lt;/script&gt;";
 /** As one line: how it is broken is the formatter's. */
 const written = async (markup: Markup) => String(await markup).replaceAll(/\s+/gu, " ");
 
-const trend = (values: readonly bigint[]) =>
+const trend = (values: readonly (bigint | null)[]) =>
   written(
     trendChart({
       title: "Spend",
       measure: "Spend",
+      per: "Day",
       points: values.map((value, index) => ({
         label: `day ${index}`,
         value,
-        text: usdText(value),
+        text: value === null ? "none" : usdText(value),
       })),
       textOf: usdText,
     }),
@@ -47,13 +48,22 @@ describe("a trend", () => {
     expect(await trend(values)).not.toMatch(/NaN|Infinity|undefined/u);
   });
 
+  test("passes over what has no value, which is not zero", async () => {
+    const text = await trend([null, 1_000_000_000_000n, null, 2_000_000_000_000n, null]);
+    expect(text).toContain('<polyline class="line" points="250,100 750,0" />');
+    expect(text).toContain('points="250,200 250,100 750,0 750,200"');
+    expect(text).toContain("<title>day 2: none</title>");
+    expect(await trend([null, 1_000_000_000_000n])).toContain('points="1000,0 1000,0"');
+    expect(await trend([null, null])).toContain('<polyline class="line" points="" />');
+  });
+
   test("keeps a figure of forty digits in its place", async () => {
     expect(await trend([10n ** 39n, 5n * 10n ** 38n])).toContain('points="0,0 1000,100"');
   });
 
   test("shows what somebody wrote as text", async () => {
     const points = [{ label: HOSTILE, value: 1n, text: HOSTILE }];
-    const chart = { title: HOSTILE, measure: HOSTILE, points, textOf: () => HOSTILE };
+    const chart = { title: HOSTILE, measure: HOSTILE, per: HOSTILE, points, textOf: () => HOSTILE };
     const text = await written(trendChart(chart));
     expect(text).not.toContain("<script");
     expect(text).toContain(`aria-label="${SAFE}"`);

@@ -185,6 +185,58 @@ describeEachDatabase("the console", (database) => {
     expect((await ask("/budgets?tenant=nobody", { cookie })).status).toBe(404);
   });
 
+  test("hands the API's own table of outcomes on as a file, and only to whom it answers", async () => {
+    const told = await tollgate.tenant();
+    const admin = (await told.newKey({ scopes: ["admin", "invoke"] })).key;
+    const headers = { authorization: `Bearer ${admin}`, "content-type": "application/json" };
+    const api = (path: string, body?: object) =>
+      fetch(`${tollgate.url}/api${path}`, {
+        headers,
+        ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }),
+      });
+    await api("/outcome-types", { name: "ticket_resolved" });
+    await told.run("ticket-1");
+    const outcome = { type: "ticket_resolved", status: "success" };
+    expect((await api("/runs/ticket-1/outcome", outcome)).status).toBe(201);
+
+    const { cookie } = await signIn(admin);
+    const file = await ask("/outcomes.csv?period=90_days&group_by=type,day", { cookie });
+    expect(file.status).toBe(200);
+    expect(file.headers.get("content-type")).toBe("text/csv; charset=utf-8");
+    expect(file.headers.get("content-disposition")).toBe(
+      'attachment; filename="cost-per-outcome.csv"',
+    );
+    expect(file.headers.get("cache-control")).toBe("no-store");
+    const text = await file.text();
+    expect(text).toContain("ticket_resolved");
+    const moment = String.raw`(\d{4}-[\d-]+T[\d:.]+Z)`;
+    const [, from = "", to = ""] = new RegExp(`,${moment},${moment},UTC`, "u").exec(text) ?? [];
+    const asked = new URLSearchParams({ from, to, group_by: "type,day", format: "csv" });
+    const direct = await (await api(`/reports/cost-per-outcome?${asked.toString()}`)).text();
+    const timeless = (csv: string) => csv.replaceAll(/UTC,[\d-]+T[\d:.]+Z/gu, "UTC,as_of");
+    expect(timeless(text)).toBe(timeless(direct));
+
+    expect((await ask("/outcomes.csv")).headers.get("location")).toContain(
+      "/console/sign-in?next=",
+    );
+    const wrong = await ask("/outcomes.csv?group_by=nothing", { cookie });
+    expect([wrong.status, wrong.headers.get("content-disposition")]).toEqual([400, null]);
+    const voter = await signIn((await told.newKey({ scopes: ["approve"] })).key);
+    expect((await ask("/outcomes.csv", { cookie: voter.cookie })).status).toBe(403);
+    const other = await signIn((await ours.newKey({ scopes: ["report"] })).key);
+    const theirFile = await ask(`/outcomes.csv?tenant=${told.id}`, { cookie: other.cookie });
+    expect(await theirFile.text()).not.toContain("ticket_resolved");
+  });
+
+  test("says what an outcome is where there is none, and how to tell the first", async () => {
+    const nobody = await tollgate.tenant();
+    const { cookie } = await signIn((await nobody.newKey({ scopes: ["report"] })).key);
+    const page = await (await ask("/outcomes", { cookie })).text();
+    expect(page).toContain("No outcome occurred in this period");
+    expect(page).toContain("npx tollgate outcome-types create");
+    expect(page).toContain("npx tollgate outcomes record");
+  });
+
   test("has no page that is not there, and its style sheet for everybody", async () => {
     const { cookie } = await signIn(ours.key);
     expect((await ask("/nothing", { cookie })).status).toBe(404);

@@ -1,6 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { decimalOf, durationText, picosOf, usd, usdText, when } from "../../src/console/figures.ts";
+import {
+  changeText,
+  decimalOf,
+  durationText,
+  picosOf,
+  usd,
+  usdText,
+  when,
+} from "../../src/console/figures.ts";
+import { periodOf, slotsOf, spanText } from "../../src/console/period.ts";
 import { forecastOf } from "../../src/console/forecast.ts";
 import type { Limit } from "../../src/console/answers.ts";
 import { diffOf, prettyCall } from "../../src/console/diff.ts";
@@ -170,5 +179,62 @@ describe("a call that is shown", () => {
         },
       ),
     );
+  });
+});
+
+describe("a change", () => {
+  test.each([
+    [123n, 100n, "23 % up"],
+    [100n, 123n, "19 % down"],
+    [1_005n, 1_000n, "1 % up"],
+    [1_004n, 1_000n, "the same"],
+    [996n, 1_000n, "the same"],
+    [995n, 1_000n, "1 % down"],
+    [0n, 7n, "100 % down"],
+    [12_346n, 1n, "1,234,500 % up"],
+    [7n, 0n, null],
+  ])("of %s from %s reads %s", (now, before, text) => {
+    expect(changeText(now, before)).toBe(text);
+  });
+});
+
+describe("a period", () => {
+  const now = new Date("2027-01-31T23:59:59Z");
+
+  test("is beside the one before it, without a day between them", () => {
+    expect(periodOf("this_month", now)).toMatchObject({
+      from: "2027-01-01",
+      to: "2027-02-01",
+      before: { from: "2026-12-01", to: "2027-01-01" },
+    });
+    expect(periodOf("last_month", now)).toMatchObject({
+      from: "2026-12-01",
+      to: "2027-01-01",
+      before: { from: "2026-11-01", to: "2026-12-01" },
+    });
+    expect(periodOf("90_days", now)).toMatchObject({
+      from: "2026-11-03",
+      to: "2027-02-01",
+      before: { from: "2026-08-05", to: "2026-11-03" },
+    });
+    expect(spanText(periodOf("last_month", now))).toBe("1 Dec to 31 Dec");
+  });
+
+  test("has each of its days once", () => {
+    const days = slotsOf({ from: "2028-02-27", to: "2028-03-02" }, "day");
+    expect(days.map(({ key }) => key)).toEqual([
+      "2028-02-27",
+      "2028-02-28",
+      "2028-02-29",
+      "2028-03-01",
+    ]);
+    expect(days[0]?.label).toBe("27 Feb");
+  });
+
+  test("has each week that it touches, by the year of its Thursday", () => {
+    const keys = (from: string, to: string) => slotsOf({ from, to }, "week").map(({ key }) => key);
+    expect(keys("2026-12-27", "2027-01-05")).toEqual(["2026-W52", "2026-W53", "2027-W01"]);
+    expect(keys("2024-12-30", "2024-12-31")).toEqual(["2025-W01"]);
+    expect(keys("2023-01-01", "2023-01-02")).toEqual(["2022-W52"]);
   });
 });

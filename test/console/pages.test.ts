@@ -18,6 +18,9 @@ const SIZES = {
 
 const PAGES: Readonly<Record<string, (alive: Alive) => string>> = {
   overview: () => "",
+  outcomes: () => "/outcomes?period=90_days",
+  "outcomes of a type": () => "/outcomes?period=90_days&type=ticket_resolved&by=day&cut=workflow",
+  "outcomes of last month": () => "/outcomes?period=last_month",
   runs: () => "/runs",
   "a run": ({ runs }) => `/runs/${runs.busy}`,
   "a run of an odd name": ({ runs }) => `/runs/${encodeURIComponent(runs.odd)}`,
@@ -118,6 +121,25 @@ describeOnPostgres("the console", (database) => {
       expect(await page.locator("main").innerText(), path).toContain(text);
     }
     expect(await page.title()).toContain(HOSTILE_IMAGE);
+  });
+
+  test("the cost of an outcome leads to its type, to what drives it, and down to a run", async () => {
+    const page = pages.desktop;
+    await page.goto(`${tollgate.url}/console/outcomes?period=90_days`);
+    const main = page.locator("main");
+    expect(await main.innerText()).toMatch(/per success[^]*Margin[^]*By week as CSV/u);
+    await main.getByRole("link", { name: "ticket_resolved" }).click();
+    await main.getByRole("link", { name: "By workflow", exact: true }).click();
+    await page.waitForURL(/cut=workflow/u);
+    expect(await main.locator("table.bars").innerText()).toMatch(/support\s+\$[\d.]+ · 100 %/u);
+    const download = page.waitForEvent("download");
+    await main.getByRole("link", { name: "All types as CSV" }).click();
+    expect((await download).suggestedFilename()).toBe("cost-per-outcome.csv");
+    await main
+      .getByRole("link", { name: /^ticket-\d+$/u })
+      .first()
+      .click();
+    await page.waitForURL(/\/console\/runs\/ticket-\d+$/u);
   });
 
   test("every page is reached by keyboard alone, and where one is is seen", async () => {

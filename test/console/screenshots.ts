@@ -29,6 +29,7 @@ const LOOKS = {
 
 const pathsOf = (alive: Alive): Readonly<Record<string, string>> => ({
   overview: "",
+  outcomes: "/outcomes?period=90_days&by=day",
   runs: "/runs",
   run: `/runs/${alive.runs.busy}`,
   decision: `/decisions/${alive.refusedDecision}`,

@@ -114,6 +114,7 @@ function spendOf({ totals }: Usage, days: readonly Day[]): Markup {
   return trendChart({
     title: `Spend by day, ${usdText(picosOf(totals.cost_usd))} in all`,
     measure: "Spend",
+    per: "Day",
     points: days,
     textOf: usdText,
   });

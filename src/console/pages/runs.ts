@@ -109,7 +109,7 @@ export function runsTable(visit: Visit, runs: readonly RunListed[]): Markup {
       { title: "Attempts", isNumber: true, cell: ({ totals }) => count(totals.attempts) },
       { title: "Refused", isNumber: true, cell: ({ totals }) => countOrNone(totals.blocked) },
       { title: "Cost", isNumber: true, cell: ({ totals }) => usd(totals.cost_usd) },
-      { title: "Held", isNumber: true, cell: ({ totals }) => heldOrNone(totals.reserved_usd) },
+      { title: "Held", isNumber: true, cell: ({ totals }) => usdOrNone(totals.reserved_usd) },
       { title: "Last call", cell: ({ last_at: at }) => whenOrDash(at, visit.now) },
     ],
     runs,
@@ -121,7 +121,7 @@ export function countOrNone(value: number): Markup | string {
   return value === 0 ? html`<span class="none">0</span>` : count(value);
 }
 
-function heldOrNone(decimal: string): Markup {
+export function usdOrNone(decimal: string): Markup {
   return picosOf(decimal) === 0n ? html`<span class="none">$0</span>` : usd(decimal);
 }
 

@@ -1,0 +1,53 @@
+/** What the console reads of the reports' answers. */
+import { z } from "zod";
+
+const outcomeSums = {
+  outcomes: z.object({
+    success: z.number(),
+    failure: z.number(),
+    partial: z.number(),
+    reversed: z.number(),
+  }),
+  cost_per_success_usd: z.string().nullable(),
+  cost_usd: z.string(),
+  cost_of_failures_usd: z.string(),
+  waste_usd: z.string(),
+  unpriced: z.number(),
+  open: z.number(),
+  is_floor: z.boolean(),
+  value_usd: z.string().nullable(),
+  margin_usd: z.string().nullable(),
+};
+
+const OutcomeRow = z.object({
+  groups: z.record(z.string(), z.string().nullable()),
+  ...outcomeSums,
+});
+export type OutcomeRow = z.output<typeof OutcomeRow>;
+
+export const CostPerOutcome = z.object({
+  as_of: z.string(),
+  closed: z.string().nullable(),
+  rows: z.array(OutcomeRow),
+  rows_left_off: z.number(),
+  total: z.object(outcomeSums),
+  runs_without_outcome: z.number(),
+  unattributed_usd: z.string(),
+});
+export type CostPerOutcome = z.output<typeof CostPerOutcome>;
+
+const RunCost = z.object({
+  run: z.string(),
+  workflow: z.string().nullable(),
+  started_at: z.string(),
+  cost_usd: z.string(),
+  waste_usd: z.string(),
+  attempts: z.number(),
+  blocked: z.number(),
+  unpriced: z.number(),
+  outcome: z.array(z.object({ type: z.string(), status: z.string() })),
+});
+export type RunCost = z.output<typeof RunCost>;
+
+export const RunCosts = z.object({ rows: z.array(RunCost) });
+export type RunCosts = z.output<typeof RunCosts>;

@@ -51,6 +51,7 @@ const BODIES: Readonly<Record<string, unknown>> = {
   "post /api/deliveries/{delivery}/redeliver": {},
   "put /api/tools/{tool}": { effect: "pure" },
   "post /api/outcome-types": { name: "owned" },
+  "post /api/closings": { from: "2026-01-01", to: "2026-02-01" },
   "post /api/runs/{run}/outcome": { type: "owned", status: "success" },
   "post /api/operations/{type}/{key}/outcome": { type: "owned", status: "success" },
   "post /api/gate": { kind: "step", name: "stolen", run: "owned" },
@@ -129,8 +130,15 @@ describeEachDatabase("isolation", (database) => {
     const claim = { kind: "step", name: "refund", operation };
     expect((await api.call(owner.key, "POST", "/api/gate", claim)).status).toBe(200);
     const bundle = await api.call(owner.key, "POST", "/api/policies", { source: BUNDLE });
+    const closing = await api.call(
+      owner.key,
+      "POST",
+      "/api/closings",
+      BODIES["post /api/closings"],
+    );
     ids = {
       version: bundle.body.version,
+      closing: closing.body.id,
       tenant: owner.id,
       key: owner.keyId,
       limit: limit.body.id,

@@ -3,11 +3,11 @@ import { beforeAll, expect, test } from "vitest";
 import { bundleWorker, type Bundle } from "./workers.ts";
 
 /**
- * 379 KiB compressed in November 2026, more than half of it code of others (79 of them to evaluate policies) and a twelfth the list prices. Cloudflare
+ * 420 KiB compressed in November 2026, 45 of them for outcomes and reports, more than half of it code of others (79 of them to evaluate policies) and a twelfth the list prices. Cloudflare
  * takes 3 MB on its free plan; what doubles the bundle should be noticed long before that, for it is
  * loaded and compiled where the first call waits.
  */
-const COMPRESSED_BYTES_MAX = 400 * 1024;
+const COMPRESSED_BYTES_MAX = 480 * 1024;
 
 let bundle: Bundle;
 beforeAll(async () => {

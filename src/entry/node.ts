@@ -21,7 +21,7 @@ import type { Figures, Readiness } from "../http/env.ts";
 import type { LargeBodies } from "../http/request-body.ts";
 import { createLedger } from "../ledger/ledger.ts";
 import { tellBudgetsTurn } from "../ledger/budget-alerts.ts";
-import { rollUpTurn } from "../ledger/roll-up.ts";
+import { rollUpTurn, tellStaleTurn } from "../ledger/roll-up.ts";
 import { Fault } from "../lib/assert.ts";
 import { hmacSha256Hex } from "../lib/hash.ts";
 import { createRandomId } from "../lib/random-id.ts";
@@ -368,6 +368,7 @@ function chores(
       async () => {
         await rollUpTurn(db);
         await tellBudgetsTurn(db, newId);
+        await tellStaleTurn(db);
       },
       failed("roll up"),
     ),

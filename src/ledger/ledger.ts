@@ -1,4 +1,7 @@
-/** Looking back, and at what is set up. It reads only; every question but the list of tenants names a tenant. */
+/**
+ * Looking back, and at what is set up. It changes nothing of the ledger, and keeps the sums that reports read;
+ * every question but the list of tenants names a tenant.
+ */
 import type { Database } from "../store/database.ts";
 import { readNow } from "../store/usage.ts";
 import { countReservations } from "../store/settlement.ts";

@@ -20,11 +20,18 @@ export async function rollUpTurn(db: Pick<Database, "admin">): Promise<number> {
     lines += done?.lines ?? 0;
     if (done === null || !done.isBehind) break;
   }
+  return lines;
+}
+
+/**
+ * Tells outcomes that wait for it, a bounded part of them. Not for whoever asks for a report: each tenant whose
+ * outcomes are too many may take as long as a statement does, and a report says as of when it is.
+ */
+export async function tellStaleTurn(db: Pick<Database, "admin">): Promise<void> {
   for (let step = 0; step < ROLL_UP_STEPS_MAX; step += 1) {
     const tenantId = await stalestTenant(db.admin);
     if (tenantId === null || !(await tellOrPostpone(db, tenantId))) break;
   }
-  return lines;
 }
 
 /** False where nothing could be told: somebody else is at it. */

@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { post } from "../../src/store/posting.ts";
 import { settle } from "../../src/store/settlement.ts";
-import { rollUpTurn } from "../../src/ledger/roll-up.ts";
+import { tellStaleTurn } from "../../src/ledger/roll-up.ts";
 import { rolledUpAsOf, rollUp } from "../../src/store/roll-up.ts";
 import { open } from "../../src/store/database.ts";
 import { createRandom } from "../sim/random.ts";
@@ -204,7 +204,7 @@ describeOnPostgres("the roll-ups", (database) => {
         return new;
       end $$;
       create trigger too_slow before update on outcome_costs for each row execute function too_slow()`);
-    await rollUpTurn(database.db);
+    await tellStaleTurn(database.db);
     const waiting =
       await admin`select tenant_id, due_at > tollgate_now() as later from stale_outcomes`;
     expect(waiting.map((row) => ({ ...row }))).toEqual([{ tenant_id: slow, later: true }]);
@@ -213,7 +213,7 @@ describeOnPostgres("the roll-ups", (database) => {
     );
     await admin`drop trigger too_slow on outcome_costs`;
     await admin`update stale_outcomes set due_at = tollgate_now()`;
-    await rollUpTurn(database.db);
+    await tellStaleTurn(database.db);
     expect(await admin`select from stale_outcomes`).toHaveLength(0);
   });
 

@@ -1,6 +1,6 @@
 /** The two events of a Worker: a request, and the clock's turn. */
 import { tellBudgetsTurn } from "../../ledger/budget-alerts.ts";
-import { rollUpTurn } from "../../ledger/roll-up.ts";
+import { rollUpTurn, tellStaleTurn } from "../../ledger/roll-up.ts";
 import { createDeliverer } from "../../gate/deliver.ts";
 import type { Ports } from "../../gate/ports.ts";
 import { Unavailable } from "../../gate/unavailable.ts";
@@ -58,6 +58,7 @@ export function createWorker(yaml: string | null = null): WorkerHandler {
         const { gateway, ports } = await openGateway(current, bindings, life);
         await gateway.sweep();
         await rollUpTurn(ports.db);
+        await tellStaleTurn(ports.db);
         await tellBudgetsTurn(ports.db, ports.newId);
         await deliverDue(ports);
       });

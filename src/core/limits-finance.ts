@@ -9,6 +9,9 @@ export const ROLL_UP_STEPS_MAX = 20;
 /** Outcomes of one tenant that one statement tells anew, where their runs are shared or many. */
 export const STALE_OUTCOMES_MAX = 500;
 
+/** Pairs of outcomes and runs that one statement of a tenant's own finds, where a step of the roll-up left them: some hundred milliseconds. */
+export const STALE_PAIRS_MAX = 5_000;
+
 /** How long those of a tenant wait that take longer than a statement may: the others are told meanwhile. */
 export const STALE_POSTPONED_MS = 10 * 60_000;
 

@@ -145,7 +145,7 @@ export const Spend = z.object(spend).openapi("Spend");
 
 const RunLine = z.object({
   run: z.string(),
-  key: z.string(),
+  key: z.string().nullable(),
   customer: z.string().nullable(),
   workflow: z.string().nullable(),
   labels: z.record(z.string(), z.string()).readonly(),
@@ -263,6 +263,7 @@ export const Conservation = z
     as_of: time,
     holds: z.boolean(),
     settled_usd: usd,
+    adjusted_usd: usd,
     behind_usd: usd,
     lines: z.array(z.object({ name: z.string(), usd, difference_usd: usd })).readonly(),
     meters: count,

@@ -121,10 +121,10 @@ export type Unattributed = {
   readonly unpriced: string;
 };
 
-/** Runs of the period that no outcome bears: they go on, or nobody said what became of them. */
+/** Runs of the period that no outcome bears: they go on, or nobody said what became of them. With adjustments of no run. */
 export async function sumUnattributed(sql: Queryable, asked: OutcomesAsked): Promise<Unattributed> {
   const [row] = await sql<Unattributed[]>`
-    select count(*)::text as runs, coalesce(sum(cost_picousd), 0)::text as cost,
+    select (count(*) filter (where attempts + blocked > 0))::text as runs, coalesce(sum(cost_picousd), 0)::text as cost,
            coalesce(sum(unpriced), 0)::text as unpriced
     from run_costs d
     where ${bookIs(sql, asked)} and d.outcomes = 0
@@ -198,7 +198,7 @@ function partSums(sql: Queryable) {
     coalesce(sum(attempts) filter (where ending <> 'blocked'), 0) as attempts,
     coalesce(sum(attempts) filter (where ending = 'blocked'), 0) as blocked, sum(retries) as retries,
     coalesce(sum(attempts) filter (where basis = 'unpriced'), 0) as unpriced, sum(cost) as cost,
-    coalesce(sum(cost) filter (where ending <> 'succeeded'), 0) as failed, sum(wasted) as wasted,
+    coalesce(sum(cost) filter (where ending not in ('succeeded', 'adjusted')), 0) as failed, sum(wasted) as wasted,
     coalesce(sum(cost) filter (where basis in ('estimated', 'presumed')), 0) as estimated, sum(tokens) as tokens`;
 }
 

@@ -95,7 +95,7 @@ export type RunSums = {
 /** Of all pages together. */
 export async function sumRunCosts(sql: Queryable, asked: RunsAsked): Promise<RunSums | null> {
   const [row] = await sql<RunSums[]>`
-    select count(*)::text as runs, coalesce(sum(d.attempts), 0)::text as attempts,
+    select (count(*) filter (where d.attempts + d.blocked > 0))::text as runs, coalesce(sum(d.attempts), 0)::text as attempts,
            coalesce(sum(d.cost_picousd), 0)::text as cost, coalesce(sum(d.wasted_picousd), 0)::text as wasted,
            ${asOf(sql, asked.tenantId)} as "asOf"
     from run_costs d

@@ -6,6 +6,7 @@ import { putOutcomeType } from "../../src/store/outcome-types.ts";
 import { post } from "../../src/store/posting.ts";
 import { rolledUpAsOf, rollUp } from "../../src/store/roll-up.ts";
 import { settle } from "../../src/store/settlement.ts";
+import { readNow } from "../../src/store/usage.ts";
 import { createRandom } from "../sim/random.ts";
 import { describeEachDatabase, type TestDatabase } from "../support/databases.ts";
 import { askOf, createHistory, newTenant, settlementOf, tell } from "../support/ledger-history.ts";
@@ -86,12 +87,12 @@ describeEachDatabase("what a step of the roll-up leaves", (database) => {
       from generate_series(1, 2000) as n`;
     await oneOutcome(database, other);
     const before = await rolledUpAsOf(admin, other);
-    const [posted] =
-      await admin`select pg_current_xact_id()::text::bigint as id, tollgate_now() as at`;
+    const posted = await readNow(admin);
+    const [last] = await admin`select pg_current_xact_id()::text::bigint as id`;
     for (;;) {
       await rollUp(admin, 5_000);
       const [state] = await admin`
-        select rolled_up_to > ${String(posted?.["id"])}::text::bigint as done from roll_up_state`;
+        select rolled_up_to > ${String(last?.["id"])}::text::bigint as done from roll_up_state`;
       if (state?.["done"] === true) break;
     }
     const [bound] = await admin`
@@ -99,7 +100,7 @@ describeEachDatabase("what a step of the roll-up leaves", (database) => {
     expect(bound?.["pairs"]).toBeLessThanOrEqual(20_000);
     await rollUp(admin, 5_000);
     const asOf = await rolledUpAsOf(admin, other);
-    expect(asOf.getTime()).toBeGreaterThanOrEqual((posted?.["at"] as Date).getTime());
+    expect(asOf.getTime()).toBeGreaterThanOrEqual(posted.getTime());
     expect(asOf.getTime()).toBeGreaterThan(before.getTime());
     expect((await rolledUpAsOf(admin, hostile)).getTime()).toBeLessThan(asOf.getTime());
     expect(await rollUpViolations(admin, other)).toEqual([]);
@@ -172,7 +173,7 @@ describeEachDatabase("the value of an outcome type", (database) => {
               'taken back', 'success', null, tollgate_now(), 'key_a')`;
     await rollUpAll(admin);
     await declare(tenantId, "6");
-    const [changed] = await admin`select tollgate_now() as at`;
+    const changed = await readNow(admin);
     await rollUpAll(admin, 1_000);
     await declare(tenantId, "7");
     await rollUp(admin, 1_000);
@@ -180,7 +181,7 @@ describeEachDatabase("the value of an outcome type", (database) => {
     const asOf = await rolledUpAsOf(admin, tenantId);
     await rollUp(admin, 1_000);
     expect(await rolledUpAsOf(admin, tenantId)).toEqual(asOf);
-    expect(asOf.getTime()).toBeGreaterThan((changed?.["at"] as Date).getTime());
+    expect(asOf.getTime()).toBeGreaterThan(changed.getTime());
     for (let turn = 0; turn < 40; turn += 1)
       await admin`select tollgate_tell_stale(${tenantId}, 1, 1)`;
     expect(await valuesOf(database, tenantId)).toEqual([

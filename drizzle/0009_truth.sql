@@ -12,14 +12,14 @@ CREATE TABLE "stale_runs" (
 );
 --> statement-breakpoint
 DROP INDEX "stale_outcomes_due";--> statement-breakpoint
-ALTER TABLE "adjustments" ADD COLUMN "posted_in" bigint DEFAULT pg_current_xact_id()::text::bigint NOT NULL;--> statement-breakpoint
 ALTER TABLE "outcome_types" ADD COLUMN "revalued_to" text collate "C";--> statement-breakpoint
 ALTER TABLE "outcome_types" ADD COLUMN "revalued_since" timestamp (6) with time zone;--> statement-breakpoint
 ALTER TABLE "roll_up_state" ADD COLUMN "stale_tenant" text collate "C" DEFAULT '' NOT NULL;--> statement-breakpoint
 ALTER TABLE "stale_outcomes" ADD COLUMN "bound_to" text collate "C";--> statement-breakpoint
-CREATE INDEX "adjustments_by_posting" ON "adjustments" USING btree ("posted_in");--> statement-breakpoint
+ALTER TABLE "adjustments" ADD COLUMN "posted_in" bigint DEFAULT pg_current_xact_id()::text::bigint NOT NULL;--> statement-breakpoint
 CREATE INDEX "outcome_types_to_revalue" ON "outcome_types" USING btree ("tenant_id") WHERE "outcome_types"."revalued_to" is not null;--> statement-breakpoint
 CREATE INDEX "stale_outcomes_unbound" ON "stale_outcomes" USING btree ("tenant_id","root_id") WHERE "stale_outcomes"."bound_to" is not null;--> statement-breakpoint
+CREATE INDEX "adjustments_by_posting" ON "adjustments" USING btree ("posted_in");--> statement-breakpoint
 CREATE INDEX "stale_outcomes_due" ON "stale_outcomes" USING btree ("tenant_id","due_at");
 --> statement-breakpoint
 
@@ -556,6 +556,27 @@ as $$
                * 3600 / extract(epoch from at - since.start))
   from since
 $$;
+--> statement-breakpoint
+
+-- As it was; what is adjusted of no run is no run.
+create or replace function tollgate_add_to_run_days(changes text) returns text
+language sql immutable strict
+return format($query$
+    insert into run_days as d (tenant_id, closing_id, utc_day, is_attributed, runs, attempts, unpriced, cost_picousd,
+                               wasted_picousd)
+    select c.tenant_id, c.closing_id, date_trunc('day', c.started_at, 'UTC'), c.outcomes > 0,
+           coalesce(sum(c.sign) filter (where c.attempts + c.blocked > 0), 0),
+           sum(c.sign * c.attempts), sum(c.sign * c.unpriced), sum(c.sign * c.cost_picousd),
+           sum(c.sign * c.wasted_picousd)
+    from (%s) as c
+    group by 1, 2, 3, 4
+    on conflict (tenant_id, closing_id, utc_day, is_attributed) do update
+      set runs = d.runs + excluded.runs,
+          attempts = d.attempts + excluded.attempts,
+          unpriced = d.unpriced + excluded.unpriced,
+          cost_picousd = d.cost_picousd + excluded.cost_picousd,
+          wasted_picousd = d.wasted_picousd + excluded.wasted_picousd
+  $query$, changes);
 --> statement-breakpoint
 
 -- Finds the pairs of outcomes and runs that the roll-up left to their tenant, at most so many and one thing's more:

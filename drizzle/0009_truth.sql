@@ -35,10 +35,14 @@ as $$
      where kind = 'operation' and p.tenant_id = tenant and p.operation = subject and p.run_id > behind
      order by p.run_id limit most)
     union all
-    (select r.run_id from runs r
-     where kind = 'run' and r.tenant_id || '' = tenant and r.ancestors @> array[subject] and r.ancestors <> '{}'
-       and r.run_id > behind
-     order by r.run_id limit most)
+    (select b.run_id
+     from (
+       select r.run_id from runs r
+       where kind = 'run' and r.tenant_id || '' = tenant and r.ancestors @> array[subject] and r.ancestors <> '{}'
+       offset 0
+     ) as b
+     where b.run_id > behind
+     order by b.run_id limit most)
     union all
     select subject collate "C" where kind = 'run' and subject collate "C" > behind
   ) as f(run_id)
@@ -300,20 +304,24 @@ begin
   with recorded as (
     select distinct o.tenant_id, o.root_id, o.subject_kind, o.subject
     from outcomes o where o.posted_in >= v_from and o.posted_in < v_to
-  ), of_subject as materialized (
-    select s.tenant_id, s.subject_kind, s.subject, f.run_id
-    from (select distinct n.tenant_id, n.subject_kind, n.subject from recorded n) as s
-    cross join lateral tollgate_runs_of(s.tenant_id, s.subject_kind, s.subject, '', 201) as f
-  ), of_outcome as materialized (
-    select n.tenant_id, n.root_id, f.run_id
-    from recorded n left join of_subject f using (tenant_id, subject_kind, subject)
-  ), outcome_rank as (
-    select w.tenant_id, w.root_id,
-           w.found <= 200 and sum(w.found) over (order by w.found, w.tenant_id, w.root_id) <= 20000 as is_light
-    from (select o.tenant_id, o.root_id, count(o.run_id) as found from of_outcome o group by 1, 2) as w
+  ), of_outcome as (
+    select s.tenant_id, u.root_id, s.run_id
+    from (
+      select n.tenant_id, n.roots, f.run_id
+      from (
+        select n.tenant_id, n.subject_kind, n.subject, array_agg(n.root_id) as roots from recorded n group by 1, 2, 3
+      ) as n
+      left join lateral tollgate_runs_of(n.tenant_id, n.subject_kind, n.subject, '', 201) as f on true
+      offset 0
+    ) as s
+    cross join lateral unnest(s.roots) as u(root_id)
+  ), outcome_rank as materialized (
+    select w.*, w.found <= 200
+                and count(w.run_id) over (order by w.found, w.tenant_id, w.root_id) <= 20000 as is_light
+    from (select o.*, count(o.run_id) over (partition by o.tenant_id, o.root_id) as found from of_outcome o) as w
   ), wide as (
     insert into stale_outcomes as s (tenant_id, root_id, since, bound_to)
-    select o.tenant_id, o.root_id, v_as_of, '' from outcome_rank o where not o.is_light
+    select distinct o.tenant_id, o.root_id, v_as_of, '' from outcome_rank o where not o.is_light
     on conflict (tenant_id, root_id) do update set bound_to = ''
   ), about as (
     select u.tenant as tenant_id, u.run as run_id, 'run' as kind, family.run as name
@@ -326,7 +334,7 @@ begin
     union all
     select u.tenant, u.run, 'operation', u.operation
     from unnest(n_tenant, n_run, n_operation) as u(tenant, run, operation)
-  ), of_run as materialized (
+  ), of_run as (
     select a.tenant_id, a.run_id, o.root_id
     from about a
     cross join lateral (
@@ -335,34 +343,31 @@ begin
         and o.supersedes is null
       limit 201
     ) as o
-  ), run_rank as (
-    select w.tenant_id, w.run_id,
-           w.found <= 200 and sum(w.found) over (order by w.found, w.tenant_id, w.run_id) <= 20000 as is_light
-    from (select o.tenant_id, o.run_id, count(*) as found from of_run o group by 1, 2) as w
+  ), run_rank as materialized (
+    select w.*, w.found <= 200 and count(*) over (order by w.found, w.tenant_id, w.run_id) <= 20000 as is_light
+    from (select o.*, count(*) over (partition by o.tenant_id, o.run_id) as found from of_run o) as w
   ), crowded as (
     insert into stale_runs (tenant_id, run_id, since)
-    select w.tenant_id, w.run_id, v_as_of from run_rank w where not w.is_light
+    select distinct w.tenant_id, w.run_id, v_as_of from run_rank w where not w.is_light
     on conflict (tenant_id, run_id) do update set marked_to = ''
   ), joined as (
-    select o.tenant_id, o.root_id, o.run_id
-    from of_outcome o join outcome_rank k using (tenant_id, root_id)
-    where k.is_light and o.run_id is not null
+    select o.tenant_id, o.root_id, o.run_id from outcome_rank o where o.is_light and o.run_id is not null
     union
-    select o.tenant_id, o.root_id, o.run_id
-    from of_run o join run_rank k using (tenant_id, run_id)
-    where k.is_light
+    select o.tenant_id, o.root_id, o.run_id from run_rank o where o.is_light
   ), bound as (
     insert into outcome_runs (tenant_id, root_id, run_id)
     select tenant_id, root_id, run_id from joined
     on conflict do nothing
+  ), light as (
+    select distinct o.tenant_id, o.root_id from outcome_rank o where o.is_light
   ), moved as (
     select u.tenant as tenant_id, u.run as run_id from unnest(r_tenant, r_run) as u(tenant, run)
     union
     select tenant_id, run_id from joined
   )
   select array_agg(m.tenant_id), array_agg(m.run_id),
-         (select array_agg(k.tenant_id order by k.tenant_id, k.root_id) from outcome_rank k where k.is_light),
-         (select array_agg(k.root_id order by k.tenant_id, k.root_id) from outcome_rank k where k.is_light)
+         (select array_agg(n.tenant_id order by n.tenant_id, n.root_id) from light n),
+         (select array_agg(n.root_id order by n.tenant_id, n.root_id) from light n)
     into r_tenant, r_run, o_tenant, o_root
   from moved m;
 
@@ -646,9 +651,10 @@ begin
       cross join lateral (
         select o.root_id from outcomes o
         where o.tenant_id = tenant and o.subject_kind = a.kind and o.subject = a.name
-          and o.supersedes is null and o.root_id > v.marked_to
+          and o.supersedes is null
         offset 0
       ) as o
+      where o.root_id > v.marked_to
       order by o.root_id limit most - done
     ) as o;
     insert into outcome_runs (tenant_id, root_id, run_id)

@@ -163,9 +163,13 @@ export function piecesOf(sql: Queryable, asked: Timed, byDays: boolean) {
         = date_trunc(${time}, d.day + ${UTC_DAY}::interval - interval '1 microsecond', ${timeZone}::text)`,
     sql``,
   );
+  const begin = sql`${from}::timestamptz`;
   const days = sql`
-    select generate_series(date_trunc('day', ${from}::timestamptz, 'UTC'),
-                           ${to}::timestamptz - interval '1 microsecond', ${UTC_DAY}::interval) as day`;
+    select generate_series(
+      date_trunc('day', ${begin}, 'UTC'),
+      ${to}::timestamptz - interval '1 microsecond',
+      ${UTC_DAY}::interval
+    ) as day`;
   return sql`
     select greatest(min(d.day), ${from}::timestamptz) as lo,
            least(max(d.day) + ${UTC_DAY}::interval, ${to}::timestamptz) as hi, d.is_days

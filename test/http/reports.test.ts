@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { picousd } from "../../src/core/money.ts";
-import { csvCell } from "../../src/http/report-formats.ts";
+import { csvCell } from "../../src/ledger/report-sheets.ts";
 import { setClock } from "../support/clock.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import { askOf, settlementOf, tell } from "../support/ledger-history.ts";

@@ -12,6 +12,7 @@ import { findClosing, findClosingOf } from "../store/closings.ts";
 import type { Database } from "../store/database.ts";
 import { type Period, readNamedPeriod, readPeriod } from "../store/reports-terms.ts";
 import { rolledUpAsOf } from "../store/roll-up.ts";
+import { readNow } from "../store/usage.ts";
 import { budgetsReport, type BudgetsReport, type BudgetsTerms } from "./report-budgets.ts";
 import { outcomesReport, type OutcomesReport, type OutcomesTerms } from "./report-outcomes.ts";
 import { runsReport, type RunsReport, type RunsTerms } from "./report-runs.ts";
@@ -78,6 +79,8 @@ export type Reports = {
   readonly focus: (terms: ReportTerms) => Promise<readonly FocusCharge[]>;
   /** The period that is meant, its days read in the zone. Throws InputError where it is none. */
   readonly period: (asked: PeriodTerms) => Promise<Period>;
+  /** The ledger's clock. */
+  readonly now: () => Promise<Date>;
   /** Brings the roll-ups up to now, a bounded part of a backlog; answers as of when they are. */
   readonly rollUp: () => Promise<Date>;
 };
@@ -91,6 +94,7 @@ export function createReports(db: Database): Reports {
     budgets: (terms) => budgetsReport(db, terms),
     focus: async (terms) => focusReport(db, await resolve(db, terms)),
     period: (asked) => periodOf(db, asked),
+    now: () => readNow(db.admin),
     rollUp: async () => {
       await rollUpTurn(db);
       return rolledUpAsOf(db.admin, null);

@@ -66,6 +66,7 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   outcome_costs: CHANGE,
   roll_up_state: CHANGE,
   budget_alert_state: CHANGE,
+  report_schedules: CHANGE,
   answers: KEEP,
   deliveries: KEEP,
   idempotency_keys: KEEP,
@@ -73,6 +74,7 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   replicas: KEEP,
   stale_outcomes: KEEP,
   budget_alerts: KEEP,
+  reports_told: KEEP,
 };
 
 /** Throws what the driver throws when the database cannot be reached. */

@@ -1,5 +1,6 @@
 /** The two events of a Worker: a request, and the clock's turn. */
 import { tellBudgetsTurn } from "../../ledger/budget-alerts.ts";
+import { tellReportsTurn } from "../../ledger/scheduled-reports.ts";
 import { rollUpTurn, tellStaleTurn } from "../../ledger/roll-up.ts";
 import { createDeliverer } from "../../gate/deliver.ts";
 import type { Ports } from "../../gate/ports.ts";
@@ -60,6 +61,7 @@ export function createWorker(yaml: string | null = null): WorkerHandler {
         await rollUpTurn(ports.db);
         await tellStaleTurn(ports.db);
         await tellBudgetsTurn(ports.db, ports.newId);
+        await tellReportsTurn(ports.db, ports.newId);
         await deliverDue(ports);
       });
     },

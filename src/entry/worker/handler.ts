@@ -61,8 +61,9 @@ export function createWorker(yaml: string | null = null): WorkerHandler {
         await rollUpTurn(ports.db);
         await tellStaleTurn(ports.db);
         await tellBudgetsTurn(ports.db, ports.newId);
-        await tellReportsTurn(ports.db, ports.newId);
         await deliverDue(ports);
+        // Last: reports take longest, and what they tell is delivered a minute later.
+        await tellReportsTurn(ports.db, ports.newId);
       });
     },
   };

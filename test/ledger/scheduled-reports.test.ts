@@ -340,6 +340,32 @@ describeEachDatabase("a scheduled report", (database: TestDatabase) => {
     expect(await admin`select 1 from deliveries`).toHaveLength(0);
   });
 
+  test("that was changed while a replica made it is told as it is now, and only so", async () => {
+    const { admin } = database.db;
+    const scheduleId = await schedule(database.db, tenantId);
+    await begins("2030-01-11T00:00:05Z");
+    const before = (await claimReport(admin, LEASE)) as DueReport;
+    await acts().change(INSTALLATION, { tenantId, scheduleId }, { name: "as it is now" });
+    const message = { messageId: "dlv_before", body: "{}", keptDays: 90 };
+    expect(await tellReport(admin, before, message)).toBe(false);
+    expect(await turn()).toMatchObject([{ name: "as it is now" }]);
+  });
+
+  test("waits for what its tenant's outcomes cost, and for no other tenant's", async () => {
+    const { admin } = database.db;
+    const waits = (whose: string) => admin`
+      insert into stale_outcomes (tenant_id, root_id, since, due_at)
+      values (${whose}, 'out_1', timestamptz '2030-01-10T23:00:00Z', timestamptz '2030-02-01T00:00:00Z')`;
+    await schedule(database.db, tenantId);
+    await begins("2030-01-11T00:00:05Z");
+    await waits(tenantId);
+    expect(await turn()).toEqual([]);
+    await admin`delete from stale_outcomes`;
+    await waits("ten_other");
+    expect(days(await turn())).toEqual(["2030-01-10"]);
+    await admin`delete from stale_outcomes`;
+  });
+
   test("whose transaction does not commit was not told, and is told after all", async () => {
     const { admin } = database.db;
     const scheduleId = await schedule(database.db, tenantId);

@@ -82,10 +82,9 @@ test("a period is named, in a fiscal year too", async () => {
 
 test("a schedule is created, listed, changed and removed", async () => {
   const words = ["report", "schedules"];
-  const created = await out(
-    ...[...words, "create", "spend by customer", "--report", "spend", "--every", "month"],
-    ...["--group-by", "customer", "--of-key", "key_a", "--time-zone", "Europe/Berlin"],
-  );
+  const terms = ["--every", "month", "--time-zone", "Europe/Berlin", "--group-by", "customer"];
+  const create = [...words, "create", "spend by customer", "--report", "spend", ...terms];
+  const created = await out(...create, "--of-key", "key_a");
   expect(created).toMatch(/report +spend\nquery +key=key_a group_by=customer\nevery +month\n/);
   const id = /id +(rsc_\S+)/.exec(created)?.[1] ?? "";
   const changed = await out(...words, "change", id, "--name", "weekly", "--every", "week");

@@ -277,9 +277,9 @@ describeEachDatabase("a scheduled report", (database: TestDatabase) => {
     await schedule(database.db, tenantId, { every: "week", timeZone: "Europe/Berlin" });
     await begins("2030-03-31T22:00:00Z");
     const told = await turn();
-    expect(told.map(({ every, from, to }) => [every, from, to]).toSorted()).toEqual([
-      ["day", "2030-03-30T23:00:00.000Z", "2030-03-31T22:00:00.000Z"],
-      ["week", "2030-03-24T23:00:00.000Z", "2030-03-31T22:00:00.000Z"],
+    expect(told.map(({ every, from, to }) => `${every} ${from} ${to}`).toSorted()).toEqual([
+      "day 2030-03-30T23:00:00.000Z 2030-03-31T22:00:00.000Z",
+      "week 2030-03-24T23:00:00.000Z 2030-03-31T22:00:00.000Z",
     ]);
   });
 

@@ -62,9 +62,9 @@ export const REPORT_DAYS_MAX = 1_461;
 
 /**
  * Outcomes that are taken apart by model, upstream, tool or step in one answer: their parts are computed from
- * the cells of their runs, some 50,000 of them in a second.
+ * the cells of their runs, some 20,000 of them in a second.
  */
-export const OUTCOMES_APART_MAX = 200_000;
+export const OUTCOMES_APART_MAX = 100_000;
 
 /** The runs that a report of waste names: the ones worth a look. */
 export const WASTEFUL_RUNS_MAX = 20;

@@ -218,7 +218,7 @@ export function parts(sql: Queryable) {
            (status = 'reversed')::int::bigint as reversed, null::numeric as value, 0::bigint as valued,
            case when status in ('failure', 'reversed') then cost else 0 end as failures, is_open::int::bigint as open
     from (
-      select groups, status, is_open, ${partSums(sql)} from cell group by groups, root_id, status, is_open
+      select groups, status, is_open, ${partSums(sql)} from cell group by root_id, groups, status, is_open offset 0
     ) as p`;
 }
 

@@ -63,7 +63,7 @@ export async function sumOutcomes(
     with piece as (${piecesOf(sql, asked, byDays)}),
     outcome as (${outcomesIn(sql, asked)}),
     whole as (${wholes(sql, isApart ? { ...asked, groupings: [] } : asked, byDays)}),
-    ${isApart ? sql`bearing as (${bearing(sql, asked)}), cell as (${cells(sql, asked)}),` : sql``}
+    ${isApart ? sql`bearing as (${bearing(sql, asked)}), cell as (${cells(sql, asked)}), version as (${versionsOf(sql)}),` : sql``}
     item as (${isApart ? parts(sql) : sql`select * from whole`}),
     grouped as (
       select groups, 1::numeric as rows, ${sums(sql)}, ${byDays ? sql`null::numeric[] as percentiles` : percentiles(sql)}
@@ -87,7 +87,7 @@ export async function sumOutcomes(
     select line, l.groups, rows::text, outcomes::text, success::text, failure::text, partial::text, reversed::text,
            p.costs[1]::text as p50, p.costs[2]::text as p95, attempts::text, blocked::text, retries::text, unpriced::text, cost::text,
            failed::text, wasted::text, estimated::text, tokens::text, failures::text, value::text, valued::text,
-           open::text, ${isApart ? versionsOf(sql) : sql`null::text[]`} as "priceVersions", ${asOf(sql, asked.tenantId)} as "asOf"
+           open::text, ${isApart ? sql`(select v.names from version v where v.groups = l.groups)` : sql`null::text[]`} as "priceVersions", ${asOf(sql, asked.tenantId)} as "asOf"
     from line l ${
       byDays
         ? sql`left join percentile p on p.groups = l.groups and l.line <> 'left_off'`
@@ -145,10 +145,10 @@ function percentiles(sql: Queryable) {
   return sql`percentile_disc(array[0.5, 0.95]) within group (order by cost) as percentiles`;
 }
 
-/** Which prices the cells of a line's group were counted by. */
+/** Which prices the cells of each group were counted by. */
 function versionsOf(sql: Queryable) {
-  return sql`(
-    select (array_agg(distinct c.price_version order by c.price_version))[1:${PRICE_VERSIONS_MAX}::int]
-    from cell c where c.groups = l.groups and c.price_version <> ''
-  )`;
+  return sql`
+    select v.groups, (array_agg(v.price_version order by v.price_version))[1:${PRICE_VERSIONS_MAX}::int] as names
+    from (select distinct groups, price_version from cell where price_version <> '') as v
+    group by v.groups`;
 }

@@ -53,8 +53,8 @@ export async function changeTenant(
   await changeRegister(ports.db, async (tx) => {
     const tenant = await findTenant(tx, tenantId);
     if (tenant === null) throw notFound("tenant", "tenant");
-    const { mode, derivedAttemptsMax, runSharePercent } = tenant;
-    const before: TenantTerms = { mode, derivedAttemptsMax, runSharePercent };
+    const { mode, derivedAttemptsMax, runSharePercent, alertPercents } = tenant;
+    const before: TenantTerms = { mode, derivedAttemptsMax, runSharePercent, alertPercents };
     const after: TenantTerms = { ...before, ...changes };
     if (JSON.stringify(before) === JSON.stringify(after)) return;
     await updateTenant(tx, tenantId, after);
@@ -71,6 +71,11 @@ export async function changeTenant(
 }
 
 /** In the words of the API. */
-function told({ mode, derivedAttemptsMax, runSharePercent }: TenantTerms): object {
-  return { mode, derived_attempts_max: derivedAttemptsMax, run_share_percent: runSharePercent };
+function told(terms: TenantTerms): object {
+  return {
+    mode: terms.mode,
+    derived_attempts_max: terms.derivedAttemptsMax,
+    run_share_percent: terms.runSharePercent,
+    alert_percents: terms.alertPercents,
+  };
 }

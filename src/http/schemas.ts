@@ -133,6 +133,7 @@ export const Tenant = z
     mode: Mode,
     derived_attempts_max: z.int().nullable(),
     run_share_percent: z.int().nullable(),
+    alert_percents: z.array(z.int()).readonly(),
     created_at: time,
   })
   .openapi("Tenant");

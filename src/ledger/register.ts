@@ -16,6 +16,8 @@ export type TenantView = {
   /** Guards against retry storms; null: none. */
   readonly derived_attempts_max: number | null;
   readonly run_share_percent: number | null;
+  /** At which parts of a budget webhooks are told. */
+  readonly alert_percents: readonly number[];
   readonly created_at: string;
 };
 
@@ -169,6 +171,7 @@ function tenantView(row: TenantRecord): TenantView {
     mode: row.mode,
     derived_attempts_max: row.derivedAttemptsMax,
     run_share_percent: row.runSharePercent,
+    alert_percents: row.alertPercents,
     created_at: row.createdAt.toISOString(),
   };
 }

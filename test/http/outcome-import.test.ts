@@ -155,7 +155,10 @@ describeEachDatabase("an import of outcomes", (database) => {
     ["rows, and then no CSV", `run,type,status\n${"a\n".repeat(OUTCOME_ROWS_MAX + 1)}"`, CSV],
   ] as const)("of too many %s is refused before a row is looked at", async (_, text, media) => {
     const { status, body } = await send(text, media);
-    expect([status, body.error.message]).toEqual([400, expect.stringContaining("send it in parts")]);
+    expect([status, body.error.message]).toEqual([
+      400,
+      expect.stringContaining("send it in parts"),
+    ]);
   });
 
   test.each([

@@ -188,9 +188,15 @@ function sidesOf(demand: Demand, price: Price | null): Sides {
   };
 }
 
-/** The rates of every tier that this much input could reach; a lower tier may be the dearer one. */
+/**
+ * The rates of every tier that this much input could reach; a lower tier may be the dearer one. Above the
+ * sizes for which a service tier is sold it has no rates: the ordinary ones, which stand beside it, hold there.
+ */
 function ratesWithin(set: RateSet, inputTokens: number): readonly Rates[] {
-  const reached = set.tiers.filter((tier) => inputTokens > tier.aboveInputTokens);
+  const reached = set.tiers.filter(
+    ({ aboveInputTokens, rates }) =>
+      inputTokens > aboveInputTokens && Object.keys(rates).length > 0,
+  );
   return [set.rates, ...reached.map((tier) => tier.rates)];
 }
 

@@ -6,7 +6,10 @@ import { USAGE_CLASSES, type Usage, type UsageClass } from "./usage.ts";
 /** Price per unit of each class, in pico-dollars. An absent class follows the fallbacks of `rateOf`. */
 export type Rates = Readonly<Partial<Record<UsageClass, Picousd>>>;
 
-/** Rates of a long call: a complete set, not a change to the base rates. */
+/**
+ * Rates of a long call: a complete set, not a change to the base rates. None at all where a service tier is
+ * not sold for calls of that size: what one costs that says it was served so is unknown.
+ */
 export type Tier = { readonly aboveInputTokens: number; readonly rates: Rates };
 
 /** A complete set of rates; its tiers hold for the whole call once its input exceeds theirs, ascending. */

@@ -322,6 +322,8 @@ export const Price = z.object({
       usd_per_million: z.record(z.string(), z.string()),
     }),
   ),
+  usd_per_hour: z.string().nullable(),
+  concurrency: z.number().nullable(),
   context_tokens_max: z.number().nullable(),
   output_tokens_max: z.number().nullable(),
 });

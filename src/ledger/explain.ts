@@ -240,6 +240,7 @@ function explanationOf(
     overagePicousd: BigInt(row.overagePicousd ?? "0"),
     heldPicousd: bigintOrNull(row.heldPicousd),
     tokens: bigintOrNull(row.tokens),
+    milliseconds: row.usage?.["milliseconds"] ?? null,
     settledAt: row.settledAt,
     unknownAt: row.unknownAt,
   });

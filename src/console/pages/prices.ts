@@ -49,10 +49,11 @@ function rateOf(kind: string): (price: Price) => Markup {
   };
 }
 
-function moreOf({ usd_per_million: rates, tiers, output_tokens_max: most }: Price): Markup {
+function moreOf(price: Price): Markup {
+  const { usd_per_million: rates, tiers, output_tokens_max: most } = price;
   const others = Object.entries(rates).filter(([kind]) => !SHOWN.has(kind));
   return html`<ul class="plain small">
-    ${others.map(([kind, rate]) => html`<li>${worded(kind)} ${usd(rate)}</li>`)}
+    ${others.map(([kind, rate]) => html`<li>${worded(kind)} ${usd(rate)}</li>`)} ${hourOf(price)}
     ${tiers.map(
       ({ above_input_tokens: above, usd_per_million: tier }) =>
         html`<li>
@@ -62,6 +63,13 @@ function moreOf({ usd_per_million: rates, tiers, output_tokens_max: most }: Pric
     )}
     ${most === null ? "" : html`<li>answers up to ${count(most)} tokens</li>`}
   </ul>`;
+}
+
+function hourOf({ usd_per_hour: hour, concurrency }: Price): Markup {
+  if (hour === null) return html``;
+  const shared =
+    concurrency === null || concurrency === 1 ? "" : `, shared by ${count(concurrency)} calls`;
+  return html`<li>${usd(hour)} an hour of the time that calls take${shared}</li>`;
 }
 
 /** A price of the shipped list holds since ever, which is no date to tell. */

@@ -29,7 +29,10 @@ function pricesTable(prices: readonly Price[]): Markup {
   return table(
     "Prices",
     [
-      { title: "Model", cell: ({ upstream, model }) => html`<small>${upstream}/</small>${model}` },
+      {
+        title: "Model",
+        cell: ({ upstream, model }) => html`<small>${upstream ?? "any"}/</small>${model}`,
+      },
       { title: "Input", isNumber: true, cell: rateOf("input") },
       { title: "Cached", isNumber: true, cell: rateOf("cache_read") },
       { title: "Output", isNumber: true, cell: rateOf("output") },
@@ -54,6 +57,7 @@ function moreOf(price: Price): Markup {
   const others = Object.entries(rates).filter(([kind]) => !SHOWN.has(kind));
   return html`<ul class="plain small">
     ${others.map(([kind, rate]) => html`<li>${worded(kind)} ${usd(rate)}</li>`)} ${hourOf(price)}
+    ${soldAs(Object.keys(price.service_tiers))}
     ${tiers.map(
       ({ above_input_tokens: above, usd_per_million: tier }) =>
         html`<li>
@@ -63,6 +67,10 @@ function moreOf(price: Price): Markup {
     )}
     ${most === null ? "" : html`<li>answers up to ${count(most)} tokens</li>`}
   </ul>`;
+}
+
+function soldAs(tiers: readonly string[]): Markup {
+  return tiers.length === 0 ? html`` : html`<li>other rates in ${tiers.join(", ")}</li>`;
 }
 
 function hourOf({ usd_per_hour: hour, concurrency }: Price): Markup {

@@ -14,6 +14,7 @@ const PLAIN_GROUPINGS = [
   "model",
   "upstream",
   "tool",
+  "door",
   "type",
   "ending",
   "basis",

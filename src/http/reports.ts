@@ -47,6 +47,7 @@ const OUTCOME_GROUPINGS: readonly GroupingKind[] = [
   "model",
   "upstream",
   "tool",
+  "door",
   "step",
 ];
 

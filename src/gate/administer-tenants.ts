@@ -1,5 +1,6 @@
 import { InputError } from "../core/errors.ts";
 import { ID_PREFIXES, withPrefix } from "../core/ids.ts";
+import { picousd, usdFromPicousd } from "../core/money.ts";
 import { changeRegister, insertEvent } from "../store/events.ts";
 import {
   findTenant,
@@ -53,8 +54,8 @@ export async function changeTenant(
   await changeRegister(ports.db, async (tx) => {
     const tenant = await findTenant(tx, tenantId);
     if (tenant === null) throw notFound("tenant", "tenant");
-    const { mode, derivedAttemptsMax, runSharePercent } = tenant;
-    const before: TenantTerms = { mode, derivedAttemptsMax, runSharePercent };
+    const { mode, derivedAttemptsMax, runSharePercent, approvalPicousd } = tenant;
+    const before: TenantTerms = { mode, derivedAttemptsMax, runSharePercent, approvalPicousd };
     const after: TenantTerms = { ...before, ...changes };
     if (JSON.stringify(before) === JSON.stringify(after)) return;
     await updateTenant(tx, tenantId, after);
@@ -71,6 +72,12 @@ export async function changeTenant(
 }
 
 /** In the words of the API. */
-function told({ mode, derivedAttemptsMax, runSharePercent }: TenantTerms): object {
-  return { mode, derived_attempts_max: derivedAttemptsMax, run_share_percent: runSharePercent };
+function told(terms: TenantTerms): object {
+  const { mode, derivedAttemptsMax, runSharePercent, approvalPicousd: approval } = terms;
+  return {
+    mode,
+    derived_attempts_max: derivedAttemptsMax,
+    run_share_percent: runSharePercent,
+    usd_per_approval: approval === null ? null : usdFromPicousd(picousd(BigInt(approval))),
+  };
 }

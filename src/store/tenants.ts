@@ -10,10 +10,15 @@ export type TenantRecord = {
   /** Null: no guard. */
   readonly derivedAttemptsMax: number | null;
   readonly runSharePercent: number | null;
+  /** What one answered question costs, in decimal digits of pico-dollars; null: it is not counted. */
+  readonly approvalPicousd: string | null;
   readonly createdAt: Date;
 };
 
-export type TenantTerms = Pick<TenantRecord, "mode" | "derivedAttemptsMax" | "runSharePercent">;
+export type TenantTerms = Pick<
+  TenantRecord,
+  "mode" | "derivedAttemptsMax" | "runSharePercent" | "approvalPicousd"
+>;
 
 /** False when the name is taken. */
 export async function insertTenant(
@@ -32,7 +37,8 @@ export async function insertTenant(
 export async function findTenant(sql: Queryable, idOrName: string): Promise<TenantRecord | null> {
   const [row] = await sql<TenantRecord[]>`
     select tenant_id as "tenantId", name, mode, derived_attempts_max as "derivedAttemptsMax",
-           run_share_percent as "runSharePercent", created_at as "createdAt"
+           run_share_percent as "runSharePercent", approval_picousd as "approvalPicousd",
+           created_at as "createdAt"
     from tenants
     where tenant_id = ${idOrName} or name = ${idOrName}`;
   return row ?? null;
@@ -42,7 +48,8 @@ export async function findTenant(sql: Queryable, idOrName: string): Promise<Tena
 export async function listTenants(sql: Queryable, page: Page): Promise<readonly TenantRecord[]> {
   return await sql<TenantRecord[]>`
     select tenant_id as "tenantId", name, mode, derived_attempts_max as "derivedAttemptsMax",
-           run_share_percent as "runSharePercent", created_at as "createdAt"
+           run_share_percent as "runSharePercent", approval_picousd as "approvalPicousd",
+           created_at as "createdAt"
     from tenants
     where ${page.after === null ? sql`true` : sql`tenant_id > ${page.after}`}
     order by tenant_id
@@ -57,6 +64,7 @@ export async function updateTenant(
   await tx`
     update tenants
     set mode = ${terms.mode}, derived_attempts_max = ${terms.derivedAttemptsMax},
-        run_share_percent = ${terms.runSharePercent}
+        run_share_percent = ${terms.runSharePercent},
+        approval_picousd = ${terms.approvalPicousd}::text::numeric
     where tenant_id = ${tenantId}`;
 }

@@ -1,4 +1,5 @@
 /** Histories of a ledger, posted and settled by the gate's own statements: for what must hold after any of them. */
+import { postApprovalCost } from "../../src/store/approvals.ts";
 import { post, type Ask } from "../../src/store/posting.ts";
 import { settle, type Settlement } from "../../src/store/settlement.ts";
 import { newId } from "./approvals.ts";
@@ -84,7 +85,21 @@ export async function tell({ db }: TestDatabase, tenantId: string, told: Told) {
   return { id, root };
 }
 
-/** Asks, settles, presumes, corrects, refuses, and tells and corrects outcomes, in any order. */
+/** A question about this call, denied by a person whose time has a price. */
+async function answer({ db }: TestDatabase, { tenantId, attemptId, runId }: Ask, price: bigint) {
+  const approvalId = `apr_${newId()}`;
+  await db.admin`
+    insert into approvals (tenant_id, approval_id, digest, state, requested_by, run_id, attempt_id, door, resource,
+                           policies, quorum, expires_at)
+    values (${tenantId}, ${approvalId}, ${approvalId}, 'denied', 'key_a', ${runId}, ${attemptId}, 'model', 'm',
+            '[]', 1, tollgate_now())`;
+  await db.admin`
+    update tenants set approval_picousd = ${String(price)}::text::numeric where tenant_id = ${tenantId}`;
+  const by = { attemptId: `att_${newId()}`, keyId: "key_b" };
+  await postApprovalCost(db.admin, { tenantId, approvalId }, by);
+}
+
+/** Asks, settles, presumes, corrects, refuses, answers for money, and tells and corrects outcomes, in any order. */
 export function createHistory(database: TestDatabase, tenantId: string, random: Random) {
   const { gate } = database.db;
   const open: Ask[] = [];
@@ -137,6 +152,10 @@ export function createHistory(database: TestDatabase, tenantId: string, random: 
       if (ask !== undefined) {
         await settle(gate, [settlementOf(ask, { costPicousd: BigInt(random.below(2_000)) })]);
       }
+    },
+    answer: async () => {
+      const asked = open.at(-1);
+      if (asked !== undefined) await answer(database, asked, BigInt(1 + random.below(3_000)));
     },
     tell: async () => {
       const subject = random.pick([...RUNS, ...OPERATIONS]);

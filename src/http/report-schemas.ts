@@ -186,7 +186,13 @@ export const RunCosts = z
     ...head,
     rows: z.array(RunLine).readonly(),
     next: z.string().nullable(),
-    total: z.object({ runs: count, attempts: count, cost_usd: usd, waste_usd: usd }),
+    total: z
+      .object({ runs: count, attempts: count, cost_usd: usd, waste_usd: usd })
+      .nullable()
+      .openapi({
+        description:
+          "Of all pages. Null where some are chosen of a period of more than 10,000 runs: the report that is looked into says their sum.",
+      }),
   })
   .openapi("RunCosts");
 

@@ -10,6 +10,7 @@ import { sql } from "drizzle-orm";
 import {
   type AnyPgColumn,
   bigint,
+  boolean,
   check,
   index,
   integer,
@@ -21,6 +22,7 @@ import {
   uuid,
 } from "drizzle-orm/pg-core";
 
+import type { Cohort } from "../core/report.ts";
 import { amount, id, moment, now } from "./columns.ts";
 
 /** Working state: the runs in which an operation was named. Its cost spans them. */
@@ -124,6 +126,21 @@ export const costCells = pgTable(
   (t) => [primaryKey({ columns: [t.tenantId, t.bucket, t.dimensionId] })],
 );
 
+/** The cells of each day of UTC, summed by a trigger of theirs: what a month is read from. */
+export const costDays = pgTable(
+  "cost_days",
+  {
+    tenantId: id("tenant_id").notNull(),
+    utcDay: moment("utc_day").notNull(),
+    dimensionId: uuid("dimension_id").notNull(),
+    ...sums(),
+    inputTokens: count("input_tokens"),
+    cachedTokens: count("cached_tokens"),
+    outputTokens: count("output_tokens"),
+  },
+  (t) => [primaryKey({ columns: [t.tenantId, t.utcDay, t.dimensionId] })],
+);
+
 /** The same by run and step. */
 export const runCells = pgTable(
   "run_cells",
@@ -187,6 +204,35 @@ export const runCosts = pgTable(
   (t) => [
     primaryKey({ columns: [t.tenantId, t.closingId, t.runId] }),
     index("run_costs_by_start").on(bookOf(t), t.startedAt),
+    index("run_costs_by_cost").on(
+      bookOf(t),
+      t.costPicousd.desc().nullsFirst(),
+      t.runId,
+      t.startedAt,
+    ),
+  ],
+);
+
+/** The runs that began on each day of UTC, summed by a trigger of theirs. */
+export const runDays = pgTable(
+  "run_days",
+  {
+    tenantId: id("tenant_id").notNull(),
+    closingId: id("closing_id").notNull(),
+    utcDay: moment("utc_day").notNull(),
+    /** Whether an outcome bears their cost. */
+    isAttributed: boolean("is_attributed").notNull(),
+    runs: count("runs"),
+    attempts: count("attempts"),
+    unpriced: count("unpriced"),
+    costPicousd: amount("cost_picousd").notNull(),
+    wastedPicousd: amount("wasted_picousd").notNull(),
+  },
+  (t) => [
+    primaryKey({
+      name: "run_days_pk",
+      columns: [t.tenantId, t.closingId, t.utcDay, t.isAttributed],
+    }),
   ],
 );
 
@@ -213,6 +259,61 @@ export const outcomeCosts = pgTable(
     primaryKey({ columns: [t.tenantId, t.closingId, t.rootId] }),
     index("outcome_costs_by_occurrence").on(bookOf(t), t.occurredAt),
     index("outcome_costs_by_start").on(bookOf(t), t.startedAt),
+    index("outcome_costs_by_class_and_occurrence").on(
+      bookOf(t),
+      t.type,
+      sql`tollgate_cost_class(${t.costPicousd})`,
+      t.occurredAt,
+    ),
+    index("outcome_costs_by_class_and_start").on(
+      bookOf(t),
+      t.type,
+      sql`tollgate_cost_class(${t.costPicousd})`,
+      t.startedAt,
+    ),
+  ],
+);
+
+/**
+ * The outcomes of each day of UTC, summed by a trigger of theirs: by type, and by the class of their cost, which is
+ * its first two digits. A percentile is looked up among the outcomes of one class, so that it is exact and a
+ * month is few rows.
+ */
+export const outcomeDays = pgTable(
+  "outcome_days",
+  {
+    tenantId: id("tenant_id").notNull(),
+    closingId: id("closing_id").notNull(),
+    /** Which of its two moments puts an outcome on a day: see `Cohort`. */
+    cohort: id("cohort").$type<Cohort>().notNull(),
+    utcDay: moment("utc_day").notNull(),
+    type: id("type").notNull(),
+    /** The least cost of the class. */
+    costClass: amount("cost_class").notNull(),
+    success: count("success"),
+    failure: count("failure"),
+    partial: count("partial"),
+    reversed: count("reversed"),
+    /** Successes whose value is known, and the sum of it. */
+    valued: count("valued"),
+    valuePicousd: amount("value_picousd").notNull(),
+    attempts: count("attempts"),
+    blocked: count("blocked"),
+    retries: count("retries"),
+    unpriced: count("unpriced"),
+    costPicousd: amount("cost_picousd").notNull(),
+    failedPicousd: amount("failed_picousd").notNull(),
+    wastedPicousd: amount("wasted_picousd").notNull(),
+    estimatedPicousd: amount("estimated_picousd").notNull(),
+    /** Cost of outcomes that failed or were taken back. */
+    failuresPicousd: amount("failures_picousd").notNull(),
+    tokens: count("tokens"),
+  },
+  (t) => [
+    primaryKey({
+      name: "outcome_days_pk",
+      columns: [t.tenantId, t.closingId, t.cohort, t.utcDay, t.type, t.costClass],
+    }),
   ],
 );
 

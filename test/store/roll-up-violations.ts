@@ -75,6 +75,52 @@ const RULES: Readonly<Record<string, string>> = {
          (select coalesce(sum(cost_picousd), 0) as cost from run_costs
           where tenant_id = $1 and closing_id = '' and outcomes = 0) as r, (${SETTLED}) as s
     where o.cost + r.cost <> s.cost`,
+  "days are the sums of their cells": disagreement(
+    "*",
+    `select utc_day, dimension_id, attempts, retries, cost_picousd, wasted_picousd, tokens, input_tokens,
+            cached_tokens, output_tokens
+     from cost_days where tenant_id = $1`,
+    `select date_trunc('day', bucket, 'UTC'), dimension_id, sum(attempts)::bigint, sum(retries)::bigint,
+            sum(cost_picousd), sum(wasted_picousd), sum(tokens)::bigint, sum(input_tokens)::bigint,
+            sum(cached_tokens)::bigint, sum(output_tokens)::bigint
+     from cost_cells where tenant_id = $1 group by 1, 2`,
+  ),
+  "days of runs are the sums of their runs": disagreement(
+    "*",
+    `select closing_id, utc_day, is_attributed, runs, attempts, unpriced, cost_picousd, wasted_picousd
+     from run_days where tenant_id = $1 and runs <> 0`,
+    `select closing_id, date_trunc('day', started_at, 'UTC'), outcomes > 0, count(*), sum(attempts)::bigint,
+            sum(unpriced)::bigint, sum(cost_picousd), sum(wasted_picousd)
+     from run_costs where tenant_id = $1 group by 1, 2, 3`,
+  ),
+  "days of outcomes are the sums of their outcomes": disagreement(
+    "*",
+    `select closing_id, cohort, utc_day, type, sum(success) as success, sum(failure), sum(partial), sum(reversed),
+            sum(valued), sum(value_picousd), sum(attempts), sum(blocked), sum(retries), sum(unpriced),
+            sum(cost_picousd), sum(failed_picousd), sum(wasted_picousd), sum(estimated_picousd),
+            sum(failures_picousd), sum(tokens)
+     from outcome_days where tenant_id = $1 group by 1, 2, 3, 4
+     having sum(success + failure + partial + reversed) <> 0`,
+    `select closing_id, x.cohort, date_trunc('day', x.at, 'UTC'), type, sum((status = 'success')::int),
+            sum((status = 'failure')::int), sum((status = 'partial')::int), sum((status = 'reversed')::int),
+            sum((status = 'success' and value_picousd is not null)::int),
+            coalesce(sum(value_picousd) filter (where status = 'success'), 0), sum(attempts), sum(blocked),
+            sum(retries), sum(unpriced), sum(cost_picousd), sum(failed_picousd), sum(wasted_picousd),
+            sum(estimated_picousd), coalesce(sum(cost_picousd) filter (where status in ('failure', 'reversed')), 0),
+            sum(tokens)
+     from outcome_costs
+     cross join lateral (values ('outcome', occurred_at), ('run_start', started_at)) as x(cohort, at)
+     where tenant_id = $1 group by 1, 2, 3, 4`,
+  ),
+  "a class has as many outcomes as cost that": disagreement(
+    "*",
+    `select cohort, type, cost_class, sum(success + failure + partial + reversed) as outcomes
+     from outcome_days where tenant_id = $1 group by 1, 2, 3 having sum(success + failure + partial + reversed) <> 0`,
+    `select x.cohort, type, case when abs(cost_picousd) < 100 then cost_picousd
+              else left(cost_picousd::text, case when cost_picousd < 0 then 3 else 2 end)::numeric
+                   * ('1' || repeat('0', length(abs(cost_picousd)::text) - 2))::numeric end, count(*)
+     from outcome_costs, (values ('outcome'), ('run_start')) as x(cohort) where tenant_id = $1 group by 1, 2, 3`,
+  ),
   "a day costs what was settled on it": disagreement(
     "*",
     `select date_trunc('day', bucket, 'Asia/Kathmandu') as day, sum(cost_picousd) as cost from cost_cells

@@ -54,8 +54,10 @@ export async function changeTenant(
   await changeRegister(ports.db, async (tx) => {
     const tenant = await findTenant(tx, tenantId);
     if (tenant === null) throw notFound("tenant", "tenant");
-    const { mode, derivedAttemptsMax, runSharePercent, approvalPicousd } = tenant;
-    const before: TenantTerms = { mode, derivedAttemptsMax, runSharePercent, approvalPicousd };
+    const { mode, derivedAttemptsMax, runSharePercent } = tenant;
+    const { alertPercents, approvalPicousd } = tenant;
+    const guards = { mode, derivedAttemptsMax, runSharePercent };
+    const before: TenantTerms = { ...guards, alertPercents, approvalPicousd };
     const after: TenantTerms = { ...before, ...changes };
     if (JSON.stringify(before) === JSON.stringify(after)) return;
     await updateTenant(tx, tenantId, after);
@@ -73,11 +75,12 @@ export async function changeTenant(
 
 /** In the words of the API. */
 function told(terms: TenantTerms): object {
-  const { mode, derivedAttemptsMax, runSharePercent, approvalPicousd: approval } = terms;
+  const { approvalPicousd: approval } = terms;
   return {
-    mode,
-    derived_attempts_max: derivedAttemptsMax,
-    run_share_percent: runSharePercent,
+    mode: terms.mode,
+    derived_attempts_max: terms.derivedAttemptsMax,
+    run_share_percent: terms.runSharePercent,
+    alert_percents: terms.alertPercents,
     usd_per_approval: approval === null ? null : usdFromPicousd(picousd(BigInt(approval))),
   };
 }

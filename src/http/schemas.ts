@@ -136,6 +136,7 @@ export const Tenant = z
     usd_per_approval: usd.nullable().openapi({
       description: "What an answered question costs in people's time; null: it is not counted.",
     }),
+    alert_percents: z.array(z.int()).readonly(),
     created_at: time,
   })
   .openapi("Tenant");

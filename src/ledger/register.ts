@@ -18,6 +18,8 @@ export type TenantView = {
   readonly run_share_percent: number | null;
   /** What an answered question costs; null: it is not counted. */
   readonly usd_per_approval: string | null;
+  /** At which parts of a budget webhooks are told. */
+  readonly alert_percents: readonly number[];
   readonly created_at: string;
 };
 
@@ -172,6 +174,7 @@ function tenantView(row: TenantRecord): TenantView {
     derived_attempts_max: row.derivedAttemptsMax,
     run_share_percent: row.runSharePercent,
     usd_per_approval: usdOrNull(row.approvalPicousd),
+    alert_percents: row.alertPercents,
     created_at: row.createdAt.toISOString(),
   };
 }

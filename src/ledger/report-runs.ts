@@ -18,8 +18,9 @@ export type RunsTerms = ReportTerms & {
 };
 
 export type RunLine = {
+  /** Or an adjustment that names no run. */
   readonly run: string;
-  readonly key: string;
+  readonly key: string | null;
   readonly customer: string | null;
   readonly workflow: string | null;
   readonly labels: Readonly<Record<string, string>>;
@@ -112,7 +113,7 @@ function afterOf(cursor: string): { readonly figure: string; readonly runId: str
 function lineOf(row: RunCostRow): RunLine {
   return {
     run: row.runId,
-    key: row.keyId,
+    key: row.keyId === "" ? null : row.keyId,
     customer: row.customer === "" ? null : row.customer,
     workflow: row.workflow === "" ? null : row.workflow,
     labels: row.labels,

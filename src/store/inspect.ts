@@ -69,13 +69,16 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   outcome_days: CHANGE,
   roll_up_state: CHANGE,
   budget_alert_state: CHANGE,
+  report_schedules: CHANGE,
   answers: KEEP,
   deliveries: KEEP,
   idempotency_keys: KEEP,
   reservations: KEEP,
   replicas: KEEP,
   stale_outcomes: KEEP,
+  stale_runs: KEEP,
   budget_alerts: KEEP,
+  reports_told: KEEP,
 };
 
 /** Throws what the driver throws when the database cannot be reached. */

@@ -227,7 +227,7 @@ function partSums(sql: Queryable) {
     coalesce(sum(attempts) filter (where ending <> 'blocked'), 0) as attempts,
     coalesce(sum(attempts) filter (where ending = 'blocked'), 0) as blocked, sum(retries) as retries,
     coalesce(sum(attempts) filter (where basis = 'unpriced'), 0) as unpriced, sum(cost) as cost,
-    coalesce(sum(cost) filter (where ending <> 'succeeded'), 0) as failed, sum(wasted) as wasted,
+    coalesce(sum(cost) filter (where ending not in ('succeeded', 'adjusted')), 0) as failed, sum(wasted) as wasted,
     coalesce(sum(cost) filter (where basis in ('estimated', 'presumed')), 0) as estimated, sum(tokens) as tokens`;
 }
 

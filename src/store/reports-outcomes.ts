@@ -118,7 +118,7 @@ export type Unattributed = {
   readonly unpriced: string;
 };
 
-/** Runs of the period that no outcome bears: they go on, or nobody said what became of them. */
+/** Runs of the period that no outcome bears: they go on, or nobody said what became of them. With adjustments of no run. */
 export async function sumUnattributed(sql: Queryable, asked: OutcomesAsked): Promise<Unattributed> {
   const [row] = await sql<Unattributed[]>`
     with piece as (${piecesOf(sql, { ...asked, groupings: [] }, isOfAllPayers(asked.filters))})

@@ -253,7 +253,7 @@ function sums(sql: Queryable) {
     coalesce(sum(retries), 0) as retries,
     coalesce(sum(attempts) filter (where basis = 'unpriced'), 0) as unpriced,
     coalesce(sum(cost), 0) as cost,
-    coalesce(sum(cost) filter (where ending <> 'succeeded'), 0) as failed,
+    coalesce(sum(cost) filter (where ending not in ('succeeded', 'adjusted')), 0) as failed,
     coalesce(sum(wasted), 0) as wasted,
     coalesce(sum(cost) filter (where basis = 'estimated'), 0) as estimated,
     coalesce(sum(cost) filter (where basis = 'presumed'), 0) as presumed,

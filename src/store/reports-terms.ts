@@ -1,7 +1,13 @@
 /** What the queries of reports share: whose rows, of when, told apart by what. */
 import type postgres from "postgres";
 
-import type { Filters, Grouping, GroupingKind } from "../core/report.ts";
+import {
+  type Filters,
+  type Grouping,
+  type GroupingKind,
+  type NamedPeriod,
+  PERIOD_MONTHS,
+} from "../core/report.ts";
 import { REPORT_MEMORY_MB_MAX } from "../core/limits-finance.ts";
 import { assert } from "../lib/assert.ts";
 import type { Sql } from "./database.ts";
@@ -55,6 +61,28 @@ export async function readPeriod(
         : momentOf(sql, from, timeZone)
     } as from, ending.moment as to, tollgate_now() as now
     from ending`;
+  assert(row !== undefined, "a period is a row");
+  return row;
+}
+
+/** Where a period stands that is named, counted from the month that is now in the zone. */
+export async function readNamedPeriod(
+  sql: Queryable,
+  { name, fiscalYearStart }: NamedPeriod,
+  timeZone: string,
+): Promise<Period> {
+  const { months, before } = PERIOD_MONTHS[name];
+  const [row] = await sql<Period[]>`
+    with month as (
+      select date_trunc('month', tollgate_now() at time zone ${timeZone}::text) as begins
+    ), first as (
+      select begins - make_interval(months => ${before}::int
+               + (extract(month from begins)::int - ${fiscalYearStart}::int + 12) % ${months}::int) as begins
+      from month
+    )
+    select begins at time zone ${timeZone}::text as from,
+           (begins + make_interval(months => ${months}::int)) at time zone ${timeZone}::text as to
+    from first`;
   assert(row !== undefined, "a period is a row");
   return row;
 }
@@ -196,7 +224,8 @@ export function runsIn(
     select d.*
     from piece p
     cross join lateral (
-      select count(*) as runs, sum(d.attempts) as attempts, sum(d.unpriced) as unpriced,
+      -- What was adjusted of no run stands among them, and is none.
+      select count(*) filter (where d.attempts + d.blocked > 0) as runs, sum(d.attempts) as attempts, sum(d.unpriced) as unpriced,
              sum(d.cost_picousd) as cost_picousd, sum(d.wasted_picousd) as wasted_picousd
       from run_costs d
       where ${bookIs(sql, book)} and d.started_at >= p.lo and d.started_at < p.hi and ${ofRun}
@@ -236,11 +265,8 @@ export function groupsOf(
 
 /** When this was rolled up to: of one tenant, or with null of all. */
 export function asOf(sql: Queryable, tenantId: string | null) {
-  return sql`(
-    select least(s.as_of, (
-      select min(o.since) from stale_outcomes o
-      where ${tenantId}::text is null or o.tenant_id = ${tenantId}::text
-    )) from roll_up_state s where s.one = 1)`;
+  // In a query of its own, so that it is read once and not for each row.
+  return sql`(select tollgate_as_of(${tenantId}::text))`;
 }
 
 /** As parameters of their type: a text would be read as a time again for each row. */

@@ -1,7 +1,7 @@
 /**
  * Roll-ups of the ledger, which reports read: working state that the ledger explains, kept behind the request path
- * by `tollgate_roll_up` and `tollgate_tell_stale` alone. Σ of any of them = Σ settlements that are rolled up, to the
- * pico-dollar.
+ * by `tollgate_roll_up` and `tollgate_tell_stale` alone. Σ of any of them = Σ settlements and adjustments that
+ * are rolled up, to the pico-dollar.
  *
  * What is posted is rolled up by the day of its posting. So a period that is over does not change any more;
  * a correction is an entry of the day on which it came.
@@ -52,8 +52,30 @@ export const staleOutcomes = pgTable(
     since: moment("since").notNull().default(now),
     /** Later than `since` where telling it took longer than a statement may. */
     dueAt: moment("due_at").notNull().default(now),
+    /** Its runs are more than a step of the roll-up binds: up to this one they are bound to it. Null: all are. */
+    boundTo: id("bound_to"),
   },
-  (t) => [primaryKey({ columns: [t.tenantId, t.rootId] }), index("stale_outcomes_due").on(t.dueAt)],
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.rootId] }),
+    index("stale_outcomes_due").on(t.tenantId, t.dueAt),
+    index("stale_outcomes_unbound")
+      .on(t.tenantId, t.rootId)
+      .where(sql`${t.boundTo} is not null`),
+  ],
+);
+
+/** Working state: runs whose outcomes are to be bound to them and told anew, and are more than a step of the roll-up takes. */
+export const staleRuns = pgTable(
+  "stale_runs",
+  {
+    tenantId: id("tenant_id").notNull(),
+    runId: id("run_id").notNull(),
+    /** The last of its outcomes that waits to be told by itself. */
+    markedTo: id("marked_to").notNull().default(""),
+    since: moment("since").notNull().default(now),
+    dueAt: moment("due_at").notNull().default(now),
+  },
+  (t) => [primaryKey({ columns: [t.tenantId, t.runId] })],
 );
 
 /** Working state: the runs whose cost an outcome bears, alone or with others. */
@@ -332,6 +354,8 @@ export const rollUpState = pgTable(
       .notNull()
       .default(sql`0`),
     markAt: moment("mark_at").notNull().default(now),
+    /** The tenant whose stale outcomes had the last turn: the next one is behind it. */
+    staleTenant: id("stale_tenant").notNull().default(""),
   },
   (t) => [check("roll_up_state_is_one_row", sql`${t.one} = 1`)],
 );

@@ -38,6 +38,7 @@ function termsOf(tenantId: string, groupBy: string) {
     from: null,
     to: null,
     timeZone: "Asia/Kathmandu",
+    named: null,
     closing: null,
     groupings: parseGroupings(groupBy, ALL_GROUPINGS),
     filters: NO_FILTERS,
@@ -47,9 +48,11 @@ function termsOf(tenantId: string, groupBy: string) {
 const sumOf = (amounts: readonly string[]) =>
   amounts.reduce((sum, amount) => sum + picousdFromUsd(amount), 0n);
 
+/** With what was adjusted beside it. */
 async function settledOf({ db }: TestDatabase, tenantId: string): Promise<bigint> {
   const [row] = await db.admin`
-    select coalesce(sum(cost_picousd), 0)::text as cost from settlements where tenant_id = ${tenantId}`;
+    select ((select coalesce(sum(cost_picousd), 0) from settlements where tenant_id = ${tenantId})
+            + (select coalesce(sum(amount_picousd), 0) from adjustments where tenant_id = ${tenantId}))::text as cost`;
   return BigInt(String(row?.["cost"]));
 }
 

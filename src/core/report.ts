@@ -46,6 +46,7 @@ export const OUTCOME_GROUPINGS: readonly GroupingKind[] = [
   "model",
   "upstream",
   "tool",
+  "door",
   "step",
 ];
 

@@ -88,10 +88,12 @@ function columnsOf(cells: readonly string[]): readonly string[] {
   const names = cells.map((cell) => cell.trim());
   const unknown = names.find((name) => ![...OUTCOME_COLUMNS, ...NOTE_COLUMNS].includes(name));
   if (unknown !== undefined) {
+    // A text that is no CSV at all is one name, as long as the whole of it.
+    const name = unknown.slice(0, CONTEXT_FIELD_BYTES_MAX);
     const message =
-      `There is no column '${unknown}'. The columns, separated by commas and named in the first line, are ` +
+      `There is no column '${name}'. The columns, separated by commas and named in the first line, are ` +
       `${OUTCOME_COLUMNS.join(", ")}.`;
-    throw new InputError("unknown_parameter", unknown, message);
+    throw new InputError("unknown_parameter", name, message);
   }
   const twice = names.find((name, at) => names.indexOf(name) !== at);
   if (twice !== undefined) {

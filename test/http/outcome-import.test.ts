@@ -163,6 +163,7 @@ describeEachDatabase("an import of outcomes", (database) => {
 
   test.each([
     ["a column that there is not", "run;type;status\nr;done;success", CSV, 400, "run;type;status"],
+    ["a text that is no CSV", "a".repeat(100_000), CSV, 400, "a".repeat(256)],
     ["a column twice", "run,run,type,status\n", CSV, 400, "run"],
     ["a quote that is not closed", 'run,type,status\n"r,done,success', CSV, 400, null],
     ["a row of commas alone", `run,type,status\n${",".repeat(1_000)}`, CSV, 400, null],

@@ -132,7 +132,7 @@ declare
   v_ask json; v_state text; v_approval text; v_stale boolean; v_max int; v_left text; v_sdk int;
 
   -- The path: one element per (ask, meter), ordered by ask, then by the precedence of its refusal.
-  p_ask int[]; p_slot int[]; p_committed numeric[]; p_reserved numeric[]; p_asked numeric[];
+  p_ask int[]; p_slot int[]; p_reserved numeric[]; p_asked numeric[];
   p_len int;
 
   -- The meters on any path, by slot. What a refusal is called depends on the rank, see below.
@@ -173,11 +173,10 @@ begin
   -- Asks whose step nobody named, and whose content was seen before. While that goes on for its client, this
   -- one runs beside it; once it ended badly, or its client left, this one is its retry, for a while.
   for prior in
-    select p.*, u.t, u.digest
+    select p.*
     from tollgate_prior_attempts(a_tenant, (
       select array_agg(case when not named then digest end order by ord)
       from unnest(a_is_named, a_step_digest) with ordinality as s(named, digest, ord))) as p
-    join unnest(a_tenant, a_step_digest) with ordinality as u(t, digest, ord) on u.ord = p.ask
   loop
     v_left := case when has_extras then a_extra[prior.ask]->>'left' end;
     if prior.state = 'running' and prior.attempt_id is distinct from v_left then
@@ -185,7 +184,8 @@ begin
     elsif (prior.state <> 'succeeded' or prior.unread)
       and (prior.state in ('running', 'left') or prior.since >= v_now - tollgate_retry_window()) then
       a_retries[prior.ask] := true;
-      v_locks := v_locks || hashtextextended('step ' || prior.t || ' ' || prior.digest, 0);
+      v_locks := v_locks || hashtextextended(
+        'step ' || a_tenant[prior.ask] || ' ' || a_step_digest[prior.ask], 0);
     end if;
   end loop;
 
@@ -313,13 +313,14 @@ begin
       and l.scope_id = any ((runs.ancestors || runs.run_id) collate "C")
     where l.removed_at is null
   ), of_runs as materialized (
-    select u.n, named.t as tenant_id, named.limit_id,
+    select u.asks, named.t as tenant_id, named.limit_id,
            case named.resource when '*' then named.scope_id || ' ' || u.resource else named.scope_id end as subject
     from named
     join (
-      select t, r, resource, ord::int as n
+      select t, r, resource, array_agg(ord::int) as asks
       from unnest(a_tenant, a_run, a_named, a_retry_resource) with ordinality as d(t, r, named, resource, ord)
       where named
+      group by t, r, resource
     ) as u on u.t = named.t and u.r = named.r and named.resource in ('', '*', u.resource)
   ), wanted as (
     select a_tenant[m.n] as tenant_id, m.limit_id, m.subject, m.share, m.place::int as place
@@ -352,10 +353,11 @@ begin
       from unnest(path_ask::int[], path_met::int[]) as on_path(n, place)
       join met on met.place = on_path.place
       union all
-      select of_runs.n, met.rank, met.slot
+      select on_path.n, met.rank, met.slot
       from of_runs
       join met on met.place is null and met.tenant_id = of_runs.tenant_id and met.limit_id = of_runs.limit_id
         and met.subject = of_runs.subject
+      cross join lateral unnest(of_runs.asks) as on_path(n)
     ) as crossing
   ), meter as (
     select array_agg(tenant_id) as tenant, array_agg(limit_id) as limit_id, array_agg(subject) as subject,
@@ -416,9 +418,8 @@ begin
     end if;
     m_before := m_reserved;
 
-    p_committed := array_fill(0::numeric, array[p_len]);
-    p_reserved := p_committed;
-    p_asked := p_committed;
+    p_reserved := array_fill(0::numeric, array[p_len]);
+    p_asked := p_reserved;
     -- An array of texts or numerics is read by walking it, unless something was assigned to it: then it
     -- is held unpacked. Without this the loop below is quadratic in the batch.
     m_unit[1] := m_unit[1];
@@ -449,7 +450,6 @@ begin
                               when 'tokens' then a_tokens[k]
                               when 'attempts' then case when a_draws[k] then 1 else 0 end
                               else 1 end;
-      p_committed[i] := m_committed[s];
       p_reserved[i] := m_reserved[s];
       p_asked[i] := asked;
       if m_enforced[s] and m_committed[s] + m_reserved[s] + asked > m_amount[s]
@@ -465,43 +465,45 @@ begin
       i := i + 1;
     end loop;
 
-    v_extra := case when has_extras then a_extra[k] end;
-    v_stale := not a_final[k] and (v_extra->>'expects')::int <> a_attempt_no[k];
-    v_key := v_extra->'idempotency';
-    v_effect := v_extra->'effect';
-    v_reason := null;
-    -- Whether a duplicate may pass is asked before what was judged; whether its run goes on, and whether
-    -- its key may call at all, before that.
-    if coalesce(a_reason[k], '') not in ('run_closed', 'run_stopped', 'scope_missing') then
-      if v_key is not null then
-        v_claim := 'key ' || a_tenant[k] || ' ' || a_door[k] || ' ' || (v_key->>'digest');
-        if v_claimed ? v_claim then
-          v_holder := v_claimed->v_claim->>'attempt';
-          v_reason := case when v_claimed->v_claim->>'content' = v_key->>'content'
-                           then 'idempotency_in_progress' else 'idempotency_key_reused' end;
-        else
-          select d.reason, d.holder into v_reason, v_holder
-          from tollgate_refuse_duplicate(a_tenant[k], a_door[k], v_key, v_now) as d;
+    if has_extras then
+      v_extra := a_extra[k];
+      v_stale := not a_final[k] and (v_extra->>'expects')::int <> a_attempt_no[k];
+      v_key := v_extra->'idempotency';
+      v_effect := v_extra->'effect';
+      v_reason := null;
+      -- Whether a duplicate may pass is asked before what was judged; whether its run goes on, and whether
+      -- its key may call at all, before that.
+      if coalesce(a_reason[k], '') not in ('run_closed', 'run_stopped', 'scope_missing') then
+        if v_key is not null then
+          v_claim := 'key ' || a_tenant[k] || ' ' || a_door[k] || ' ' || (v_key->>'digest');
+          if v_claimed ? v_claim then
+            v_holder := v_claimed->v_claim->>'attempt';
+            v_reason := case when v_claimed->v_claim->>'content' = v_key->>'content'
+                             then 'idempotency_in_progress' else 'idempotency_key_reused' end;
+          else
+            select d.reason, d.holder into v_reason, v_holder
+            from tollgate_refuse_duplicate(a_tenant[k], a_door[k], v_key, v_now) as d;
+          end if;
         end if;
-      end if;
-      if v_effect is not null and v_reason is null then
-        v_slot := 'effect ' || a_tenant[k] || ' ' || json_build_array(
-          v_effect->>'type', v_effect->>'key', v_effect->>'effect')::text;
-        if v_claimed ? v_slot then
-          v_holder := v_claimed->v_slot->>'attempt';
-          v_reason := case when v_claimed->v_slot->>'content' = v_effect->>'content'
-                           then 'effect_in_flight' else 'operation_conflict' end;
-        else
-          select d.reason, d.holder into v_reason, v_holder
-          from tollgate_refuse_effect(a_tenant[k], v_effect) as d;
+        if v_effect is not null and v_reason is null then
+          v_slot := 'effect ' || a_tenant[k] || ' ' || json_build_array(
+            v_effect->>'type', v_effect->>'key', v_effect->>'effect')::text;
+          if v_claimed ? v_slot then
+            v_holder := v_claimed->v_slot->>'attempt';
+            v_reason := case when v_claimed->v_slot->>'content' = v_effect->>'content'
+                             then 'effect_in_flight' else 'operation_conflict' end;
+          else
+            select d.reason, d.holder into v_reason, v_holder
+            from tollgate_refuse_effect(a_tenant[k], v_effect) as d;
+          end if;
         end if;
-      end if;
-      if v_reason is not null then
-        a_reason[k] := v_reason;
-        -- What the key was first used for is not told to whoever uses it for something else.
-        a_retry[k] := case when v_reason <> 'idempotency_key_reused' then
-          json_build_object('because', 'duplicate', 'prior_attempt', v_holder)::text end;
-        a_draws[k] := false;
+        if v_reason is not null then
+          a_reason[k] := v_reason;
+          -- What the key was first used for is not told to whoever uses it for something else.
+          a_retry[k] := case when v_reason <> 'idempotency_key_reused' then
+            json_build_object('because', 'duplicate', 'prior_attempt', v_holder)::text end;
+          a_draws[k] := false;
+        end if;
       end if;
     end if;
 
@@ -600,11 +602,11 @@ begin
     select d.n, array_agg(m.id order by d.ord) as ids, array_agg(m.unit order by d.ord) as units,
            array_agg(d.asked order by d.ord) as amounts,
            '[' || string_agg(
-             m.head || ',"committed":"' || d.committed || '","reserved":"' || d.reserved
+             m.head || ',"committed":"' || m.committed || '","reserved":"' || d.reserved
              || '","asked":"' || d.asked || '"}', ',' order by d.ord) || ']' as meters
-    from unnest(p_ask, p_slot, p_committed, p_reserved, p_asked)
-      with ordinality as d(n, slot, committed, reserved, asked, ord)
-    join unnest(m_id, m_unit, m_head) with ordinality as m(id, unit, head, slot) on m.slot = d.slot
+    from unnest(p_ask, p_slot, p_reserved, p_asked) with ordinality as d(n, slot, reserved, asked, ord)
+    join unnest(m_id, m_unit, m_head, m_committed) with ordinality as m(id, unit, head, committed, slot)
+      on m.slot = d.slot
     group by d.n
   ), judged as materialized (
     select u.ord::int as n, u.*, p.ids, p.units, p.amounts, coalesce(p.meters, '[]') as meters

@@ -264,8 +264,10 @@ function reasonFrom(value: unknown): Reason {
 /** Meters by the text of what they are, which the asks of a batch share. */
 type Heads = Map<string, MeterFigures>;
 
-/** Where the figures of a meter begin; inside a string of JSON its quotes would be escaped. */
-const FIGURES = ',"committed":"';
+/** What stands before each figure of a meter, which stand last; inside a string of JSON the quotes would be escaped. */
+const COMMITTED = ',"committed":"';
+const RESERVED = '","reserved":"';
+const ASKED = '","asked":"';
 
 /**
  * Reads the JSON that `tollgate_post` writes and `decisions.meters` keeps. What a meter is stands before its
@@ -275,23 +277,26 @@ export function metersFrom(text: string, heads: Heads = new Map()): readonly Met
   const meters: MeterFigures[] = [];
   let from = text.indexOf("{");
   while (from >= 0) {
-    const middle = text.indexOf(FIGURES, from);
-    const end = text.indexOf("}", middle);
-    assert(middle >= 0 && end >= 0, "a meter has figures");
+    const middle = text.indexOf(COMMITTED, from);
+    const reservedAt = text.indexOf(RESERVED, middle);
+    const askedAt = text.indexOf(ASKED, reservedAt);
+    const end = text.indexOf('"}', askedAt);
+    assert(middle >= 0 && reservedAt >= 0 && askedAt >= 0 && end >= 0, "a meter has three figures");
     const head = text.slice(from, middle);
-    const [committed, reserved, asked] = figuresOf(text.slice(middle, end));
-    const known = heads.get(head) ?? meterFrom(JSON.parse(text.slice(from, end + 1)));
-    heads.set(head, known);
-    meters.push({ ...known, committed, reserved, asked });
+    let known = heads.get(head);
+    if (known === undefined) {
+      known = meterFrom(JSON.parse(text.slice(from, end + 2)));
+      heads.set(head, known);
+    }
+    meters.push({
+      ...known,
+      committed: BigInt(text.slice(middle + COMMITTED.length, reservedAt)),
+      reserved: BigInt(text.slice(reservedAt + RESERVED.length, askedAt)),
+      asked: BigInt(text.slice(askedAt + ASKED.length, end)),
+    });
     from = text.indexOf("{", end);
   }
   return meters;
-}
-
-function figuresOf(text: string): readonly [bigint, bigint, bigint] {
-  const [, , , committed, , , , reserved, , , , asked] = text.split('"');
-  assert(asked !== undefined, "a meter has three figures");
-  return [BigInt(committed ?? 0), BigInt(reserved ?? 0), BigInt(asked)];
 }
 
 function meterFrom(value: unknown): MeterFigures {

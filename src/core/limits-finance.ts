@@ -9,6 +9,9 @@ export const ROLL_UP_STEPS_MAX = 20;
 /** Outcomes of one tenant that one statement tells anew, where their runs are shared or many. */
 export const STALE_OUTCOMES_MAX = 500;
 
+/** Pairs of outcomes and runs that one statement of a tenant's own finds, where a step of the roll-up left them: some hundred milliseconds. */
+export const STALE_PAIRS_MAX = 5_000;
+
 /** How long those of a tenant wait that take longer than a statement may: the others are told meanwhile. */
 export const STALE_POSTPONED_MS = 10 * 60_000;
 
@@ -48,6 +51,12 @@ export const OUTCOME_IMPORT_BYTES_MAX = 4 * 1024 * 1024;
 /** Rows of a report: what people and spreadsheets read at once; what is left off is one row of its own. */
 export const REPORT_ROWS_MAX = 1_000;
 
+/**
+ * Runs of a period that are looked at one by one to sum those that are chosen: 10,000 take some 60 ms. Of more, the
+ * report that is looked into says the sum.
+ */
+export const RUNS_SUMMED_MAX = 10_000;
+
 /** Columns that a report is grouped by: more are a copy of the ledger, and its rows are too many to read. */
 export const GROUPINGS_MAX = 4;
 
@@ -58,7 +67,7 @@ export const REPORT_DAYS_MAX = 1_461;
  * Outcomes that are taken apart by model, upstream, tool or step in one answer: their parts are computed from
  * the cells of their runs, some 20,000 of them in a second.
  */
-export const OUTCOMES_APART_MAX = 50_000;
+export const OUTCOMES_APART_MAX = 100_000;
 
 /** The runs that a report of waste names: the ones worth a look. */
 export const WASTEFUL_RUNS_MAX = 20;

@@ -10,7 +10,7 @@ import { type Actor, type AdministrationPorts, nameOf, requireScope } from "./ac
 export type ClosingTerms = Period & { readonly tenantId: string };
 
 /**
- * Copies what a period cost, so that its reports stay as they are. It must be over, wholly rolled up, and
+ * Copies what a period cost, so that its reports stay as they are. It must be over, wholly rolled up and told, and
  * nothing that was decided in it may be open: what that will cost would be missing for ever.
  */
 export async function closePeriod(
@@ -45,6 +45,11 @@ export async function closePeriod(
       to,
       closedBy: nameOf(actor),
     });
+    if (copied === null) {
+      const message =
+        "What some outcomes cost is still being told anew, and would be kept as it was before: try again in a minute.";
+      throw new InputError("conflict", null, message);
+    }
     await insertEvent(tx, {
       tenantId,
       eventId: withPrefix("event", ports.newId()),

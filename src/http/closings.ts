@@ -36,6 +36,7 @@ function closeRoutes(api: Api): void {
       const { from, to, time_zone: timeZone = "UTC" } = body;
       const period = await ledger.reports.period({ from, to, timeZone });
       await ledger.reports.rollUp();
+      await ledger.reports.tell(tenantId);
       const { closingId } = await administration.closePeriod(actor, { tenantId, ...period });
       return found(await ledger.closing(tenantId, closingId), "closing");
     },

@@ -145,7 +145,7 @@ export const Spend = z.object(spend).openapi("Spend");
 
 const RunLine = z.object({
   run: z.string(),
-  key: z.string(),
+  key: z.string().nullable(),
   customer: z.string().nullable(),
   workflow: z.string().nullable(),
   labels: z.record(z.string(), z.string()).readonly(),
@@ -186,7 +186,13 @@ export const RunCosts = z
     ...head,
     rows: z.array(RunLine).readonly(),
     next: z.string().nullable(),
-    total: z.object({ runs: count, attempts: count, cost_usd: usd, waste_usd: usd }),
+    total: z
+      .object({ runs: count, attempts: count, cost_usd: usd, waste_usd: usd })
+      .nullable()
+      .openapi({
+        description:
+          "Of all pages. Null where some are chosen of a period of more than 10,000 runs: the report that is looked into says their sum.",
+      }),
   })
   .openapi("RunCosts");
 
@@ -263,6 +269,7 @@ export const Conservation = z
     as_of: time,
     holds: z.boolean(),
     settled_usd: usd,
+    adjusted_usd: usd,
     behind_usd: usd,
     lines: z.array(z.object({ name: z.string(), usd, difference_usd: usd })).readonly(),
     meters: count,

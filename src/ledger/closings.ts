@@ -9,7 +9,7 @@ import {
 } from "../store/closings.ts";
 import { countOf, usdOf } from "./amounts.ts";
 import { type Page, type Paged, pageOf } from "./paged.ts";
-import { rollUpTurn } from "./roll-up.ts";
+import { rollUpInTime } from "./roll-up.ts";
 import { summed } from "./summed.ts";
 
 export type ClosingView = {
@@ -69,7 +69,7 @@ export async function driftOf(
 ): Promise<DriftView | null> {
   const closing = await findClosing(db.admin, tenantId, id);
   if (closing === null) return null;
-  await rollUpTurn(db);
+  await rollUpInTime(db);
   const rows = await summed(readDrift(db.admin, tenantId, closing));
   return {
     ...viewOf(tenantId, closing),

@@ -1,12 +1,13 @@
 /**
  * Proves of a tenant that nothing was lost and nothing counted twice: what outcomes cost and what is not
- * attributed, the sums that reports read, and what meters committed are what was settled, to the pico-dollar.
+ * attributed, and the sums that reports read, are what was settled and adjusted; what meters committed is what was
+ * settled, to the pico-dollar.
  */
 import { dollars } from "../core/money.ts";
 import { type ConservationRow, type MetersRow, readConservation } from "../store/conservation.ts";
 import type { Database } from "../store/database.ts";
 import { countOf, usdOf } from "./amounts.ts";
-import { rollUpTurn } from "./roll-up.ts";
+import { rollUpInTime } from "./roll-up.ts";
 import { summed } from "./summed.ts";
 
 export type ConservationView = {
@@ -14,9 +15,11 @@ export type ConservationView = {
   readonly as_of: string;
   readonly holds: boolean;
   readonly settled_usd: string;
-  /** Settled since, and in no roll-up yet. */
+  /** What operators credited and debited beside it. */
+  readonly adjusted_usd: string;
+  /** Settled or adjusted since, and in no roll-up yet. */
   readonly behind_usd: string;
-  /** Each is what was settled, or differs. */
+  /** Each is what was settled and adjusted, or differs. */
   readonly lines: readonly {
     readonly name: string;
     readonly usd: string;
@@ -35,7 +38,7 @@ const TOO_LARGE = {
 };
 
 export async function conservationOf(db: Database, tenantId: string): Promise<ConservationView> {
-  await rollUpTurn(db);
+  await rollUpInTime(db);
   const { sums, meters } = await summed(readConservation(db.admin, tenantId), TOO_LARGE);
   const lines = linesOf(sums);
   const sentences = [
@@ -47,6 +50,7 @@ export async function conservationOf(db: Database, tenantId: string): Promise<Co
     as_of: sums.asOf.toISOString(),
     holds: sentences.length === 0,
     settled_usd: usdOf(sums.settled),
+    adjusted_usd: usdOf(sums.adjusted),
     behind_usd: usdOf(sums.behind),
     lines: lines.map(({ name, sum, difference }) => ({
       name,
@@ -64,8 +68,8 @@ const OUTCOMES = "outcomes and unattributed";
 type Line = { readonly name: string; readonly sum: bigint; readonly difference: bigint };
 
 function linesOf(sums: ConservationRow): readonly Line[] {
-  const settled = BigInt(sums.settled);
-  const line = (name: string, sum: bigint): Line => ({ name, sum, difference: sum - settled });
+  const posted = BigInt(sums.settled) + BigInt(sums.adjusted);
+  const line = (name: string, sum: bigint): Line => ({ name, sum, difference: sum - posted });
   return [
     line(OUTCOMES, BigInt(sums.outcomes) + BigInt(sums.unattributed)),
     line("cost cells", BigInt(sums.costCells)),
@@ -82,7 +86,7 @@ function sentenceOf({ name, sum, difference }: Line, stale: number): readonly st
     ];
   }
   return [
-    `The sum of ${name} is ${dollars(sum)}, which differs from what was settled by ${dollars(difference)}.`,
+    `The sum of ${name} is ${dollars(sum)}, which differs from what was settled and adjusted by ${dollars(difference)}.`,
   ];
 }
 

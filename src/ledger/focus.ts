@@ -53,31 +53,35 @@ export function chargeOf(row: FocusRow): FocusCharge {
   const isModel = row.tool === "";
   const resource = isModel ? row.model : row.tool;
   const hasTokens = row.tokens !== "0";
+  const isAdjusted = row.basis === "adjustment";
+  const of = `${row.operation} ${resource}`.trim();
   return {
     BilledCost: cost,
     BillingCurrency: "USD",
     BillingPeriodEnd: moment(row.monthEnd),
     BillingPeriodStart: moment(row.month),
-    ChargeCategory: "Usage",
-    ChargeDescription: `${row.operation} ${resource}: ${row.ending}, cost ${row.basis}`,
-    ChargeFrequency: "Usage-Based",
+    ChargeCategory: isAdjusted ? "Adjustment" : "Usage",
+    ChargeDescription: isAdjusted
+      ? `${of === "" ? "all" : of}: adjusted by an operator`
+      : `${of}: ${row.ending}, cost ${row.basis}`,
+    ChargeFrequency: isAdjusted ? "One-Time" : "Usage-Based",
     ChargePeriodEnd: moment(row.dayEnd),
     ChargePeriodStart: moment(row.day),
-    ConsumedQuantity: hasTokens ? row.tokens : row.attempts,
-    ConsumedUnit: hasTokens ? "Tokens" : "Requests",
+    ConsumedQuantity: isAdjusted ? null : hasTokens ? row.tokens : row.attempts,
+    ConsumedUnit: isAdjusted ? null : hasTokens ? "Tokens" : "Requests",
     EffectiveCost: cost,
     ProviderName: row.upstream === "" ? null : row.upstream,
     ResourceId: resource === "" ? null : resource,
-    ResourceType: isModel ? "Model" : "Tool",
+    ResourceType: resource === "" ? null : isModel ? "Model" : "Tool",
     ...(isModel ? AI : OTHER),
-    ServiceName: row.operation,
+    ServiceName: row.operation === "" ? "adjustment" : row.operation,
     SkuId: row.priceVersion === "" ? null : `${row.upstream}/${resource}`,
     SkuPriceId: row.priceVersion === "" ? null : row.priceVersion,
     SubAccountId: row.tenantId,
     SubAccountName: row.tenantName,
     Tags: JSON.stringify({
       ...row.labels,
-      "tollgate/key": row.keyId,
+      ...(row.keyId === "" ? {} : { "tollgate/key": row.keyId }),
       ...(row.customer === "" ? {} : { "tollgate/customer": row.customer }),
       ...(row.workflow === "" ? {} : { "tollgate/workflow": row.workflow }),
     }),

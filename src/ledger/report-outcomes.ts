@@ -4,13 +4,12 @@ import { OUTCOMES_APART_MAX, REPORT_ROWS_MAX } from "../core/limits-finance.ts";
 import { type Cohort, shareOf, usdEach } from "../core/report.ts";
 import { assert } from "../lib/assert.ts";
 import type { Database } from "../store/database.ts";
+import { type OutcomesAsked, takesApart } from "../store/reports-outcome-items.ts";
 import {
   countOutcomes,
-  type OutcomesAsked,
   type OutcomesRow,
   sumOutcomes,
   sumUnattributed,
-  takesApart,
 } from "../store/reports-outcomes.ts";
 import { reading } from "../store/reports-terms.ts";
 import { countOf, usdOf, usdOrNull } from "./amounts.ts";

@@ -1,10 +1,10 @@
 /** The runs behind a report: what each cost, what became of it, and where its timeline is. */
 import { InputError } from "../core/errors.ts";
 import type { OutcomeStatus, RunSort } from "../core/report.ts";
-import { assert } from "../lib/assert.ts";
 import type { Database } from "../store/database.ts";
 import { listRunCosts, type RunCostRow, sumRunCosts } from "../store/reports-runs.ts";
 import { reading } from "../store/reports-terms.ts";
+import { rolledUpAsOf } from "../store/roll-up.ts";
 import { countOf, usdOf } from "./amounts.ts";
 import { type Page, pageOf } from "./paged.ts";
 import { headOf } from "./report-head.ts";
@@ -18,8 +18,9 @@ export type RunsTerms = ReportTerms & {
 };
 
 export type RunLine = {
+  /** Or an adjustment that names no run. */
   readonly run: string;
-  readonly key: string;
+  readonly key: string | null;
   readonly customer: string | null;
   readonly workflow: string | null;
   readonly labels: Readonly<Record<string, string>>;
@@ -48,13 +49,13 @@ export type RunLine = {
 export type RunsReport = Omit<ReportHead, "group_by"> & {
   readonly rows: readonly RunLine[];
   readonly next: string | null;
-  /** Of all pages. */
+  /** Of all pages; null where some are chosen of a period of too many to look at each. */
   readonly total: {
     readonly runs: number;
     readonly attempts: number;
     readonly cost_usd: string;
     readonly waste_usd: string;
-  };
+  } | null;
 };
 
 export async function runsReport(
@@ -66,22 +67,26 @@ export async function runsReport(
   refuseResource(resolved);
   const after = page.after === null ? null : afterOf(page.after);
   const asked = { ...resolved, tenantId, sort, after, rows: page.rows + 1 };
-  const [rows, total] = await summed(
-    reading(db.admin, (tx) => Promise.all([listRunCosts(tx, asked), sumRunCosts(tx, asked)])),
+  const [rows, total, asOf] = await summed(
+    reading(db.admin, (tx) =>
+      Promise.all([listRunCosts(tx, asked), sumRunCosts(tx, asked), rolledUpAsOf(tx, tenantId)]),
+    ),
   );
-  assert(total !== null, "a sum over nothing is a row as well");
   const { data, next } = pageOf(rows, page, ({ figure, runId }) => `${figure}_${runId}`);
-  const { group_by: _, ...head } = headOf(resolved, total.asOf);
+  const { group_by: _, ...head } = headOf(resolved, asOf);
   return {
     ...head,
     rows: data.map(lineOf),
     next,
-    total: {
-      runs: countOf(total.runs),
-      attempts: countOf(total.attempts),
-      cost_usd: usdOf(total.cost),
-      waste_usd: usdOf(total.wasted),
-    },
+    total:
+      total === null
+        ? null
+        : {
+            runs: countOf(total.runs),
+            attempts: countOf(total.attempts),
+            cost_usd: usdOf(total.cost),
+            waste_usd: usdOf(total.wasted),
+          },
   };
 }
 
@@ -108,7 +113,7 @@ function afterOf(cursor: string): { readonly figure: string; readonly runId: str
 function lineOf(row: RunCostRow): RunLine {
   return {
     run: row.runId,
-    key: row.keyId,
+    key: row.keyId === "" ? null : row.keyId,
     customer: row.customer === "" ? null : row.customer,
     workflow: row.workflow === "" ? null : row.workflow,
     labels: row.labels,

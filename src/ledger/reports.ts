@@ -24,7 +24,7 @@ import {
   type WasteTerms,
 } from "./report-spend.ts";
 import type { FocusCharge } from "./focus.ts";
-import { rollUpTurn } from "./roll-up.ts";
+import { rollUpInTime, tellTenant } from "./roll-up.ts";
 
 export type ReportTerms = {
   /** Null: all tenants, where a report can. */
@@ -79,6 +79,8 @@ export type Reports = {
   readonly period: (asked: Pick<ReportTerms, "from" | "to" | "timeZone">) => Promise<Period>;
   /** Brings the roll-ups up to now, a bounded part of a backlog; answers as of when they are. */
   readonly rollUp: () => Promise<Date>;
+  /** The same for one tenant's outcomes that wait to be told: for whoever closes a period. */
+  readonly tell: (tenantId: string) => Promise<void>;
 };
 
 export function createReports(db: Database): Reports {
@@ -91,9 +93,10 @@ export function createReports(db: Database): Reports {
     focus: async (terms) => focusReport(db, await resolve(db, terms)),
     period: (asked) => periodOf(db, asked),
     rollUp: async () => {
-      await rollUpTurn(db);
+      await rollUpInTime(db);
       return rolledUpAsOf(db.admin, null);
     },
+    tell: (tenantId) => tellTenant(db, tenantId),
   };
 }
 
@@ -107,7 +110,7 @@ async function resolve(db: Database, terms: ReportTerms): Promise<Resolved> {
   if (closed !== null) {
     return { ...shared, ...period, closingId: closed.closingId, closedAt: closed.closedAt };
   }
-  await rollUpTurn(db);
+  await rollUpInTime(db);
   return { ...shared, ...period, closingId: "", closedAt: null };
 }
 

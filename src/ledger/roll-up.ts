@@ -10,7 +10,7 @@ import {
 } from "../core/limits-finance.ts";
 import type { Database } from "../store/database.ts";
 import { isStatementTimeout } from "../store/errors.ts";
-import { postponeStale, rollUp, stalestTenant, tellStale } from "../store/roll-up.ts";
+import { nextStaleTenant, postponeStale, rollUp, tellStale } from "../store/roll-up.ts";
 
 /** Rolls up what was posted, a bounded part of a backlog. Answers how many lines that were. */
 export async function rollUpTurn(db: Pick<Database, "admin">): Promise<number> {
@@ -24,17 +24,40 @@ export async function rollUpTurn(db: Pick<Database, "admin">): Promise<number> {
 }
 
 /**
- * Tells outcomes that wait for it, a bounded part of them. Not for whoever asks for a report: each tenant whose
- * outcomes are too many may take as long as a statement does, and a report says as of when it is.
+ * The same for whoever asks for a report. Where the database ends it for its length, the report is of an older
+ * moment, and says so.
  */
-export async function tellStaleTurn(db: Pick<Database, "admin">): Promise<void> {
-  for (let step = 0; step < ROLL_UP_STEPS_MAX; step += 1) {
-    const tenantId = await stalestTenant(db.admin);
-    if (tenantId === null || !(await tellOrPostpone(db, tenantId))) break;
+export async function rollUpInTime(db: Pick<Database, "admin">): Promise<void> {
+  try {
+    await rollUpTurn(db);
+  } catch (error) {
+    if (!isStatementTimeout(error)) throw error;
   }
 }
 
-/** False where nothing could be told: somebody else is at it. */
+/**
+ * Tells outcomes that wait for it, a bounded part of them, a measure of each tenant's in turn. Not for whoever
+ * asks for a report: each tenant whose outcomes are too many may take as long as a statement does, and a report
+ * says as of when it is. What was posted meanwhile is rolled up between them, for nobody else's report waits.
+ */
+export async function tellStaleTurn(db: Pick<Database, "admin">): Promise<void> {
+  const idle = new Set<string>();
+  for (let step = 0; step < ROLL_UP_STEPS_MAX; step += 1) {
+    const tenantId = await nextStaleTenant(db.admin);
+    if (tenantId === null || idle.has(tenantId)) break;
+    if (await tellOrPostpone(db, tenantId)) await rollUp(db.admin, ROLL_UP_LINES_MAX);
+    else idle.add(tenantId);
+  }
+}
+
+/** Tells what waits of one tenant, for whoever is about to keep its figures; a bounded part of it. */
+export async function tellTenant(db: Pick<Database, "admin">, tenantId: string): Promise<void> {
+  for (let step = 0; step < ROLL_UP_STEPS_MAX; step += 1) {
+    if (!(await tellOrPostpone(db, tenantId))) break;
+  }
+}
+
+/** False where nothing could be told: it is not due, or somebody else is at it. */
 async function tellOrPostpone(
   { admin }: Pick<Database, "admin">,
   tenantId: string,

@@ -2,6 +2,7 @@
 import { assert } from "../lib/assert.ts";
 import type { Page, Queryable } from "./events.ts";
 import { asOf, bookIs, type Period, within } from "./reports-terms.ts";
+import { waits } from "./roll-up.ts";
 
 export type ClosingRow = {
   readonly closingId: string;
@@ -83,21 +84,24 @@ export type Copied = { readonly runs: number; readonly outcomes: number };
 
 /**
  * Copies the runs that began in the period, and the outcomes that occurred in it or whose runs began in it:
- * an outcome belongs to a period in either way. One statement, so that both are of one moment.
+ * an outcome belongs to a period in either way. One statement, so that all are of one moment. Null where some of
+ * the tenant's outcomes wait to be told at that moment: what would be copied is older than its runs.
  */
-export async function insertClosing(tx: Queryable, closing: NewClosing): Promise<Copied> {
+export async function insertClosing(tx: Queryable, closing: NewClosing): Promise<Copied | null> {
   const { tenantId, closingId } = closing;
   const live = { tenantId, closingId: "" };
   const [row] = await tx<Copied[]>`
     with closed as (
       insert into period_closings (tenant_id, closing_id, begins_at, ends_at, closed_by)
-      values (${tenantId}, ${closingId}, ${closing.from.toISOString()}::text::timestamptz,
-              ${closing.to.toISOString()}::text::timestamptz, ${closing.closedBy})
+      select ${tenantId}, ${closingId}, ${closing.from.toISOString()}::text::timestamptz,
+             ${closing.to.toISOString()}::text::timestamptz, ${closing.closedBy}
+      where not ${waits(tx, tenantId)}
+      returning 1
     ), begun as (
       insert into run_costs (tenant_id, closing_id, run_id, started_at, last_at, outcomes, ${figures(tx)})
       select tenant_id, ${closingId}, run_id, started_at, last_at, outcomes, ${figures(tx)}
       from run_costs d
-      where ${bookIs(tx, live)} and ${within(tx, closing, tx`d.started_at`)}
+      where exists (select from closed) and ${bookIs(tx, live)} and ${within(tx, closing, tx`d.started_at`)}
       returning 1
     ), told as (
       insert into outcome_costs (tenant_id, closing_id, root_id, type, subject_kind, subject, key, status,
@@ -105,13 +109,12 @@ export async function insertClosing(tx: Queryable, closing: NewClosing): Promise
       select tenant_id, ${closingId}, root_id, type, subject_kind, subject, key, status, value_picousd, occurred_at,
              started_at, runs, ${figures(tx)}
       from outcome_costs d
-      where ${bookIs(tx, live)}
+      where exists (select from closed) and ${bookIs(tx, live)}
         and ((${within(tx, closing, tx`d.occurred_at`)}) or (${within(tx, closing, tx`d.started_at`)}))
       returning 1
     )
-    select (select count(*)::int from begun) as runs, (select count(*)::int from told) as outcomes`;
-  assert(row !== undefined, "counts are a row");
-  return row;
+    select (select count(*)::int from begun) as runs, (select count(*)::int from told) as outcomes from closed`;
+  return row ?? null;
 }
 
 function figures(tx: Queryable) {

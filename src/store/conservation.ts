@@ -8,14 +8,15 @@ import { transaction } from "./transaction.ts";
 export type ConservationRow = {
   /** Of what is rolled up. */
   readonly settled: string;
-  /** Settled since, and not rolled up yet. */
+  readonly adjusted: string;
+  /** Settled or adjusted since, and not rolled up yet. */
   readonly behind: string;
   readonly costCells: string;
   readonly runCells: string;
   readonly runCosts: string;
   readonly outcomes: string;
   readonly unattributed: string;
-  /** Outcomes whose cost is to be told anew. */
+  /** Outcomes whose cost is to be told anew, and runs whose outcomes are. */
   readonly stale: number;
   readonly asOf: Date;
 };
@@ -52,11 +53,16 @@ async function readSums(tx: Queryable, tenantId: string): Promise<ConservationRo
   const [row] = await tx<ConservationRow[]>`
     with posted as (
       select coalesce(sum(s.cost_picousd) filter (where s.posted_in < r.rolled_up_to), 0)::text as settled,
-             coalesce(sum(s.cost_picousd) filter (where s.posted_in >= r.rolled_up_to), 0)::text as behind
+             coalesce(sum(s.cost_picousd) filter (where s.posted_in >= r.rolled_up_to), 0) as behind
       from roll_up_state r left join settlements s on s.tenant_id = ${tenantId}
       where r.one = 1
+    ), adjusted as (
+      select coalesce(sum(a.amount_picousd) filter (where a.posted_in < r.rolled_up_to), 0)::text as adjusted,
+             coalesce(sum(a.amount_picousd) filter (where a.posted_in >= r.rolled_up_to), 0) as behind
+      from roll_up_state r left join adjustments a on a.tenant_id = ${tenantId}
+      where r.one = 1
     )
-    select p.settled, p.behind,
+    select p.settled, a.adjusted, (p.behind + a.behind)::text as behind,
            (select coalesce(sum(cost_picousd), 0)::text from cost_cells where tenant_id = ${tenantId}) as "costCells",
            (select coalesce(sum(cost_picousd), 0)::text from run_cells where tenant_id = ${tenantId}) as "runCells",
            (select coalesce(sum(cost_picousd), 0)::text from run_costs
@@ -65,8 +71,9 @@ async function readSums(tx: Queryable, tenantId: string): Promise<ConservationRo
             where tenant_id = ${tenantId} and closing_id = '') as outcomes,
            (select coalesce(sum(cost_picousd), 0)::text from run_costs
             where tenant_id = ${tenantId} and closing_id = '' and outcomes = 0) as unattributed,
-           (select count(*)::int from stale_outcomes where tenant_id = ${tenantId}) as stale, r.as_of as "asOf"
-    from posted p, roll_up_state r where r.one = 1`;
+           (select count(*)::int from stale_outcomes where tenant_id = ${tenantId})
+           + (select count(*)::int from stale_runs where tenant_id = ${tenantId}) as stale, r.as_of as "asOf"
+    from posted p, adjusted a, roll_up_state r where r.one = 1`;
   assert(row !== undefined, "sums over nothing are a row as well");
   return row;
 }

@@ -61,9 +61,12 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   meters: CHANGE,
   outcome_types: CHANGE,
   cost_cells: CHANGE,
+  cost_days: CHANGE,
   run_cells: CHANGE,
   run_costs: CHANGE,
+  run_days: CHANGE,
   outcome_costs: CHANGE,
+  outcome_days: CHANGE,
   roll_up_state: CHANGE,
   budget_alert_state: CHANGE,
   answers: KEEP,
@@ -72,6 +75,7 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   reservations: KEEP,
   replicas: KEEP,
   stale_outcomes: KEEP,
+  stale_runs: KEEP,
   budget_alerts: KEEP,
 };
 

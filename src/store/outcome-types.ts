@@ -15,7 +15,7 @@ export async function lockOutcomeTypes(tx: Queryable, tenantId: string): Promise
   await tx`select pg_advisory_xact_lock(hashtextextended(${`${tenantId} outcome types`}::text, 0))`;
 }
 
-/** Declares a type, or declares it anew. */
+/** Declares a type, or declares it anew: a value that changes reaches outcomes told before by the turns of their tenant. */
 export async function putOutcomeType(
   tx: Queryable,
   tenantId: string,
@@ -25,7 +25,12 @@ export async function putOutcomeType(
     insert into outcome_types (tenant_id, name, description, value_picousd)
     values (${tenantId}, ${name}, ${description}, ${valuePicousd}::text::numeric)
     on conflict (tenant_id, name) do update
-    set description = excluded.description, value_picousd = excluded.value_picousd, removed_at = null,
+    set revalued_to = case when outcome_types.value_picousd is distinct from excluded.value_picousd then ''
+                           else outcome_types.revalued_to end,
+        revalued_since = case when outcome_types.value_picousd is not distinct from excluded.value_picousd
+                                or outcome_types.revalued_to is not null then outcome_types.revalued_since
+                              else tollgate_now() end,
+        description = excluded.description, value_picousd = excluded.value_picousd, removed_at = null,
         created_at = case when outcome_types.removed_at is null then outcome_types.created_at
                           else excluded.created_at end`;
 }

@@ -56,7 +56,7 @@ export async function sumPosted(
     cross join lateral (
       select d.model, d.basis, d.ending from cost_dimensions d
       where d.tenant_id = c.tenant_id and d.dimension_id = c.dimension_id and d.upstream = ${upstream}
-        and d.model <> '' and d.ending not in ('blocked', 'released') offset 0
+        and d.model <> '' and d.ending not in ('blocked', 'released', 'adjusted') offset 0
     ) as d
     group by 1, 2, 3, 4
     order by 1, 2, 3, 4

@@ -1,15 +1,16 @@
 /** The runs of a period, the dearest first: what a report is looked into by. */
-import { OUTCOMES_NAMED_MAX } from "../core/limits-finance.ts";
+import { OUTCOMES_NAMED_MAX, RUNS_SUMMED_MAX } from "../core/limits-finance.ts";
 import type { Filters, OutcomeStatus, RunSort } from "../core/report.ts";
 import { unreachable } from "../lib/assert.ts";
 import type { Queryable } from "./events.ts";
 import {
-  asOf,
   bookIs,
   type Fragment,
   payerIs,
   type Period,
+  piecesOf,
   resourceIs,
+  runsIn,
   within,
 } from "./reports-terms.ts";
 
@@ -77,8 +78,8 @@ export async function listRunCosts(
     ${
       after === null
         ? sql``
-        : sql`where r.figure < ${after.figure}::text::numeric
-                or (r.figure = ${after.figure}::text::numeric and r.run_id > ${after.runId})`
+        : sql`where r.figure <= ${after.figure}::text::numeric
+                and (r.figure < ${after.figure}::text::numeric or r.run_id > ${after.runId})`
     }
     order by r.figure desc, r.run_id
     limit ${asked.rows}`;
@@ -89,19 +90,34 @@ export type RunSums = {
   readonly attempts: string;
   readonly cost: string;
   readonly wasted: string;
-  readonly asOf: Date;
 };
 
-/** Of all pages together. */
+/**
+ * Of all pages together. Null where some are chosen of a period of more than `RUNS_SUMMED_MAX` runs: each would be
+ * looked at.
+ */
 export async function sumRunCosts(sql: Queryable, asked: RunsAsked): Promise<RunSums | null> {
-  const [row] = await sql<RunSums[]>`
-    select count(*)::text as runs, coalesce(sum(d.attempts), 0)::text as attempts,
-           coalesce(sum(d.cost_picousd), 0)::text as cost, coalesce(sum(d.wasted_picousd), 0)::text as wasted,
-           ${asOf(sql, asked.tenantId)} as "asOf"
+  const { filters } = asked;
+  const [all] = await sql<RunSums[]>`
+    with piece as (${piecesOf(sql, { ...asked, groupings: [], timeZone: "UTC" }, true)})
+    select ${runSums(sql, sql`sum(d.runs)`)}
+    from (${runsIn(sql, asked, sql`true`, sql`true`)}) as d`;
+  if (all === undefined || Object.values(filters).every((filter) => filter === null)) {
+    return all ?? null;
+  }
+  if (BigInt(all.runs) > RUNS_SUMMED_MAX) return null;
+  const [chosen] = await sql<RunSums[]>`
+    select ${runSums(sql, sql`count(*)`)}
     from run_costs d
     where ${bookIs(sql, asked)} and ${within(sql, asked, sql`d.started_at`)}
-      ${payerIs(sql, asked.filters)} ${outcomeIs(sql, asked)} ${resourceOfRun(sql, asked)}`;
-  return row ?? null;
+      ${payerIs(sql, filters)} ${outcomeIs(sql, asked)} ${resourceOfRun(sql, asked)}`;
+  return chosen ?? null;
+}
+
+function runSums(sql: Queryable, runs: Fragment) {
+  return sql`
+    coalesce(${runs}, 0)::text as runs, coalesce(sum(d.attempts), 0)::text as attempts,
+    coalesce(sum(d.cost_picousd), 0)::text as cost, coalesce(sum(d.wasted_picousd), 0)::text as wasted`;
 }
 
 function figureOf(sql: Queryable, sort: RunSort): Fragment {

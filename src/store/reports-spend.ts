@@ -11,6 +11,7 @@ import {
   groupsOf,
   joinTimes,
   payerIs,
+  piecesOf,
   type Period,
   resourceIs,
   timesOf,
@@ -59,7 +60,8 @@ export async function sumSpend(sql: Queryable, asked: SpendAsked): Promise<reado
     asked.groupings.some(({ kind }) => kind === "type") || asked.filters.type !== null;
   const order = asked.order === "cost" ? sql`g.cost` : sql`g.wasted`;
   return await sql<SpendRow[]>`
-    with source as (${cells(sql, asked)}),
+    with piece as (${piecesOf(sql, asked, !readsRuns(asked))}),
+    source as (${cells(sql, asked)}),
     typed as (${isTyped ? typedCells(sql, asked) : sql`select s.*, '' as type from source s`}),
     cell as (
       select ${groupsOf(sql, asked, (kind) => columnOf(sql, kind))} as groups, s.*, d.ending, d.basis, d.price_version
@@ -86,9 +88,9 @@ export async function sumSpend(sql: Queryable, asked: SpendAsked): Promise<reado
       select 'left_off', '{}', count(*), ${resums(sql)}, '{}', 0 from ranked where place > ${asked.rows}
       union all
       ${
-        asked.filters.type === null
+        isTyped && asked.filters.type === null
           ? sql`select 'total', '{}', (select count(*) from ranked), ${sums(sql)}, '{}', 0 from whole`
-          : sql`select 'total', '{}', count(*), ${resums(sql)}, '{}', 0 from grouped`
+          : sql`select 'total', '{}', (select count(*) from ranked), ${resums(sql)}, '{}', 0 from grouped`
       }
     )
     select line, groups, rows::text, attempts::text, blocked::text, retries::text, unpriced::text, cost::text,
@@ -130,21 +132,41 @@ function costCells(sql: Queryable, asked: SpendAsked) {
            sum(c.attempts) as attempts, sum(c.retries) as retries, sum(c.cost_picousd) as cost,
            sum(c.wasted_picousd) as wasted, sum(c.tokens) as tokens, sum(c.input_tokens) as input_tokens,
            sum(c.cached_tokens) as cached_tokens, sum(c.output_tokens) as output_tokens
-    from cost_cells c ${joinTimes(sql, asked, moment)}
-    where c.tenant_id = t.tenant_id and ${within(sql, asked, moment)}
+    from (
+      select c.*
+      from piece p
+      cross join lateral (
+        select c.* from cost_cells c
+        where c.tenant_id = t.tenant_id and c.bucket >= p.lo and c.bucket < p.hi offset 0
+      ) as c
+      where not p.is_days
+      union all
+      select c.*
+      from piece p
+      cross join lateral (
+        select c.* from cost_days c
+        where c.tenant_id = t.tenant_id and c.utc_day >= p.lo and c.utc_day < p.hi offset 0
+      ) as c
+      where p.is_days
+    ) as c ${joinTimes(sql, asked, moment)}
     group by c.dimension_id, day, week, month`;
 }
 
-/** These are hardly fewer when they are summed: a run has few cells of a kind. */
+const WITHIN_RUNS: ReadonlySet<GroupingKind> = new Set(["run", "step", "type"]);
+
+/** Where runs are told apart, these are hardly fewer when they are summed: a run has few cells of a kind. */
 function runCells(sql: Queryable, asked: SpendAsked) {
   const moment = sql`c.bucket`;
+  const isWithin =
+    asked.filters.type !== null || asked.groupings.some(({ kind }) => WITHIN_RUNS.has(kind));
   return sql`
-    select c.run_id, c.step, c.dimension_id, ${timesOf(sql, asked)}, c.attempts::numeric as attempts,
-           c.retries::numeric as retries, c.cost_picousd as cost, c.wasted_picousd as wasted,
-           c.tokens::numeric as tokens, null::numeric as input_tokens, null::numeric as cached_tokens,
-           null::numeric as output_tokens
+    select ${isWithin ? sql`c.run_id, c.step` : sql`'' as run_id, '' as step`}, c.dimension_id, ${timesOf(sql, asked)},
+           sum(c.attempts) as attempts, sum(c.retries) as retries, sum(c.cost_picousd) as cost,
+           sum(c.wasted_picousd) as wasted, sum(c.tokens) as tokens, null::numeric as input_tokens,
+           null::numeric as cached_tokens, null::numeric as output_tokens
     from run_cells c ${joinTimes(sql, asked, moment)}
-    where c.tenant_id = t.tenant_id and ${within(sql, asked, moment)}`;
+    where c.tenant_id = t.tenant_id and ${within(sql, asked, moment)}
+    group by ${isWithin ? sql`c.run_id, c.step,` : sql``} c.dimension_id, day, week, month`;
 }
 
 /**
@@ -229,7 +251,7 @@ function sums(sql: Queryable) {
     coalesce(sum(retries), 0) as retries,
     coalesce(sum(attempts) filter (where basis = 'unpriced'), 0) as unpriced,
     coalesce(sum(cost), 0) as cost,
-    coalesce(sum(cost) filter (where ending <> 'succeeded'), 0) as failed,
+    coalesce(sum(cost) filter (where ending not in ('succeeded', 'adjusted')), 0) as failed,
     coalesce(sum(wasted), 0) as wasted,
     coalesce(sum(cost) filter (where basis = 'estimated'), 0) as estimated,
     coalesce(sum(cost) filter (where basis = 'presumed'), 0) as presumed,

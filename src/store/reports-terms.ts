@@ -86,6 +86,11 @@ export function payerIs(sql: Queryable, filters: Filters) {
     ${label === null ? sql`` : sql`and d.labels->>${label.name}::text = ${label.value}`}`;
 }
 
+/** Whether nothing is chosen by whose it is. */
+export function isOfAllPayers({ key, customer, workflow, label }: Filters): boolean {
+  return [key, customer, workflow, label].every((filter) => filter === null);
+}
+
 /** Of a dimension `d`. */
 export function resourceIs(sql: Queryable, filters: Filters) {
   const { model, upstream, tool, ending, basis } = filters;
@@ -99,29 +104,111 @@ export function resourceIs(sql: Queryable, filters: Filters) {
 
 type Timed = Period & { readonly groupings: readonly Grouping[]; readonly timeZone: string };
 
-const TIMES: ReadonlySet<GroupingKind> = new Set(["day", "week", "month"]);
+const TIMES = ["day", "week", "month"] as const;
+
+/** Of the groupings, those by time. */
+function timesIn({ groupings }: Timed): readonly (typeof TIMES)[number][] {
+  return TIMES.filter((time) => groupings.some(({ kind }) => kind === time));
+}
 
 /**
- * The columns `day`, `week` and `month`: when each begins in the zone, where rows are grouped by it. Said of
- * each quarter of an hour once and joined: of each row it took ten times as long.
+ * The columns `day`, `week` and `month`: when each begins in the zone, where rows are grouped by it. Said of each
+ * quarter of an hour once and joined: of each row it took ten times as long.
  */
-export function timesOf(sql: Queryable, { groupings }: Timed) {
-  return groupings.some(({ kind }) => TIMES.has(kind))
+export function timesOf(sql: Queryable, asked: Timed) {
+  return timesIn(asked).length > 0
     ? sql`q.day, q.week, q.month`
     : sql`null::timestamptz as day, null::timestamptz as week, null::timestamptz as month`;
 }
 
+/** From when to when a row has the times that it has. */
+export function spanOf(sql: Queryable, asked: Timed) {
+  return timesIn(asked).length > 0
+    ? sql`q.span_from, q.span_to`
+    : sql`${asked.from}::timestamptz as span_from, ${asked.to}::timestamptz as span_to`;
+}
+
 /** What these columns are of: to stand behind the table that has the moment. */
 export function joinTimes(sql: Queryable, asked: Timed, moment: Fragment) {
-  const { groupings, timeZone, from, to } = asked;
-  if (!groupings.some(({ kind }) => TIMES.has(kind))) return sql``;
+  const times = timesIn(asked);
+  if (times.length === 0) return sql``;
+  const { timeZone, from, to } = asked;
+  const begins = (time: string) => sql`date_trunc(${time}, q.quarter, ${timeZone}::text)`;
+  const ends = (time: string) => sql`
+    ((date_trunc(${time}, q.quarter at time zone ${timeZone}::text) + ${`1 ${time}`}::interval) at time zone ${timeZone}::text)`;
   return sql`
     join (
-      select q.quarter, date_trunc('day', q.quarter, ${timeZone}::text) as day,
-             date_trunc('week', q.quarter, ${timeZone}::text) as week,
-             date_trunc('month', q.quarter, ${timeZone}::text) as month
+      select q.quarter, ${begins("day")} as day, ${begins("week")} as week, ${begins("month")} as month,
+             greatest(${from}::timestamptz ${times.map((time): Fragment => sql`, ${begins(time)}`)}) as span_from,
+             least(${to}::timestamptz ${times.map((time): Fragment => sql`, ${ends(time)}`)}) as span_to
       from generate_series(${from}::timestamptz, ${to}::timestamptz, interval '15 minutes') as q(quarter)
     ) as q on q.quarter = tollgate_quarter(${moment})`;
+}
+
+/** Not `1 day`, which is a day of the session's zone. */
+const UTC_DAY = "24 hours";
+
+/**
+ * The period cut in pieces, `lo` to before `hi`: days of UTC that lie whole in it and in each time that rows are
+ * grouped by (`is_days`), whose sums are kept; and what is left around them. One piece, where days are not to be used.
+ */
+export function piecesOf(sql: Queryable, asked: Timed, byDays: boolean) {
+  const { from, to, timeZone } = asked;
+  if (!byDays) {
+    return sql`select ${from}::timestamptz as lo, ${to}::timestamptz as hi, false as is_days`;
+  }
+  const uncut = timesIn(asked).reduce(
+    (rest: Fragment, time): Fragment => sql`
+      ${rest} and date_trunc(${time}, d.day, ${timeZone}::text)
+        = date_trunc(${time}, d.day + ${UTC_DAY}::interval - interval '1 microsecond', ${timeZone}::text)`,
+    sql``,
+  );
+  const begin = sql`${from}::timestamptz`;
+  const days = sql`
+    select generate_series(
+      date_trunc('day', ${begin}, 'UTC'),
+      ${to}::timestamptz - interval '1 microsecond',
+      ${UTC_DAY}::interval
+    ) as day`;
+  return sql`
+    select greatest(min(d.day), ${from}::timestamptz) as lo,
+           least(max(d.day) + ${UTC_DAY}::interval, ${to}::timestamptz) as hi, d.is_days
+    from (
+      select d.*, d.day - row_number() over (partition by d.is_days order by d.day) * ${UTC_DAY}::interval as island
+      from (
+        select d.day, d.day >= ${from}::timestamptz and d.day + ${UTC_DAY}::interval <= ${to}::timestamptz ${uncut} as is_days
+        from (${days}) as d
+      ) as d
+    ) as d
+    group by d.island, d.is_days`;
+}
+
+/**
+ * Sums of the runs that began in each piece, `d` of both conditions: those of a day of UTC, and single ones around.
+ */
+export function runsIn(
+  sql: Queryable,
+  book: { readonly tenantId: string; readonly closingId: string },
+  ofRun: Fragment,
+  ofDay: Fragment,
+) {
+  return sql`
+    select d.*
+    from piece p
+    cross join lateral (
+      -- What was adjusted of no run stands among them, and is none.
+      select count(*) filter (where d.attempts + d.blocked > 0) as runs, sum(d.attempts) as attempts, sum(d.unpriced) as unpriced,
+             sum(d.cost_picousd) as cost_picousd, sum(d.wasted_picousd) as wasted_picousd
+      from run_costs d
+      where ${bookIs(sql, book)} and d.started_at >= p.lo and d.started_at < p.hi and ${ofRun}
+    ) as d
+    where not p.is_days
+    union all
+    select d.runs, d.attempts, d.unpriced, d.cost_picousd, d.wasted_picousd
+    from piece p
+    join run_days d on d.tenant_id = ${book.tenantId} and d.closing_id = ${book.closingId}
+      and d.utc_day >= p.lo and d.utc_day < p.hi and ${ofDay}
+    where p.is_days`;
 }
 
 const TIME_FORMATS: Partial<Record<GroupingKind, string>> = {
@@ -150,11 +237,8 @@ export function groupsOf(
 
 /** When this was rolled up to: of one tenant, or with null of all. */
 export function asOf(sql: Queryable, tenantId: string | null) {
-  return sql`(
-    select least(s.as_of, (
-      select min(o.since) from stale_outcomes o
-      where ${tenantId}::text is null or o.tenant_id = ${tenantId}::text
-    )) from roll_up_state s where s.one = 1)`;
+  // In a query of its own, so that it is read once and not for each row.
+  return sql`(select tollgate_as_of(${tenantId}::text))`;
 }
 
 /** As parameters of their type: a text would be read as a time again for each row. */

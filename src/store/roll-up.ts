@@ -1,6 +1,8 @@
-/** Keeps the roll-ups behind the ledger, see `drizzle/0004_finance.sql`; and says how far they are. */
+/** Keeps the roll-ups behind the ledger, see `drizzle/0009_truth.sql`; and says how far they are. */
+import { STALE_PAIRS_MAX } from "../core/limits-finance.ts";
 import { assert } from "../lib/assert.ts";
 import type { Queryable } from "./events.ts";
+import type { Fragment } from "./reports-terms.ts";
 
 /** `isBehind`: more was posted than one step takes. */
 export type RolledUp = { readonly lines: number; readonly isBehind: boolean };
@@ -12,35 +14,58 @@ export async function rollUp(sql: Queryable, most: number): Promise<RolledUp | n
   return row ?? null;
 }
 
-/** The tenant whose outcomes have waited longest to be told what they cost now; null: none is due. */
-export async function stalestTenant(sql: Queryable): Promise<string | null> {
+/**
+ * Whose outcomes have the next turn, one tenant after the other: whoever has many waits behind everybody else
+ * between two measures of them. Null: nobody's wait, or another connection rolls up or tells.
+ */
+export async function nextStaleTenant(sql: Queryable): Promise<string | null> {
+  const behind = (last: Fragment) => sql`
+    least((select min(o.tenant_id) from stale_outcomes o where o.tenant_id > ${last}),
+          (select min(r.tenant_id) from stale_runs r where r.tenant_id > ${last}),
+          (select min(t.tenant_id) from outcome_types t where t.revalued_to is not null and t.tenant_id > ${last}))`;
   const [row] = await sql<{ readonly tenantId: string }[]>`
-    select tenant_id as "tenantId" from stale_outcomes where due_at <= tollgate_now()
-    order by due_at limit 1`;
+    with state as (
+      select s.stale_tenant as last from roll_up_state s where s.one = 1 for update skip locked
+    ), next as (
+      select coalesce(${behind(sql`state.last`)}, ${behind(sql`''`)}) as tenant_id from state
+    )
+    update roll_up_state s set stale_tenant = n.tenant_id
+    from next n where s.one = 1 and n.tenant_id is not null
+    returning s.stale_tenant as "tenantId"`;
   return row?.tenantId ?? null;
 }
 
-/** Tells what at most so many outcomes of a tenant cost now. Answers how many were told. */
+/** Does a measure of what a tenant's outcomes wait for, and tells at most so many. Answers how much; 0: nothing is due. */
 export async function tellStale(sql: Queryable, tenantId: string, most: number): Promise<number> {
-  const [row] = await sql<{ readonly told: number }[]>`
-    select tollgate_tell_stale(${tenantId}, ${most}) as told`;
-  return row?.told ?? 0;
+  const [row] = await sql<{ readonly done: number }[]>`
+    select tollgate_tell_stale(${tenantId}, ${most}, ${STALE_PAIRS_MAX}) as done`;
+  return row?.done ?? 0;
+}
+
+/** Of a tenant: what is not told yet as it is now. */
+export function waits(sql: Queryable, tenantId: string) {
+  return sql`
+    (exists (select from stale_outcomes o where o.tenant_id = ${tenantId})
+     or exists (select from stale_runs r where r.tenant_id = ${tenantId})
+     or exists (select from outcome_types t where t.tenant_id = ${tenantId} and t.revalued_to is not null))`;
 }
 
 /** Lets a tenant's stale outcomes wait: they take longer than a statement may, and others wait behind them. */
 export async function postponeStale(sql: Queryable, tenantId: string, ms: number): Promise<void> {
   await sql`
+    with runs as (
+      update stale_runs set due_at = tollgate_now() + ${ms} * interval '1 millisecond'
+      where tenant_id = ${tenantId}
+    )
     update stale_outcomes set due_at = tollgate_now() + ${ms} * interval '1 millisecond'
     where tenant_id = ${tenantId}`;
 }
 
 /** All that was recorded before this moment is in the roll-ups of this tenant, or with null of every one. */
 export async function rolledUpAsOf(sql: Queryable, tenantId: string | null): Promise<Date> {
-  const [row] = await sql<{ readonly asOf: Date }[]>`
-    select least(s.as_of, (
-      select min(o.since) from stale_outcomes o where ${tenantId}::text is null or o.tenant_id = ${tenantId}
-    )) as "asOf"
-    from roll_up_state s`;
+  const [row] = await sql<
+    { readonly asOf: Date }[]
+  >`select tollgate_as_of(${tenantId}::text) as "asOf"`;
   assert(row !== undefined, "an installation has its row");
   return row.asOf;
 }

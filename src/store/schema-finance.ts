@@ -33,9 +33,18 @@ export const outcomeTypes = pgTable(
     valuePicousd: amount("value_picousd"),
     createdAt: moment("created_at").notNull().default(now),
     removedAt: moment("removed_at"),
+    /**
+     * Its value was declared anew: outcomes up to this one, by their roots, have it already, where they say none of
+     * their own. Null: all have.
+     */
+    revaluedTo: id("revalued_to"),
+    revaluedSince: moment("revalued_since"),
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.name] }),
+    index("outcome_types_to_revalue")
+      .on(t.tenantId)
+      .where(sql`${t.revaluedTo} is not null`),
     check("outcome_types_value_is_not_negative", sql`${t.valuePicousd} >= 0`),
   ],
 );

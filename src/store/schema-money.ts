@@ -2,7 +2,7 @@
 import { sql } from "drizzle-orm";
 import { bigint, check, index, pgTable, primaryKey, text } from "drizzle-orm/pg-core";
 
-import { amount, id, moment, now } from "./columns.ts";
+import { amount, id, moment, now, postedIn } from "./columns.ts";
 
 /**
  * Ledger. Which price holds for whom and from when. Of entries with one tenant, upstream, model and
@@ -48,9 +48,11 @@ export const adjustments = pgTable(
     /** The attempt's run, where it is of an attempt. */
     runId: id("run_id"),
     postedAt: moment("posted_at").notNull().default(now),
+    postedIn: postedIn(),
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.adjustmentId] }),
+    index("adjustments_by_posting").on(t.postedIn),
     index("adjustments_by_time").on(t.tenantId, t.postedAt),
     index("adjustments_of_a_run")
       .on(t.tenantId, t.runId)

@@ -1,7 +1,7 @@
 /**
  * Roll-ups of the ledger, which reports read: working state that the ledger explains, kept behind the request path
- * by `tollgate_roll_up` and `tollgate_tell_stale` alone. Σ of any of them = Σ settlements that are rolled up, to the
- * pico-dollar.
+ * by `tollgate_roll_up` and `tollgate_tell_stale` alone. Σ of any of them = Σ settlements and adjustments that
+ * are rolled up, to the pico-dollar.
  *
  * What is posted is rolled up by the day of its posting. So a period that is over does not change any more;
  * a correction is an entry of the day on which it came.
@@ -10,6 +10,7 @@ import { sql } from "drizzle-orm";
 import {
   type AnyPgColumn,
   bigint,
+  boolean,
   check,
   index,
   integer,
@@ -21,6 +22,7 @@ import {
   uuid,
 } from "drizzle-orm/pg-core";
 
+import type { Cohort } from "../core/report.ts";
 import { amount, id, moment, now } from "./columns.ts";
 
 /** Working state: the runs in which an operation was named. Its cost spans them. */
@@ -50,8 +52,30 @@ export const staleOutcomes = pgTable(
     since: moment("since").notNull().default(now),
     /** Later than `since` where telling it took longer than a statement may. */
     dueAt: moment("due_at").notNull().default(now),
+    /** Its runs are more than a step of the roll-up binds: up to this one they are bound to it. Null: all are. */
+    boundTo: id("bound_to"),
   },
-  (t) => [primaryKey({ columns: [t.tenantId, t.rootId] }), index("stale_outcomes_due").on(t.dueAt)],
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.rootId] }),
+    index("stale_outcomes_due").on(t.tenantId, t.dueAt),
+    index("stale_outcomes_unbound")
+      .on(t.tenantId, t.rootId)
+      .where(sql`${t.boundTo} is not null`),
+  ],
+);
+
+/** Working state: runs whose outcomes are to be bound to them and told anew, and are more than a step of the roll-up takes. */
+export const staleRuns = pgTable(
+  "stale_runs",
+  {
+    tenantId: id("tenant_id").notNull(),
+    runId: id("run_id").notNull(),
+    /** The last of its outcomes that waits to be told by itself. */
+    markedTo: id("marked_to").notNull().default(""),
+    since: moment("since").notNull().default(now),
+    dueAt: moment("due_at").notNull().default(now),
+  },
+  (t) => [primaryKey({ columns: [t.tenantId, t.runId] })],
 );
 
 /** Working state: the runs whose cost an outcome bears, alone or with others. */
@@ -124,6 +148,21 @@ export const costCells = pgTable(
   (t) => [primaryKey({ columns: [t.tenantId, t.bucket, t.dimensionId] })],
 );
 
+/** The cells of each day of UTC, summed by a trigger of theirs: what a month is read from. */
+export const costDays = pgTable(
+  "cost_days",
+  {
+    tenantId: id("tenant_id").notNull(),
+    utcDay: moment("utc_day").notNull(),
+    dimensionId: uuid("dimension_id").notNull(),
+    ...sums(),
+    inputTokens: count("input_tokens"),
+    cachedTokens: count("cached_tokens"),
+    outputTokens: count("output_tokens"),
+  },
+  (t) => [primaryKey({ columns: [t.tenantId, t.utcDay, t.dimensionId] })],
+);
+
 /** The same by run and step. */
 export const runCells = pgTable(
   "run_cells",
@@ -187,6 +226,35 @@ export const runCosts = pgTable(
   (t) => [
     primaryKey({ columns: [t.tenantId, t.closingId, t.runId] }),
     index("run_costs_by_start").on(bookOf(t), t.startedAt),
+    index("run_costs_by_cost").on(
+      bookOf(t),
+      t.costPicousd.desc().nullsFirst(),
+      t.runId,
+      t.startedAt,
+    ),
+  ],
+);
+
+/** The runs that began on each day of UTC, summed by a trigger of theirs. */
+export const runDays = pgTable(
+  "run_days",
+  {
+    tenantId: id("tenant_id").notNull(),
+    closingId: id("closing_id").notNull(),
+    utcDay: moment("utc_day").notNull(),
+    /** Whether an outcome bears their cost. */
+    isAttributed: boolean("is_attributed").notNull(),
+    runs: count("runs"),
+    attempts: count("attempts"),
+    unpriced: count("unpriced"),
+    costPicousd: amount("cost_picousd").notNull(),
+    wastedPicousd: amount("wasted_picousd").notNull(),
+  },
+  (t) => [
+    primaryKey({
+      name: "run_days_pk",
+      columns: [t.tenantId, t.closingId, t.utcDay, t.isAttributed],
+    }),
   ],
 );
 
@@ -213,6 +281,61 @@ export const outcomeCosts = pgTable(
     primaryKey({ columns: [t.tenantId, t.closingId, t.rootId] }),
     index("outcome_costs_by_occurrence").on(bookOf(t), t.occurredAt),
     index("outcome_costs_by_start").on(bookOf(t), t.startedAt),
+    index("outcome_costs_by_class_and_occurrence").on(
+      bookOf(t),
+      t.type,
+      sql`tollgate_cost_class(${t.costPicousd})`,
+      t.occurredAt,
+    ),
+    index("outcome_costs_by_class_and_start").on(
+      bookOf(t),
+      t.type,
+      sql`tollgate_cost_class(${t.costPicousd})`,
+      t.startedAt,
+    ),
+  ],
+);
+
+/**
+ * The outcomes of each day of UTC, summed by a trigger of theirs: by type, and by the class of their cost, which is
+ * its first two digits. A percentile is looked up among the outcomes of one class, so that it is exact and a
+ * month is few rows.
+ */
+export const outcomeDays = pgTable(
+  "outcome_days",
+  {
+    tenantId: id("tenant_id").notNull(),
+    closingId: id("closing_id").notNull(),
+    /** Which of its two moments puts an outcome on a day: see `Cohort`. */
+    cohort: id("cohort").$type<Cohort>().notNull(),
+    utcDay: moment("utc_day").notNull(),
+    type: id("type").notNull(),
+    /** The least cost of the class. */
+    costClass: amount("cost_class").notNull(),
+    success: count("success"),
+    failure: count("failure"),
+    partial: count("partial"),
+    reversed: count("reversed"),
+    /** Successes whose value is known, and the sum of it. */
+    valued: count("valued"),
+    valuePicousd: amount("value_picousd").notNull(),
+    attempts: count("attempts"),
+    blocked: count("blocked"),
+    retries: count("retries"),
+    unpriced: count("unpriced"),
+    costPicousd: amount("cost_picousd").notNull(),
+    failedPicousd: amount("failed_picousd").notNull(),
+    wastedPicousd: amount("wasted_picousd").notNull(),
+    estimatedPicousd: amount("estimated_picousd").notNull(),
+    /** Cost of outcomes that failed or were taken back. */
+    failuresPicousd: amount("failures_picousd").notNull(),
+    tokens: count("tokens"),
+  },
+  (t) => [
+    primaryKey({
+      name: "outcome_days_pk",
+      columns: [t.tenantId, t.closingId, t.cohort, t.utcDay, t.type, t.costClass],
+    }),
   ],
 );
 
@@ -231,6 +354,8 @@ export const rollUpState = pgTable(
       .notNull()
       .default(sql`0`),
     markAt: moment("mark_at").notNull().default(now),
+    /** The tenant whose stale outcomes had the last turn: the next one is behind it. */
+    staleTenant: id("stale_tenant").notNull().default(""),
   },
   (t) => [check("roll_up_state_is_one_row", sql`${t.one} = 1`)],
 );

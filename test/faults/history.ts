@@ -16,6 +16,7 @@ export const MODES = [
   "garbles",
   "resets",
   "slow-head",
+  "waits",
 ] as const;
 export type Mode = (typeof MODES)[number];
 

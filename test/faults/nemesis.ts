@@ -23,6 +23,8 @@ export type Victims = {
   /** Revokes the next key that is there to be revoked: its tenant and id, or null when there is none left. */
   readonly revoke: () => Promise<{ readonly tenant: string; readonly keyId: string } | null>;
   readonly clock: Clock;
+  /** Whether the upstream bills for the call of that tag, by now. */
+  readonly isBilled: (tag: string) => boolean;
 };
 
 /** How far the database's clock stands from the real one. */
@@ -33,6 +35,9 @@ type Played = Pick<Fault, "detail"> &
 type Act = (victims: Victims, random: Random) => Promise<Played>;
 
 const CONNECTIONS_MAX = 200;
+/** Agents call all the time: whoever finds none of their calls under way for so long has found a standstill. */
+const UNDER_WAY_MS_MAX = 30_000;
+const UNDER_WAY_LOOK_MS = 10;
 /** Longer than the gate waits for any posting (5 s): whoever waits for such a lock is answered 503. */
 const LOCK_MS = 6_000;
 const run = promisify(execFile);
@@ -105,8 +110,9 @@ const ACTS: Readonly<Record<FaultKind, Act>> = {
   },
   "jump-clock": async (victims, random) => {
     const past = random.pick([LEASE_MS + 1_000, UNKNOWN_GRACE_MS + LEASE_MS, 13 * 3_600_000]);
-    await jump(victims, past);
-    return { detail: `the database's clock ${Math.round(past / 1_000)} s ahead` };
+    const calls = await expireUnderWay(victims, past);
+    const ahead = `the database's clock ${Math.round(past / 1_000)} s ahead`;
+    return { detail: `${ahead}, and a sweep before ${calls} billed calls had ended` };
   },
   "database-link": ({ fleet }, random) => breakLink(fleet.slots, "database", random),
   "client-link": ({ fleet }, random) => breakLink(fleet.slots, "door", random),
@@ -122,10 +128,46 @@ const ACTS: Readonly<Record<FaultKind, Act>> = {
 /** Ahead only, as time goes: what was decided before stays before. */
 export async function jump({ sql, clock }: Pick<Victims, "sql" | "clock">, byMs: number) {
   clock.aheadMs += byMs;
-  const statement = `create or replace function tollgate_now() returns timestamptz
+  await persist(() => sql.unsafe(clockAhead(clock.aheadMs)));
+}
+
+function clockAhead(byMs: number): string {
+  return `create or replace function tollgate_now() returns timestamptz
      language sql stable parallel safe
-     as $clock$ select clock_timestamp() + interval '${clock.aheadMs} milliseconds' $clock$`;
-  await persist(() => sql.unsafe(statement));
+     as $clock$ select clock_timestamp() + interval '${byMs} milliseconds' $clock$`;
+}
+
+/**
+ * Moves the clock past the deadlines of calls that the upstream bills and that have not ended, and sweeps before
+ * they do. A replica's own sweep may come when they have ended: how long calls and its pauses take is up to the
+ * machine. Answers how many calls that were.
+ */
+async function expireUnderWay({ sql, clock, isBilled }: Victims, byMs: number): Promise<number> {
+  const aheadMs = clock.aheadMs + byMs;
+  const giveUpMs = performance.now() + UNDER_WAY_MS_MAX;
+  const once = () =>
+    sql.begin(async (tx) => {
+      // Whoever would settle them waits until the sweep is done.
+      const open = await tx`
+        select d.record #>> '{context,customer}' as tag
+        from reservations r join decisions d using (tenant_id, attempt_id)
+        where r.state = 'open'
+        order by r.tenant_id, r.attempt_id for update of r`;
+      const billed = open.filter(({ tag }) => isBilled(String(tag))).length;
+      if (billed === 0) return 0;
+      await tx.unsafe(clockAhead(aheadMs));
+      await tx`select tollgate_expire(${LEASE_MS} * interval '1 millisecond', ${open.length})`;
+      return billed;
+    });
+  while (performance.now() < giveUpMs) {
+    const calls = await persist(once);
+    if (calls > 0) {
+      clock.aheadMs = aheadMs;
+      return calls;
+    }
+    await sleep(UNDER_WAY_LOOK_MS);
+  }
+  throw new Error("no call that the upstream bills was under way");
 }
 
 async function breakLink(

@@ -113,6 +113,8 @@ const MODE_WEIGHTS: Readonly<Record<Mode, number>> = {
   garbles: 5,
   "keeps-on": 4,
   stalls: 2,
+  // It ends when its client leaves, and not before: for a test that makes sure that one does.
+  waits: 0,
 };
 
 const ROLE_WEIGHTS: Readonly<Record<Exclude<Role, "honest">, number>> = {

@@ -160,9 +160,13 @@ async function playOut(world: World): Promise<History> {
   // A meter's row comes with the first call under it: from here on there is one to lock.
   await callOnce(world, () => world.plan.plain("held"));
   const untilMs = performance.now() + options.forMs;
-  const agents = Array.from({ length: options.agents }, () => agent(world, untilMs));
+  // As long as faults are played there are calls for them to hit.
+  const tormenting = { isOver: false };
+  const isOver = () => tormenting.isOver && performance.now() >= untilMs;
+  const agents = Array.from({ length: options.agents }, () => agent(world, isOver));
   const changes = changeLimits(world, untilMs);
   await torment(world, untilMs, say);
+  tormenting.isOver = true;
   await Promise.all([...agents, changes]);
   faults.push(...(await world.pulse.stop()));
   fleet.heal();
@@ -224,8 +228,8 @@ async function callOnce({ fleet, random, observations }: World, plan: Planner["n
   return seen;
 }
 
-async function agent(world: World, untilMs: number): Promise<void> {
-  while (performance.now() < untilMs) {
+async function agent(world: World, isOver: () => boolean): Promise<void> {
+  while (!isOver()) {
     await callOnce(world, world.plan.next);
     await sleep(world.random.below(2 * THINK_MS));
   }
@@ -233,7 +237,7 @@ async function agent(world: World, untilMs: number): Promise<void> {
 
 /** One fault after the other, so that what follows can be told to be its doing. */
 async function torment(world: World, untilMs: number, say: (line: string) => void): Promise<void> {
-  const { options, fleet, database, sql, people, clock, random, faults } = world;
+  const { options, fleet, database, sql, people, clock, random, faults, upstream } = world;
   const left = [...people.revocable];
   const victims: Victims = {
     fleet,
@@ -242,6 +246,7 @@ async function torment(world: World, untilMs: number, say: (line: string) => voi
     sql,
     heldTenant: people.held.id,
     clock,
+    isBilled: (tag) => upstream.journal.some((entry) => entry.tag === tag && entry.billed > 0n),
     revoke: async () => {
       const key = left.shift();
       if (key === undefined) return null;

@@ -172,6 +172,7 @@ async function play(turn: Turn): Promise<void> {
   switch (entry.mode) {
     case "usual":
     case "keeps-on":
+    case "waits":
       return answer(turn, whole, whole);
     case "most":
       return answer(turn, most(turn), most(turn));
@@ -240,6 +241,7 @@ async function answer(turn: Turn, billed: Tokens, told: Tokens | null): Promise<
     // A provider bills what it makes when it makes it, read or not.
     const isAll = made.length === text.join("").length;
     entry.billed = price(isAll ? billed : honest(turn, made));
+    if (entry.mode === "waits" && made !== "") await gone(response);
     await sleep(FRAME_MS);
   }
   entry.toldUsage = told !== null && isAsked && !response.destroyed;

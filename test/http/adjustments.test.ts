@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeEachDatabase } from "../support/databases.ts";
+import { tell } from "../support/ledger-history.ts";
+import { rollUpAll } from "../store/roll-up-violations.ts";
 import { createTestManagement, type Json, type Management } from "../support/management.ts";
 
 describeEachDatabase("an adjustment", (database) => {
@@ -103,6 +105,55 @@ describeEachDatabase("an adjustment", (database) => {
     const path = "/api/usage?from=2020-01-01&to=2020-02-01";
     const { body } = await api.call(key, "GET", path);
     expect(body.adjustments).toMatchObject({ entries: 0, net_usd: "0.00" });
+  });
+
+  test("stands in every report on a line of its own, as part of the outcome of the run that it names", async () => {
+    const { key, keyId, id, attemptId } = await newTenant();
+    await post(key, { amount_usd: "-0.00005", reason: "billed twice", attempt: attemptId });
+    await post(key, { amount_usd: "0.10", reason: "support", run: "night" });
+    const alone = await post(key, { amount_usd: "-3.00", reason: "goodwill" });
+    await tell(database, id, { subject: "night" });
+    await rollUpAll(database.db.admin);
+    const report = async (path: string) => {
+      const answer = await api.call(key, "GET", `/api/reports/${path}`);
+      expect([path, answer.status]).toEqual([path, 200]);
+      return answer.body;
+    };
+    const costs = (body: Json) => body.rows.map((row: Json) => [row.groups, row.cost_usd]);
+    const [settled, all] = ["0.000250000001", "-2.899799999999"];
+    const spend = await report("spend?group_by=basis,model,key,run");
+    expect(spend.total).toMatchObject({ attempts: 1, cost_usd: all, failed_usd: "0.00" });
+    const model = "gpt-4o";
+    const one = { basis: "adjustment", key: keyId, run: "night" };
+    expect(costs(spend)).toEqual([
+      [{ ...one, model: null }, "0.10"],
+      [{ ...one, basis: "computed", model }, settled],
+      [{ ...one, model }, "-0.00005"],
+      [{ basis: "adjustment", model: null, key: null, run: alone.body.id }, "-3.00"],
+    ]);
+    const outcomes = await report("cost-per-outcome?group_by=run");
+    expect(outcomes).toMatchObject({
+      total: { cost_usd: "0.100200000001", failed_usd: "0.00", attempts: 1 },
+      unattributed_usd: "-3.00",
+      runs_without_outcome: 0,
+    });
+    const apart = await report("cost-per-outcome?group_by=model");
+    expect(costs(apart)).toEqual([
+      [{ type: "ticket_resolved", model: null }, "0.10"],
+      [{ type: "ticket_resolved", model }, "0.000200000001"],
+    ]);
+    expect(apart.total.failed_usd).toBe("0.00");
+    const runs = await report("runs");
+    expect(runs.rows.map((row: Json) => [row.run, row.cost_usd])).toEqual([
+      ["night", "0.100200000001"],
+      [alone.body.id, "-3.00"],
+    ]);
+    expect(runs.total.cost_usd).toBe(all);
+    expect((await report("waste")).total.cost_usd).toBe(all);
+    const focus = String(await report("spend?format=focus"));
+    expect(focus.match(/,Adjustment,/gu)).toHaveLength(3);
+    const check = await api.call(key, "GET", "/api/ledger/check");
+    expect(check.body).toMatchObject({ holds: true, settled_usd: settled });
   });
 
   test("is refused where it is nothing, endless, without a reason, or of what is not there", async () => {

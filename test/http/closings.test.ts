@@ -151,6 +151,40 @@ describeEachDatabase("a closed period", (database) => {
     ]);
   });
 
+  test("is copied when its outcomes are told, and else not at all", async () => {
+    const { admin } = database.db;
+    await api.settle(settlementOf(await ask("r1"), { costPicousd: 5n }));
+    await tell(database, tenant.id, { subject: "r1" });
+    await clock("2030-02-02T00:00:00Z");
+    await rollUpAll(admin);
+    // As it is while an outcome of very many runs waits for its tenant's turn.
+    await admin`
+      update outcome_costs set cost_picousd = 1 where tenant_id = ${tenant.id} and closing_id = ''`;
+    await admin`
+      insert into stale_outcomes (tenant_id, root_id, due_at)
+      select tenant_id, root_id, tollgate_now() + interval '1 hour' from outcomes
+      where tenant_id = ${tenant.id}`;
+    const body = { from: "2030-01-01", to: "2030-02-01" };
+    const waits = await api.call(tenant.key, "POST", "/api/closings", body);
+    expect([waits.status, waits.body.error.message]).toEqual([
+      409,
+      "What some outcomes cost is still being told anew, and would be kept as it was before: try again in a minute.",
+    ]);
+    expect((await api.call(tenant.key, "GET", "/api/closings")).body.data).toEqual([]);
+    await admin`update stale_outcomes set due_at = tollgate_now() where tenant_id = ${tenant.id}`;
+    for (;;) {
+      const answer = await api.call(tenant.key, "POST", "/api/closings", body);
+      if (answer.body.error?.message.includes("Not all of this period") === true) continue;
+      expect(answer.status).toBe(201);
+      break;
+    }
+    const report = await get(`cost-per-outcome?${JANUARY}`);
+    expect(report.body).toMatchObject({
+      closed: expect.any(String),
+      total: { cost_usd: "0.000000000005" },
+    });
+  });
+
   test("is told apart by nothing that its copies do not hold", async () => {
     await clock("2030-02-02T00:00:00Z");
     expect((await close()).status).toBe(201);

@@ -165,6 +165,35 @@ describeEachDatabase("reports", (database) => {
     expect([answer.status, answer.body.error.param]).toEqual([400, param]);
   });
 
+  test("are of an older moment, and say so, where the database ends what they follow for its length", async () => {
+    const { admin } = database.db;
+    await spent(5n);
+    const before = await get("spend");
+    await spent(7n);
+    await admin.unsafe(`
+      alter function tollgate_roll_up(int) rename to tollgate_roll_up_kept;
+      create function tollgate_roll_up(most int) returns table (lines int, is_behind boolean)
+      language plpgsql as $$
+      begin
+        raise exception 'canceling statement due to statement timeout' using errcode = 'query_canceled';
+      end $$`);
+    try {
+      for (const path of ["spend", "cost-per-outcome", "waste", "runs", "spend?format=focus"]) {
+        const answer = await api.call(tenant.key, "GET", `/api/reports/${path}`);
+        expect([path, answer.status]).toEqual([path, 200]);
+      }
+      const older = await api.call(tenant.key, "GET", "/api/reports/spend");
+      expect(older.body).toMatchObject({ as_of: before.body.as_of, total: { attempts: 1 } });
+      const check = await api.call(tenant.key, "GET", "/api/ledger/check");
+      expect(check.body).toMatchObject({ holds: true, behind_usd: "0.000000000007" });
+    } finally {
+      await admin.unsafe(`
+        drop function tollgate_roll_up(int);
+        alter function tollgate_roll_up_kept(int) rename to tollgate_roll_up`);
+    }
+    expect((await get("spend")).body.total.attempts).toBe(2);
+  });
+
   test("are for keys with the scope; all tenants are for the installation's alone", async () => {
     const { key } = await api.newTenant(["invoke"]);
     expect((await get("spend", key)).status).toBe(403);

@@ -1,5 +1,6 @@
 /** The check of a ledger, and the ledgers that it must not pass. */
 import { expect, test } from "vitest";
+import { picousdFromUsd } from "../../src/core/money.ts";
 import { conservationOf } from "../../src/ledger/conservation.ts";
 import { post } from "../../src/store/posting.ts";
 import { settle } from "../../src/store/settlement.ts";
@@ -7,7 +8,14 @@ import { createRandom } from "../sim/random.ts";
 import { rollUpAll } from "../store/roll-up-violations.ts";
 import { seedOf } from "../store/seed.ts";
 import { describeEachDatabase } from "../support/databases.ts";
-import { askOf, createHistory, newTenant, settlementOf, tell } from "../support/ledger-history.ts";
+import {
+  adjust,
+  askOf,
+  createHistory,
+  newTenant,
+  settlementOf,
+  tell,
+} from "../support/ledger-history.ts";
 
 describeEachDatabase("the check of a ledger", (database) => {
   test("holds after any history, and says what is settled", async () => {
@@ -17,7 +25,12 @@ describeEachDatabase("the check of a ledger", (database) => {
     await rollUpAll(database.db.admin);
     const checked = await conservationOf(database.db, tenantId);
     expect(checked).toMatchObject({ holds: true, behind_usd: "0.00", sentences: [] });
-    for (const line of checked.lines) expect(line.usd).toBe(checked.settled_usd);
+    const [settled, adjusted] = [checked.settled_usd, checked.adjusted_usd].map((usd) =>
+      picousdFromUsd(usd),
+    );
+    for (const { usd } of checked.lines) {
+      expect(picousdFromUsd(usd)).toBe((settled ?? 0n) + (adjusted ?? 0n));
+    }
   });
 
   test.each([
@@ -38,8 +51,28 @@ describeEachDatabase("the check of a ledger", (database) => {
     const checked = await conservationOf(database.db, tenantId);
     expect(checked.holds).toBe(false);
     expect(checked.sentences).toEqual([
-      `The sum of ${name} is $0.000000000101, which differs from what was settled by $0.000000000001.`,
+      `The sum of ${name} is $0.000000000101, which differs from what was settled and adjusted by $0.000000000001.`,
     ]);
+  });
+
+  test("counts what was adjusted, with whom it names and without", async () => {
+    const tenantId = await newTenant(database);
+    const ask = askOf(tenantId);
+    await post(database.db.gate, "rep", [ask]);
+    await settle(database.db.gate, [settlementOf(ask)]);
+    await tell(database, tenantId, { subject: "run_a" });
+    await adjust(database, tenantId, { attempt: ask.attemptId, run: ask.runId }, -30n);
+    await adjust(database, tenantId, { attempt: null, run: "run_a" }, 7n);
+    await adjust(database, tenantId, { attempt: null, run: null }, -90n);
+    await rollUpAll(database.db.admin);
+    expect(await conservationOf(database.db, tenantId)).toMatchObject({
+      holds: true,
+      settled_usd: "0.0000000001",
+      adjusted_usd: "-0.000000000113",
+      lines: ["outcomes and unattributed", "cost cells", "run cells", "runs"].map((name) => {
+        return { name, usd: "-0.000000000013", difference_usd: "0.00" };
+      }),
+    });
   });
 
   test("finds a meter that has committed other than its settlements, in money and in tokens", async () => {

@@ -1,4 +1,5 @@
 /** Histories of a ledger, posted and settled by the gate's own statements: for what must hold after any of them. */
+import { insertAdjustment } from "../../src/store/adjustments.ts";
 import { post, type Ask } from "../../src/store/posting.ts";
 import { settle, type Settlement } from "../../src/store/settlement.ts";
 import { newId } from "./approvals.ts";
@@ -84,11 +85,32 @@ export async function tell({ db }: TestDatabase, tenantId: string, told: Told) {
   return { id, root };
 }
 
-/** Asks, settles, presumes, corrects, refuses, and tells and corrects outcomes, in any order. */
+/** Credits where the amount is negative; of an attempt and its run, of a run, or of neither. */
+export async function adjust(
+  { db }: TestDatabase,
+  tenantId: string,
+  of: { readonly attempt: string | null; readonly run: string | null },
+  amountPicousd: bigint,
+): Promise<string> {
+  const adjustmentId = `adj_${newId()}`;
+  await insertAdjustment(db.admin, {
+    tenantId,
+    adjustmentId,
+    amountPicousd,
+    reason: "credit note 17",
+    actor: "installation",
+    attemptId: of.attempt,
+    runId: of.run,
+  });
+  return adjustmentId;
+}
+
+/** Asks, settles, presumes, corrects, refuses and adjusts, and tells and corrects outcomes, in any order. */
 export function createHistory(database: TestDatabase, tenantId: string, random: Random) {
   const { gate } = database.db;
   const open: Ask[] = [];
   const presumed: Ask[] = [];
+  const asked: Ask[] = [];
   const told = new Map<string, { readonly id: string; readonly root: string }>();
   const acts = {
     ask: async () => {
@@ -107,6 +129,7 @@ export function createHistory(database: TestDatabase, tenantId: string, random: 
       );
       await post(gate, "rep", asks);
       open.push(...asks);
+      asked.push(...asks);
     },
     refuse: async () => {
       await post(gate, "rep", [askOf(tenantId, { judgedReason: "policy_denied", final: true })]);
@@ -137,6 +160,19 @@ export function createHistory(database: TestDatabase, tenantId: string, random: 
       if (ask !== undefined) {
         await settle(gate, [settlementOf(ask, { costPicousd: BigInt(random.below(2_000)) })]);
       }
+    },
+    adjust: async () => {
+      const of = asked.length === 0 ? null : random.pick(asked);
+      await adjust(
+        database,
+        tenantId,
+        random.pick([
+          { attempt: of?.attemptId ?? null, run: of?.runId ?? null },
+          { attempt: null, run: of?.runId ?? null },
+          { attempt: null, run: null },
+        ]),
+        BigInt(random.below(500)) - 250n || 1n,
+      );
     },
     tell: async () => {
       const subject = random.pick([...RUNS, ...OPERATIONS]);

@@ -15,6 +15,7 @@ const FIELDS: readonly Column[] = [
   { title: "tenant", value: "tenant" },
   { title: "as of", value: "as_of" },
   { title: "settled", value: "settled_usd" },
+  { title: "adjusted", value: "adjusted_usd" },
   { title: "not rolled up yet", value: "behind_usd" },
   { title: "meters", value: "meters" },
   { title: "meters differing", value: "meters_differing" },

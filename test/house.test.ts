@@ -67,6 +67,8 @@ const CATCHES = {
   "src/gate/once.ts": "an act that was refused gives its idempotency key back",
   "src/gate/post-again.ts": "a posting whose answer got lost is asked for what it recorded",
   "src/gate/settle.ts": "a settlement is tried again until the database takes it or refuses it",
+  "src/ledger/scheduled-reports.ts":
+    "a report that cannot be made as it is asked for is told as such, and holds up no other",
   "src/ledger/roll-up.ts": "outcomes that take longer than a statement may wait, and nobody else",
   "src/ledger/summed.ts": "a report that the database ended becomes a 400 that says what to ask",
   "src/entry/": "the outermost frame: what nobody handled is told and ends the process",

@@ -51,3 +51,15 @@ export type RunCost = z.output<typeof RunCost>;
 
 export const RunCosts = z.object({ rows: z.array(RunCost) });
 export type RunCosts = z.output<typeof RunCosts>;
+
+export const Budgets = z.object({
+  rows: z.array(
+    z.object({
+      limit_id: z.string(),
+      forecast: z.union([z.string(), z.number()]).nullable(),
+      exhausted_at: z.string().nullable(),
+      resets_at: z.string().nullable(),
+    }),
+  ),
+});
+export type Budgets = z.output<typeof Budgets>;

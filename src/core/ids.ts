@@ -15,6 +15,7 @@ export const ID_PREFIXES = {
   webhook: "whk",
   delivery: "dlv",
   closing: "cls",
+  schedule: "rsc",
   reconciliation: "rec",
   event: "evt",
   outcome: "out",

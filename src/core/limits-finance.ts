@@ -149,3 +149,33 @@ export const ALERT_LINES_MAX = 2_000;
 
 /** Steps of one turn: as many lines as a turn of the roll-ups takes; the next turn goes on where this one stopped. */
 export const ALERT_STEPS_MAX = 50;
+
+/** USD an hour of one machine: a rack of 72 accelerators is rented for some hundred; more is a slip of the decimal point. */
+export const USD_PER_HOUR_MAX = 10_000;
+
+/** Calls that share one machine's hour: batches of today's inference servers have some hundred. */
+export const CONCURRENCY_MAX = 10_000;
+
+/** Thresholds of budgets that a tenant is told of: each is a message of every meter in every window. */
+export const ALERT_PERCENTS_MAX = 10;
+
+/** Schedules of one tenant: their reports are made by the gate itself, some hundred milliseconds each. */
+export const REPORT_SCHEDULES_MAX = 50;
+
+/** Reports that one turn makes: at the end of a month a minute or so; the next turn goes on where this one stopped. */
+export const SCHEDULED_TURN_MAX = 20;
+
+/** How often a process looks for periods that have ended: nobody waits for a monthly report for seconds. */
+export const SCHEDULED_MS = 15_000;
+
+/** How long one process has to make a report before another may, in ms: more statements than any report has, at their longest. */
+export const SCHEDULED_LEASE_MS = 120_000;
+
+/** Periods that are told after a time in which nobody could: a week of days. Who wants older ones asks for them. */
+export const SCHEDULED_MISSED_MAX = 7;
+
+/** The largest report that goes with its message, in bytes: some hundred rows. Receivers take a megabyte, often less. */
+export const SCHEDULED_CONTENT_BYTES_MAX = 64 * 1024;
+
+/** How long it is remembered that a period was told, in days: its schedule has long gone on by then. */
+export const REPORTS_TOLD_DAYS = 90;

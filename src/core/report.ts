@@ -14,6 +14,7 @@ const PLAIN_GROUPINGS = [
   "model",
   "upstream",
   "tool",
+  "door",
   "type",
   "ending",
   "basis",
@@ -31,6 +32,31 @@ export type Grouping =
   | { readonly kind: "label"; readonly label: string; readonly name: string };
 
 export type GroupingKind = Grouping["kind"];
+
+export const OUTCOME_GROUPINGS: readonly GroupingKind[] = [
+  "type",
+  "key",
+  "customer",
+  "workflow",
+  "label",
+  "run",
+  "day",
+  "week",
+  "month",
+  "model",
+  "upstream",
+  "tool",
+  "door",
+  "step",
+];
+
+export const SPEND_GROUPINGS: readonly GroupingKind[] = [
+  ...OUTCOME_GROUPINGS,
+  "tenant",
+  "ending",
+  "basis",
+  "reason",
+];
 
 /** What a row must equal to be counted; null counts all. */
 export type Filters = {
@@ -56,6 +82,57 @@ export type Cohort = (typeof COHORTS)[number];
 
 export const RUN_SORTS = ["cost", "waste", "attempts", "started"] as const;
 export type RunSort = (typeof RUN_SORTS)[number];
+
+/** Filters as they are written: `label` is `team=search`. */
+export type FilterTexts = { readonly status?: OutcomeStatus | undefined } & {
+  readonly [Name in keyof Omit<Filters, "status">]?: string | undefined;
+};
+
+export function filtersOf(texts: FilterTexts): Filters {
+  return {
+    key: texts.key ?? null,
+    customer: texts.customer ?? null,
+    workflow: texts.workflow ?? null,
+    label: texts.label === undefined ? null : parseLabelFilter(texts.label),
+    model: texts.model ?? null,
+    upstream: texts.upstream ?? null,
+    tool: texts.tool ?? null,
+    type: texts.type ?? null,
+    status: texts.status ?? null,
+    ending: texts.ending ?? null,
+    basis: texts.basis ?? null,
+  };
+}
+
+/** Periods that are named by where they stand: months, and quarters and years of a fiscal year. */
+export const PERIOD_NAMES = [
+  "this_month",
+  "last_month",
+  "this_quarter",
+  "last_quarter",
+  "this_year",
+  "last_year",
+] as const;
+export type PeriodName = (typeof PERIOD_NAMES)[number];
+
+export type NamedPeriod = {
+  readonly name: PeriodName;
+  /** The month in which the fiscal year begins: 1 is January. */
+  readonly fiscalYearStart: number;
+};
+
+/** How many months it has, and how many before the one that is now it begins. */
+export const PERIOD_MONTHS: Record<
+  PeriodName,
+  { readonly months: number; readonly before: number }
+> = {
+  this_month: { months: 1, before: 0 },
+  last_month: { months: 1, before: 1 },
+  this_quarter: { months: 3, before: 0 },
+  last_quarter: { months: 3, before: 3 },
+  this_year: { months: 12, before: 0 },
+  last_year: { months: 12, before: 12 },
+};
 
 /** Cells are kept by the quarter of an hour: the least difference between two time zones. */
 export const QUARTER_MS = 900_000;

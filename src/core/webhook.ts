@@ -10,6 +10,7 @@ export const MESSAGE_KINDS = [
   "approval.cancelled",
   "budget.threshold",
   "budget.forecast",
+  "report.ready",
 ] as const;
 
 export type MessageKind = (typeof MESSAGE_KINDS)[number];

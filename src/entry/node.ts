@@ -8,7 +8,7 @@ import { pino, type Logger } from "pino";
 import { createConsole, type Console } from "../console/console.ts";
 import { isConsolePath } from "../console/visit.ts";
 import { LEASE_MS } from "../core/limits.ts";
-import { ROLL_UP_MS } from "../core/limits-finance.ts";
+import { ROLL_UP_MS, SCHEDULED_MS } from "../core/limits-finance.ts";
 import { startDemoUpstream } from "../demo/upstream.ts";
 import { createAdministration, type Administration } from "../gate/administration.ts";
 import { REFRESH_MS } from "../gate/authority.ts";
@@ -21,6 +21,7 @@ import type { Figures, Readiness } from "../http/env.ts";
 import type { LargeBodies } from "../http/request-body.ts";
 import { createLedger } from "../ledger/ledger.ts";
 import { tellBudgetsTurn } from "../ledger/budget-alerts.ts";
+import { tellReportsTurn } from "../ledger/scheduled-reports.ts";
 import { rollUpTurn, tellStaleTurn } from "../ledger/roll-up.ts";
 import { Fault } from "../lib/assert.ts";
 import { hmacSha256Hex } from "../lib/hash.ts";
@@ -371,6 +372,13 @@ function chores(
         await tellStaleTurn(db);
       },
       failed("roll up"),
+    ),
+    every(
+      SCHEDULED_MS,
+      async () => {
+        await tellReportsTurn(db, newId);
+      },
+      failed("scheduled reports"),
     ),
   ];
 }

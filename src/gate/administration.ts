@@ -32,6 +32,10 @@ import {
   createOutcomeTypeAdministration,
   type OutcomeTypeAdministration,
 } from "./administer-outcome-types.ts";
+import {
+  createScheduleAdministration,
+  type ScheduleAdministration,
+} from "./administer-report-schedules.ts";
 import { createWebhookAdministration, type WebhookAdministration } from "./administer-webhooks.ts";
 import { closePeriod, type ClosingTerms } from "./administer-closings.ts";
 import { createApproving, type Approving } from "./approve.ts";
@@ -78,6 +82,7 @@ export type Administration = {
   readonly approvals: Approving;
   readonly webhooks: WebhookAdministration;
   readonly outcomeTypes: OutcomeTypeAdministration;
+  readonly reportSchedules: ScheduleAdministration;
   /** Its reports are the same ever after. Answers the id of the closing. */
   readonly closePeriod: (
     actor: Actor,
@@ -116,6 +121,7 @@ export function createAdministration(ports: AdministrationPorts): Administration
     approvals: createApproving(ports),
     webhooks: createWebhookAdministration(ports),
     outcomeTypes: createOutcomeTypeAdministration(ports),
+    reportSchedules: createScheduleAdministration(ports),
     closePeriod: (actor, terms) => closePeriod(ports, actor, terms),
     putTool: (actor, terms) => putTool(ports, actor, terms),
     removeTool: (actor, tenantId, name) => removeTool(ports, actor, { tenantId, name }),

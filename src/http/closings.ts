@@ -34,7 +34,7 @@ function closeRoutes(api: Api): void {
     },
     async ({ bindings: { administration, ledger }, actor, tenantId, body }) => {
       const { from, to, time_zone: timeZone = "UTC" } = body;
-      const period = await ledger.reports.period({ from, to, timeZone });
+      const period = await ledger.reports.period({ from, to, named: null, timeZone });
       await ledger.reports.rollUp();
       await ledger.reports.tell(tenantId);
       const { closingId } = await administration.closePeriod(actor, { tenantId, ...period });

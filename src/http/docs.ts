@@ -15,6 +15,7 @@ import { outcomeRoutes } from "./outcomes.ts";
 import { outcomeTypeRoutes } from "./outcome-types.ts";
 import { policyRoutes } from "./policies.ts";
 import { closingRoutes } from "./closings.ts";
+import { reportScheduleRoutes } from "./report-schedules.ts";
 import { reportRoutes } from "./reports.ts";
 import { priceRoutes } from "./prices.ts";
 import { reconciliationRoutes } from "./reconciliation.ts";
@@ -96,6 +97,7 @@ export function createManagement(): Management {
   priceRoutes(api);
   adjustmentRoutes(api);
   reportRoutes(api);
+  reportScheduleRoutes(api);
   closingRoutes(api);
   approvalRoutes(api);
   webhookRoutes(api);

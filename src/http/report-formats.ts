@@ -1,7 +1,7 @@
 /** A report as the table that somebody's tool reads: CSV, lines of JSON, or the columns of FOCUS. */
 import { InputError } from "../core/errors.ts";
 import { FOCUS_COLUMNS, type FocusCharge } from "../ledger/focus.ts";
-import { isList, isRecord } from "../lib/json.ts";
+import { csvOf, csvText, type Laid, type Tabular } from "../ledger/report-sheets.ts";
 
 export const FORMATS = ["json", "csv", "ndjson", "focus"] as const;
 export type Format = (typeof FORMATS)[number];
@@ -20,27 +20,17 @@ export function formatOf(named: Format | undefined, accept: string): Format {
   return "json";
 }
 
-/** A report: its rows, and all that stands beside them. */
-export type Tabular = { readonly rows: readonly object[] };
-
-/** The columns of a report's rows behind its groups: paths, and the header is the path with underscores. */
-export type Sheet = {
-  readonly name: string;
-  readonly groups: readonly string[];
-  readonly columns: readonly string[];
-  /** Of the report, repeated on each line, so that a file says by itself what it is of. */
-  readonly about: readonly string[];
-  /** Lines beside the rows: what was left off, what is not attributed. */
-  readonly more: readonly { readonly line: string; readonly values: object }[];
-};
-
-/** Every row in its place, and a last line with the total and all else. Null for JSON, which is the report itself. */
-export function inFormat(format: Format, report: Tabular, sheet: Sheet): Response | null {
+/** The report itself, or a text with every row in its place and all else beside them. */
+export function inFormat<Report extends Tabular>(
+  format: Format,
+  laid: Laid<Report>,
+): Report | Response {
+  const { report, sheet } = laid;
   switch (format) {
     case "json":
-      return null;
+      return report;
     case "csv":
-      return textAnswer("text/csv; charset=utf-8", csvOf(report, sheet), `${sheet.name}.csv`);
+      return textAnswer("text/csv; charset=utf-8", csvOf(laid), `${sheet.name}.csv`);
     case "ndjson":
       return textAnswer("application/x-ndjson", linesOf(report), `${sheet.name}.ndjson`);
     case "focus": {
@@ -56,60 +46,10 @@ export function focusAnswer(charges: readonly FocusCharge[]): Response {
   return textAnswer("text/csv; charset=utf-8", text, "focus.csv");
 }
 
-/** RFC 4180: CRLF, quotes doubled, one header. The sum of a column over all lines is its total. */
-function csvOf(report: Tabular, { groups, columns, about, more }: Sheet): string {
-  const suffix = about.map((name) => cellOf(report, [name]));
-  const line = (kind: string, row: object) => [
-    kind,
-    ...groups.map((name) => cellOf(row, ["groups", name])),
-    ...columns.map((path) => cellOf(row, path.split("."))),
-    ...suffix,
-  ];
-  const header = [
-    "line",
-    ...groups,
-    ...columns.map((path) => path.replaceAll(".", "_")),
-    ...about.map((name) => `report_${name}`),
-  ];
-  return csvText([
-    header,
-    ...report.rows.map((row) => line("row", row)),
-    ...more.map(({ line: kind, values }) => line(kind, values)),
-  ]);
-}
-
 function linesOf(report: Tabular): string {
   const { rows, ...rest } = report;
   const lines = [...rows.map((row) => ({ line: "row", ...row })), { line: "report", ...rest }];
   return lines.map((line) => `${JSON.stringify(line)}\n`).join("");
-}
-
-type Cell = string | null;
-
-function csvText(lines: readonly (readonly Cell[])[]): string {
-  return lines.map((cells) => `${cells.map(csvCell).join(",")}\r\n`).join("");
-}
-
-const NUMBER = /^-?\d+(?:\.\d+)?$/u;
-
-/**
- * One cell. A text that a spreadsheet would take for a formula gets an apostrophe in front, which shows it
- * as it is: names come from callers, and `=HYPERLINK(…)` must run on nobody's machine. A number is no
- * formula, whatever its sign.
- */
-export function csvCell(cell: Cell): string {
-  if (cell === null) return "";
-  const text = /^[=+\-@\t\r]/u.test(cell) && !NUMBER.test(cell) ? `'${cell}` : cell;
-  return /[",\r\n]/u.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-}
-
-/** The value at a path as a cell: a list as its items, what is deeper as JSON. */
-function cellOf(value: unknown, path: readonly string[]): Cell {
-  let at: unknown = value;
-  for (const name of path) at = isRecord(at) && Object.hasOwn(at, name) ? at[name] : null;
-  if (at === null || at === undefined) return null;
-  if (isList(at)) return at.map((item) => cellOf(item, []) ?? "").join(" ");
-  return typeof at === "string" ? at : JSON.stringify(at);
 }
 
 function textAnswer(media: string, text: string, name: string): Response {

@@ -2,7 +2,7 @@
 import { z } from "@hono/zod-openapi";
 
 import { CONTEXT_FIELD_BYTES_MAX } from "../core/limits.ts";
-import { COHORTS, OUTCOME_STATUSES } from "../core/report.ts";
+import { COHORTS, OUTCOME_STATUSES, PERIOD_NAMES } from "../core/report.ts";
 import { isTimeZone } from "../core/time-zone.ts";
 import { FORMATS } from "./report-formats.ts";
 import {
@@ -10,6 +10,7 @@ import {
   DayOrMoment,
   Id,
   LimitModes,
+  Moment,
   RunId,
   ScopeKinds,
   Tenanted,
@@ -32,6 +33,16 @@ export const PeriodQuery = {
   ...Tenanted,
   from: DayOrMoment.optional().openapi({ description: "The first day, or moment, of the period." }),
   to: DayOrMoment.optional().openapi({ description: "The day after the last." }),
+  period: z.enum(PERIOD_NAMES).optional().openapi({
+    description:
+      "In place of `from` and `to`: this month or the last one, or a quarter or year of the fiscal year.",
+  }),
+  fiscal_year_start: z
+    .string()
+    .regex(/^([1-9]|1[0-2])$/, "a month, 1 to 12")
+    .transform(Number)
+    .optional()
+    .openapi({ type: "integer", description: "The month in which it begins; 1 if absent." }),
   time_zone: TimeZone.optional(),
   closing: Id.optional().openapi({
     description: "In place of a period: a closing, and its copies.",
@@ -229,6 +240,7 @@ export const Budgets = z
 export const BudgetsQuery = z.strictObject({
   ...Tenanted,
   run: RunId.optional(),
+  at: Moment.optional().openapi({ description: "Now if absent." }),
   format: z.enum(FORMATS).optional(),
 });
 

@@ -1,24 +1,22 @@
 /** Reports: what outcomes cost, what was spent and wasted, which runs did it, and how long budgets last. */
 import { z } from "@hono/zod-openapi";
 
+import { InputError } from "../core/errors.ts";
 import {
   COHORTS,
-  type Filters,
+  filtersOf,
+  type FilterTexts,
   type GroupingKind,
-  type OutcomeStatus,
+  type NamedPeriod,
+  OUTCOME_GROUPINGS,
   parseGroupings,
-  parseLabelFilter,
+  type PeriodName,
   RUN_SORTS,
+  SPEND_GROUPINGS,
 } from "../core/report.ts";
+import { laidBudgets, laidOutcomes, laidRuns, laidSpend } from "../ledger/report-sheets.ts";
 import { define, NONE, pageOf as pageFrom, type Api } from "./api.ts";
-import {
-  type Format,
-  focusAnswer,
-  formatOf,
-  inFormat,
-  REPORT_MEDIA,
-  type Sheet,
-} from "./report-formats.ts";
+import { focusAnswer, formatOf, inFormat, REPORT_MEDIA } from "./report-formats.ts";
 import {
   Budgets,
   BudgetsQuery,
@@ -33,115 +31,6 @@ import {
   Waste,
 } from "./report-schemas.ts";
 import { Paging } from "./schemas.ts";
-
-const OUTCOME_GROUPINGS: readonly GroupingKind[] = [
-  "type",
-  "key",
-  "customer",
-  "workflow",
-  "label",
-  "run",
-  "day",
-  "week",
-  "month",
-  "model",
-  "upstream",
-  "tool",
-  "step",
-];
-
-const SPEND_GROUPINGS: readonly GroupingKind[] = [
-  ...OUTCOME_GROUPINGS,
-  "tenant",
-  "ending",
-  "basis",
-  "reason",
-];
-
-const PERIOD_ABOUT = ["from", "to", "time_zone", "as_of", "closed"];
-
-const OUTCOME_COLUMNS = [
-  "outcomes.success",
-  "outcomes.failure",
-  "outcomes.partial",
-  "outcomes.reversed",
-  "cost_per_success_usd",
-  "cost_p50_usd",
-  "cost_p95_usd",
-  "cost_usd",
-  "cost_of_failures_usd",
-  "failed_usd",
-  "waste_usd",
-  "attempts",
-  "blocked",
-  "retries",
-  "tokens",
-  "estimated_share",
-  "unpriced",
-  "open",
-  "is_floor",
-  "price_versions",
-  "value_usd",
-  "valued",
-  "margin_usd",
-];
-
-const SPEND_COLUMNS = [
-  "attempts",
-  "blocked",
-  "retries",
-  "unpriced",
-  "cost_usd",
-  "failed_usd",
-  "waste_usd",
-  "estimated_usd",
-  "presumed_usd",
-  "tokens",
-  "input_tokens",
-  "cached_tokens",
-  "output_tokens",
-  "price_versions",
-];
-
-const RUN_COLUMNS = [
-  "run",
-  "key",
-  "customer",
-  "workflow",
-  "labels",
-  "started_at",
-  "last_at",
-  "cost_usd",
-  "failed_usd",
-  "waste_usd",
-  "estimated_usd",
-  "attempts",
-  "blocked",
-  "retries",
-  "unpriced",
-  "tokens",
-  "outcomes",
-];
-
-const BUDGET_COLUMNS = [
-  "limit_id",
-  "scope.kind",
-  "scope.id",
-  "subject",
-  "unit",
-  "window",
-  "time_zone",
-  "mode",
-  "limit",
-  "committed",
-  "reserved",
-  "remaining",
-  "burn_per_day",
-  "forecast",
-  "exhausted_at",
-  "starts_at",
-  "resets_at",
-];
 
 export function reportRoutes(api: Api): void {
   outcomesRoute(api);
@@ -179,18 +68,7 @@ function outcomesRoute(api: Api): void {
       const { cohort = "outcome" } = query;
       const terms = { ...termsOf(query, OUTCOME_GROUPINGS), tenantId, cohort };
       const report = await ledger.reports.costPerOutcome(terms);
-      const unattributed = {
-        cost_usd: report.unattributed_usd,
-        unpriced: report.unattributed_unpriced,
-      };
-      const sheet = {
-        name: "cost-per-outcome",
-        groups: report.group_by,
-        columns: OUTCOME_COLUMNS,
-        about: [...PERIOD_ABOUT, "cohort"],
-        more: [...leftOff(report.left_off), { line: "unattributed", values: unattributed }],
-      };
-      return inFormat(formatOf(query.format, accept), report, sheet) ?? report;
+      return inFormat(formatOf(query.format, accept), laidOutcomes(report));
     },
   );
 }
@@ -219,7 +97,7 @@ function spendRoute(api: Api): void {
       const terms = { ...termsOf(query, SPEND_GROUPINGS), tenantId: whose };
       if (format === "focus") return focusAnswer(await ledger.reports.focus(terms));
       const report = await ledger.reports.spend(terms);
-      return inFormat(format, report, spendSheet("spend", report)) ?? report;
+      return inFormat(format, laidSpend("spend", report));
     },
   );
 }
@@ -243,8 +121,7 @@ function wasteRoute(api: Api): void {
     },
     async ({ bindings: { ledger }, tenantId, query, accept }) => {
       const report = await ledger.reports.waste({ ...termsOf(query, []), tenantId });
-      const format = formatOf(query.format, accept);
-      return inFormat(format, report, spendSheet("waste", report)) ?? report;
+      return inFormat(formatOf(query.format, accept), laidSpend("waste", report));
     },
   );
 }
@@ -282,9 +159,7 @@ function runsRoute(api: Api): void {
       const { sort = "cost" } = query;
       const terms = { ...termsOf(query, []), tenantId, sort, page: pageFrom(query) };
       const report = await ledger.reports.runs(terms);
-      const about = [...PERIOD_ABOUT, "next"];
-      const sheet = { name: "runs", groups: [], columns: RUN_COLUMNS, about, more: [] };
-      return inFormat(formatOf(query.format, accept), report, sheet) ?? report;
+      return inFormat(formatOf(query.format, accept), laidRuns(report));
     },
   );
 }
@@ -297,7 +172,8 @@ function budgetsRoute(api: Api): void {
       path: "/reports/budgets",
       summary: "Show every limit of money or tokens: used, held, remaining, and how long it lasts",
       description:
-        "The rate is that of its window so far. Budgets of runs are shown where `run` names one.",
+        "The rate is that of its window so far. Budgets of runs are shown where `run` names one. `at`: of the windows " +
+        "that held this moment; of those that have ended, what they came to.",
       scopes: ["report", "admin"],
       tenancy: "one",
       params: NONE,
@@ -308,61 +184,39 @@ function budgetsRoute(api: Api): void {
       alsoMedia: REPORT_MEDIA,
     },
     async ({ bindings: { ledger }, tenantId, query, accept }) => {
-      const report = await ledger.reports.budgets({ tenantId, run: query.run ?? null });
-      const about = ["as_of", "rows_left_off"];
-      const sheet = { name: "budgets", groups: [], columns: BUDGET_COLUMNS, about, more: [] };
-      return inFormat(formatOf(query.format, accept), report, sheet) ?? report;
+      const terms = { tenantId, run: query.run ?? null, at: query.at ?? null };
+      const report = await ledger.reports.budgets(terms);
+      return inFormat(formatOf(query.format, accept), laidBudgets(report));
     },
   );
 }
 
-type ReportQuery = {
+type ReportQuery = FilterTexts & {
   readonly from?: string | undefined;
   readonly to?: string | undefined;
+  readonly period?: PeriodName | undefined;
+  readonly fiscal_year_start?: number | undefined;
   readonly time_zone?: string | undefined;
   readonly closing?: string | undefined;
-  readonly format?: Format | undefined;
   readonly group_by?: string | undefined;
-  readonly label?: string | undefined;
-  readonly status?: OutcomeStatus | undefined;
-} & { readonly [Name in keyof Omit<Filters, "label" | "status">]?: string | undefined };
+};
 
 function termsOf(query: ReportQuery, allowed: readonly GroupingKind[]) {
   return {
     from: query.from ?? null,
     to: query.to ?? null,
+    named: namedPeriod(query),
     timeZone: query.time_zone ?? "UTC",
     closing: query.closing ?? null,
     groupings: parseGroupings(query.group_by ?? "", allowed),
-    filters: {
-      key: query.key ?? null,
-      customer: query.customer ?? null,
-      workflow: query.workflow ?? null,
-      label: query.label === undefined ? null : parseLabelFilter(query.label),
-      model: query.model ?? null,
-      upstream: query.upstream ?? null,
-      tool: query.tool ?? null,
-      type: query.type ?? null,
-      status: query.status ?? null,
-      ending: query.ending ?? null,
-      basis: query.basis ?? null,
-    },
+    filters: filtersOf(query),
   };
 }
 
-function spendSheet(
-  name: string,
-  report: { readonly group_by: readonly string[]; readonly left_off: object | null },
-): Sheet {
-  return {
-    name,
-    groups: report.group_by,
-    columns: SPEND_COLUMNS,
-    about: PERIOD_ABOUT,
-    more: leftOff(report.left_off),
-  };
-}
-
-function leftOff(values: object | null): Sheet["more"] {
-  return values === null ? [] : [{ line: "left_off", values }];
+function namedPeriod(query: ReportQuery): NamedPeriod | null {
+  const { period: name, fiscal_year_start: start } = query;
+  if (name !== undefined) return { name, fiscalYearStart: start ?? 1 };
+  if (start === undefined) return null;
+  const message = "'fiscal_year_start' is of a `period`, as last_quarter: name one.";
+  throw new InputError("invalid_value", "fiscal_year_start", message);
 }

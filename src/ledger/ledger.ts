@@ -47,6 +47,8 @@ import {
 } from "./policies.ts";
 import { closingOf, closingsOf, driftOf, type ClosingView, type DriftView } from "./closings.ts";
 import { conservationOf, type ConservationView } from "./conservation.ts";
+import { scheduleOf, schedulesOf, type ScheduleView } from "./report-schedules.ts";
+import type { ScheduleRef } from "../store/report-schedules.ts";
 import { createReports, type Reports } from "./reports.ts";
 import type { ReconciliationState } from "../core/reconciliation-state.ts";
 import {
@@ -183,6 +185,8 @@ export type Ledger = {
     period: { readonly from: Date; readonly to: Date },
   ) => Promise<UsageView>;
   readonly reports: Reports;
+  readonly reportSchedule: (schedule: ScheduleRef) => Promise<ScheduleView | null>;
+  readonly reportSchedules: (tenantId: string, page: Page) => Promise<Paged<ScheduleView>>;
   readonly closing: (tenantId: string, id: string) => Promise<ClosingView | null>;
   readonly closings: (tenantId: string, page: Page) => Promise<Paged<ClosingView>>;
   /** What has changed of a closed period since. */
@@ -254,6 +258,8 @@ export function createLedger(db: Database): Ledger {
     now: () => readNow(db.admin),
     usage: (tenantId, period) => usageOf(db, tenantId, period),
     reports: createReports(db),
+    reportSchedule: (schedule) => scheduleOf(db, schedule),
+    reportSchedules: (tenantId, page) => schedulesOf(db, tenantId, page),
     closing: (tenantId, id) => closingOf(db, tenantId, id),
     closings: (tenantId, page) => closingsOf(db, tenantId, page),
     drift: (tenantId, id) => driftOf(db, tenantId, id),

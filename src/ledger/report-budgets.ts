@@ -39,17 +39,24 @@ export type BudgetsReport = {
   readonly rows_left_off: number;
 };
 
+export type BudgetsTerms = {
+  readonly tenantId: string;
+  readonly run: string | null;
+  /** Of the windows that hold this moment; null: now. */
+  readonly at: string | null;
+};
+
 /** Read from the meters themselves, which every posting keeps: they are never behind. */
 export async function budgetsReport(
   db: Database,
-  asked: { readonly tenantId: string; readonly run: string | null },
+  { tenantId, run, at }: BudgetsTerms,
 ): Promise<BudgetsReport> {
-  const terms = { run: asked.run, rows: REPORT_ROWS_MAX };
-  const rows = await summed(listBudgets(db.admin, asked.tenantId, terms));
+  const terms = { run, at, rows: REPORT_ROWS_MAX };
+  const rows = await summed(listBudgets(db.admin, tenantId, terms));
   const [first] = rows;
   const now = first === undefined ? await readNow(db.admin) : first.now;
   return {
-    tenant: asked.tenantId,
+    tenant: tenantId,
     as_of: now.toISOString(),
     rows: rows.map(lineOf),
     rows_left_off: first === undefined ? 0 : countOf(first.meters) - rows.length,
@@ -63,7 +70,8 @@ function lineOf(row: BudgetRow): BudgetLine {
     committed,
     startsAtMs: row.startsAt.getTime(),
     endsAtMs: row.endsAt?.getTime() ?? null,
-    nowMs: row.now.getTime(),
+    // Nothing goes on in a window that is over.
+    nowMs: Math.min(row.now.getTime(), row.endsAt?.getTime() ?? Number.POSITIVE_INFINITY),
   });
   const exhaustedAtMs = burn?.exhaustedAtMs ?? null;
   const amount = (digits: bigint) => amountOf(row.unit, digits);

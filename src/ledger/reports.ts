@@ -7,12 +7,13 @@
  */
 import { InputError } from "../core/errors.ts";
 import { REPORT_DAYS_MAX } from "../core/limits-finance.ts";
-import { QUARTER_MS, type Filters, type Grouping } from "../core/report.ts";
+import { QUARTER_MS, type Filters, type Grouping, type NamedPeriod } from "../core/report.ts";
 import { findClosing, findClosingOf } from "../store/closings.ts";
 import type { Database } from "../store/database.ts";
-import { type Period, readPeriod } from "../store/reports-terms.ts";
+import { type Period, readNamedPeriod, readPeriod } from "../store/reports-terms.ts";
 import { rolledUpAsOf } from "../store/roll-up.ts";
-import { budgetsReport, type BudgetsReport } from "./report-budgets.ts";
+import { readNow } from "../store/usage.ts";
+import { budgetsReport, type BudgetsReport, type BudgetsTerms } from "./report-budgets.ts";
 import { outcomesReport, type OutcomesReport, type OutcomesTerms } from "./report-outcomes.ts";
 import { runsReport, type RunsReport, type RunsTerms } from "./report-runs.ts";
 import {
@@ -32,12 +33,16 @@ export type ReportTerms = {
   /** A day, or a moment; null: the month's. */
   readonly from: string | null;
   readonly to: string | null;
+  /** In place of both; null: they say which. */
+  readonly named: NamedPeriod | null;
   readonly timeZone: string;
   /** The id of a closing, in place of a period. */
   readonly closing: string | null;
   readonly groupings: readonly Grouping[];
   readonly filters: Filters;
 };
+
+export type PeriodTerms = Pick<ReportTerms, "from" | "to" | "named" | "timeZone">;
 
 /** What a report is of, once it is known. */
 export type Resolved = Period & {
@@ -69,14 +74,13 @@ export type Reports = {
   readonly spend: (terms: ReportTerms) => Promise<SpendReport>;
   readonly waste: (terms: WasteTerms) => Promise<WasteReport>;
   readonly runs: (terms: RunsTerms) => Promise<RunsReport>;
-  readonly budgets: (terms: {
-    readonly tenantId: string;
-    readonly run: string | null;
-  }) => Promise<BudgetsReport>;
+  readonly budgets: (terms: BudgetsTerms) => Promise<BudgetsReport>;
   /** The charges of a period, as the FOCUS specification names them. */
   readonly focus: (terms: ReportTerms) => Promise<readonly FocusCharge[]>;
   /** The period that is meant, its days read in the zone. Throws InputError where it is none. */
-  readonly period: (asked: Pick<ReportTerms, "from" | "to" | "timeZone">) => Promise<Period>;
+  readonly period: (asked: PeriodTerms) => Promise<Period>;
+  /** The ledger's clock. */
+  readonly now: () => Promise<Date>;
   /** Brings the roll-ups up to now, a bounded part of a backlog; answers as of when they are. */
   readonly rollUp: () => Promise<Date>;
   /** The same for one tenant's outcomes that wait to be told: for whoever closes a period. */
@@ -92,6 +96,7 @@ export function createReports(db: Database): Reports {
     budgets: (terms) => budgetsReport(db, terms),
     focus: async (terms) => focusReport(db, await resolve(db, terms)),
     period: (asked) => periodOf(db, asked),
+    now: () => readNow(db.admin),
     rollUp: async () => {
       await rollUpInTime(db);
       return rolledUpAsOf(db.admin, null);
@@ -114,10 +119,10 @@ async function resolve(db: Database, terms: ReportTerms): Promise<Resolved> {
   return { ...shared, ...period, closingId: "", closedAt: null };
 }
 
-async function closingOf(db: Database, { tenantId, closing, from, to }: ReportTerms) {
+async function closingOf(db: Database, { tenantId, closing, from, to, named }: ReportTerms) {
   if (closing === null) return null;
-  if (from !== null || to !== null) {
-    const message = "A closing has its own period: name it, or 'from' and 'to'.";
+  if (from !== null || to !== null || named !== null) {
+    const message = "A closing has its own period: name it, or a period.";
     throw new InputError("invalid_value", "closing", message);
   }
   if (tenantId === null) {
@@ -132,11 +137,16 @@ async function closingOf(db: Database, { tenantId, closing, from, to }: ReportTe
 
 const DAY_MS = 86_400_000;
 
-async function periodOf(
-  db: Database,
-  asked: Pick<ReportTerms, "from" | "to" | "timeZone">,
-): Promise<Period> {
-  const { from, to } = await readPeriod(db.admin, asked);
+async function periodOf(db: Database, asked: PeriodTerms): Promise<Period> {
+  const { named, timeZone } = asked;
+  if (named !== null && (asked.from !== null || asked.to !== null)) {
+    const message = "Give a `period`, or 'from' and 'to': not both.";
+    throw new InputError("invalid_value", "period", message);
+  }
+  const { from, to } =
+    named === null
+      ? await readPeriod(db.admin, asked)
+      : await readNamedPeriod(db.admin, named, timeZone);
   for (const [name, moment] of Object.entries({ from, to })) {
     if (moment.getTime() % QUARTER_MS === 0) continue;
     const message = `Reports count by quarters of an hour: '${name}' begins one, as 10:15.`;

@@ -5,6 +5,7 @@ import { bigint, customType, numeric, timestamp } from "drizzle-orm/pg-core";
 /** Identifiers compare by byte: a language's sort order has no meaning for them and costs five times as much. */
 export const id = customType<{ data: string }>({ dataType: () => 'text collate "C"' });
 export const ids = customType<{ data: string[] }>({ dataType: () => "text[]" });
+export const smallints = customType<{ data: number[] }>({ dataType: () => "smallint[]" });
 export const bigints = customType<{ data: string[] }>({ dataType: () => "bigint[]" });
 export const numerics = customType<{ data: string[] }>({ dataType: () => "numeric(38,0)[]" });
 export const bytes = customType<{ data: Uint8Array }>({ dataType: () => "bytea" });

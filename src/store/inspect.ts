@@ -69,6 +69,7 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   outcome_days: CHANGE,
   roll_up_state: CHANGE,
   budget_alert_state: CHANGE,
+  report_schedules: CHANGE,
   answers: KEEP,
   deliveries: KEEP,
   idempotency_keys: KEEP,
@@ -77,6 +78,7 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   stale_outcomes: KEEP,
   stale_runs: KEEP,
   budget_alerts: KEEP,
+  reports_told: KEEP,
 };
 
 /** Throws what the driver throws when the database cannot be reached. */

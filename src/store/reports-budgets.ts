@@ -1,4 +1,4 @@
-/** Every limit of money or tokens, with what its meters hold in the window that is now. */
+/** Every limit of money or tokens, with what its meters hold in the window that is asked about. */
 import type { LimitTerms } from "./limits.ts";
 import type { Queryable } from "./events.ts";
 
@@ -23,19 +23,20 @@ export type BudgetRow = Omit<LimitTerms, "resource" | "onExceed"> & {
 export async function listBudgets(
   sql: Queryable,
   tenantId: string,
-  asked: { readonly run: string | null; readonly rows: number },
+  asked: { readonly run: string | null; readonly at: string | null; readonly rows: number },
 ): Promise<readonly BudgetRow[]> {
+  const at = asked.at === null ? sql`tollgate_now()` : sql`${asked.at}::text::timestamptz`;
   return await sql<BudgetRow[]>`
     select l.limit_id as "limitId", l.scope_kind as "scopeKind", l.scope_id as "scopeId", l.unit,
            l.window_kind as window, l.amount, l.mode, l.time_zone as "timeZone", m.subject,
            coalesce(m.committed, 0)::text as committed, coalesce(m.reserved, 0)::text as reserved,
            case l.window_kind when 'none' then l.created_at
-             else tollgate_window_start(l.window_kind, tollgate_now(), l.time_zone) end as "startsAt",
-           tollgate_window_end(l.window_kind, tollgate_now(), l.time_zone) as "endsAt",
+             else tollgate_window_start(l.window_kind, ${at}, l.time_zone) end as "startsAt",
+           tollgate_window_end(l.window_kind, ${at}, l.time_zone) as "endsAt",
            tollgate_now() as now, (count(*) over ())::text as meters
     from limits l
     left join meters m on m.tenant_id = l.tenant_id and m.limit_id = l.limit_id
-      and m.window_start = tollgate_window_start(l.window_kind, tollgate_now(), l.time_zone)
+      and m.window_start = tollgate_window_start(l.window_kind, ${at}, l.time_zone)
     where l.tenant_id = ${tenantId} and l.unit in ('usd', 'tokens') and l.removed_at is null
       and ${
         asked.run === null

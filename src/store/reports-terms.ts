@@ -1,7 +1,13 @@
 /** What the queries of reports share: whose rows, of when, told apart by what. */
 import type postgres from "postgres";
 
-import type { Filters, Grouping, GroupingKind } from "../core/report.ts";
+import {
+  type Filters,
+  type Grouping,
+  type GroupingKind,
+  type NamedPeriod,
+  PERIOD_MONTHS,
+} from "../core/report.ts";
 import { REPORT_MEMORY_MB_MAX } from "../core/limits-finance.ts";
 import { assert } from "../lib/assert.ts";
 import type { Sql } from "./database.ts";
@@ -55,6 +61,28 @@ export async function readPeriod(
         : momentOf(sql, from, timeZone)
     } as from, ending.moment as to, tollgate_now() as now
     from ending`;
+  assert(row !== undefined, "a period is a row");
+  return row;
+}
+
+/** Where a period stands that is named, counted from the month that is now in the zone. */
+export async function readNamedPeriod(
+  sql: Queryable,
+  { name, fiscalYearStart }: NamedPeriod,
+  timeZone: string,
+): Promise<Period> {
+  const { months, before } = PERIOD_MONTHS[name];
+  const [row] = await sql<Period[]>`
+    with month as (
+      select date_trunc('month', tollgate_now() at time zone ${timeZone}::text) as begins
+    ), first as (
+      select begins - make_interval(months => ${before}::int
+               + (extract(month from begins)::int - ${fiscalYearStart}::int + 12) % ${months}::int) as begins
+      from month
+    )
+    select begins at time zone ${timeZone}::text as from,
+           (begins + make_interval(months => ${months}::int)) at time zone ${timeZone}::text as to
+    from first`;
   assert(row !== undefined, "a period is a row");
   return row;
 }

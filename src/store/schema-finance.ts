@@ -17,6 +17,7 @@ import {
   uniqueIndex,
 } from "drizzle-orm/pg-core";
 
+import type { ScheduledReport, ScheduleFormat, SchedulePeriod } from "../core/report-schedule.ts";
 import { amount, id, moment, now, postedIn } from "./columns.ts";
 import { tenants } from "./schema.ts";
 
@@ -193,4 +194,62 @@ export const budgetAlertState = pgTable(
       .default(sql`0`),
   },
   (t) => [check("budget_alert_state_is_one_row", sql`${t.one} = 1`)],
+);
+
+/** A report that its tenant is sent when a period has ended. `begins_at` to `ends_at` is the period that is told next. */
+export const reportSchedules = pgTable(
+  "report_schedules",
+  {
+    tenantId: id("tenant_id")
+      .notNull()
+      .references(() => tenants.tenantId),
+    scheduleId: id("schedule_id").notNull(),
+    name: text("name").notNull(),
+    report: id("report").$type<ScheduledReport>().notNull(),
+    /** Groupings and filters, as the report's own route takes them. */
+    query: json("query").notNull(),
+    every: id("every").$type<SchedulePeriod>().notNull(),
+    timeZone: id("time_zone").notNull(),
+    format: id("format").$type<ScheduleFormat>().notNull(),
+    beginsAt: moment("begins_at").notNull(),
+    endsAt: moment("ends_at").notNull(),
+    /** Until then one replica makes the report. Whoever tells it must find what it wrote here, so a change takes it away. */
+    heldUntil: moment("held_until")
+      .notNull()
+      .default(sql`'epoch'`),
+    createdBy: id("created_by").notNull(),
+    createdAt: moment("created_at").notNull().default(now),
+    removedAt: moment("removed_at"),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenantId, t.scheduleId] }),
+    index("report_schedules_by_end")
+      .on(t.endsAt)
+      .where(sql`${t.removedAt} is null`),
+    check(
+      "report_schedules_report_is_known",
+      sql`${t.report} in ('cost-per-outcome', 'spend', 'waste', 'budgets')`,
+    ),
+    check("report_schedules_period_is_known", sql`${t.every} in ('day', 'week', 'month')`),
+    check("report_schedules_format_is_known", sql`${t.format} in ('json', 'csv')`),
+    check("report_schedules_begin_before_they_end", sql`${t.beginsAt} < ${t.endsAt}`),
+  ],
+);
+
+/** Which periods of a schedule were told: each once, in the transaction that put the message into the outbox. */
+export const reportsTold = pgTable(
+  "reports_told",
+  {
+    tenantId: id("tenant_id").notNull(),
+    scheduleId: id("schedule_id").notNull(),
+    beginsAt: moment("begins_at").notNull(),
+    endsAt: moment("ends_at").notNull(),
+    toldAt: moment("told_at").notNull().default(now),
+  },
+  (t) => [
+    primaryKey({
+      name: "reports_are_told_once",
+      columns: [t.tenantId, t.scheduleId, t.beginsAt, t.endsAt],
+    }),
+  ],
 );

@@ -1,5 +1,6 @@
 /** Tenants: the queries here are of the installation, and say which tenant where they touch one. */
 import type { Page, Queryable } from "./events.ts";
+import { arrayLiteral } from "./literal.ts";
 
 export type Mode = "strict" | "tolerant";
 
@@ -10,10 +11,17 @@ export type TenantRecord = {
   /** Null: no guard. */
   readonly derivedAttemptsMax: number | null;
   readonly runSharePercent: number | null;
+  /** What one answered question costs, in decimal digits of pico-dollars; null: it is not counted. */
+  readonly approvalPicousd: string | null;
+  /** At which parts of a budget webhooks are told, rising. */
+  readonly alertPercents: readonly number[];
   readonly createdAt: Date;
 };
 
-export type TenantTerms = Pick<TenantRecord, "mode" | "derivedAttemptsMax" | "runSharePercent">;
+export type TenantTerms = Pick<
+  TenantRecord,
+  "mode" | "derivedAttemptsMax" | "runSharePercent" | "alertPercents" | "approvalPicousd"
+>;
 
 /** False when the name is taken. */
 export async function insertTenant(
@@ -31,9 +39,7 @@ export async function insertTenant(
 /** By id or by name: no name has the form of an id. */
 export async function findTenant(sql: Queryable, idOrName: string): Promise<TenantRecord | null> {
   const [row] = await sql<TenantRecord[]>`
-    select tenant_id as "tenantId", name, mode, derived_attempts_max as "derivedAttemptsMax",
-           run_share_percent as "runSharePercent", created_at as "createdAt"
-    from tenants
+    select ${columns(sql)} from tenants
     where tenant_id = ${idOrName} or name = ${idOrName}`;
   return row ?? null;
 }
@@ -41,9 +47,7 @@ export async function findTenant(sql: Queryable, idOrName: string): Promise<Tena
 /** Every tenant: for the installation's own key only. In the order in which they were made. */
 export async function listTenants(sql: Queryable, page: Page): Promise<readonly TenantRecord[]> {
   return await sql<TenantRecord[]>`
-    select tenant_id as "tenantId", name, mode, derived_attempts_max as "derivedAttemptsMax",
-           run_share_percent as "runSharePercent", created_at as "createdAt"
-    from tenants
+    select ${columns(sql)} from tenants
     where ${page.after === null ? sql`true` : sql`tenant_id > ${page.after}`}
     order by tenant_id
     limit ${page.rows}`;
@@ -57,6 +61,15 @@ export async function updateTenant(
   await tx`
     update tenants
     set mode = ${terms.mode}, derived_attempts_max = ${terms.derivedAttemptsMax},
-        run_share_percent = ${terms.runSharePercent}
+        run_share_percent = ${terms.runSharePercent},
+        alert_percents = ${arrayLiteral(terms.alertPercents)}::text::smallint[],
+        approval_picousd = ${terms.approvalPicousd}::text::numeric
     where tenant_id = ${tenantId}`;
+}
+
+function columns(sql: Queryable) {
+  return sql`
+    tenant_id as "tenantId", name, mode, derived_attempts_max as "derivedAttemptsMax",
+    run_share_percent as "runSharePercent", alert_percents as "alertPercents",
+    approval_picousd as "approvalPicousd", created_at as "createdAt"`;
 }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createConsole } from "../../src/console/console.ts";
+import { resetClock, setClock } from "../support/clock.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import { startTollgate, type Tenant, type Tollgate } from "../support/tollgate.ts";
 
@@ -95,6 +96,47 @@ describeEachDatabase("the console", (database) => {
     const revoke = await ask(`/keys/${theirs.keyId}/revoke`, { cookie, form: { csrf } });
     expect(revoke.status).toBe(404);
     expect((await theirs.client.models.list()).data.length).toBeGreaterThan(0);
+  });
+
+  test("says where a budget is going as the report of budgets does", async () => {
+    const tenant = await tollgate.tenant();
+    const { admin } = tollgate.db;
+    const [month, day, requests] = [
+      await tenant.limit({ scope: "tenant", unit: "usd", window: "month", limit: 1_000 }),
+      await tenant.limit({ scope: "tenant", unit: "usd", window: "day", limit: 7 }),
+      await tenant.limit({ scope: "tenant", unit: "requests", window: "month", limit: 1_000 }),
+    ];
+    // The same moment for the report and for the pages.
+    await setClock(tollgate.db, new Date());
+    for (const [limit, window, committed] of [
+      [month, "month", "123"],
+      [day, "day", `${7n * 10n ** 12n}`],
+      [requests, "month", "500"],
+    ]) {
+      await admin`
+        insert into meters (tenant_id, limit_id, subject, window_start, reserved, committed)
+        values (${tenant.id}, ${limit ?? ""}, '', tollgate_window_start(${window ?? ""}, tollgate_now(), 'UTC'), 0,
+                ${committed ?? ""}::text::numeric)`;
+    }
+    const headers = { authorization: `Bearer ${tenant.key}` };
+    const answer = await fetch(`${tollgate.url}/api/reports/budgets`, { headers });
+    const { rows } = (await answer.json()) as { rows: { limit_id: string; forecast: string }[] };
+    const forecast = rows.find(({ limit_id: id }) => id === month)?.forecast ?? "none";
+    const { cookie } = await signIn(tenant.key);
+    const texts: string[] = [];
+    for (const path of ["/budgets", `/budgets/${month}`, `/budgets/${day}`]) {
+      texts.push(await (await ask(path, { cookie })).text());
+    }
+    const [all, ofMonth, ofDay] = texts;
+    expect(ofMonth).toMatch(
+      new RegExp(`\\$${forecast.replace(".", "\\.")}\\D[^\\n]*at the end`, "u"),
+    );
+    expect(ofDay).toContain("used up");
+    expect(all?.match(/At this pace/gu)).toHaveLength(2);
+    expect(await (await ask(`/budgets/${requests}`, { cookie })).text()).not.toContain(
+      "At this pace",
+    );
+    await resetClock(tollgate.db);
   });
 
   test("takes no form without its token, of another session, or from another place", async () => {

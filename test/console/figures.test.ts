@@ -10,8 +10,6 @@ import {
   when,
 } from "../../src/console/figures.ts";
 import { periodOf, slotsOf, spanText } from "../../src/console/period.ts";
-import { forecastOf } from "../../src/console/forecast.ts";
-import type { Limit } from "../../src/console/answers.ts";
 import { diffOf, prettyCall } from "../../src/console/diff.ts";
 
 describe("money", () => {
@@ -72,58 +70,6 @@ describe("time", () => {
     [600_000, "10 min"],
   ])("%d ms is %s", (ms, text) => {
     expect(durationText(ms)).toBe(text);
-  });
-});
-
-describe("a forecast", () => {
-  const limit = (changed: Partial<Limit>): Limit => ({
-    id: "lim_1",
-    scope: { kind: "tenant", id: null },
-    resource: null,
-    unit: "usd",
-    window: "day",
-    limit: "10.00",
-    mode: "enforce",
-    on_exceed: "refuse",
-    time_zone: "UTC",
-    created_at: "2026-11-01T00:00:00Z",
-    removed_at: null,
-    subject: "",
-    committed: "3.00",
-    reserved: "0.00",
-    remaining: "7.00",
-    resets_at: "2026-11-29T00:00:00Z",
-    ...changed,
-  });
-  const at = (iso: string) => new Date(iso);
-
-  test("goes on as the window did so far", () => {
-    const noon = forecastOf(limit({}), at("2026-11-28T12:00:00Z"));
-    expect(noon).toEqual({ total: "6.00", runsOutAt: null });
-    const early = forecastOf(limit({}), at("2026-11-28T06:00:00Z"));
-    expect(early).toEqual({ total: "12.00", runsOutAt: at("2026-11-28T20:00:00Z") });
-  });
-
-  test("counts a month by its own days, and whole numbers as such", () => {
-    const month = {
-      window: "month",
-      unit: "requests",
-      limit: 100,
-      committed: 30,
-      remaining: 70,
-      reserved: 0,
-    };
-    const given = limit({ ...month, resets_at: "2026-03-01T00:00:00Z" });
-    expect(forecastOf(given, at("2026-02-15T00:00:00Z"))).toEqual({ total: 60, runsOutAt: null });
-  });
-
-  test("is none at the very beginning, of nothing spent, without an end, and of what is in flight", () => {
-    const noon = at("2026-11-28T12:00:00Z");
-    expect(forecastOf(limit({}), at("2026-11-28T00:05:00Z"))).toBeNull();
-    expect(forecastOf(limit({ committed: "0.00" }), noon)).toBeNull();
-    expect(forecastOf(limit({ window: "none", resets_at: null }), noon)).toBeNull();
-    expect(forecastOf(limit({ unit: "in_flight" }), noon)).toBeNull();
-    expect(forecastOf(limit({ committed: null }), noon)).toBeNull();
   });
 });
 

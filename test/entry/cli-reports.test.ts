@@ -73,6 +73,29 @@ test("cost per outcome, waste, runs and budgets each have their table", async ()
   );
 });
 
+test("a period is named, in a fiscal year too", async () => {
+  const period = ["--period", "this_year", "--fiscal-year-start", "4"];
+  const report = JSON.parse(await out("report", "spend", ...period, "--json"));
+  expect(report.from).toMatch(/^20\d\d-04-01T00:00:00.000Z$/);
+  expect(report.to).toMatch(/^20\d\d-04-01T00:00:00.000Z$/);
+});
+
+test("a schedule is created, listed, changed and removed", async () => {
+  const words = ["report", "schedules"];
+  const terms = ["--every", "month", "--time-zone", "Europe/Berlin", "--group-by", "customer"];
+  const create = [...words, "create", "spend by customer", "--report", "spend", ...terms];
+  const created = await out(...create, "--of-key", "key_a");
+  expect(created).toMatch(/report +spend\nquery +key=key_a group_by=customer\nevery +month\n/);
+  const id = /id +(rsc_\S+)/.exec(created)?.[1] ?? "";
+  const changed = await out(...words, "change", id, "--name", "weekly", "--every", "week");
+  expect(changed).toMatch(/name +weekly[\s\S]*query +key=key_a group_by=customer\nevery +week\n/);
+  expect(await out(...words, "list")).toMatch(/^ID +NAME[\s\S]*\nrsc_\S+ +weekly +spend +/);
+  expect(await out(...words, "remove", id)).toBe(`Removed ${id}.\n`);
+  expect(await out(...words, "list", "--json")).toMatch(/"data":\[\]/);
+  const wrong = await tollgate(...words, "create", "x", "--report", "runs", "--every", "day");
+  expect(wrong.code).toBe(2);
+});
+
 test("a report is written to a file, and never over one that is there", async () => {
   const words = ["report", "spend", "--csv", "--output", "spend.csv"];
   expect(await out(...words)).toBe("");

@@ -51,6 +51,8 @@ const BODIES: Readonly<Record<string, unknown>> = {
   "post /api/deliveries/{delivery}/redeliver": {},
   "put /api/tools/{tool}": { effect: "pure" },
   "post /api/outcome-types": { name: "owned" },
+  "post /api/report-schedules": { name: "owned", report: "spend", every: "day" },
+  "patch /api/report-schedules/{schedule}": { name: "stolen" },
   "post /api/closings": { from: "2026-01-01", to: "2026-02-01" },
   "post /api/runs/{run}/outcome": { type: "owned", status: "success" },
   "post /api/operations/{type}/{key}/outcome": { type: "owned", status: "success" },
@@ -136,7 +138,14 @@ describeEachDatabase("isolation", (database) => {
       "/api/closings",
       BODIES["post /api/closings"],
     );
+    const schedule = await api.call(
+      owner.key,
+      "POST",
+      "/api/report-schedules",
+      BODIES["post /api/report-schedules"],
+    );
     ids = {
+      schedule: schedule.body.id,
       version: bundle.body.version,
       closing: closing.body.id,
       tenant: owner.id,

@@ -237,6 +237,31 @@ describeEachDatabase("the management API", (database) => {
     });
   });
 
+  test("a tenant's alerts are at the parts that it names, each once", async () => {
+    const { key, id } = await api.newTenant();
+    const change = (percents: readonly unknown[]) =>
+      api.call(key, "PATCH", `/api/tenants/${id}`, { alert_percents: percents });
+    expect((await api.call(key, "GET", `/api/tenants/${id}`)).body.alert_percents).toEqual([
+      50, 80, 100,
+    ]);
+    const changed = await change([90, 25]);
+    expect([changed.status, changed.body.alert_percents]).toEqual([200, [25, 90]]);
+    expect((await change([])).body.alert_percents).toEqual([]);
+    const eleven = Array.from({ length: 11 }, (_, n) => n + 1);
+    for (const wrong of [[0], [101], [12.5], ["50"], [50, 50], eleven]) {
+      const answer = await change(wrong);
+      expect([wrong, answer.status]).toEqual([wrong, 400]);
+      expect(answer.body.error.param).toMatch(/^alert_percents/);
+    }
+    const events = await api.call(key, "GET", "/api/events");
+    expect(
+      events.body.data.find((event: Json) => event.kind === "tenant.changed").body,
+    ).toMatchObject({
+      before: { alert_percents: [25, 90] },
+      after: { alert_percents: [] },
+    });
+  });
+
   test("so many limits that one call could not lock them all are refused", async () => {
     const { key } = await api.newTenant();
     const statuses: number[] = [];

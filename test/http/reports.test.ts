@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { picousd } from "../../src/core/money.ts";
-import { csvCell } from "../../src/http/report-formats.ts";
+import { csvCell } from "../../src/ledger/report-sheets.ts";
 import { setClock } from "../support/clock.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import { askOf, settlementOf, tell } from "../support/ledger-history.ts";
@@ -149,6 +149,42 @@ describeEachDatabase("reports", (database) => {
   });
 
   test.each([
+    ["2030-01-15", "this_month", "1", "2030-01-01", "2030-02-01"],
+    ["2030-01-15", "last_month", "1", "2029-12-01", "2030-01-01"],
+    ["2030-01-15", "this_quarter", "1", "2030-01-01", "2030-04-01"],
+    ["2030-01-15", "last_quarter", "1", "2029-10-01", "2030-01-01"],
+    ["2030-01-15", "this_quarter", "2", "2029-11-01", "2030-02-01"],
+    ["2030-01-15", "last_quarter", "12", "2029-09-01", "2029-12-01"],
+    ["2030-01-15", "this_year", "1", "2030-01-01", "2031-01-01"],
+    ["2030-01-15", "this_year", "4", "2029-04-01", "2030-04-01"],
+    ["2030-04-01", "this_year", "4", "2030-04-01", "2031-04-01"],
+    ["2030-03-31", "last_year", "4", "2028-04-01", "2029-04-01"],
+    ["2030-10-15", "last_year", "10", "2029-10-01", "2030-10-01"],
+    ["2030-12-31", "last_quarter", "4", "2030-07-01", "2030-10-01"],
+  ])("on %s take %s, where the fiscal year begins in month %s, for %s to %s", async (...row) => {
+    const [today, period, start, from, to] = row;
+    await setClock(database.db, new Date(`${today}T12:00:00Z`));
+    const { body } = await get(`spend?period=${period}&fiscal_year_start=${start}`);
+    expect([body.from, body.to]).toEqual([`${from}T00:00:00.000Z`, `${to}T00:00:00.000Z`]);
+  });
+
+  test("count named periods in the zone, and read their closing where there is one", async () => {
+    await setClock(database.db, new Date("2030-03-31T22:30:00Z"));
+    const { body } = await get("waste?period=last_month&time_zone=Europe/Berlin");
+    expect([body.from, body.to]).toEqual(["2030-02-28T23:00:00.000Z", "2030-03-31T22:00:00.000Z"]);
+    const closed = { from: "2030-02-01", to: "2030-03-01" };
+    const { id } = (await api.call(tenant.key, "POST", "/api/closings", closed)).body;
+    expect((await get("cost-per-outcome?period=last_month")).body.closed).toBe(id);
+    expect((await get("runs?period=this_month")).body.closed).toBeNull();
+  });
+
+  test.each([
+    ["spend?period=last_decade", "period"],
+    ["spend?period=this_month&from=2030-01-01", "period"],
+    ["spend?period=this_month&fiscal_year_start=13", "fiscal_year_start"],
+    ["spend?fiscal_year_start=4", "fiscal_year_start"],
+    ["spend?closing=cls_0&period=this_month", "closing"],
+    ["budgets?at=noon", "at"],
     ["spend?from=2030-02-01&to=2030-01-01", "from"],
     ["spend?from=2010-01-01", "from"],
     ["spend?from=2030-01-01T00:07:00Z", "from"],

@@ -167,6 +167,21 @@ describeEachDatabase("alerts of budgets", (database) => {
     expect(await turn()).toEqual([]);
   });
 
+  test("are at the parts that their tenant names, and at no others", async () => {
+    const { admin } = database.db;
+    const limitId = await limit({ window: "none" });
+    await admin`update tenants set alert_percents = '{25,90}' where tenant_id = ${tenantId}`;
+    await used({ limitId, usd: 60n });
+    expect(await turn()).toEqual(["budget.threshold 25 of 100"]);
+    // One that is named later is told of with the next call, where it was passed before.
+    await admin`update tenants set alert_percents = '{25,40,90}' where tenant_id = ${tenantId}`;
+    await used({ limitId, usd: 1n });
+    expect(await turn()).toEqual(["budget.threshold 40 of 100"]);
+    await admin`update tenants set alert_percents = '{}' where tenant_id = ${tenantId}`;
+    await used({ limitId, usd: 39n });
+    expect(await turn()).toEqual([]);
+  });
+
   test("leave signed by the outbox, with the amounts that were met", async () => {
     const limitId = await limit({ scope: "key", scopeId: "key_a", window: "month" });
     await used({ limitId, subject: "key_a", usd: 10n, isOpen: true });

@@ -55,6 +55,7 @@ async function told({ db }: TestDatabase, asked: Asked): Promise<readonly string
   const { times, ...rest } = asked;
   const report = await createReports(db).costPerOutcome({
     ...rest,
+    named: null,
     closing: null,
     groupings: parseGroupings(times.join(","), ALL_GROUPINGS),
     filters: NO_FILTERS,

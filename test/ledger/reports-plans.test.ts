@@ -50,6 +50,7 @@ describeOnPostgres("a report of a day", (database) => {
       from: "2030-02-01",
       to: "2030-02-02",
       timeZone: "UTC",
+      named: null,
       closing: null,
       groupings: parseGroupings(groupBy, ALL_GROUPINGS),
       filters: NO_FILTERS,

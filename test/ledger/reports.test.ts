@@ -38,6 +38,7 @@ function termsOf(tenantId: string, groupBy: string) {
     from: null,
     to: null,
     timeZone: "Asia/Kathmandu",
+    named: null,
     closing: null,
     groupings: parseGroupings(groupBy, ALL_GROUPINGS),
     filters: NO_FILTERS,

@@ -4,7 +4,7 @@ import { html } from "hono/html";
 import { Limit, listOf, Noticed } from "../answers.ts";
 import { budgetBar } from "../charts.ts";
 import { amount, amountText, unitsOf, when, whenOrDash, type Markup } from "../figures.ts";
-import { forecastOf } from "../forecast.ts";
+import { type Forecast, forecastsOf } from "../forecast.ts";
 import { LIMITS_SHOWN } from "../limits.ts";
 import {
   actForm,
@@ -135,13 +135,14 @@ export function budgetLine(visit: Visit, limit: Limit): Markup {
 async function listPage({ visit, query }: Asked, given: Given): Promise<Page> {
   const asked = { cursor: query("cursor"), limit: LIMITS_SHOWN };
   const { data, next } = await visit.api.get(listOf(Limit), "/limits", asked);
+  const forecasts = await forecastsOf(visit);
   const lead = "A call is refused before it is sent where what it could cost has no room.";
   const body = html`${heading("Budgets and quotas", { lead })} ${problemBox(given.problem)}
     ${
       data.length === 0
         ? empty("Nothing is limited yet: any key may spend without end. Set a budget below.")
         : html`<ul class="cards">
-            ${data.toSorted(fullestFirst).map((limit) => html`<li class="card">${budgetCard(visit, limit)}</li>`)}
+            ${data.toSorted(fullestFirst).map((limit) => html`<li class="card">${budgetCard(visit, limit, forecasts)}</li>`)}
           </ul>`
     }
     ${pager(visit, "/budgets", { next })}
@@ -152,9 +153,9 @@ async function listPage({ visit, query }: Asked, given: Given): Promise<Page> {
   return { title: "Budgets", body };
 }
 
-function budgetCard(visit: Visit, limit: Limit): Markup {
+function budgetCard(visit: Visit, limit: Limit, forecasts: ReadonlyMap<string, Forecast>): Markup {
   const { committed, reserved } = limit;
-  const forecast = forecastOf(limit, visit.now);
+  const pace = paceText(visit, forecasts.get(limit.id));
   return html`${budgetLine(visit, limit)}
   ${
     committed === null || reserved === null
@@ -169,23 +170,27 @@ function budgetCard(visit: Visit, limit: Limit): Markup {
             <dd>${amount(reserved)}</dd>
           </div>
           ${
-            forecast === null
+            pace === null
               ? ""
               : html`<div>
                   <dt>At this pace</dt>
-                  <dd>${forecastText(visit, forecast)}</dd>
+                  <dd>${pace}</dd>
                 </div>`
           }
         </dl>`
   }`;
 }
 
-function forecastText(
-  visit: Visit,
-  { total, runsOutAt }: NonNullable<ReturnType<typeof forecastOf>>,
-) {
-  if (runsOutAt === null) return html`${amount(total)} at the end`;
-  return html`<span class="bad">used up ${when(runsOutAt.toISOString(), visit.now)}</span>`;
+/** Null where nothing can be told: of what is only counted, and at the very beginning of a window. */
+function paceText(visit: Visit, told: Forecast | undefined): Markup | null {
+  if (told === undefined) return null;
+  const { forecast, exhausted_at: usedUp, resets_at: resets } = told;
+  if (usedUp !== null) {
+    // What never resets is used up some day, and nothing is wrong with that.
+    const tone = resets === null ? "" : "bad";
+    return html`<span class="${tone}">used up ${when(usedUp, visit.now)}</span>`;
+  }
+  return forecast === null ? null : html`${amount(forecast)} at the end`;
 }
 
 function createForm(visit: Visit, form: Form | null): Markup {
@@ -236,6 +241,8 @@ async function create({ visit, form, ...asked }: Sent): Promise<Outcome> {
 
 async function limitPage({ visit, param }: Asked, { form, problem }: Given): Promise<Page> {
   const limit = await visit.api.get(Limit, `/limits/${encodeURIComponent(param("limit"))}`);
+  const { kind, id } = limit.scope;
+  const forecast = (await forecastsOf(visit, kind === "run" ? id : null)).get(limit.id);
   const isRemoved = limit.removed_at !== null;
   const name = limitName(limit);
   const up = html`<a href="${visit.href("/budgets")}">Budgets</a>`;
@@ -244,24 +251,25 @@ async function limitPage({ visit, param }: Asked, { form, problem }: Given): Pro
   ${card(
     "Now",
     html`<div class="single">${budgetLine(visit, limit)}</div>
-      ${limitFacts(visit, limit)}`,
+      ${limitFacts(visit, limit, forecast)}`,
   )}
   ${visit.may("admin") && !isRemoved ? changeCards(visit, limit, form) : ""}`;
   return { title: name, body };
 }
 
-function limitFacts(visit: Visit, limit: Limit): Markup {
+function limitFacts(visit: Visit, limit: Limit, forecast: Forecast | undefined): Markup {
   const { committed, reserved, remaining, scope, resets_at: resets } = limit;
   const shown = (value: string | number | null) =>
     value === null ? "counted apart" : amount(value);
-  const forecast = forecastOf(limit, visit.now);
+  // Of many that are counted apart, none is this limit's own.
+  const pace = committed === null ? null : paceText(visit, forecast);
   return facts([
     ["Limit", amount(limit.limit)],
     ["Committed", shown(committed)],
     ["Reserved", shown(reserved)],
     ["Remaining", shown(remaining)],
     ["Resets", whenOrDash(resets, visit.now)],
-    ...(forecast === null ? [] : [["At this pace", forecastText(visit, forecast)] as const]),
+    ...(pace === null ? [] : [["At this pace", pace] as const]),
     ["Beyond it", limit.on_exceed === "clamp" ? "answers are shortened" : "calls are refused"],
     ["Time zone", limit.time_zone],
     ["Set", when(limit.created_at, visit.now)],

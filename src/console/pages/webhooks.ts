@@ -49,7 +49,15 @@ export function webhookPages({ page, act }: Routes): void {
   );
 }
 
-const KINDS = ["approval.requested", "approval.approved", "approval.denied", "approval.cancelled"];
+const KINDS = [
+  "approval.requested",
+  "approval.approved",
+  "approval.denied",
+  "approval.cancelled",
+  "budget.threshold",
+  "budget.forecast",
+  "report.ready",
+];
 const STATES = ["all", "pending", "delivered", "dead"];
 
 function id({ param }: Sent, name: string): string {
@@ -71,7 +79,9 @@ async function webhooksPage({ visit, query }: Asked, { form, problem }: Given): 
   const body = html`${heading("Webhooks", { lead })} ${problemBox(problem)}
   ${
     hooks.data.length === 0
-      ? empty("Nobody is told anything yet. Give an address below, to be told of approvals.")
+      ? empty(
+          "Nobody is told anything yet. Give an address below, to be told of approvals, budgets and reports.",
+        )
       : html`<ul class="cards">
           ${hooks.data.map((hook) => html`<li class="card">${hookCard(visit, hook)}</li>`)}
         </ul>`

@@ -8,7 +8,7 @@ import { member, paint, textOf, writeHint, type Column } from "./output.ts";
 import * as session from "./session.ts";
 import type { Session } from "./session.ts";
 import type { Reply } from "./client.ts";
-import type { Terminal } from "./terminal.ts";
+import { CliError, EXIT_USAGE, type Terminal } from "./terminal.ts";
 
 const MODES = ["strict", "tolerant"];
 
@@ -18,6 +18,8 @@ const TENANT_COLUMNS: readonly Column[] = [
   { title: "mode", value: "mode" },
   { title: "attempts", value: (row) => guardText(row, "derived_attempts_max", "") },
   { title: "run share", value: (row) => guardText(row, "run_share_percent", " %") },
+  { title: "approval", value: (row) => guardText(row, "usd_per_approval", " USD") },
+  { title: "alerts", value: (row) => alertsText(row) },
   { title: "created", value: "created_at" },
 ];
 
@@ -95,6 +97,20 @@ export function addTenants(program: Command, terminal: Terminal): void {
     session.showOne(s, reply, TENANT_COLUMNS);
   });
   addGuards(tenants, terminal);
+  const priceApprovals = tenants
+    .command("price-approvals")
+    .description("what a question to people costs its run once it is answered")
+    .argument("<tenant>", "its id or name")
+    .argument("<usd>", "of each answered question, or `off`");
+  session.act(priceApprovals, terminal, async (s) => {
+    const path = `/api/tenants/${encodeURIComponent(s.argument(0))}`;
+    const isOff = s.argument(1) === "off";
+    const body = isOff ? {} : { usd_per_approval: s.argument(1) };
+    const nulls = isOff ? ["usd_per_approval"] : [];
+    const reply = await s.client().ask({ method: "PATCH", path, body, nulls, scope: "admin" });
+    session.showOne(s, reply, TENANT_COLUMNS);
+  });
+  addAlerts(tenants, terminal);
 }
 
 /** A number, or `off`. */
@@ -129,6 +145,32 @@ function addGuards(tenants: Command, terminal: Terminal): void {
     const reply = await s.client().ask({ method: "PATCH", path, body, nulls, scope: "admin" });
     session.showOne(s, reply, TENANT_COLUMNS);
   });
+}
+
+function addAlerts(tenants: Command, terminal: Terminal): void {
+  const setAlerts = tenants
+    .command("set-alerts")
+    .description("at which parts of a budget webhooks are told, in percent")
+    .argument("<tenant>", "its id or name")
+    .argument("<percents...>", "as 50 80 100, or `off`");
+  session.act(setAlerts, terminal, async (s) => {
+    const path = `/api/tenants/${encodeURIComponent(s.argument(0))}`;
+    const given = setAlerts.args.slice(1);
+    const isOff = given.length === 1 && given[0] === "off";
+    const body = { alert_percents: isOff ? [] : given.map(percent) };
+    const reply = await s.client().ask({ method: "PATCH", path, body, scope: "admin" });
+    session.showOne(s, reply, TENANT_COLUMNS);
+  });
+}
+
+function percent(text: string): number {
+  if (/^[1-9]\d{0,2}$/u.test(text)) return Number(text);
+  throw new CliError(`A whole number from 1 to 100 is needed, and not ${text}.`, EXIT_USAGE);
+}
+
+function alertsText(row: unknown): string {
+  const percents = session.listOf(row, "alert_percents");
+  return percents.length === 0 ? "off" : `${percents.map(textOf).join(", ")} %`;
 }
 
 export function addKeys(program: Command, terminal: Terminal): void {

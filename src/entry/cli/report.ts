@@ -5,6 +5,7 @@ import { type Command, InvalidArgumentError } from "commander";
 
 import { isList } from "../../lib/json.ts";
 import type { Reply } from "./client.ts";
+import { addReportSchedules } from "./report-schedules.ts";
 import { member, textOf, writeFields, writeHint, writeTable, type Column } from "./output.ts";
 import * as session from "./session.ts";
 import type { Session } from "./session.ts";
@@ -118,6 +119,9 @@ const RESOURCE = {
 const PERIOD = {
   from: "the first day, or moment; this month's if absent",
   to: "the day after the last",
+  period:
+    "in place of both: this_month, last_month, this_quarter, last_quarter, this_year, last_year",
+  "fiscal-year-start": "the month in which those quarters and years begin, 1 to 12 (default: 1)",
   "time-zone": "in which days begin, as Europe/Berlin (default: UTC)",
   closing: "in place of a period: a closing, and its copies",
 };
@@ -162,7 +166,7 @@ const REPORTS: readonly Report[] = [
     name: "budgets",
     about: "limits of money and tokens: used, held, remaining, and how long they last",
     columns: BUDGET_COLUMNS,
-    options: { run: "those of one run" },
+    options: { run: "those of one run", at: "of the windows that held this moment (default: now)" },
   },
 ];
 
@@ -172,6 +176,7 @@ export function addReport(program: Command, terminal: Terminal): void {
   const report = program.command("report").description("what outcomes cost, and who pays for it");
   for (const each of REPORTS) addOne(report, terminal, each);
   addClosing(report, terminal);
+  addReportSchedules(report, terminal);
 }
 
 function addOne(

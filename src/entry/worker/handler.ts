@@ -1,5 +1,6 @@
 /** The two events of a Worker: a request, and the clock's turn. */
 import { tellBudgetsTurn } from "../../ledger/budget-alerts.ts";
+import { tellReportsTurn } from "../../ledger/scheduled-reports.ts";
 import { rollUpTurn, tellStaleTurn } from "../../ledger/roll-up.ts";
 import { createDeliverer } from "../../gate/deliver.ts";
 import type { Ports } from "../../gate/ports.ts";
@@ -61,6 +62,8 @@ export function createWorker(yaml: string | null = null): WorkerHandler {
         await tellStaleTurn(ports.db);
         await tellBudgetsTurn(ports.db, ports.newId);
         await deliverDue(ports);
+        // Last: reports take longest, and what they tell is delivered a minute later.
+        await tellReportsTurn(ports.db, ports.newId);
       });
     },
   };

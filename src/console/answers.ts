@@ -320,7 +320,8 @@ export type Key = z.output<typeof Key>;
 export const IssuedKey = z.object({ name: z.string(), key: z.string() });
 
 export const Price = z.object({
-  upstream: z.string(),
+  /** Null: any. */
+  upstream: z.string().nullable(),
   model: z.string(),
   from: time,
   source: z.string(),
@@ -331,6 +332,9 @@ export const Price = z.object({
       usd_per_million: z.record(z.string(), z.string()),
     }),
   ),
+  service_tiers: z.record(z.string(), z.unknown()),
+  usd_per_hour: z.string().nullable(),
+  concurrency: z.number().nullable(),
   context_tokens_max: z.number().nullable(),
   output_tokens_max: z.number().nullable(),
 });

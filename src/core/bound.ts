@@ -1,3 +1,4 @@
+import { costOfTime } from "./hourly.ts";
 import type { Demand } from "./intent.ts";
 import { picousd, type Picousd } from "./money.ts";
 import {
@@ -36,6 +37,15 @@ export type Bound =
     }
   /** Some part has no upper bound: the demand's own names, `output_tokens`, or a class of usage. */
   | { readonly kind: "unbounded"; readonly because: readonly string[] };
+
+/**
+ * A demand at an upstream that gives up after so many milliseconds: what is paid by the hour costs no more
+ * than those. Null where time costs nothing.
+ */
+export function demandWithin(demand: Demand, timeoutMs: number | null): Demand {
+  if (timeoutMs === null) return demand;
+  return { ...demand, fixed: { ...demand.fixed, milliseconds: timeoutMs } };
+}
 
 /** What is left of a limit: money, or tokens. */
 export type Room =
@@ -167,6 +177,18 @@ function sidesOf(demand: Demand, price: Price | null): Sides {
   let fixedOutputTokens = imageTokens ?? 0;
   for (const kind of OUTPUT_CLASSES) fixedOutputTokens += demand.fixed[kind] ?? 0;
 
+  if (price !== null && price.hourly !== null) {
+    const { milliseconds } = demand.fixed;
+    if (milliseconds === undefined) because.push("milliseconds");
+    return {
+      inputTokens,
+      fixedOutputTokens,
+      outputRate: 0n,
+      fixedCost: costOfTime(price.hourly, milliseconds ?? 0),
+      missing: [],
+      because: Number.isSafeInteger(inputTokens) ? because : [...because, "input_tokens"],
+    };
+  }
   const missing = new Set<UsageClass>();
   const worst = { input: 0n, output: 0n, counts: 0n };
   for (const rates of (sets ?? []).flatMap((set) => ratesWithin(set, inputTokens))) {
@@ -188,9 +210,15 @@ function sidesOf(demand: Demand, price: Price | null): Sides {
   };
 }
 
-/** The rates of every tier that this much input could reach; a lower tier may be the dearer one. */
+/**
+ * The rates of every tier that this much input could reach; a lower tier may be the dearer one. Above the
+ * sizes for which a service tier is sold it has no rates: the ordinary ones, which stand beside it, hold there.
+ */
 function ratesWithin(set: RateSet, inputTokens: number): readonly Rates[] {
-  const reached = set.tiers.filter((tier) => inputTokens > tier.aboveInputTokens);
+  const reached = set.tiers.filter(
+    ({ aboveInputTokens, rates }) =>
+      inputTokens > aboveInputTokens && Object.keys(rates).length > 0,
+  );
   return [set.rates, ...reached.map((tier) => tier.rates)];
 }
 

@@ -26,6 +26,8 @@ export type Seen = {
   readonly serviceTier: string | null;
   /** As it was asked for, or null. */
   readonly serviceTierAsked: string | null;
+  /** From its sending to the end of its answer, as the gate measured it: whole milliseconds, rounded up. */
+  readonly milliseconds: number;
   /** The price of the model that answered, or of the model asked when that one has none. */
   readonly price: Price | null;
   /** Counted by us when the upstream told no usage; null when nothing can be counted. */
@@ -43,12 +45,13 @@ export const NOTHING: Charge = {
 export function charge(estimate: Estimate, seen: Seen): Charge {
   if (estimate.basis === "free") return NOTHING;
   if (seen.usage !== null) return computed(estimate, seen, seen.usage);
+  if (seen.price !== null && seen.price.hourly !== null) return timed(estimate, seen);
   if (seen.counted !== null) return estimated(estimate, seen, seen.counted);
   return presumed(estimate, {}, seen.price);
 }
 
 function computed(estimate: Estimate, seen: Seen, told: Usage): Charge {
-  const usage = withRequest(seen.price, told);
+  const usage = withMeasured(seen, told);
   const cost = costSeen(seen, usage);
   // A class or a service tier without a price: what was reserved is the only figure that is no guess.
   // Its tokens were told all the same, and a quota of tokens counts those.
@@ -62,8 +65,14 @@ function computed(estimate: Estimate, seen: Seen, told: Usage): Charge {
   };
 }
 
+/** All that costs money was measured, whatever the upstream told: only the tokens are counted, or as reserved. */
+function timed(estimate: Estimate, seen: Seen): Charge {
+  const measured = computed(estimate, seen, seen.counted ?? {});
+  return seen.counted === null ? { ...measured, tokens: estimate.tokens } : measured;
+}
+
 function estimated(estimate: Estimate, seen: Seen, counted: Usage): Charge {
-  const usage = withRequest(seen.price, counted);
+  const usage = withMeasured(seen, counted);
   const cost = costSeen(seen, usage);
   if (cost === null) return presumed(estimate, usage, seen.price);
   const reserved = estimate.costPicousd;
@@ -81,8 +90,9 @@ function costSeen({ price, serviceTier, serviceTierAsked }: Seen, usage: Usage):
   return costOf(price, usage, tierServed(price, serviceTierAsked, serviceTier));
 }
 
-/** No provider counts its requests in an answer: where they have a price of their own, this was one. */
-function withRequest(price: Price | null, usage: Usage): Usage {
+/** No provider counts its requests in an answer, or its time: where they have a price, it was one, and took so long. */
+function withMeasured({ price, milliseconds }: Seen, usage: Usage): Usage {
+  if (price !== null && price.hourly !== null) return { ...usage, milliseconds };
   if (price?.rates.requests === undefined || usage.requests !== undefined) return usage;
   return { ...usage, requests: 1 };
 }

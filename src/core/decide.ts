@@ -5,7 +5,7 @@
  * which comes later in the precedence for that reason.
  */
 import { assert } from "../lib/assert.ts";
-import { boundOf } from "./bound.ts";
+import { boundOf, demandWithin } from "./bound.ts";
 import type { Facts } from "./facts.ts";
 import type { Intent } from "./intent.ts";
 import { dollars, picousd, type Picousd } from "./money.ts";
@@ -185,7 +185,7 @@ function priceMetered(facts: Facts, intent: Intent, clampedTo: number | null): P
   const absent = demand.producesTokens && demand.outputTokensMax === null;
   const injected = absent ? (facts.price?.outputTokensMax ?? null) : null;
   const outputTokensMax = clampedTo ?? injected;
-  const bound = boundOf(demand, facts.price, outputTokensMax);
+  const bound = boundOf(demandWithin(demand, facts.timeoutMs), facts.price, outputTokensMax);
   const sent = { outputTokensMax, clampedTo };
   switch (bound.kind) {
     case "unpriced": {

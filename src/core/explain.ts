@@ -50,6 +50,8 @@ export type Explained = {
   readonly overagePicousd: bigint;
   readonly heldPicousd: bigint | null;
   readonly tokens: bigint | null;
+  /** Of what is paid by the hour; else null. */
+  readonly milliseconds: number | null;
   readonly settledAt: Date | null;
   readonly unknownAt: Date | null;
 };
@@ -205,6 +207,10 @@ function cost(decision: Explained): string {
   if (decision.costPicousd === null) return "used what has no known price, so its cost is unknown";
   const tokens =
     decision.tokens === null || decision.tokens === 0n ? "" : ` for ${decision.tokens} tokens`;
+  if (decision.milliseconds !== null) {
+    const time = `${decision.milliseconds} ms`;
+    return `cost ${dollars(decision.costPicousd)} for ${time}${tokens.replace("for", "and")} (its time, paid by the hour)`;
+  }
   const corrected = decision.corrected ? ", corrected by later evidence" : "";
   return `cost ${dollars(decision.costPicousd)}${tokens} (${basisWords(decision.basis)}${corrected})`;
 }

@@ -13,6 +13,8 @@ export type Facts = {
   readonly route: ModelRoute | null;
   /** The price that holds now, or null when none is known. */
   readonly price: Price | null;
+  /** How long the upstream has for its answer, in ms, where the price is by the hour; else null. */
+  readonly timeoutMs: number | null;
   /** Other tenants use the same account at this upstream, and nobody allowed them to see each other's objects. */
   readonly sharesAccount: boolean;
   /** Output tokens to which a clamping limit has already lowered this ask, or null. */

@@ -6,7 +6,7 @@
  * its provider. Both ask the prices as they were when the call was admitted, so that an import cannot
  * make a call dearer than what it had reserved.
  */
-import { findPrice, undated, type Price, type PriceBook } from "./price.ts";
+import { ANY_MODEL, findPrice, undated, type Price, type PriceBook } from "./price.ts";
 
 /** Of an entry: every tenant, or any upstream. No id and no name is written like this. */
 export const ANY = "*";
@@ -82,7 +82,7 @@ export function entryAt(
   return current(imported.get(key.tenantId)?.get(key.upstream)?.get(key.model), at);
 }
 
-/** By the exact name, else by the name without its date: as list prices are looked up. */
+/** By the exact name, else by the name without its date, else of any model: as list prices are looked up. */
 function importedAt(
   upstreams: Upstreams | undefined,
   upstream: string,
@@ -93,7 +93,8 @@ function importedAt(
   const exact = current(models.get(model), at);
   if (exact !== null) return exact.price;
   const base = undated(model);
-  return base === null ? null : (current(models.get(base), at)?.price ?? null);
+  const own = base === null ? null : current(models.get(base), at);
+  return (own ?? current(models.get(ANY_MODEL), at))?.price ?? null;
 }
 
 function current(entries: readonly ImportedPrice[] | undefined, at: Date): ImportedPrice | null {

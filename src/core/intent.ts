@@ -113,6 +113,9 @@ export type ActFacts = {
 /** Tools that callers run themselves come through the step door. */
 export const DOORS = ["model", "step"] as const;
 
+/** The door in the books by which people's answers come, which cost their time: nothing is asked of the gate there. */
+export const APPROVAL_DOOR = "approval";
+
 /** What the gate is asked. Every door builds the same one. */
 export type Intent = {
   readonly door: (typeof DOORS)[number];

@@ -150,6 +150,12 @@ export const ALERT_LINES_MAX = 2_000;
 /** Steps of one turn: as many lines as a turn of the roll-ups takes; the next turn goes on where this one stopped. */
 export const ALERT_STEPS_MAX = 50;
 
+/** USD an hour of one machine: a rack of 72 accelerators is rented for some hundred; more is a slip of the decimal point. */
+export const USD_PER_HOUR_MAX = 10_000;
+
+/** Calls that share one machine's hour: batches of today's inference servers have some hundred. */
+export const CONCURRENCY_MAX = 10_000;
+
 /** Thresholds of budgets that a tenant is told of: each is a message of every meter in every window. */
 export const ALERT_PERCENTS_MAX = 10;
 

@@ -1,9 +1,11 @@
 /** The members of a file of prices, each with the sentence that says what it must be. */
 import * as z from "zod";
 
-import { PRICE_FILE_ENTRIES_MAX } from "./limits-finance.ts";
+import { ratePerHour } from "./hourly.ts";
+import { CONCURRENCY_MAX, PRICE_FILE_ENTRIES_MAX, USD_PER_HOUR_MAX } from "./limits-finance.ts";
 import { CONTEXT_FIELD_BYTES_MAX, NAME_LENGTH_MAX } from "./limits.ts";
 import { ratePerMillion } from "./money.ts";
+import { ANY_MODEL } from "./price.ts";
 import { USAGE_CLASSES, type UsageClass } from "./usage.ts";
 
 /**
@@ -41,7 +43,7 @@ export type PriceEntry = z.infer<PriceSchemas["entry"]>;
 /** Made once for a file: a schema takes longer to make than an entry to check. */
 export function priceSchemas() {
   const set = {
-    usd_per_million: z.unknown(),
+    usd_per_million: z.unknown().optional(),
     tiers: listOf("long-context rates", TIERS_MAX).optional(),
   };
   const above = tokens("a whole number of tokens");
@@ -82,10 +84,12 @@ function entrySchema<Shape extends z.ZodRawShape>(set: Shape) {
     {
       tenant: z.string(tenant).min(1, tenant).max(NAME_LENGTH_MAX, tenant).optional(),
       upstream: named.optional(),
-      model: named,
+      model: z.union([named, z.literal(ANY_MODEL)], name),
       valid_from: dateSchema(),
       valid_until: dateSchema().nullish(),
       ...set,
+      usd_per_hour: hourSchema().optional(),
+      concurrency: concurrencySchema().optional(),
       service_tiers: z
         .record(z.string(), z.unknown(), "an object: flex, priority … and what they cost")
         .refine(
@@ -96,7 +100,7 @@ function entrySchema<Shape extends z.ZodRawShape>(set: Shape) {
       context_tokens_max: size,
       output_tokens_max: size,
     },
-    "an object with model, valid_from and usd_per_million",
+    "an object with model, valid_from and usd_per_million or usd_per_hour",
   );
 }
 
@@ -105,6 +109,16 @@ function ratesSchema() {
   return z
     .strictObject(shape, "an object: classes of usage, and the USD per million of each")
     .refine((rates) => Object.keys(rates).length > 0, "one rate at least, as input: 2.50");
+}
+
+export function hourSchema() {
+  const range = `USD an hour, as 2.49: from 0 to ${USD_PER_HOUR_MAX}, with at most twelve decimals`;
+  return z.string(range).refine((text) => ratePerHour(text) !== null, range);
+}
+
+export function concurrencySchema() {
+  const range = `calls that share the hour, from 1 to ${CONCURRENCY_MAX}`;
+  return z.int(range).min(1, range).max(CONCURRENCY_MAX, range);
 }
 
 function rateSchema(kind: UsageClass) {

@@ -5,6 +5,7 @@
  */
 import { createReader, inOrder, parse, type Path, type Reader } from "../lib/yaml-reader.ts";
 import { readTree, type Position, type TreeProblem } from "../lib/yaml-tree.ts";
+import { ratePerHour, type Hourly } from "./hourly.ts";
 import { PRICE_FILE_BYTES_MAX } from "./limits-finance.ts";
 import { picousd, ratePerMillion, type Picousd } from "./money.ts";
 import {
@@ -14,7 +15,7 @@ import {
   type PriceEntry,
   type PriceSchemas,
 } from "./price-file-schema.ts";
-import type { RateSet, Rates, ServiceTier, Tier } from "./price.ts";
+import { ANY_MODEL, type RateSet, type Rates, type ServiceTier, type Tier } from "./price.ts";
 import { USAGE_CLASSES, type UsageClass } from "./usage.ts";
 
 /** One price of a file. Its upstream or tenant is null where it is meant for any. */
@@ -25,6 +26,7 @@ export type FilePrice = RateSet & {
   readonly from: Date;
   readonly until: Date | null;
   readonly serviceTiers: readonly ServiceTier[];
+  readonly hourly: Hourly | null;
   /** Null: what is known of the model's size stays. */
   readonly contextTokensMax: number | null;
   readonly outputTokensMax: number | null;
@@ -92,7 +94,8 @@ function excessOf(text: string): string | null {
 
 /** Whole numbers of tokens are numbers; every amount stays the text it was written in. */
 function keepsNumberText(path: Path): boolean {
-  return path.at(-1) === "multiplier" || path.at(-2) === "usd_per_million";
+  const last = path.at(-1);
+  return last === "multiplier" || last === "usd_per_hour" || path.at(-2) === "usd_per_million";
 }
 
 type About = { readonly reader: Reader; readonly schemas: PriceSchemas; readonly path: Path };
@@ -109,21 +112,53 @@ function priceOf(about: About, entry: PriceEntry, position: Position): FilePrice
     reader.report(path, "a price of every tenant names its upstream: add upstream, or tenant");
     return null;
   }
-  const set = setOf(about, entry);
-  const serviceTiers = set === null ? null : serviceTiersOf(about, entry, set);
-  if (set === null || serviceTiers === null) return null;
+  const terms = entry.usd_per_hour === undefined ? ratedOf(about, entry) : hourlyOf(about, entry);
+  if (terms === null) return null;
   return {
-    ...set,
+    ...terms,
     tenant: entry.tenant ?? null,
     upstream: entry.upstream ?? null,
     model: entry.model,
     from,
     until,
-    serviceTiers,
     contextTokensMax: entry.context_tokens_max ?? null,
     outputTokensMax: entry.output_tokens_max ?? null,
     position,
   };
+}
+
+type Terms = Pick<FilePrice, "rates" | "tiers" | "serviceTiers" | "hourly">;
+
+function ratedOf(about: About, entry: PriceEntry): Terms | null {
+  const { reader, path } = about;
+  if (entry.concurrency !== undefined) {
+    reader.reportKey([...path, "concurrency"], "concurrency goes with usd_per_hour: remove it");
+    return null;
+  }
+  if (entry.model === ANY_MODEL) {
+    reader.report([...path, "model"], "only a price with usd_per_hour is of all models: name one");
+    return null;
+  }
+  const set = setOf(about, entry);
+  const serviceTiers = set === null ? null : serviceTiersOf(about, entry, set);
+  return set === null || serviceTiers === null ? null : { ...set, serviceTiers, hourly: null };
+}
+
+/** Of a machine: it has an upstream, and no rates beside its hour. */
+function hourlyOf({ reader, path }: About, entry: PriceEntry): Terms | null {
+  if (entry.upstream === undefined) {
+    reader.report(path, "an hour is paid for a machine: add its upstream");
+    return null;
+  }
+  for (const other of ["usd_per_million", "tiers", "service_tiers"] as const) {
+    if (entry[other] === undefined) continue;
+    reader.reportKey([...path, other], `a price is usd_per_hour or by usage: remove ${other}`);
+    return null;
+  }
+  const picousdPerHour = ratePerHour(entry.usd_per_hour ?? "");
+  if (picousdPerHour === null) return null;
+  const hourly = { picousdPerHour, concurrency: entry.concurrency ?? 1 };
+  return { rates: {}, tiers: [], serviceTiers: [], hourly };
 }
 
 type SetEntry = Pick<PriceEntry, "usd_per_million" | "tiers">;

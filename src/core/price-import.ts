@@ -95,6 +95,7 @@ function place(plan: Plan, placed: Map<string, Placed[]>, given: Given): void {
       rates: file.rates,
       tiers: file.tiers,
       serviceTiers: file.serviceTiers,
+      hourly: file.hourly,
       contextTokensMax: file.contextTokensMax ?? before?.contextTokensMax ?? null,
       outputTokensMax: file.outputTokensMax ?? before?.outputTokensMax ?? null,
       source: given.source,
@@ -176,10 +177,11 @@ function countEntries(imported: ImportedPrices): number {
   return count;
 }
 
-/** One rate that differs, in pico-dollars; null where there is none. */
+/** One rate that differs, in pico-dollars a unit or an hour; null where there is none. */
 export type RateChange = {
-  /** `input`, `output above 272000`, `flex input`. */
+  /** `input`, `output above 272000`, `flex input`, `hour`, `hour shared by 4`. */
   readonly name: string;
+  readonly per: "unit" | "hour";
   readonly before: bigint | null;
   readonly after: bigint | null;
 };
@@ -189,13 +191,26 @@ export function rateChanges(before: Price | null, after: Price): readonly RateCh
   const [old, now] = [before === null ? new Map<string, bigint>() : flat(before), flat(after)];
   const names = new Set([...now.keys(), ...old.keys()]);
   return [...names].flatMap((name) => {
-    const change = { name, before: old.get(name) ?? null, after: now.get(name) ?? null };
+    const per = HOUR.test(name) ? "hour" : "unit";
+    const change: RateChange = {
+      name,
+      per,
+      before: old.get(name) ?? null,
+      after: now.get(name) ?? null,
+    };
     return change.before === change.after ? [] : [change];
   });
 }
 
+/** No class of usage reads like this, and a name ends with one where it is none of these. */
+const HOUR = /^hour(?: shared by \d+)?$/;
+
 function flat(price: Price): Map<string, bigint> {
   const rates = new Map<string, bigint>();
+  if (price.hourly !== null) {
+    const { picousdPerHour, concurrency } = price.hourly;
+    rates.set(concurrency === 1 ? "hour" : `hour shared by ${concurrency}`, picousdPerHour);
+  }
   addSet(rates, price, "");
   for (const tier of price.serviceTiers) addSet(rates, tier, `${tier.name} `);
   return rates;

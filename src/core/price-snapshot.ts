@@ -1,6 +1,13 @@
 import { assert } from "../lib/assert.ts";
 import { picousd, ratePerMillion, type Picousd } from "./money.ts";
-import { priceFrom, type Price, type PriceFields, type Rates, type Tier } from "./price.ts";
+import {
+  priceFrom,
+  type Price,
+  type PriceFields,
+  type Rates,
+  type ServiceTier,
+  type Tier,
+} from "./price.ts";
 import data from "./prices.json" with { type: "json" };
 import { USAGE_CLASSES, type UsageClass } from "./usage.ts";
 
@@ -14,6 +21,8 @@ type Row = {
   readonly rates: string;
   /** `272000: input 5 output 15; …`, complete sets of rates above so many input tokens. */
   readonly tiers: string;
+  /** `flex: input 1.25 output 7.5; 272000: input 2.5 output 11.25 | priority: …`, each a complete set. */
+  readonly service_tiers?: string | undefined;
   readonly context: number;
   readonly output_max: number;
   readonly note: string;
@@ -59,6 +68,7 @@ function demoPrice(
     rates,
     tiers: [],
     serviceTiers: [],
+    hourly: null,
     contextTokensMax,
     outputTokensMax,
     source: "built in",
@@ -72,13 +82,25 @@ function priceOf(row: Row): Price {
     from: new Date(`${row.from}T00:00:00Z`),
     rates: ratesOf(row.rates),
     tiers: row.tiers === "" ? [] : row.tiers.split("; ").map(tierOf),
-    serviceTiers: [],
+    serviceTiers: row.service_tiers?.split(" | ").map(serviceTierOf) ?? [],
+    hourly: null,
     contextTokensMax: row.context === 0 ? null : row.context,
     outputTokensMax: row.output_max === 0 ? null : row.output_max,
-    source: row.note === "" ? data.source : `${data.source}, ${row.note}`,
+    source: sourceOf(row),
   };
   assert(!Number.isNaN(fields.from.getTime()), `prices.json: no date for ${row.model}`);
   return priceFrom(fields);
+}
+
+function sourceOf({ note, service_tiers: tiers }: Row): string {
+  const tiersSource = tiers === undefined ? "" : `service tiers of ${data.tiers_source}`;
+  return [data.source, note, tiersSource].filter((text) => text !== "").join(", ");
+}
+
+function serviceTierOf(text: string): ServiceTier {
+  const [first = "", ...tiers] = text.split("; ");
+  const [name = "", rates = ""] = first.split(": ");
+  return { name, rates: ratesOf(rates), tiers: tiers.map(tierOf) };
 }
 
 function tierOf(text: string): Tier {
@@ -86,7 +108,9 @@ function tierOf(text: string): Tier {
   return { aboveInputTokens: Number(above), rates: ratesOf(rates) };
 }
 
+/** Of a tier that is not sold for calls of a size there are none. */
 function ratesOf(text: string): Rates {
+  if (text === "") return {};
   const words = text.split(" ");
   assert(words.length % 2 === 0, `prices.json: a class without a rate in ${text}`);
   const rates: Partial<Record<UsageClass, Picousd>> = {};

@@ -1,12 +1,16 @@
 import { sha256Hex } from "../lib/hash.ts";
 import { InputError } from "./errors.ts";
+import { costOfTime, type Hourly } from "./hourly.ts";
 import { picousd, type Picousd } from "./money.ts";
 import { USAGE_CLASSES, type Usage, type UsageClass } from "./usage.ts";
 
 /** Price per unit of each class, in pico-dollars. An absent class follows the fallbacks of `rateOf`. */
 export type Rates = Readonly<Partial<Record<UsageClass, Picousd>>>;
 
-/** Rates of a long call: a complete set, not a change to the base rates. */
+/**
+ * Rates of a long call: a complete set, not a change to the base rates. None at all where a service tier is
+ * not sold for calls of that size: what one costs that says it was served so is unknown.
+ */
 export type Tier = { readonly aboveInputTokens: number; readonly rates: Rates };
 
 /** A complete set of rates; its tiers hold for the whole call once its input exceeds theirs, ascending. */
@@ -25,6 +29,8 @@ export type Price = RateSet & {
   readonly from: Date;
   /** By name. What is not among them and not an ordinary tier has no price. */
   readonly serviceTiers: readonly ServiceTier[];
+  /** Of a machine that is paid by the hour: then there are no rates and no tiers. Null for all others. */
+  readonly hourly: Hourly | null;
   readonly contextTokensMax: number | null;
   readonly outputTokensMax: number | null;
   readonly source: string;
@@ -37,6 +43,9 @@ export type PriceBook = {
   /** Upstream → model → its prices, ascending by `from`. */
   readonly byUpstream: ReadonlyMap<string, ReadonlyMap<string, readonly Price[]>>;
 };
+
+/** The model of a price by the hour that holds for all models of its upstream. */
+export const ANY_MODEL = "*";
 
 /** The input side: what a long-context tier counts. */
 export const INPUT_CLASSES = [
@@ -103,6 +112,7 @@ export function priceVersion(fields: PriceFields): string {
     fields.outputTokensMax,
     // Absent where there are none, so that a price keeps the version it had before it could have any.
     ...fields.serviceTiers.map((tier) => [tier.name, ...setContent(tier)]),
+    ...(fields.hourly === null ? [] : [hourContent(fields.hourly)]),
   ];
   return sha256Hex(JSON.stringify(content)).slice(0, 32);
 }
@@ -130,7 +140,8 @@ export function priceBook(prices: readonly Price[], overrides: readonly Price[] 
 
 /**
  * The price of a model at a moment: of the exact name, else of the name without its dated suffix
- * (`gpt-4o-2099-01-01` → `gpt-4o`), else null. Never by prefix: `gpt-4o-mini` is not a `gpt-4o`.
+ * (`gpt-4o-2099-01-01` → `gpt-4o`), else of any model, else null. Never by prefix: `gpt-4o-mini` is not a
+ * `gpt-4o`.
  */
 export function findPrice(
   book: PriceBook,
@@ -140,18 +151,19 @@ export function findPrice(
 ): Price | null {
   const models = book.byUpstream.get(upstream);
   if (models === undefined) return null;
-  const exact = models.get(model);
-  if (exact !== undefined) return latestAt(exact, at);
   const base = undated(model);
-  const rows = base === null ? undefined : models.get(base);
-  return rows === undefined ? null : latestAt(rows, at);
+  const own = models.get(model) ?? (base === null ? undefined : models.get(base));
+  return latestAt(own ?? [], at) ?? latestAt(models.get(ANY_MODEL) ?? [], at);
 }
 
 /**
  * What a usage costs, in pico-dollars, or null when a class in it, or the service tier, has no price
- * (never 0). The tier of a long call is chosen by all its input tokens.
+ * (never 0). The tier of a long call is chosen by all its input tokens. By the hour only the time counts.
  */
 export function costOf(price: Price, usage: Usage, serviceTier: string | null): Picousd | null {
+  if (price.hourly !== null) {
+    return usage.milliseconds === undefined ? null : costOfTime(price.hourly, usage.milliseconds);
+  }
   const set = rateSetOf(price, serviceTier);
   if (set === null) return null;
   const rates = ratesAt(set, inputTokensOf(usage));
@@ -179,6 +191,7 @@ function rateSetOf(price: Price, serviceTier: string | null): RateSet | null {
  */
 export function rateSetsFor(price: Price, asked: string | null): readonly RateSet[] | null {
   const own = price.serviceTiers.filter(({ name }) => name === asked || ORDINARY_TIERS.has(name));
+  if (price.hourly !== null) return [price];
   if (isPricedOrCheaper(price, asked)) return [price, ...own];
   return null;
 }
@@ -286,6 +299,10 @@ function indexKey(upstream: string, model: string): string {
 
 function setContent({ rates, tiers }: RateSet): readonly unknown[] {
   return [ratesText(rates), tiers.map((tier) => [tier.aboveInputTokens, ratesText(tier.rates)])];
+}
+
+function hourContent({ picousdPerHour, concurrency }: Hourly): readonly unknown[] {
+  return ["hour", String(picousdPerHour), concurrency];
 }
 
 function ratesText(rates: Rates): string {

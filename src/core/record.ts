@@ -86,6 +86,7 @@ function estimateMembers(facts: Facts, intent: Intent, estimate: Estimate | null
     ...(stated === null ? {} : { stated_picousd: String(stated) }),
     ...(demand.serviceTier === null ? {} : { service_tier: demand.serviceTier }),
     ...(Object.keys(demand.fixed).length === 0 ? {} : { fixed: demand.fixed }),
+    ...(facts.timeoutMs === null ? {} : { timeout_ms: facts.timeoutMs }),
     unbounded: demand.unbounded,
   };
 }

@@ -124,6 +124,7 @@ function factsOf(
       mode: record["tenant_mode"] === "tolerant" ? "tolerant" : "strict",
     },
     route: metered && upstream !== null && model !== null ? { upstream, model } : null,
+    timeoutMs: wholeOf(estimate["timeout_ms"]),
     sharesAccount: record["shares_account"] === true,
     clampedTo: wholeOf(estimate["limit_clamped_to"]),
     keyLabels: textsOf(record["key_labels"]),

@@ -14,6 +14,7 @@ const PLAIN_GROUPINGS = [
   "model",
   "upstream",
   "tool",
+  "door",
   "type",
   "ending",
   "basis",
@@ -45,6 +46,7 @@ export const OUTCOME_GROUPINGS: readonly GroupingKind[] = [
   "model",
   "upstream",
   "tool",
+  "door",
   "step",
 ];
 

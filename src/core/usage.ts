@@ -22,5 +22,8 @@ export const USAGE_CLASSES = [
 
 export type UsageClass = (typeof USAGE_CLASSES)[number];
 
-/** Whole units by class; an absent class is zero. Values are safe, non-negative integers. */
-export type Usage = Readonly<Partial<Record<UsageClass, number>>>;
+/**
+ * Whole units by class; an absent class is zero. Values are safe, non-negative integers. `milliseconds` are
+ * the gate's own measure, of calls that are paid by the time they take; no rate per unit prices them.
+ */
+export type Usage = Readonly<Partial<Record<UsageClass | "milliseconds", number>>>;

@@ -1,7 +1,15 @@
 /** Reads `tollgate.yaml`: every mistake with its line and column, all of them at once. */
+import { ratePerHour, type Hourly } from "../core/hourly.ts";
 import { ratePerMillion, type Picousd } from "../core/money.ts";
 import { priceSnapshot } from "../core/price-snapshot.ts";
-import { findPrice, priceBook, priceFrom, type Price, type PriceBook } from "../core/price.ts";
+import {
+  ANY_MODEL,
+  findPrice,
+  priceBook,
+  priceFrom,
+  type Price,
+  type PriceBook,
+} from "../core/price.ts";
 import { routeModel, type Catalogue } from "../core/route.ts";
 import { USAGE_CLASSES, type UsageClass } from "../core/usage.ts";
 import type { UpstreamConfig } from "./config.ts";
@@ -219,8 +227,10 @@ function priceOf(
     const text = kind === "cache_read" ? (entry.cache_read ?? entry.cached_input) : entry[kind];
     if (text !== undefined) rates[kind] = ratePerMillion(text);
   }
-  if (Object.keys(rates).length === 0) {
-    reader.report(about.path, "a price without a rate: add input and output, in USD per million");
+  const hourly = hourlyOf(entry);
+  const flaw = flawOfTerms(entry, hourly, Object.keys(rates).length);
+  if (flaw !== null) {
+    reader.report(about.path, flaw);
     return null;
   }
   const from = new Date(entry.from ?? 0);
@@ -232,18 +242,41 @@ function priceOf(
     rates,
     tiers: [],
     serviceTiers: [],
+    hourly,
     contextTokensMax: entry.context_tokens_max ?? latest?.contextTokensMax ?? null,
     outputTokensMax: entry.output_tokens_max ?? latest?.outputTokensMax ?? null,
     source: "config",
   });
 }
 
-const TOKEN_COUNTS: ReadonlySet<PropertyKey> = new Set(["context_tokens_max", "output_tokens_max"]);
+function hourlyOf({ usd_per_hour: usd, concurrency = 1 }: PriceEntry): Hourly | null {
+  const picousdPerHour = usd === undefined ? null : ratePerHour(usd);
+  return picousdPerHour === null ? null : { picousdPerHour, concurrency };
+}
+
+/** A price is by usage or by the hour. */
+function flawOfTerms(entry: PriceEntry, hourly: Hourly | null, rates: number): string | null {
+  if (hourly !== null) {
+    return rates === 0 ? null : "a price is usd_per_hour or by usage: remove one of them";
+  }
+  if (entry.concurrency !== undefined) return "concurrency goes with usd_per_hour: remove it";
+  if (entry.model === ANY_MODEL) {
+    return "only a price with usd_per_hour is of all models of its upstream: name one";
+  }
+  if (rates > 0) return null;
+  return "a price without a rate: add input and output, in USD per million, or usd_per_hour";
+}
+
+const COUNTS: ReadonlySet<PropertyKey> = new Set([
+  "context_tokens_max",
+  "output_tokens_max",
+  "concurrency",
+]);
 
 /** Money never becomes a float: a rate is read from the text in the file. */
 function keepsNumberText(path: Path): boolean {
   const last = path.at(-1);
-  return path[0] === "prices" && last !== undefined && !TOKEN_COUNTS.has(last);
+  return path[0] === "prices" && last !== undefined && !COUNTS.has(last);
 }
 
 function isSameRow(a: Price, b: Price): boolean {

@@ -3,6 +3,7 @@ import * as z from "zod";
 
 import { InputError } from "../core/errors.ts";
 import { ratePerMillion } from "../core/money.ts";
+import { concurrencySchema, hourSchema } from "../core/price-file-schema.ts";
 import type { UsageClass } from "../core/usage.ts";
 
 /** Upstreams, and globs of one upstream: a lookup tries them one by one. */
@@ -116,12 +117,14 @@ export function priceSchema() {
     {
       upstream: z.string("the name of a configured upstream"),
       model: matching(MODEL, "the model's name"),
+      usd_per_hour: hourSchema().optional(),
+      concurrency: concurrencySchema().optional(),
       from: z.string("a date").refine(isDate, "a date in UTC, as 2026-01-31").nullish(),
       context_tokens_max: tokens,
       output_tokens_max: tokens,
       ...rateShape(),
     },
-    "an object with upstream, model, input and output",
+    "an object with upstream, model, and input and output or usd_per_hour",
   );
 }
 

@@ -1,5 +1,6 @@
 import { InputError } from "../core/errors.ts";
 import { ID_PREFIXES, withPrefix } from "../core/ids.ts";
+import { picousd, usdFromPicousd } from "../core/money.ts";
 import { changeRegister, insertEvent } from "../store/events.ts";
 import {
   findTenant,
@@ -53,8 +54,10 @@ export async function changeTenant(
   await changeRegister(ports.db, async (tx) => {
     const tenant = await findTenant(tx, tenantId);
     if (tenant === null) throw notFound("tenant", "tenant");
-    const { mode, derivedAttemptsMax, runSharePercent, alertPercents } = tenant;
-    const before: TenantTerms = { mode, derivedAttemptsMax, runSharePercent, alertPercents };
+    const { mode, derivedAttemptsMax, runSharePercent } = tenant;
+    const { alertPercents, approvalPicousd } = tenant;
+    const guards = { mode, derivedAttemptsMax, runSharePercent };
+    const before: TenantTerms = { ...guards, alertPercents, approvalPicousd };
     const after: TenantTerms = { ...before, ...changes };
     if (JSON.stringify(before) === JSON.stringify(after)) return;
     await updateTenant(tx, tenantId, after);
@@ -72,10 +75,12 @@ export async function changeTenant(
 
 /** In the words of the API. */
 function told(terms: TenantTerms): object {
+  const { approvalPicousd: approval } = terms;
   return {
     mode: terms.mode,
     derived_attempts_max: terms.derivedAttemptsMax,
     run_share_percent: terms.runSharePercent,
     alert_percents: terms.alertPercents,
+    usd_per_approval: approval === null ? null : usdFromPicousd(picousd(BigInt(approval))),
   };
 }

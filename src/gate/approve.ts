@@ -18,6 +18,7 @@ import {
   findSealedCall,
   insertVote,
   lockApproval,
+  postApprovalCost,
   readVoter,
   type ApprovalRecord,
   type ApprovalRef,
@@ -145,6 +146,8 @@ async function write(
     body: { approves, reason, digest, quorum: approval.quorum, state: next },
   });
   if (next === "pending") return;
+  const attemptId = withPrefix("attempt", ports.newId());
+  await postApprovalCost(tx, terms, { attemptId, keyId: nameOf(actor) });
   const messageId = withPrefix("delivery", ports.newId());
   await tellOfApproval(tx, { tenantId, messageId, kind: `approval.${next}` }, terms);
 }

@@ -20,7 +20,7 @@ import {
 } from "../core/limits.ts";
 import type { Permit } from "./admit.ts";
 import { isCut, streamError } from "./cut-stream.ts";
-import { goneAt, isToldWhole, mayHaveRun, neverSent, NOTHING_READ } from "./ending.ts";
+import { goneAt, isToldWhole, isUnknown, neverSent, NOTHING_READ } from "./ending.ts";
 import type { Ending, Gone } from "./ending.ts";
 import type { Fence } from "./fence.ts";
 import type { Leavers } from "./leavers.ts";
@@ -155,9 +155,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     const reading = meter?.reading() ?? NOTHING_READ;
     const failed =
       error ?? reading.error?.message ?? ((status ?? 0) >= 400 ? `HTTP ${status}` : null);
-    if (reading.usage === null && !isFree && request.permit.isStrict && mayHaveRun(status)) {
-      return { ...common(failed), kind: "unknown" };
-    }
+    if (isUnknown(request.permit, reading, status)) return { ...common(failed), kind: "unknown" };
     const kind = failed === null ? "succeeded" : "failed";
     return { ...common(failed), kind, reading, text: () => meter?.deliveredText() ?? "" };
   };

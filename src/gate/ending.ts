@@ -1,4 +1,5 @@
 import type { Meter, Reading } from "../dialects/dialect.ts";
+import type { Permit } from "./admit.ts";
 
 /** How an attempt ended, as its dispatcher saw it. Every attempt has exactly one. */
 export type Ending = {
@@ -32,6 +33,21 @@ export type Ending = {
 export function mayHaveRun(status: number | null): boolean {
   if (status === null || status === 501 || status === 503) return false;
   return status === 408 || status >= 500;
+}
+
+/**
+ * Whether an answer has a cost though it tells no usage: where a machine is paid by the hour, one that failed
+ * of its own has taken the time that was measured. One that was refused has taken nothing to speak of.
+ */
+export function costsItsTime({ price }: Pick<Permit, "price">, status: number | null): boolean {
+  return price !== null && price.hourly !== null && mayHaveRun(status);
+}
+
+/** Whether nobody can say what a whole answer costs: a strict tenant's money then stays held. */
+export function isUnknown(permit: Permit, { usage }: Reading, status: number | null): boolean {
+  const { estimate, isStrict } = permit;
+  if (!isStrict || usage !== null || estimate.basis === "free") return false;
+  return mayHaveRun(status) && !costsItsTime(permit, status);
 }
 
 /** Whether an answer that was cut had told its usage for the whole of it: some tell it with every event. */

@@ -64,14 +64,17 @@ export function lookElsewhere(
   const { caller, bundle, keyLabels, findings, history } = facts;
   // The mistake is the policy's and not the caller's: the call is judged, refused and recorded.
   if (parts.authority.route(model) === null) {
-    return { ...look, facts: { ...facts, route: null, price: null, rerouted: { model, policy } } };
+    return {
+      ...look,
+      facts: { ...facts, route: null, price: null, timeoutMs: null, rerouted: { model, policy } },
+    };
   }
   const known = { id, model, caller, bundle, keyLabels, findings, history };
   return lookAt(parts, intent, { ...known, rerouted: { model, policy } });
 }
 
 /** What does not depend on where the model is served. */
-type Known = Omit<Look["facts"], "route" | "price" | "sharesAccount"> & {
+type Known = Omit<Look["facts"], "route" | "price" | "timeoutMs" | "sharesAccount"> & {
   readonly id: string;
   readonly model: string;
 };
@@ -97,6 +100,7 @@ function lookAt(parts: LookParts, intent: Intent, { id, model, ...known }: Known
       ...known,
       route,
       price,
+      timeoutMs: price === null || price.hourly === null ? null : (upstream?.timeoutMs ?? null),
       sharesAccount: upstream !== null && !upstream.sharedObjects && authority.tenants().size > 1,
     },
     refs: authority.limitsFor({

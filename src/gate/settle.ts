@@ -29,7 +29,7 @@ import {
 import type { Reading } from "../dialects/dialect.ts";
 import type { Permit } from "./admit.ts";
 import type { Contention } from "./contention.ts";
-import type { Ending } from "./ending.ts";
+import { costsItsTime, type Ending } from "./ending.ts";
 import { withDeadline } from "./deadline.ts";
 import { createLanes } from "./lanes.ts";
 import type { Ports } from "./ports.ts";
@@ -226,7 +226,8 @@ export function chargeFor(
   ending: Ending,
   countable: () => Countable,
 ): Charge | Promise<Charge> {
-  const { estimate } = permit;
+  const { estimate, upstream } = permit;
+  let isError = false;
   switch (ending.kind) {
     case "released":
       return NOTHING;
@@ -234,7 +235,8 @@ export function chargeFor(
       return presumed(estimate, {}, permit.price);
     case "failed":
       // An answer that says no: nothing was generated, unless it tells usage all the same.
-      if (ending.reading.usage === null && (ending.status ?? 0) >= 400) return NOTHING;
+      isError = ending.reading.usage === null && (ending.status ?? 0) >= 400;
+      if (isError && !costsItsTime(permit, ending.status)) return NOTHING;
       break;
     case "succeeded":
     case "aborted":
@@ -245,7 +247,11 @@ export function chargeFor(
   const { reading } = ending;
   const price = priceOfAnswer(permit, reading.model);
   const { usage, serviceTier } = reading;
-  const seen = { usage, serviceTier, serviceTierAsked: permit.intent.demand.serviceTier, price };
+  // The timer that ends a call comes a little late; what was reserved is its time until then.
+  const milliseconds = Math.min(Math.ceil(ending.durationMs), upstream.timeoutMs);
+  const serviceTierAsked = permit.intent.demand.serviceTier;
+  const seen = { usage, serviceTier, serviceTierAsked, milliseconds, price };
+  if (isError) return charge(estimate, { ...seen, counted: {} });
   const needsCount = usage === null && estimate.basis !== "free";
   if (!needsCount || !isCountable(permit, reading)) {
     return charge(estimate, { ...seen, counted: null });
@@ -292,11 +298,15 @@ const TEXT_OPERATIONS: ReadonlySet<string> = new Set([
   "embeddings",
 ]);
 
-/** The dated model that answered chooses the price; one without a price falls back to the model asked. */
+/**
+ * The dated model that answered chooses the price; one without a price falls back to the model asked. A machine
+ * that is paid by the hour is paid as it was reserved, whatever its model is called.
+ */
 function priceOfAnswer(
   { model: asked, price, priceOf }: Permit,
   model: string | null,
 ): Price | null {
-  if (model === null || model === asked || price === null) return price;
-  return priceOf(model) ?? price;
+  if (model === null || model === asked || price === null || price.hourly !== null) return price;
+  const own = priceOf(model);
+  return own === null || own.hourly !== null ? price : own;
 }

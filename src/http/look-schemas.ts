@@ -229,6 +229,13 @@ export const Price = z
     source: z.string(),
     ...rateSet,
     service_tiers: z.record(z.string(), z.object(rateSet)).readonly(),
+    usd_per_hour: z.string().nullable().openapi({
+      description:
+        "Of a machine that is paid by the hour: a call costs the time it took. Else null.",
+    }),
+    concurrency: z.number().int().nullable().openapi({
+      description: "Calls that share the hour: each costs its time divided by them.",
+    }),
     context_tokens_max: z.number().int().nullable(),
     output_tokens_max: z.number().int().nullable(),
   })

@@ -1,10 +1,13 @@
 /** Tenants, keys and events. */
 import { z } from "@hono/zod-openapi";
 
+import { InputError } from "../core/errors.ts";
+import { costFromUsd } from "../core/money.ts";
 import { ALERT_PERCENTS_MAX } from "../core/limits-finance.ts";
 import { DERIVED_ATTEMPTS_MAX, RETRY_WINDOW_MS } from "../core/limits.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
 import {
+  AmountText,
   Event,
   Id,
   IssuedKey,
@@ -132,13 +135,14 @@ function oneTenantRoutes(api: Api): void {
     {
       method: "patch",
       path: "/tenants/{tenant}",
-      summary: "Change a tenant's mode, guards and alerts",
+      summary: "Change a tenant's mode, guards, alerts and price of an approval",
       description:
         "`strict` refuses what cannot be priced and bounded; `tolerant` lets it pass, recorded as unpriced. " +
         "`derived_attempts_max`: attempts of one request whose step nobody named, each within " +
         `${RETRY_WINDOW_MS / 60_000} minutes of a failure. ` +
         "`run_share_percent`: the part of a daily limit that one named run may take. Null: no guard. " +
-        "`alert_percents`: at which parts of a budget webhooks are told; none, where it is empty.",
+        "`alert_percents`: at which parts of a budget webhooks are told; none, where it is empty. " +
+        "`usd_per_approval`: what a question to people costs its run once somebody has answered it, more than 0; null: it is not counted.",
       scopes: ["admin"],
       tenancy: "one",
       params: z.strictObject({ tenant: Name }),
@@ -147,6 +151,7 @@ function oneTenantRoutes(api: Api): void {
         mode: Mode.optional(),
         derived_attempts_max: z.int().min(1).max(DERIVED_ATTEMPTS_MAX).nullable().optional(),
         run_share_percent: z.int().min(1).max(100).nullable().optional(),
+        usd_per_approval: AmountText.nullable().optional(),
         alert_percents: AlertPercents.optional(),
       }),
       status: 200,
@@ -154,17 +159,27 @@ function oneTenantRoutes(api: Api): void {
     },
     async ({ bindings: { administration, ledger }, actor, tenantId, body }) => {
       const { mode, derived_attempts_max: attempts, run_share_percent: share } = body;
+      const { usd_per_approval: approval } = body;
       const alertPercents = body.alert_percents;
       await administration.changeTenant(actor, {
         tenantId,
         ...(mode === undefined ? {} : { mode }),
         ...(attempts === undefined ? {} : { derivedAttemptsMax: attempts }),
         ...(share === undefined ? {} : { runSharePercent: share }),
+        ...(approval === undefined ? {} : { approvalPicousd: approvalCost(approval) }),
         ...(alertPercents === undefined ? {} : { alertPercents }),
       });
       return found(await ledger.tenant(tenantId), "tenant");
     },
   );
+}
+
+function approvalCost(usd: string | null): string | null {
+  if (usd === null) return null;
+  const cost = costFromUsd(usd, "usd_per_approval");
+  if (cost > 0n) return String(cost);
+  const message = "'usd_per_approval' is more than 0: null counts no answers.";
+  throw new InputError("invalid_value", "usd_per_approval", message);
 }
 
 function keyRoutes(api: Api): void {

@@ -5,7 +5,7 @@ import type { Administrator, Caller } from "../core/caller.ts";
 import { ANY, entryAt, type ImportedPrice, type Prices } from "../core/imported-prices.ts";
 import { PRICE_FILE_BYTES_MAX } from "../core/limits-finance.ts";
 import { picousd, usdFromPicousd } from "../core/money.ts";
-import { percentOf, rateChanges, type PriceChange } from "../core/price-import.ts";
+import { percentOf, rateChanges, type PriceChange, type RateChange } from "../core/price-import.ts";
 import { findPrice, type Price, type Rates, type RateSet } from "../core/price.ts";
 import type { Imported } from "../gate/administer-prices.ts";
 import { scopeMissing } from "../gate/acts.ts";
@@ -26,8 +26,9 @@ const Change = z.object({
     .array(
       z.object({
         name: z.string().openapi({ example: "priority output above 272000" }),
-        before_usd_per_million: z.string().nullable(),
-        after_usd_per_million: z.string().nullable(),
+        per: z.enum(["million", "hour"]),
+        before_usd: z.string().nullable(),
+        after_usd: z.string().nullable(),
         percent: z.string().nullable().openapi({ example: "+12.5" }),
       }),
     )
@@ -266,6 +267,8 @@ function viewOf({ tenantId, price, until }: PriceRow): PriceView {
     until: until?.toISOString() ?? null,
     source: price.source,
     ...setView(price),
+    usd_per_hour: price.hourly === null ? null : usdFromPicousd(price.hourly.picousdPerHour),
+    concurrency: price.hourly?.concurrency ?? null,
     service_tiers: Object.fromEntries(price.serviceTiers.map((tier) => [tier.name, setView(tier)])),
     context_tokens_max: price.contextTokensMax,
     output_tokens_max: price.outputTokensMax,
@@ -292,6 +295,11 @@ function millionOf(rate: bigint): string {
   return usdFromPicousd(picousd(rate * UNITS_SHOWN));
 }
 
+function shownOf(per: RateChange["per"], rate: bigint | null): string | null {
+  if (rate === null) return null;
+  return per === "hour" ? usdFromPicousd(picousd(rate)) : millionOf(rate);
+}
+
 function importView({ plan, eventId }: Imported): z.input<typeof Import> {
   return {
     applied: eventId !== null,
@@ -315,8 +323,9 @@ function changeView({ entry, before }: PriceChange): z.input<typeof Change> {
     before_version: before?.version ?? null,
     rates: rateChanges(before, price).map((change) => ({
       name: change.name,
-      before_usd_per_million: change.before === null ? null : millionOf(change.before),
-      after_usd_per_million: change.after === null ? null : millionOf(change.after),
+      per: change.per === "hour" ? "hour" : "million",
+      before_usd: shownOf(change.per, change.before),
+      after_usd: shownOf(change.per, change.after),
       percent: percentOf(change.before, change.after),
     })),
   };

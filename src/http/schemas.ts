@@ -133,6 +133,9 @@ export const Tenant = z
     mode: Mode,
     derived_attempts_max: z.int().nullable(),
     run_share_percent: z.int().nullable(),
+    usd_per_approval: usd.nullable().openapi({
+      description: "What an answered question costs in people's time; null: it is not counted.",
+    }),
     alert_percents: z.array(z.int()).readonly(),
     created_at: time,
   })

@@ -1,6 +1,8 @@
 /** One decision looked back at: the record as it was written, how its attempt ended, and why in words. */
 import { explain, type DecisionStatus } from "../core/explain.ts";
 import type { ExplainedApproval } from "../core/explain-policies.ts";
+import { APPROVAL_DOOR } from "../core/intent.ts";
+import { dollars } from "../core/money.ts";
 import { attemptIdOf, decisionIdOf } from "../core/ids.ts";
 import { retryFrom, type RetryCause, type RetryFacts } from "../core/retry.ts";
 import { REASONS, type MeterFigures } from "../core/verdict.ts";
@@ -209,6 +211,13 @@ function explanationOf(
   approval: ExplainedApproval | null,
 ): readonly string[] {
   const record = isRecord(row.record) ? row.record : {};
+  if (row.door === APPROVAL_DOOR) {
+    const cost = dollars(bigintOrNull(row.costPicousd) ?? 0n);
+    return [
+      `On ${row.decidedAt.toISOString()} key ${row.keyId} answered the question ${String(record["answered"])} of run ${row.runId}, ` +
+        `which costs ${cost}, its tenant's price of an approval. It draws on no limit.`,
+    ];
+  }
   const estimate = isRecord(record["estimate"]) ? record["estimate"] : {};
   const { message } = record;
   const { basis, clamped_to: clampedTo } = estimate;
@@ -240,6 +249,7 @@ function explanationOf(
     overagePicousd: BigInt(row.overagePicousd ?? "0"),
     heldPicousd: bigintOrNull(row.heldPicousd),
     tokens: bigintOrNull(row.tokens),
+    milliseconds: row.usage?.["milliseconds"] ?? null,
     settledAt: row.settledAt,
     unknownAt: row.unknownAt,
   });

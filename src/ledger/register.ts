@@ -6,7 +6,7 @@ import { type LimitRecord, findLimit, listLimits } from "../store/limits.ts";
 import { type TenantRecord, findTenant, listTenants } from "../store/tenants.ts";
 import { type ToolRecord, findTool, listTools } from "../store/tools.ts";
 import type { EffectClass, Extractor } from "../core/operation.ts";
-import { amountOf, timeOrNull, usdOf, type Amount } from "./amounts.ts";
+import { amountOf, timeOrNull, usdOf, usdOrNull, type Amount } from "./amounts.ts";
 import { pageOf, type Paged } from "./paged.ts";
 
 export type TenantView = {
@@ -16,6 +16,8 @@ export type TenantView = {
   /** Guards against retry storms; null: none. */
   readonly derived_attempts_max: number | null;
   readonly run_share_percent: number | null;
+  /** What an answered question costs; null: it is not counted. */
+  readonly usd_per_approval: string | null;
   /** At which parts of a budget webhooks are told. */
   readonly alert_percents: readonly number[];
   readonly created_at: string;
@@ -171,6 +173,7 @@ function tenantView(row: TenantRecord): TenantView {
     mode: row.mode,
     derived_attempts_max: row.derivedAttemptsMax,
     run_share_percent: row.runSharePercent,
+    usd_per_approval: usdOrNull(row.approvalPicousd),
     alert_percents: row.alertPercents,
     created_at: row.createdAt.toISOString(),
   };

@@ -5,6 +5,7 @@ import {
   type ApprovalState,
   type StoredApprovalState,
 } from "../core/approval.ts";
+import { APPROVAL_DOOR } from "../core/intent.ts";
 import { assert } from "../lib/assert.ts";
 import { isList, isRecord, textOrNull } from "../lib/json.ts";
 import type { Database, Sql } from "./database.ts";
@@ -202,6 +203,42 @@ export async function decideApproval(
   await tx`
     update approvals set state = ${state}, decided_at = tollgate_now()
     where tenant_id = ${tenantId} and approval_id = ${approvalId}`;
+}
+
+/**
+ * Posts what people's answer to a question costs, where the tenant has a price for it: an attempt of the run that
+ * asked, admitted and settled at once, of the key that answered. It is on the path of no meter, because an answer
+ * is never refused for want of money; so what meters have committed stays what their settlements say.
+ */
+export async function postApprovalCost(
+  tx: Queryable,
+  { tenantId, approvalId }: ApprovalRef,
+  { attemptId, keyId }: { readonly attemptId: string; readonly keyId: string },
+): Promise<void> {
+  await tx`
+    with cost as (
+      select a.run_id, a.state, coalesce(a.role, '') as role, t.approval_picousd as amount,
+             (coalesce(d.record->'context', '{}')::jsonb - 'tool') as context
+      from approvals a
+      join tenants t on t.tenant_id = a.tenant_id
+      left join decisions d on d.tenant_id = a.tenant_id and d.attempt_id = a.attempt_id
+      where a.tenant_id = ${tenantId} and a.approval_id = ${approvalId}
+        and t.approval_picousd is not null
+    ), decided as (
+      insert into decisions (tenant_id, attempt_id, key_id, run_id, attempt, door, operation, resource, verdict,
+                             decided_at, estimate_picousd, meters, record)
+      select ${tenantId}, ${attemptId}, ${keyId}, run_id, 1, ${APPROVAL_DOOR}, 'approval', 'approval', 'allow',
+             tollgate_now(), amount, '[]',
+             json_build_object('billing', 'stated', 'context', context, 'answered', ${approvalId}::text,
+                               'approver_role', role)
+      from cost
+    )
+    insert into settlements (tenant_id, attempt_id, line, ending, basis, cost_picousd, reserved_picousd, tokens,
+                             usage, record, meter_ids, meter_units, settled_at)
+    select ${tenantId}, ${attemptId}, 0, 'succeeded', 'computed', amount, amount, 0, '{}',
+           json_build_object('status', null, 'error', null, 'state', state),
+           '{}', '{}', tollgate_now()
+    from cost`;
 }
 
 /** Of the whole installation, across tenants: questions that wait for an answer. */

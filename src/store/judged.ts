@@ -1,4 +1,5 @@
 /** Decisions as they were judged, for judging them again: in pages, oldest first, with what they cost. */
+import { APPROVAL_DOOR } from "../core/intent.ts";
 import type { Price } from "../core/price.ts";
 import type { Queryable } from "./events.ts";
 import { arrayLiteral } from "./literal.ts";
@@ -45,7 +46,7 @@ export async function findJudged(
   return row ?? null;
 }
 
-/** The ids bound the read, as in `sumUsage`; the moment of the decision is what counts. */
+/** People's answers were judged by nobody. The ids bound the read, as in `sumUsage`; the moment of the decision is what counts. */
 export async function listJudged(
   sql: Queryable,
   tenantId: string,
@@ -61,6 +62,7 @@ export async function listJudged(
       and d.decided_at >= ${page.from.toISOString()}::text::timestamptz
       and d.decided_at < ${page.to.toISOString()}::text::timestamptz
       ${page.run === null ? sql`` : sql`and d.run_id = ${page.run}`}
+      and d.door <> ${APPROVAL_DOOR}
     order by d.attempt_id
     limit ${page.rows}`;
 }

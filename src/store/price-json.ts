@@ -1,3 +1,4 @@
+import type { Hourly } from "../core/hourly.ts";
 import { picousd } from "../core/money.ts";
 import { priceFrom, type Price, type RateSet, type Rates } from "../core/price.ts";
 import { USAGE_CLASSES } from "../core/usage.ts";
@@ -16,6 +17,12 @@ export function ratesToJson(price: Price): object {
             name: tier.name,
             ...setToJson(tier),
           })),
+        }),
+    ...(price.hourly === null
+      ? {}
+      : {
+          hour: String(price.hourly.picousdPerHour),
+          concurrency: price.hourly.concurrency,
         }),
   };
 }
@@ -61,10 +68,16 @@ export function priceFromRow(row: Omit<PriceRow, "version">): Price | null {
     from: validFrom,
     ...set,
     serviceTiers,
+    hourly: hourlyFrom(content),
     contextTokensMax: countOrNull(content["context_tokens_max"]),
     outputTokensMax: countOrNull(content["output_tokens_max"]),
     source,
   });
+}
+
+function hourlyFrom({ hour, concurrency }: Readonly<Record<string, unknown>>): Hourly | null {
+  if (typeof hour !== "string") return null;
+  return { picousdPerHour: picousd(BigInt(hour)), concurrency: Number(concurrency) };
 }
 
 function setFrom(value: unknown): RateSet | null {

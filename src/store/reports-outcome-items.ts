@@ -34,7 +34,7 @@ export function takesApart(groupings: readonly Grouping[]): boolean {
   return groupings.some(({ kind }) => APART.has(kind));
 }
 
-const APART: ReadonlySet<GroupingKind> = new Set(["model", "upstream", "tool", "step"]);
+const APART: ReadonlySet<GroupingKind> = new Set(["model", "upstream", "tool", "door", "step"]);
 
 /** What the sums of days tell apart. */
 const OF_DAYS: ReadonlySet<GroupingKind> = new Set(["type", "day", "week", "month"]);
@@ -257,6 +257,8 @@ function columnOf(sql: Queryable, kind: GroupingKind): Fragment {
       return sql`d.upstream`;
     case "tool":
       return sql`d.tool`;
+    case "door":
+      return sql`d.door`;
     case "step":
       return sql`p.step`;
     case "tenant":

@@ -222,6 +222,8 @@ function columnOf(sql: Queryable, kind: GroupingKind): Fragment {
       return sql`d.upstream`;
     case "tool":
       return sql`d.tool`;
+    case "door":
+      return sql`d.door`;
     case "type":
       return sql`s.type`;
     case "ending":

@@ -68,6 +68,8 @@ export const tenants = pgTable(
     derivedAttemptsMax: integer("derived_attempts_max").default(5),
     /** The part of each daily limit of the tenant that one named run may take, in percent; null: no guard. */
     runSharePercent: integer("run_share_percent").default(20),
+    /** What one answered question costs in people's time; null: it is not counted. */
+    approvalPicousd: amount("approval_picousd"),
     /** At which parts of a budget webhooks are told, in percent. */
     alertPercents: smallints("alert_percents")
       .notNull()
@@ -79,6 +81,7 @@ export const tenants = pgTable(
   (t) => [
     check("tenants_mode_is_known", sql`${t.mode} in ('strict', 'tolerant')`),
     check("tenants_derived_attempts_are_positive", sql`${t.derivedAttemptsMax} >= 1`),
+    check("tenants_approval_costs_something", sql`${t.approvalPicousd} > 0`),
     check("tenants_run_share_is_a_percentage", sql`${t.runSharePercent} between 1 and 100`),
     check(
       "tenants_alerts_are_percentages",

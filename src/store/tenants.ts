@@ -11,6 +11,8 @@ export type TenantRecord = {
   /** Null: no guard. */
   readonly derivedAttemptsMax: number | null;
   readonly runSharePercent: number | null;
+  /** What one answered question costs, in decimal digits of pico-dollars; null: it is not counted. */
+  readonly approvalPicousd: string | null;
   /** At which parts of a budget webhooks are told, rising. */
   readonly alertPercents: readonly number[];
   readonly createdAt: Date;
@@ -18,7 +20,7 @@ export type TenantRecord = {
 
 export type TenantTerms = Pick<
   TenantRecord,
-  "mode" | "derivedAttemptsMax" | "runSharePercent" | "alertPercents"
+  "mode" | "derivedAttemptsMax" | "runSharePercent" | "alertPercents" | "approvalPicousd"
 >;
 
 /** False when the name is taken. */
@@ -60,12 +62,14 @@ export async function updateTenant(
     update tenants
     set mode = ${terms.mode}, derived_attempts_max = ${terms.derivedAttemptsMax},
         run_share_percent = ${terms.runSharePercent},
-        alert_percents = ${arrayLiteral(terms.alertPercents)}::text::smallint[]
+        alert_percents = ${arrayLiteral(terms.alertPercents)}::text::smallint[],
+        approval_picousd = ${terms.approvalPicousd}::text::numeric
     where tenant_id = ${tenantId}`;
 }
 
 function columns(sql: Queryable) {
   return sql`
     tenant_id as "tenantId", name, mode, derived_attempts_max as "derivedAttemptsMax",
-    run_share_percent as "runSharePercent", alert_percents as "alertPercents", created_at as "createdAt"`;
+    run_share_percent as "runSharePercent", alert_percents as "alertPercents",
+    approval_picousd as "approvalPicousd", created_at as "createdAt"`;
 }

@@ -46,6 +46,7 @@ const ADMITTED: Explained = {
   overagePicousd: 0n,
   heldPicousd: 250_000_000_000n,
   tokens: null,
+  milliseconds: null,
   settledAt: null,
   unknownAt: null,
 };
@@ -53,6 +54,17 @@ const ADMITTED: Explained = {
 const SETTLED = { settledAt: new Date("2026-11-22T10:00:05Z"), heldPicousd: null, tokens: 20n };
 
 const CASES: readonly (readonly [string, Partial<Explained>, string])[] = [
+  [
+    "what the time of a machine cost",
+    {
+      ...SETTLED,
+      status: "succeeded",
+      basis: "computed",
+      costPicousd: 1_730n,
+      milliseconds: 2_500,
+    },
+    "cost $0.00000000173 for 2500 ms and 20 tokens (its time, paid by the hour).",
+  ],
   [
     "what was asked",
     {},

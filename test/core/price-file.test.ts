@@ -77,6 +77,21 @@ describe("a file of prices", () => {
     expect(prices[0]?.rates).toEqual({ input: 100_000n, output: 300_000n });
   });
 
+  test("may pay for the time of a machine, of one model or of all", () => {
+    const entries = [
+      'upstream: gpu, model: "*", valid_from: 2030-01-01, usd_per_hour: 2.49',
+      "upstream: gpu, model: m, valid_from: 2030-01-01, usd_per_hour: 10, concurrency: 8",
+    ];
+    const lines = entries.map((entry) => `  - { ${entry} }\n`).join("");
+    const { prices, problems } = readPriceFile(`source: s\nprices:\n${lines}`);
+    expect(problems).toEqual([]);
+    expect(prices.map(({ model, rates, hourly }) => [model, rates, hourly])).toEqual([
+      ["*", {}, { picousdPerHour: 2_490_000_000_000n, concurrency: 1 }],
+      ["m", {}, { picousdPerHour: 10_000_000_000_000n, concurrency: 8 }],
+    ]);
+  });
+
+  const HOUR = "upstream: up, model: m, valid_from: 2030-01-01, usd_per_hour: 2.49";
   const BASE = "upstream: up, model: m, valid_from: 2030-01-01, usd_per_million: { input: 1 }";
   const rated = (input: string) => BASE.replace("1 }", `${input} }`);
   /** What is wrong, the entry, at which of its words, and what is said of it. */
@@ -100,6 +115,30 @@ describe("a file of prices", () => {
     ["over before it begins", `${BASE}, valid_until: 2029-12-31`, "2029", /after valid_from/],
     ["of nobody and nowhere", BASE.replace("upstream: up, ", ""), "{ model", /names its upstream/],
     ["of any upstream by a star", BASE.replace("up,", '"*",'), '"*"', /upstream must be a name/],
+    [
+      "of all models by usage",
+      BASE.replace("model: m", 'model: "*"'),
+      '"*"',
+      /only .* usd_per_hour/,
+    ],
+    ["an hour of no machine", HOUR.replace("upstream: up", "tenant: t"), "{ tenant", /upstream/],
+    ["an hour below zero", HOUR.replace("2.49", "-1"), "-1", /USD an hour, as 2\.49/],
+    ["an absurd hour", HOUR.replace("2.49", "10000.01"), "10000", /from 0 to 10000/],
+    ["an hour of words", HOUR.replace("2.49", "cheap"), "cheap", /USD an hour, as 2\.49/],
+    [
+      "an hour beside rates",
+      `${HOUR}, usd_per_million: { input: 1 }`,
+      "usd_per_million",
+      /usd_per_hour or by usage/,
+    ],
+    [
+      "an hour in tiers",
+      `${HOUR}, service_tiers: { flex: { multiplier: 1 } }`,
+      "service_tiers",
+      /remove/,
+    ],
+    ["an hour shared by nobody", `${HOUR}, concurrency: 0`, "0 }", /from 1 to 10000/],
+    ["usage shared by calls", `${BASE}, concurrency: 2`, "concurrency", /goes with usd_per_hour/],
     ["unknown members", `${BASE}, price: 3`, "price:", /unknown key price/],
     ["too many tokens", `${BASE}, output_tokens_max: 2000000000`, "2000000000", /to 1000000000/],
     [

@@ -54,7 +54,7 @@ describe("an import", () => {
     const [change] = changed;
     expect(change?.before?.source).toBe("test");
     const rates = change === undefined ? [] : rateChanges(change.before, change.entry.price);
-    expect(rates).toEqual([{ name: "input", before: 10n, after: 20n }]);
+    expect(rates).toEqual([{ name: "input", per: "unit", before: 10n, after: 20n }]);
     expect(percentOf(10n, 20n)).toBe("+100.0");
   });
 
@@ -173,8 +173,14 @@ test("what differs between two prices is named by service tier, class and length
     serviceTiers: [{ name: "priority", rates: { output: picousd(200n) }, tiers: [] }],
   });
   expect(rateChanges(before, after)).toEqual([
-    { name: "input above 100", before: 20n, after: 30n },
-    { name: "priority output", before: null, after: 200n },
-    { name: "flex output", before: 50n, after: null },
+    { name: "input above 100", per: "unit", before: 20n, after: 30n },
+    { name: "priority output", per: "unit", before: null, after: 200n },
+    { name: "flex output", per: "unit", before: 50n, after: null },
+  ]);
+  const hour = { rates: {}, hourly: { picousdPerHour: picousd(7n), concurrency: 1 } };
+  const shared = { rates: {}, hourly: { picousdPerHour: picousd(7n), concurrency: 4 } };
+  expect(rateChanges(priceOf(hour), priceOf(shared))).toEqual([
+    { name: "hour shared by 4", per: "hour", before: null, after: 7n },
+    { name: "hour", per: "hour", before: 7n, after: null },
   ]);
 });

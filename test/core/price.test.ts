@@ -261,6 +261,7 @@ describe("a price version", () => {
     ["class", { rates: { input: picousd(10n), output: picousd(100n), reasoning: picousd(100n) } }],
     ["tier", { tiers: [{ aboveInputTokens: 5, rates: {} }] }],
     ["maximum", { outputTokensMax: 5 }],
+    ["hour", { hourly: { picousdPerHour: picousd(1n), concurrency: 1 } }],
     ["service tier", { serviceTiers: [{ name: "flex", rates: {}, tiers: [] }] }],
   ];
   test.each(CHANGES)("changes with its %s", (_name, change) => {

@@ -478,6 +478,11 @@ describe("prices in the file", () => {
       "{ upstream: a, model: m, input: 1, output_tokens_max: 1.5 }",
       /must be a whole number of tokens/,
     ],
+    ["{ upstream: a, model: m, usd_per_hour: 2, input: 1 }", /:3:5: .*usd_per_hour or by usage/],
+    ["{ upstream: a, model: m, usd_per_hour: -2 }", /usd_per_hour must be USD an hour/],
+    ["{ upstream: a, model: m, usd_per_hour: 2, concurrency: 0 }", /concurrency must be calls/],
+    ["{ upstream: a, model: m, input: 2, concurrency: 2 }", /concurrency goes with usd_per_hour/],
+    ["{ upstream: a, model: '*', input: 2 }", /only a price with usd_per_hour is of all models/],
     ["{ upstream: a, model: m, cached_input: 1, cache_read: 1 }", /are the same: keep one/],
     [
       "{ upstream: a, model: m, input: 1 }\n  - { upstream: a, model: m, output: 1 }",
@@ -505,6 +510,17 @@ describe("prices in the file", () => {
     expect(price?.model).toBe("4.10");
     expect(price && rateOf(price.rates, "seconds")).toBe(100_000_000n);
     expect(price && rateOf(price.rates, "requests")).toBe(5_000_000n);
+  });
+
+  test("a machine is paid by the hour, for one model or for all of its upstream", () => {
+    const entries = [
+      "{ upstream: a, model: '*', usd_per_hour: 2.49, output_tokens_max: 4096 }",
+      "{ upstream: a, model: m, usd_per_hour: 0.1, concurrency: 16 }",
+    ];
+    expect(read({}, prices(entries.join("\n  - "))).prices).toMatchObject([
+      { model: "*", rates: {}, hourly: { picousdPerHour: 2_490_000_000_000n, concurrency: 1 } },
+      { model: "m", rates: {}, hourly: { picousdPerHour: 100_000_000_000n, concurrency: 16 } },
+    ]);
   });
 
   test("an override keeps the size of the listed model, unless it states its own", () => {

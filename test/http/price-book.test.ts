@@ -88,8 +88,9 @@ describeEachDatabase("the price book", (database) => {
         rates: [
           {
             name: "input",
-            before_usd_per_million: perMillion(10),
-            after_usd_per_million: perMillion(15),
+            per: "million",
+            before_usd: perMillion(10),
+            after_usd: perMillion(15),
             percent: "+50.0",
           },
         ],

@@ -40,6 +40,18 @@ describeEachDatabase("the price book in the database", (database) => {
   const inForce = (snapshot: Awaited<ReturnType<typeof readSnapshot>>) =>
     entryAt(snapshot.prices.imported, KEY, new Date("2030-01-01T00:00:00Z"));
 
+  test("gives back what is paid by the hour", async () => {
+    const hourly = { picousdPerHour: picousd(2_490_000_000_000n), concurrency: 4 };
+    const price = priceOf({ model: "*", rates: {}, hourly });
+    await importing({ tenantId: ANY, price, until: null });
+    const { prices } = await readSnapshot(database.db.admin, null);
+    const key = { ...KEY, model: "*" };
+    expect(entryAt(prices.imported, key, new Date("2030-01-01"))?.price).toEqual(price);
+    expect((await findPrices(database.db.admin, [price.version])).get(price.version)).toEqual(
+      price,
+    );
+  });
+
   test("gives back what was put in, and of two imports of one date the newer", async () => {
     const { admin } = database.db;
     const [old, now] = [entryOf(10n), entryOf(20n)];

@@ -62,6 +62,7 @@ export function factsOf(more: Partial<Facts> = {}): Facts {
     caller: { tenantId: "ten_a", keyId: "key_a", scopes: ["invoke"], mode: "strict" },
     route: { upstream: "up", model: "m" },
     price: priceOf({ upstream: "up", model: "m", outputTokensMax: 1_000 }),
+    timeoutMs: null,
     sharesAccount: false,
     clampedTo: null,
     bundle: null,

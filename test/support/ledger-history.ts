@@ -1,4 +1,5 @@
 /** Histories of a ledger, posted and settled by the gate's own statements: for what must hold after any of them. */
+import { postApprovalCost } from "../../src/store/approvals.ts";
 import { insertAdjustment } from "../../src/store/adjustments.ts";
 import { post, type Ask } from "../../src/store/posting.ts";
 import { settle, type Settlement } from "../../src/store/settlement.ts";
@@ -85,6 +86,20 @@ export async function tell({ db }: TestDatabase, tenantId: string, told: Told) {
   return { id, root };
 }
 
+/** A question about this call, denied by a person whose time has a price. */
+async function answer({ db }: TestDatabase, { tenantId, attemptId, runId }: Ask, price: bigint) {
+  const approvalId = `apr_${newId()}`;
+  await db.admin`
+    insert into approvals (tenant_id, approval_id, digest, state, requested_by, run_id, attempt_id, door, resource,
+                           policies, quorum, expires_at)
+    values (${tenantId}, ${approvalId}, ${approvalId}, 'denied', 'key_a', ${runId}, ${attemptId}, 'model', 'm',
+            '[]', 1, tollgate_now())`;
+  await db.admin`
+    update tenants set approval_picousd = ${String(price)}::text::numeric where tenant_id = ${tenantId}`;
+  const by = { attemptId: `att_${newId()}`, keyId: "key_b" };
+  await postApprovalCost(db.admin, { tenantId, approvalId }, by);
+}
+
 /** Credits where the amount is negative; of an attempt and its run, of a run, or of neither. */
 export async function adjust(
   { db }: TestDatabase,
@@ -105,7 +120,7 @@ export async function adjust(
   return adjustmentId;
 }
 
-/** Asks, settles, presumes, corrects, refuses and adjusts, and tells and corrects outcomes, in any order. */
+/** Asks, settles, presumes, corrects, refuses, answers for money and adjusts, and tells and corrects outcomes, in any order. */
 export function createHistory(database: TestDatabase, tenantId: string, random: Random) {
   const { gate } = database.db;
   const open: Ask[] = [];
@@ -160,6 +175,10 @@ export function createHistory(database: TestDatabase, tenantId: string, random: 
       if (ask !== undefined) {
         await settle(gate, [settlementOf(ask, { costPicousd: BigInt(random.below(2_000)) })]);
       }
+    },
+    answer: async () => {
+      const ask = open.at(-1);
+      if (ask !== undefined) await answer(database, ask, BigInt(1 + random.below(3_000)));
     },
     adjust: async () => {
       const of = asked.length === 0 ? null : random.pick(asked);

@@ -1,6 +1,7 @@
 /**
  * Writes `src/core/prices.json` from the open data set of `@pydantic/genai-prices`, by hand:
- * `node test/support/price-snapshot.ts`. The diff is read before it is committed.
+ * `node test/support/price-snapshot.ts <file of service tiers>` (see `service-tiers.ts`). The diff is read
+ * before it is committed.
  *
  * A price enters only if it can be stated wholly: a model charged for something that has no class
  * here, or finer than a pico-dollar per unit, is left out and named on the terminal. Prices by time
@@ -16,6 +17,7 @@ import {
   type Picousd,
 } from "../../src/core/money.ts";
 import type { UsageClass } from "../../src/core/usage.ts";
+import { readTierData, TIERS_SOURCE } from "./service-tiers.ts";
 
 /** The date of a price whose beginning nobody recorded. */
 const DAWN = "1970-01-01";
@@ -144,6 +146,7 @@ type Row = {
   readonly from: string;
   readonly rates: string;
   readonly tiers: string;
+  readonly service_tiers?: string;
   readonly context: number;
   readonly output_max: number;
   readonly note: string;
@@ -165,7 +168,9 @@ function addition(model: string, rates: string): Row {
 
 const left: string[] = [];
 
-function main(): void {
+function main(tiersFile: string | undefined): void {
+  if (tiersFile === undefined) throw new Error(`name the file of ${TIERS_SOURCE}`);
+  const { tiersOf, leftOut } = readTierData(readFileSync(tiersFile, "utf8"));
   const rows = new Map<string, Row>();
   for (const id of PROVIDERS) {
     const provider = findProvider({ providerId: id });
@@ -174,7 +179,12 @@ function main(): void {
   }
   for (const row of borrowed([...rows.values()])) rows.set(sortKey(row), row);
   for (const row of ADDITIONS) rows.set(sortKey(row), row);
-  const sorted = [...rows].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row);
+  const sorted = [...rows]
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, row]) => {
+      const tiers = tiersOf(row);
+      return tiers === "" ? row : { ...row, service_tiers: tiers };
+    });
   const { version } = JSON.parse(
     readFileSync(
       new URL("../../node_modules/@pydantic/genai-prices/package.json", import.meta.url),
@@ -183,9 +193,10 @@ function main(): void {
   ) as { version: string };
   const lines = sorted.map((row) => `    ${JSON.stringify(row)}`).join(",\n");
   const source = JSON.stringify(`genai-prices ${version}`);
-  writeFileSync(TARGET, `{\n  "source": ${source},\n  "prices": [\n${lines}\n  ]\n}\n`);
-  for (const line of left) console.log(`left out: ${line}`);
-  console.log(`${sorted.length} prices written, ${left.length} left out`);
+  const sources = `  "source": ${source},\n  "tiers_source": ${JSON.stringify(TIERS_SOURCE)},\n`;
+  writeFileSync(TARGET, `{\n${sources}  "prices": [\n${lines}\n  ]\n}\n`);
+  for (const line of [...left, ...leftOut]) console.log(`left out: ${line}`);
+  console.log(`${sorted.length} prices written, ${left.length + leftOut.length} left out`);
 }
 
 /** Models that a provider resells at their maker's price, as the data says: Azure does OpenAI's. */
@@ -368,4 +379,4 @@ function sortKey(row: Row): string {
   return `${row.upstream}\n${row.model}\n${row.from}`;
 }
 
-main();
+main(process.argv[2]);

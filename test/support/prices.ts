@@ -10,6 +10,7 @@ export function priceOf(fields: Partial<PriceFields>): Price {
     rates: { input: picousd(10n), output: picousd(100n) },
     tiers: [],
     serviceTiers: [],
+    hourly: null,
     contextTokensMax: null,
     outputTokensMax: null,
     source: "test",

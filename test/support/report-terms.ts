@@ -26,6 +26,7 @@ export const ALL_GROUPINGS = [
   "model",
   "upstream",
   "tool",
+  "door",
   "type",
   "ending",
   "basis",

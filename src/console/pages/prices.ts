@@ -29,7 +29,10 @@ function pricesTable(prices: readonly Price[]): Markup {
   return table(
     "Prices",
     [
-      { title: "Model", cell: ({ upstream, model }) => html`<small>${upstream}/</small>${model}` },
+      {
+        title: "Model",
+        cell: ({ upstream, model }) => html`<small>${upstream ?? "any"}/</small>${model}`,
+      },
       { title: "Input", isNumber: true, cell: rateOf("input") },
       { title: "Cached", isNumber: true, cell: rateOf("cache_read") },
       { title: "Output", isNumber: true, cell: rateOf("output") },
@@ -49,10 +52,12 @@ function rateOf(kind: string): (price: Price) => Markup {
   };
 }
 
-function moreOf({ usd_per_million: rates, tiers, output_tokens_max: most }: Price): Markup {
+function moreOf(price: Price): Markup {
+  const { usd_per_million: rates, tiers, output_tokens_max: most } = price;
   const others = Object.entries(rates).filter(([kind]) => !SHOWN.has(kind));
   return html`<ul class="plain small">
-    ${others.map(([kind, rate]) => html`<li>${worded(kind)} ${usd(rate)}</li>`)}
+    ${others.map(([kind, rate]) => html`<li>${worded(kind)} ${usd(rate)}</li>`)} ${hourOf(price)}
+    ${soldAs(Object.keys(price.service_tiers))}
     ${tiers.map(
       ({ above_input_tokens: above, usd_per_million: tier }) =>
         html`<li>
@@ -62,6 +67,17 @@ function moreOf({ usd_per_million: rates, tiers, output_tokens_max: most }: Pric
     )}
     ${most === null ? "" : html`<li>answers up to ${count(most)} tokens</li>`}
   </ul>`;
+}
+
+function soldAs(tiers: readonly string[]): Markup {
+  return tiers.length === 0 ? html`` : html`<li>other rates in ${tiers.join(", ")}</li>`;
+}
+
+function hourOf({ usd_per_hour: hour, concurrency }: Price): Markup {
+  if (hour === null) return html``;
+  const shared =
+    concurrency === null || concurrency === 1 ? "" : `, shared by ${count(concurrency)} calls`;
+  return html`<li>${usd(hour)} an hour of the time that calls take${shared}</li>`;
 }
 
 /** A price of the shipped list holds since ever, which is no date to tell. */

@@ -18,6 +18,7 @@ const TENANT_COLUMNS: readonly Column[] = [
   { title: "mode", value: "mode" },
   { title: "attempts", value: (row) => guardText(row, "derived_attempts_max", "") },
   { title: "run share", value: (row) => guardText(row, "run_share_percent", " %") },
+  { title: "approval", value: (row) => guardText(row, "usd_per_approval", " USD") },
   { title: "alerts", value: (row) => alertsText(row) },
   { title: "created", value: "created_at" },
 ];
@@ -96,6 +97,19 @@ export function addTenants(program: Command, terminal: Terminal): void {
     session.showOne(s, reply, TENANT_COLUMNS);
   });
   addGuards(tenants, terminal);
+  const priceApprovals = tenants
+    .command("price-approvals")
+    .description("what a question to people costs its run once it is answered")
+    .argument("<tenant>", "its id or name")
+    .argument("<usd>", "of each answered question, or `off`");
+  session.act(priceApprovals, terminal, async (s) => {
+    const path = `/api/tenants/${encodeURIComponent(s.argument(0))}`;
+    const isOff = s.argument(1) === "off";
+    const body = isOff ? {} : { usd_per_approval: s.argument(1) };
+    const nulls = isOff ? ["usd_per_approval"] : [];
+    const reply = await s.client().ask({ method: "PATCH", path, body, nulls, scope: "admin" });
+    session.showOne(s, reply, TENANT_COLUMNS);
+  });
   addAlerts(tenants, terminal);
 }
 

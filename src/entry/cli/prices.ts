@@ -18,6 +18,7 @@ const PRICE_COLUMNS: readonly Column[] = [
   { title: "from", value: "from" },
   { title: "until", value: "until" },
   { title: "USD per million", value: "usd_per_million" },
+  { title: "USD per hour", value: hourOf, align: "right" },
   { title: "service tiers", value: (row) => namesOf(member(row, "service_tiers")) },
   { title: "source", value: "source" },
 ];
@@ -29,9 +30,10 @@ const CHANGE_COLUMNS: readonly Column[] = [
   { title: "from", value: "from" },
   { title: "until", value: "until" },
   { title: "rate", value: "name" },
-  { title: "before", value: "before_usd_per_million", align: "right" },
-  { title: "after", value: "after_usd_per_million", align: "right" },
+  { title: "before", value: "before_usd", align: "right" },
+  { title: "after", value: "after_usd", align: "right" },
   { title: "percent", value: "percent", align: "right" },
+  { title: "USD per", value: "per" },
 ];
 
 const IMPORT_COLUMNS: readonly Column[] = [
@@ -138,6 +140,12 @@ function linesOf(change: unknown): readonly unknown[] {
 function rowsAt(reply: Reply, name: string): readonly unknown[] {
   const rows = member(reply.body, name);
   return isList(rows) ? rows : [];
+}
+
+function hourOf(row: unknown): string {
+  const [usd, shared] = [member(row, "usd_per_hour"), member(row, "concurrency")];
+  if (typeof usd !== "string") return "";
+  return shared === 1 ? usd : `${usd} / ${textOf(shared)}`;
 }
 
 function namesOf(tiers: unknown): string {

@@ -128,13 +128,13 @@ export function usdOrNone(decimal: string): Markup {
 async function runPage({ visit, param, query }: Asked, { problem }: Given): Promise<Page> {
   const id = param("run");
   const asked = { cursor: query("cursor"), limit: ROWS_SHOWN };
-  const [run, told] = await Promise.all([
+  const [run, outcomes] = await Promise.all([
     visit.api.get(Run, `/runs/${encodeURIComponent(id)}`, asked),
     visit.api.get(listOf(Outcome), "/outcomes", { run: id, limit: ROWS_SHOWN }),
   ]);
   const up = html`<a href="${visit.href("/runs")}">Runs</a>`;
   const body = html`${heading(id, { up, state: badge(run.state), lead: summary(run) })}
-  ${problemBox(problem)} ${runFacts(visit, run, told.data)} ${runBudget(visit, run)}
+  ${problemBox(problem)} ${runFacts(visit, run, outcomes.data)} ${runBudget(visit, run)}
   ${card("Timeline", timeline(visit, run))}
   ${
     run.next === null
@@ -160,9 +160,9 @@ export function plural(number: number, word: string): string {
   return `${count(number)} ${word}${number === 1 ? "" : "s"}`;
 }
 
-function runFacts(visit: Visit, run: Run, told: readonly Outcome[]): Markup {
+function runFacts(visit: Visit, run: Run, outcomes: readonly Outcome[]): Markup {
   const { totals, parent, derived_from: origin, labels } = run;
-  const holding = told.filter(({ superseded_by: by }) => by === null);
+  const holding = outcomes.filter(({ superseded_by: by }) => by === null);
   return facts([
     ["Cost", usd(totals.cost_usd)],
     [

@@ -157,8 +157,20 @@ describeOnPostgres("the console", (database) => {
 
   test("a limit that is younger than its window says since when it counts", async () => {
     const page = pages.desktop;
-    await page.goto(`${tollgate.url}/console/budgets/${alive.limitId}`);
+    const month = { scope: { kind: "tenant" }, unit: "usd", window: "month", limit: "99" };
+    const body = { ...month, mode: "shadow" };
+    const limit = await alive.call(alive.admin, "POST", "/api/limits", { body });
+    await page.goto(`${tollgate.url}/console/budgets/${String(limit["id"])}`);
     expect(await page.locator("main").innerText()).toMatch(/Counts since it was set, .+\./u);
+  });
+
+  test("a quota has one forecast, beside what each of its runs may take", async () => {
+    const report = await alive.call(alive.admin, "GET", "/api/reports/budgets");
+    const rows = report["rows"];
+    if (!Array.isArray(rows)) throw new Error("the report of budgets has no rows");
+    const ids = rows.map((row: { limit_id: string }) => row.limit_id);
+    expect(ids.length).toBeGreaterThan(2);
+    expect(new Set(ids).size).toBe(ids.length);
   });
 
   test("every page is reached by keyboard alone, and where one is is seen", async () => {

@@ -26,7 +26,9 @@ const Change = z.object({
     .array(
       z.object({
         name: z.string().openapi({ example: "priority output above 272000" }),
-        per: z.enum(["million", "hour"]),
+        per: z.enum(["million", "hour"]).openapi({
+          description: "Of what the amounts are: a million units, or an hour of a machine.",
+        }),
         before_usd: z.string().nullable(),
         after_usd: z.string().nullable(),
         percent: z.string().nullable().openapi({ example: "+12.5" }),

@@ -186,9 +186,10 @@ export function piecesOf(sql: Queryable, asked: Timed, byDays: boolean) {
         = date_trunc(${time}, d.day + ${UTC_DAY}::interval - interval '1 microsecond', ${timeZone}::text)`,
     sql``,
   );
+  const begin = sql`${from}::timestamptz`;
   const days = sql`
     select generate_series(
-      date_trunc('day', ${from}::timestamptz, 'UTC'),
+      date_trunc('day', ${begin}, 'UTC'),
       ${to}::timestamptz - interval '1 microsecond',
       ${UTC_DAY}::interval
     ) as day`;

@@ -64,6 +64,7 @@ export async function conservationOf(db: Database, tenantId: string): Promise<Co
 }
 
 const OUTCOMES = "outcomes and unattributed";
+const OUTCOME_DAYS = "outcome days and unattributed";
 
 type Line = { readonly name: string; readonly sum: bigint; readonly difference: bigint };
 
@@ -75,12 +76,16 @@ function linesOf(sums: ConservationRow): readonly Line[] {
     line("cost cells", BigInt(sums.costCells)),
     line("run cells", BigInt(sums.runCells)),
     line("runs", BigInt(sums.runCosts)),
+    line("cost days", BigInt(sums.costDays)),
+    line("run days", BigInt(sums.runDays)),
+    line(OUTCOME_DAYS, BigInt(sums.outcomeDays) + BigInt(sums.unattributed)),
   ];
 }
 
 function sentenceOf({ name, sum, difference }: Line, stale: number): readonly string[] {
   if (difference === 0n) return [];
-  if (name === OUTCOMES && stale > 0) {
+  if (stale > 0 && name === OUTCOME_DAYS) return [];
+  if (stale > 0 && name === OUTCOMES) {
     return [
       `What ${stale} outcomes cost is being told anew, so that their sum cannot be compared yet: ask again in a minute.`,
     ];

@@ -141,12 +141,14 @@ return format($query$
   $query$, changes);
 --> statement-breakpoint
 
+-- What is adjusted of no run stands among the runs, and is none.
 create function tollgate_add_to_run_days(changes text) returns text
 language sql immutable strict
 return format($query$
     insert into run_days as d (tenant_id, closing_id, utc_day, is_attributed, runs, attempts, unpriced, cost_picousd,
                                wasted_picousd)
-    select c.tenant_id, c.closing_id, date_trunc('day', c.started_at, 'UTC'), c.outcomes > 0, sum(c.sign),
+    select c.tenant_id, c.closing_id, date_trunc('day', c.started_at, 'UTC'), c.outcomes > 0,
+           coalesce(sum(c.sign) filter (where c.attempts + c.blocked > 0), 0),
            sum(c.sign * c.attempts), sum(c.sign * c.unpriced), sum(c.sign * c.cost_picousd),
            sum(c.sign * c.wasted_picousd)
     from (%s) as c

@@ -563,27 +563,6 @@ as $$
 $$;
 --> statement-breakpoint
 
--- As it was; what is adjusted of no run is no run.
-create or replace function tollgate_add_to_run_days(changes text) returns text
-language sql immutable strict
-return format($query$
-    insert into run_days as d (tenant_id, closing_id, utc_day, is_attributed, runs, attempts, unpriced, cost_picousd,
-                               wasted_picousd)
-    select c.tenant_id, c.closing_id, date_trunc('day', c.started_at, 'UTC'), c.outcomes > 0,
-           coalesce(sum(c.sign) filter (where c.attempts + c.blocked > 0), 0),
-           sum(c.sign * c.attempts), sum(c.sign * c.unpriced), sum(c.sign * c.cost_picousd),
-           sum(c.sign * c.wasted_picousd)
-    from (%s) as c
-    group by 1, 2, 3, 4
-    on conflict (tenant_id, closing_id, utc_day, is_attributed) do update
-      set runs = d.runs + excluded.runs,
-          attempts = d.attempts + excluded.attempts,
-          unpriced = d.unpriced + excluded.unpriced,
-          cost_picousd = d.cost_picousd + excluded.cost_picousd,
-          wasted_picousd = d.wasted_picousd + excluded.wasted_picousd
-  $query$, changes);
---> statement-breakpoint
-
 -- Finds the pairs of outcomes and runs that the roll-up left to their tenant, at most so many and one thing's more:
 -- first the runs of outcomes, then the outcomes of runs, which all are to be told anew. Answers how many.
 create function tollgate_bind_stale(tenant text, most int) returns int

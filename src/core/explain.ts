@@ -205,14 +205,15 @@ function held(decision: Explained): string {
 
 function cost(decision: Explained): string {
   if (decision.costPicousd === null) return "used what has no known price, so its cost is unknown";
-  const tokens =
-    decision.tokens === null || decision.tokens === 0n ? "" : ` for ${decision.tokens} tokens`;
-  if (decision.milliseconds !== null) {
-    const time = `${decision.milliseconds} ms`;
-    return `cost ${dollars(decision.costPicousd)} for ${time}${tokens.replace("for", "and")} (its time, paid by the hour)`;
-  }
+  const { milliseconds, tokens } = decision;
+  const used = [
+    ...(milliseconds === null ? [] : [`${milliseconds} ms`]),
+    ...(tokens === null || tokens === 0n ? [] : [`${tokens} tokens`]),
+  ];
+  const what = used.length === 0 ? "" : ` for ${used.join(" and ")}`;
+  const basis = milliseconds === null ? basisWords(decision.basis) : "its time, paid by the hour";
   const corrected = decision.corrected ? ", corrected by later evidence" : "";
-  return `cost ${dollars(decision.costPicousd)}${tokens} (${basisWords(decision.basis)}${corrected})`;
+  return `cost ${dollars(decision.costPicousd)}${what} (${basis}${corrected})`;
 }
 
 function basisWords(basis: string | null): string {

@@ -101,7 +101,17 @@ export function ratePerMillion(usdPerMillion: string, param: string | null = nul
 
 /** As sentences say an amount: `$0.0004125`. */
 export function dollars(amount: bigint): string {
-  return `$${usdFromPicousd(picousd(amount))}`;
+  return `$${usdOf(amount)}`;
+}
+
+/** As `usdFromPicousd`, of an amount as the store keeps it: decimal digits, or a bare bigint. */
+export function usdOf(amount: string | bigint): string {
+  return usdFromPicousd(picousd(BigInt(amount)));
+}
+
+/** Of what has no cost, or none that is known, JSON says null. */
+export function usdOrNull(amount: string | bigint | null): string | null {
+  return amount === null ? null : usdOf(amount);
 }
 
 /**

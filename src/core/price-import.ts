@@ -188,29 +188,33 @@ export type RateChange = {
 
 /** What differs between two prices, in the order in which prices are written. */
 export function rateChanges(before: Price | null, after: Price): readonly RateChange[] {
-  const [old, now] = [before === null ? new Map<string, bigint>() : flat(before), flat(after)];
+  return [
+    ...changesOf("hour", before === null ? new Map() : hourOf(before), hourOf(after)),
+    ...changesOf("unit", before === null ? new Map() : flat(before), flat(after)),
+  ];
+}
+
+function changesOf(
+  per: RateChange["per"],
+  old: ReadonlyMap<string, bigint>,
+  now: ReadonlyMap<string, bigint>,
+): readonly RateChange[] {
   const names = new Set([...now.keys(), ...old.keys()]);
   return [...names].flatMap((name) => {
-    const per = HOUR.test(name) ? "hour" : "unit";
-    const change: RateChange = {
-      name,
-      per,
-      before: old.get(name) ?? null,
-      after: now.get(name) ?? null,
-    };
+    const change = { name, per, before: old.get(name) ?? null, after: now.get(name) ?? null };
     return change.before === change.after ? [] : [change];
   });
 }
 
-/** No class of usage reads like this, and a name ends with one where it is none of these. */
-const HOUR = /^hour(?: shared by \d+)?$/;
+function hourOf({ hourly }: Price): ReadonlyMap<string, bigint> {
+  if (hourly === null) return new Map();
+  const { picousdPerHour, concurrency } = hourly;
+  const name = concurrency === 1 ? "hour" : `hour shared by ${concurrency}`;
+  return new Map([[name, picousdPerHour]]);
+}
 
-function flat(price: Price): Map<string, bigint> {
+function flat(price: Price): ReadonlyMap<string, bigint> {
   const rates = new Map<string, bigint>();
-  if (price.hourly !== null) {
-    const { picousdPerHour, concurrency } = price.hourly;
-    rates.set(concurrency === 1 ? "hour" : `hour shared by ${concurrency}`, picousdPerHour);
-  }
   addSet(rates, price, "");
   for (const tier of price.serviceTiers) addSet(rates, tier, `${tier.name} `);
   return rates;

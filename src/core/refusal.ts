@@ -105,7 +105,7 @@ export function duplicateMessage(
     case "duplicate_request":
       return `The same request, with this Idempotency-Key, has succeeded already${prior}, and its answer is not kept any more. It was not run again.`;
     case "outcome_unknown":
-      return `The same request, with this Idempotency-Key, was sent, and nobody knows whether it ran${prior}. Send \`Tollgate-Retry-Unknown: accept\` to run it again all the same.`;
+      return `The same request, with this Idempotency-Key, was sent, and nobody knows whether it ran${prior}. ${wayOut(intent)}`;
     case "idempotency_key_reused":
       return "This Idempotency-Key belongs to a request with other content. Use another key for another request.";
     case "effect_applied":
@@ -119,6 +119,13 @@ export function duplicateMessage(
     default:
       return null;
   }
+}
+
+/** At the step door the tool's effect class says whether an unknown act is tried again, and no header does. */
+function wayOut({ door }: Intent): string {
+  return door === "model"
+    ? "Send `Tollgate-Retry-Unknown: accept` to run it again all the same."
+    : "Find out, and reconcile that attempt.";
 }
 
 /** The guard against storms of retries that nobody named. */

@@ -2,7 +2,7 @@
 import { InputError } from "./errors.ts";
 import { GROUPINGS_MAX } from "./limits-finance.ts";
 import { CONTEXT_FIELD_BYTES_MAX } from "./limits.ts";
-import { picousd, usdFromPicousd } from "./money.ts";
+import { usdOf } from "./money.ts";
 
 const PLAIN_GROUPINGS = [
   "tenant",
@@ -183,7 +183,7 @@ export function parseLabelFilter(text: string): { readonly name: string; readonl
  */
 export function usdEach(amountPicousd: bigint, count: bigint): string | null {
   if (count <= 0n) return null;
-  return usdFromPicousd(picousd(roundedQuotient(amountPicousd, count)));
+  return usdOf(roundedQuotient(amountPicousd, count));
 }
 
 /** A part of a whole as a decimal of four places, rounded half up: `0.2500`. Null of nothing. */

@@ -15,7 +15,7 @@ import {
   type OperationName,
   type Tool,
 } from "../core/operation.ts";
-import { picousd, usdFromPicousd } from "../core/money.ts";
+import { usdOrNull } from "../core/money.ts";
 import type { RetryFacts } from "../core/retry.ts";
 import { DISPOSITIONS, type MeterFigures, type Refusal } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
@@ -202,7 +202,7 @@ export function phraseGrant(told: GrantTold): Phrased {
     lease_seconds: leaseSeconds,
     lease_expires_at: leaseExpiresAt.toISOString(),
     budget_remaining: told.budgetRemaining,
-    reserved_usd: reservedPicousd === null ? null : usdFromPicousd(picousd(reservedPicousd)),
+    reserved_usd: usdOrNull(reservedPicousd),
     retry_context: retryContext(told, "execute"),
   };
   const headers = { "tollgate-decision": told.decisionId, "tollgate-verdict": "allow" };

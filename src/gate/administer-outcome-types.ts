@@ -2,7 +2,7 @@
 import { InputError } from "../core/errors.ts";
 import { withPrefix } from "../core/ids.ts";
 import { OUTCOME_TYPES_MAX } from "../core/limits-finance.ts";
-import { costFromUsd, picousd, usdFromPicousd } from "../core/money.ts";
+import { costFromUsd, usdOrNull } from "../core/money.ts";
 import { insertEvent, type Queryable } from "../store/events.ts";
 import {
   countOutcomeTypes,
@@ -108,7 +108,7 @@ function isSame(one: OutcomeType, other: OutcomeType): boolean {
 function shown({ description, valuePicousd }: OutcomeType): object {
   return {
     description,
-    value_usd: valuePicousd === null ? null : usdFromPicousd(picousd(BigInt(valuePicousd))),
+    value_usd: usdOrNull(valuePicousd),
   };
 }
 

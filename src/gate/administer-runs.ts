@@ -1,7 +1,7 @@
 import { InputError } from "../core/errors.ts";
 import { withPrefix } from "../core/ids.ts";
 import { RUN_DEPTH_MAX } from "../core/limits.ts";
-import { picousd, usdFromPicousd } from "../core/money.ts";
+import { usdOf } from "../core/money.ts";
 import { changeRun, insertEvent, type Queryable } from "../store/events.ts";
 import { findSameLimit, insertLimit, updateLimit } from "../store/limits.ts";
 import {
@@ -165,7 +165,7 @@ async function setBudget(
     return null;
   }
   if (BigInt(budget) > BigInt(before.amount) && !isAdmin(actor)) {
-    const now = usdFromPicousd(picousd(BigInt(before.amount)));
+    const now = usdOf(before.amount);
     const message = `Only a key with the scope \`admin\` raises a budget: this run's is $${now}.`;
     throw new InputError("forbidden", "budget_usd", message);
   }

@@ -1,6 +1,6 @@
 import { InputError } from "../core/errors.ts";
 import { ID_PREFIXES, withPrefix } from "../core/ids.ts";
-import { picousd, usdFromPicousd } from "../core/money.ts";
+import { usdOrNull } from "../core/money.ts";
 import { changeRegister, insertEvent } from "../store/events.ts";
 import {
   findTenant,
@@ -75,12 +75,11 @@ export async function changeTenant(
 
 /** In the words of the API. */
 function told(terms: TenantTerms): object {
-  const { approvalPicousd: approval } = terms;
   return {
     mode: terms.mode,
     derived_attempts_max: terms.derivedAttemptsMax,
     run_share_percent: terms.runSharePercent,
     alert_percents: terms.alertPercents,
-    usd_per_approval: approval === null ? null : usdFromPicousd(picousd(BigInt(approval))),
+    usd_per_approval: usdOrNull(terms.approvalPicousd),
   };
 }

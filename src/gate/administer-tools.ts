@@ -1,7 +1,7 @@
 import { InputError } from "../core/errors.ts";
 import { withPrefix } from "../core/ids.ts";
 import { TOOLS_MAX } from "../core/limits.ts";
-import { costFromUsd, picousd, usdFromPicousd } from "../core/money.ts";
+import { costFromUsd, usdOrNull } from "../core/money.ts";
 import { flawOfExtractor, type EffectClass, type Extractor, type Tool } from "../core/operation.ts";
 import { changeRegister, insertEvent, type Queryable } from "../store/events.ts";
 import { countTools, findTool, putTool as put, removeTool as remove } from "../store/tools.ts";
@@ -77,7 +77,7 @@ function toolOf({ name, effectClass, priceUsd, extractor }: ToolTerms): Tool {
 function shown({ effectClass, pricePicousd, extractor }: Tool): object {
   return {
     effect: effectClass,
-    price_usd: pricePicousd === null ? null : usdFromPicousd(picousd(pricePicousd)),
+    price_usd: usdOrNull(pricePicousd),
     operation: extractor,
   };
 }

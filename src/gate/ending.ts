@@ -30,7 +30,7 @@ export type Ending = {
  * Whether a status leaves open if the model ran: the upstream failed, or something in front of it gave up
  * waiting. A 503 says that it did not, and so does every other 4xx.
  */
-export function mayHaveRun(status: number | null): boolean {
+function mayHaveRun(status: number | null): boolean {
   if (status === null || status === 501 || status === 503) return false;
   return status === 408 || status >= 500;
 }

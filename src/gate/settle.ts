@@ -227,16 +227,13 @@ export function chargeFor(
   countable: () => Countable,
 ): Charge | Promise<Charge> {
   const { estimate, upstream } = permit;
-  let isError = false;
   switch (ending.kind) {
     case "released":
       return NOTHING;
     case "unknown":
       return presumed(estimate, {}, permit.price);
     case "failed":
-      // An answer that says no: nothing was generated, unless it tells usage all the same.
-      isError = ending.reading.usage === null && (ending.status ?? 0) >= 400;
-      if (isError && !costsItsTime(permit, ending.status)) return NOTHING;
+      if (isNo(ending) && !costsItsTime(permit, ending.status)) return NOTHING;
       break;
     case "succeeded":
     case "aborted":
@@ -251,7 +248,7 @@ export function chargeFor(
   const milliseconds = Math.min(Math.ceil(ending.durationMs), upstream.timeoutMs);
   const serviceTierAsked = permit.intent.demand.serviceTier;
   const seen = { usage, serviceTier, serviceTierAsked, milliseconds, price };
-  if (isError) return charge(estimate, { ...seen, counted: {} });
+  if (isNo(ending)) return charge(estimate, { ...seen, counted: {} });
   const needsCount = usage === null && estimate.basis !== "free";
   if (!needsCount || !isCountable(permit, reading)) {
     return charge(estimate, { ...seen, counted: null });
@@ -259,6 +256,15 @@ export function chargeFor(
   return countBoth(ports, permit, ending.text(), countable()).then((counted) =>
     charge(estimate, { ...seen, counted }),
   );
+}
+
+/** An answer that says no: nothing was generated, unless it tells usage all the same. */
+function isNo({
+  kind,
+  reading,
+  status,
+}: Exclude<Ending, { kind: "released" | "unknown" }>): boolean {
+  return kind === "failed" && reading.usage === null && (status ?? 0) >= 400;
 }
 
 /**

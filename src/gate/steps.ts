@@ -14,7 +14,7 @@ import {
   RESULT_STORED_BYTES_MAX,
   TOOL_KEY_KEPT_MS,
 } from "../core/limits.ts";
-import { picousd, usdFromPicousd } from "../core/money.ts";
+import { usdOrNull } from "../core/money.ts";
 import { unreachable } from "../lib/assert.ts";
 import { extendLease, type AttemptRef } from "../store/attempts.ts";
 import { findDecision, type DecisionDetail } from "../store/decisions.ts";
@@ -165,7 +165,7 @@ async function reconcile(
     // Somebody else was quicker: theirs is the event.
     if (settled?.outcome !== "settled" && settled?.outcome !== "corrected") return;
     const { applied, evidence, costPicousd } = found;
-    const cost_usd = costPicousd === null ? null : usdFromPicousd(picousd(costPicousd));
+    const cost_usd = usdOrNull(costPicousd);
     await insertEvent(tx, {
       tenantId: name.tenantId,
       eventId: withPrefix("event", newId()),

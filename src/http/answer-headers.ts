@@ -1,6 +1,6 @@
 /** The headers by which every answer says what was decided, for how much, and what is left. */
 import type { Charge } from "../core/charge.ts";
-import { picousd, usdFromPicousd } from "../core/money.ts";
+import { usdFromPicousd, usdOf } from "../core/money.ts";
 import type { MeterFigures } from "../core/verdict.ts";
 import type { Permit } from "../gate/admit.ts";
 
@@ -48,7 +48,7 @@ export function tightest(meters: readonly MeterFigures[], cost: bigint | null): 
     const left = meter.limit - meter.committed - meter.reserved - (cost ?? meter.asked);
     if (least === null || left < least.left) least = { left, scope: meter.scope };
   }
-  return least === null ? null : `${usdFromPicousd(picousd(least.left))}; scope=${least.scope}`;
+  return least === null ? null : `${usdOf(least.left)}; scope=${least.scope}`;
 }
 
 /** A header carries visible ASCII; anything else stands percent-encoded, and half a character as U+FFFD. */

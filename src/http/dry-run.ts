@@ -1,4 +1,4 @@
-import { usdFromPicousd } from "../core/money.ts";
+import { usdOrNull } from "../core/money.ts";
 import type { Phrased } from "../dialects/dialect.ts";
 import type { Admission } from "../gate/admit.ts";
 
@@ -21,7 +21,7 @@ function verdictOf(admission: Admission): object {
         verdict: "allow",
         upstream: upstream.name,
         model,
-        estimate_usd: costPicousd === null ? null : usdFromPicousd(costPicousd),
+        estimate_usd: usdOrNull(costPicousd),
         estimate_tokens: tokens,
         output_clamped_to: clampedTo,
         ...(redact.length === 0 ? {} : { redacted: redact }),
@@ -31,7 +31,7 @@ function verdictOf(admission: Admission): object {
       const { costPicousd } = admission.grant.estimate;
       return {
         verdict: "allow",
-        estimate_usd: costPicousd === null ? null : usdFromPicousd(costPicousd),
+        estimate_usd: usdOrNull(costPicousd),
       };
     }
     case "refused":

@@ -11,7 +11,7 @@ import {
   USAGE_CLASSES_MAX,
 } from "../core/limits.ts";
 import { InputError } from "../core/errors.ts";
-import { costFromUsd, picousd, usdFromPicousd } from "../core/money.ts";
+import { costFromUsd, usdOrNull } from "../core/money.ts";
 import { flawOfOperation, OPERATION_TYPE, RUN_OPERATION } from "../core/operation.ts";
 import type { Reported } from "../gate/steps.ts";
 import { canonicalJson } from "../lib/canonical-json.ts";
@@ -262,7 +262,7 @@ function shown(reported: Reported): z.input<typeof Attempt> {
     attempt_id: attemptId,
     run: runId,
     status,
-    cost_usd: costPicousd === null ? null : usdFromPicousd(picousd(BigInt(costPicousd))),
+    cost_usd: usdOrNull(costPicousd),
     ended_at: endedAt?.toISOString() ?? null,
     repeated,
   };

@@ -4,7 +4,7 @@ import { z } from "@hono/zod-openapi";
 import type { Administrator, Caller } from "../core/caller.ts";
 import { ANY, entryAt, type ImportedPrice, type Prices } from "../core/imported-prices.ts";
 import { PRICE_FILE_BYTES_MAX } from "../core/limits-finance.ts";
-import { picousd, usdFromPicousd } from "../core/money.ts";
+import { usdOf, usdOrNull } from "../core/money.ts";
 import { percentOf, rateChanges, type PriceChange, type RateChange } from "../core/price-import.ts";
 import { findPrice, type Price, type Rates, type RateSet } from "../core/price.ts";
 import type { Imported } from "../gate/administer-prices.ts";
@@ -26,7 +26,9 @@ const Change = z.object({
     .array(
       z.object({
         name: z.string().openapi({ example: "priority output above 272000" }),
-        per: z.enum(["million", "hour"]),
+        per: z.enum(["million", "hour"]).openapi({
+          description: "Of what the amounts are: a million units, or an hour of a machine.",
+        }),
         before_usd: z.string().nullable(),
         after_usd: z.string().nullable(),
         percent: z.string().nullable().openapi({ example: "+12.5" }),
@@ -267,7 +269,7 @@ function viewOf({ tenantId, price, until }: PriceRow): PriceView {
     until: until?.toISOString() ?? null,
     source: price.source,
     ...setView(price),
-    usd_per_hour: price.hourly === null ? null : usdFromPicousd(price.hourly.picousdPerHour),
+    usd_per_hour: usdOrNull(price.hourly?.picousdPerHour ?? null),
     concurrency: price.hourly?.concurrency ?? null,
     service_tiers: Object.fromEntries(price.serviceTiers.map((tier) => [tier.name, setView(tier)])),
     context_tokens_max: price.contextTokensMax,
@@ -292,12 +294,12 @@ function perMillion(rates: Rates): Readonly<Record<string, string>> {
 }
 
 function millionOf(rate: bigint): string {
-  return usdFromPicousd(picousd(rate * UNITS_SHOWN));
+  return usdOf(rate * UNITS_SHOWN);
 }
 
 function shownOf(per: RateChange["per"], rate: bigint | null): string | null {
   if (rate === null) return null;
-  return per === "hour" ? usdFromPicousd(picousd(rate)) : millionOf(rate);
+  return per === "hour" ? usdOf(rate) : millionOf(rate);
 }
 
 function importView({ plan, eventId }: Imported): z.input<typeof Import> {

@@ -26,17 +26,19 @@ const ReportSchedule = z
   .object({
     id: z.string(),
     tenant: z.string(),
-    name: z.string(),
+    name: z.string().openapi({ description: "As each message names it." }),
     report: Reports,
-    query: z.record(z.string(), z.string()).readonly(),
+    query: z.record(z.string(), z.string()).readonly().openapi({
+      description: "What the report is asked by, beside its period.",
+    }),
     every: Every,
     time_zone: z.string(),
-    format: Formats,
+    format: Formats.openapi({ description: "Of the report that goes with each message." }),
     next_from: time.openapi({ description: "Of the period that is told next." }),
-    next_to: time,
+    next_to: time.openapi({ description: "It is sent after this moment, once it is summed up." }),
     created_by: z.string(),
     created_at: time,
-    removed_at: time.nullable(),
+    removed_at: time.nullable().openapi({ description: "Nothing is told of it since; else null." }),
   })
   .openapi("ReportSchedule");
 

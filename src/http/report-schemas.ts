@@ -58,7 +58,7 @@ export const PeriodQuery = {
 };
 
 export const PayerQuery = {
-  key: Id.optional(),
+  key: Id.optional().openapi({ description: "Of one key, by its id." }),
   customer: Named.optional(),
   workflow: Named.optional(),
   label: text(2 * CONTEXT_FIELD_BYTES_MAX)
@@ -71,15 +71,18 @@ export const ResourceQuery = {
   model: Named.optional(),
   upstream: Named.optional(),
   tool: Named.optional(),
-  ending: Named.optional(),
-  basis: Named.optional(),
+  ending: Named.optional().openapi({ example: "failed", description: "How attempts ended." }),
+  basis: Named.optional().openapi({ example: "presumed", description: "How their cost is known." }),
 };
 
 export const StatusQuery = { status: z.enum(OUTCOME_STATUSES).optional() };
 
 export const GroupBy = text(4 * CONTEXT_FIELD_BYTES_MAX)
   .optional()
-  .openapi({ example: "customer,label:team,month" });
+  .openapi({
+    example: "customer,label:team,month",
+    description: "By what rows are told apart, up to four columns with commas between.",
+  });
 
 const head = {
   tenant: z.string().nullable(),
@@ -284,8 +287,8 @@ export const Conservation = z
     as_of: time,
     holds: z.boolean(),
     settled_usd: usd,
-    adjusted_usd: usd,
-    behind_usd: usd,
+    adjusted_usd: usd.openapi({ description: "What operators credited and debited beside it." }),
+    behind_usd: usd.openapi({ description: "Posted since, and in no roll-up yet." }),
     lines: z.array(z.object({ name: z.string(), usd, difference_usd: usd })).readonly(),
     meters: count,
     meters_differing: count,

@@ -140,7 +140,10 @@ export const Tenant = z
     usd_per_approval: usd.nullable().openapi({
       description: "What an answered question costs in people's time; null: it is not counted.",
     }),
-    alert_percents: z.array(z.int()).readonly(),
+    alert_percents: z.array(z.int()).readonly().openapi({
+      description:
+        "At which parts of a budget webhooks are told, in percent; none where it is empty.",
+    }),
     created_at: time,
   })
   .openapi("Tenant");

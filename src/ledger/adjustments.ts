@@ -1,4 +1,5 @@
 /** Adjustments as they are looked back at. */
+import { usdOf } from "../core/money.ts";
 import {
   findAdjustment,
   listAdjustments,
@@ -6,7 +7,6 @@ import {
   type AdjustmentRecord,
 } from "../store/adjustments.ts";
 import type { Database } from "../store/database.ts";
-import { usdOf } from "./amounts.ts";
 import { pageOf, type Page, type Paged } from "./paged.ts";
 
 export type AdjustmentView = {

@@ -1,18 +1,10 @@
 /** Stored amounts as JSON shows them: money as exact decimal strings, counts as whole numbers. */
-import { picousd, usdFromPicousd } from "../core/money.ts";
+import { usdOf } from "../core/money.ts";
 import type { Unit } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
 
 /** An amount in a limit's own unit: a decimal string of dollars, or a count. */
 export type Amount = string | number;
-
-export function usdOf(digits: string | bigint): string {
-  return usdFromPicousd(picousd(BigInt(digits)));
-}
-
-export function usdOrNull(digits: string | null): string | null {
-  return digits === null ? null : usdOf(digits);
-}
 
 /** A JSON number is exact up to 2⁵³; more tokens or requests than that were never counted. */
 export function countOf(digits: string | bigint): number {

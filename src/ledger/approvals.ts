@@ -1,6 +1,7 @@
 /** Approvals as the API shows them, without the call itself: that is opened by `gate/approve.ts`. */
 import { decisionIdOf } from "../core/ids.ts";
 import type { ApprovalState } from "../core/approval.ts";
+import { usdOrNull } from "../core/money.ts";
 import {
   findApproval,
   listApprovals,
@@ -11,7 +12,7 @@ import {
 } from "../store/approvals.ts";
 import type { Database } from "../store/database.ts";
 import type { Page } from "../store/events.ts";
-import { timeOrNull, usdOrNull } from "./amounts.ts";
+import { timeOrNull } from "./amounts.ts";
 import { pageOf, type Paged } from "./paged.ts";
 
 export type ApprovalView = {

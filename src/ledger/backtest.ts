@@ -13,8 +13,8 @@ import {
   BACKTEST_ROWS_MAX,
   BACKTEST_TURN_MS,
 } from "../core/limits-policy.ts";
+import { usdOf, usdOrNull } from "../core/money.ts";
 import { findJudged, type JudgedRow, listJudged } from "../store/judged.ts";
-import { usdOf, usdOrNull } from "./amounts.ts";
 import {
   type Candidate,
   type Judgement,

@@ -1,4 +1,5 @@
 /** Closed periods, and what has changed since. */
+import { usdOf } from "../core/money.ts";
 import type { Database } from "../store/database.ts";
 import {
   type ClosingRow,
@@ -7,7 +8,7 @@ import {
   listClosings,
   readDrift,
 } from "../store/closings.ts";
-import { countOf, usdOf } from "./amounts.ts";
+import { countOf } from "./amounts.ts";
 import { type Page, type Paged, pageOf } from "./paged.ts";
 import { rollUpInTime } from "./roll-up.ts";
 import { summed } from "./summed.ts";

@@ -3,10 +3,10 @@
  * attributed, and the sums that reports read, are what was settled and adjusted; what meters committed is what was
  * settled, to the pico-dollar.
  */
-import { dollars } from "../core/money.ts";
+import { dollars, usdOf } from "../core/money.ts";
 import { type ConservationRow, type MetersRow, readConservation } from "../store/conservation.ts";
 import type { Database } from "../store/database.ts";
-import { countOf, usdOf } from "./amounts.ts";
+import { countOf } from "./amounts.ts";
 import { rollUpInTime } from "./roll-up.ts";
 import { summed } from "./summed.ts";
 

@@ -2,7 +2,7 @@
 import { explain, type DecisionStatus } from "../core/explain.ts";
 import type { ExplainedApproval } from "../core/explain-policies.ts";
 import { APPROVAL_DOOR } from "../core/intent.ts";
-import { dollars } from "../core/money.ts";
+import { dollars, usdOf, usdOrNull } from "../core/money.ts";
 import { attemptIdOf, decisionIdOf } from "../core/ids.ts";
 import { retryFrom, type RetryCause, type RetryFacts } from "../core/retry.ts";
 import { REASONS, type MeterFigures } from "../core/verdict.ts";
@@ -11,7 +11,7 @@ import type { Database } from "../store/database.ts";
 import { type DecisionDetail, type DecisionRow, findDecision } from "../store/decisions.ts";
 import { metersFrom } from "../store/posting.ts";
 import { approvalIn, policiesIn } from "./explained-policies.ts";
-import { amountOf, countOf, timeOrNull, usdOf, usdOrNull, type Amount } from "./amounts.ts";
+import { amountOf, countOf, timeOrNull, type Amount } from "./amounts.ts";
 
 export type AttemptView = {
   readonly id: string;

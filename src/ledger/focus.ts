@@ -7,8 +7,8 @@
  * provider's. Where no price was known the cost is empty. Columns of our own begin with `x_`, tags of our
  * own with `tollgate/`, as the specification asks.
  */
+import { usdOf } from "../core/money.ts";
 import type { FocusRow } from "../store/reports-focus.ts";
-import { usdOf } from "./amounts.ts";
 
 /** By column name, all texts; null is an empty cell. */
 export type FocusCharge = Readonly<Record<FocusColumn, string | null>>;

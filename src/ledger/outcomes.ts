@@ -1,4 +1,5 @@
 /** Outcomes and their types, as the API shows them. */
+import { usdOf, usdOrNull } from "../core/money.ts";
 import type { Database } from "../store/database.ts";
 import {
   findOutcomeType,
@@ -12,7 +13,6 @@ import {
   type OutcomeRecord,
 } from "../store/outcomes.ts";
 import type { OutcomeStatus } from "../core/outcome.ts";
-import { usdOf, usdOrNull } from "./amounts.ts";
 import { pageOf, type Page, type Paged } from "./paged.ts";
 
 export type OutcomeTypeView = {

@@ -16,6 +16,7 @@ import {
   RECONCILED_LINES_MAX,
   RECONCILIATIONS_READ_MAX,
 } from "../core/limits-finance.ts";
+import { usdOf } from "../core/money.ts";
 import {
   reconcile,
   type OurLine,
@@ -36,7 +37,7 @@ import {
   type Whose,
 } from "../store/reconciliations.ts";
 import { rolledUpAsOf } from "../store/roll-up.ts";
-import { countOf, usdOf } from "./amounts.ts";
+import { countOf } from "./amounts.ts";
 import { pageOf, type Paged } from "./paged.ts";
 import { summed } from "./summed.ts";
 

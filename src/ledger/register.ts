@@ -1,4 +1,5 @@
 /** What is set up, as the API shows it: tenants, keys, limits with what they hold now, events. */
+import { usdOf, usdOrNull } from "../core/money.ts";
 import type { Database } from "../store/database.ts";
 import { type Page, listEvents } from "../store/events.ts";
 import { type KeyRecord, findKey, listKeys } from "../store/keys.ts";
@@ -6,7 +7,7 @@ import { type LimitRecord, findLimit, listLimits } from "../store/limits.ts";
 import { type TenantRecord, findTenant, listTenants } from "../store/tenants.ts";
 import { type ToolRecord, findTool, listTools } from "../store/tools.ts";
 import type { EffectClass, Extractor } from "../core/operation.ts";
-import { amountOf, timeOrNull, usdOf, usdOrNull, type Amount } from "./amounts.ts";
+import { amountOf, timeOrNull, type Amount } from "./amounts.ts";
 import { pageOf, type Paged } from "./paged.ts";
 
 export type TenantView = {

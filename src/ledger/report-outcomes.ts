@@ -1,6 +1,7 @@
 /** What one outcome costs: all that its runs cost, whatever came of their attempts, by its successes. */
 import { InputError } from "../core/errors.ts";
 import { OUTCOMES_APART_MAX, REPORT_ROWS_MAX } from "../core/limits-finance.ts";
+import { usdOf, usdOrNull } from "../core/money.ts";
 import { type Cohort, shareOf, usdEach } from "../core/report.ts";
 import { assert } from "../lib/assert.ts";
 import type { Database } from "../store/database.ts";
@@ -12,7 +13,7 @@ import {
   sumUnattributed,
 } from "../store/reports-outcomes.ts";
 import { reading } from "../store/reports-terms.ts";
-import { countOf, usdOf, usdOrNull } from "./amounts.ts";
+import { countOf } from "./amounts.ts";
 import { groupsOf, headOf, inOrder, type Groups } from "./report-head.ts";
 import type { ReportHead, ReportTerms, Resolved } from "./reports.ts";
 import { summed } from "./summed.ts";

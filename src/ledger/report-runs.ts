@@ -1,11 +1,12 @@
 /** The runs behind a report: what each cost, what became of it, and where its timeline is. */
 import { InputError } from "../core/errors.ts";
+import { usdOf } from "../core/money.ts";
 import type { OutcomeStatus, RunSort } from "../core/report.ts";
 import type { Database } from "../store/database.ts";
 import { listRunCosts, type RunCostRow, sumRunCosts } from "../store/reports-runs.ts";
 import { reading } from "../store/reports-terms.ts";
 import { rolledUpAsOf } from "../store/roll-up.ts";
-import { countOf, usdOf } from "./amounts.ts";
+import { countOf } from "./amounts.ts";
 import { type Page, pageOf } from "./paged.ts";
 import { headOf } from "./report-head.ts";
 import type { ReportHead, ReportTerms, Resolved } from "./reports.ts";

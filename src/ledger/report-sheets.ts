@@ -9,7 +9,7 @@ import type { SpendReport } from "./report-spend.ts";
 export type Tabular = { readonly rows: readonly object[] };
 
 /** The columns of a report's rows behind its groups: paths, and the header is the path with underscores. */
-export type Sheet = {
+type Sheet = {
   readonly name: string;
   readonly groups: readonly string[];
   readonly columns: readonly string[];

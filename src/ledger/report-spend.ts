@@ -7,13 +7,13 @@ import {
   WASTEFUL_RUNS_MAX,
 } from "../core/limits-finance.ts";
 import { shareOf, type Grouping } from "../core/report.ts";
-import { picousdFromUsd } from "../core/money.ts";
+import { picousdFromUsd, usdOf } from "../core/money.ts";
 import { assert } from "../lib/assert.ts";
 import type { Database } from "../store/database.ts";
 import { listCharges } from "../store/reports-focus.ts";
 import { type SpendRow, sumSpend } from "../store/reports-spend.ts";
 import { reading } from "../store/reports-terms.ts";
-import { countOf, usdOf } from "./amounts.ts";
+import { countOf } from "./amounts.ts";
 import { chargeOf, type FocusCharge } from "./focus.ts";
 import { groupsOf, headOf, inOrder, type Groups } from "./report-head.ts";
 import { type RunLine, runsReport } from "./report-runs.ts";

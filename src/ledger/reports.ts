@@ -156,7 +156,7 @@ async function periodOf(db: Database, asked: PeriodTerms): Promise<Period> {
     throw new InputError("invalid_value", "from", "The period ends before it begins.");
   }
   if (to.getTime() - from.getTime() > REPORT_DAYS_MAX * DAY_MS) {
-    const message = `A report has at most ${REPORT_DAYS_MAX} days.`;
+    const message = `A report has at most ${REPORT_DAYS_MAX} days: ask for a shorter period.`;
     throw new InputError("invalid_value", "from", message);
   }
   return { from, to };

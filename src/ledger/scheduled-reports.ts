@@ -24,7 +24,7 @@ import {
   laidBudgets,
   laidOutcomes,
   laidSpend,
-  type Sheet,
+  type Laid,
   type Tabular,
 } from "./report-sheets.ts";
 import { createReports, type Reports } from "./reports.ts";
@@ -56,7 +56,7 @@ export async function tellReportsTurn(db: Database, newId: () => string): Promis
 }
 
 /** A report that is ready to be sent, and its one line for whoever reads no further. */
-type Ready = { readonly report: Tabular; readonly sheet: Sheet; readonly total: object };
+type Ready = Laid<Tabular> & { readonly total: object };
 
 async function messageOf(reports: Reports, due: DueReport): Promise<string> {
   const { ready, problem } = await readyOrProblem(reports, due);

@@ -1,9 +1,9 @@
 /** What shadow policies and shadow limits would have done in a period, had they been enforced. */
 import { decisionIdOf } from "../core/ids.ts";
 import { PAGE_ROWS_MAX } from "../core/limits.ts";
+import { usdOf } from "../core/money.ts";
 import type { Database } from "../store/database.ts";
 import { type Period, sumShadowLimits, sumShadowPolicies } from "../store/shadow.ts";
-import { usdOf } from "./amounts.ts";
 import { summed } from "./summed.ts";
 
 export type ShadowView = {

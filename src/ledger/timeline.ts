@@ -1,5 +1,6 @@
 /** A run looked back at without its orchestrator's help: what it asked, was answered, used and holds. */
 import { attemptIdOf, decisionIdOf } from "../core/ids.ts";
+import { usdOf } from "../core/money.ts";
 import { assert } from "../lib/assert.ts";
 import type { Database } from "../store/database.ts";
 import { listDecisions, listRunAttempts } from "../store/decisions.ts";
@@ -14,7 +15,7 @@ import {
   listRuns,
   sumRuns,
 } from "../store/runs.ts";
-import { countOf, timeOrNull, usdOf } from "./amounts.ts";
+import { countOf, timeOrNull } from "./amounts.ts";
 import { attemptView, type AttemptView } from "./explain.ts";
 import { pageOf, type Paged } from "./paged.ts";
 import { remainingOf } from "./register.ts";

@@ -1,10 +1,11 @@
 /** What a tenant used over a period: in all, by model, by day. The sums are the database's, and exact. */
 import { PAGE_ROWS_MAX } from "../core/limits.ts";
+import { usdOf } from "../core/money.ts";
 import { assert } from "../lib/assert.ts";
 import type { Database } from "../store/database.ts";
 import { type UsageRow, countRefusals, sumAttempts, sumUsage } from "../store/usage.ts";
 import { adjustmentSumsOf, type AdjustmentSumsView } from "./adjustments.ts";
-import { countOf, usdOf } from "./amounts.ts";
+import { countOf } from "./amounts.ts";
 import { summed } from "./summed.ts";
 
 export type UsageSums = {

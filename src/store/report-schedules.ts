@@ -135,8 +135,7 @@ export async function claimReport(
       from report_schedules s
       join roll_up_state r on r.one = 1
       where s.removed_at is null and s.ends_at <= r.as_of and s.held_until <= tollgate_now()
-        and not exists (
-          select 1 from stale_outcomes o where o.tenant_id = s.tenant_id and o.since < s.ends_at)
+        and s.ends_at <= tollgate_as_of(s.tenant_id)
       order by s.held_until, s.ends_at, s.tenant_id, s.schedule_id limit 1
       for update of s skip locked
     )

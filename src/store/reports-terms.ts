@@ -35,11 +35,6 @@ export async function reading<Result>(
 /** From the first moment to before the second. */
 export type Period = { readonly from: Date; readonly to: Date };
 
-export type ReadPeriod = Period & {
-  /** The ledger's clock. */
-  readonly now: Date;
-};
-
 /**
  * The period that was asked for, its days read in the zone. What is absent is the month's: it begins with
  * the month that holds its end, and ends with the month that is now.
@@ -47,11 +42,11 @@ export type ReadPeriod = Period & {
 export async function readPeriod(
   sql: Queryable,
   asked: { readonly from: string | null; readonly to: string | null; readonly timeZone: string },
-): Promise<ReadPeriod> {
+): Promise<Period> {
   const { from, to, timeZone } = asked;
   const monthEnd = sql`
     date_trunc('month', date_trunc('month', tollgate_now(), ${timeZone}::text) + interval '40 days', ${timeZone}::text)`;
-  const [row] = await sql<ReadPeriod[]>`
+  const [row] = await sql<Period[]>`
     with ending as (
       select ${to === null ? monthEnd : momentOf(sql, to, timeZone)} as moment
     )
@@ -59,7 +54,7 @@ export async function readPeriod(
       from === null
         ? sql`date_trunc('month', ending.moment - interval '1 microsecond', ${timeZone}::text)`
         : momentOf(sql, from, timeZone)
-    } as from, ending.moment as to, tollgate_now() as now
+    } as from, ending.moment as to
     from ending`;
   assert(row !== undefined, "a period is a row");
   return row;

@@ -129,6 +129,13 @@ const sums = () => ({
   tokens: count("tokens"),
 });
 
+const directions = () => ({
+  /** All of the input side, the cached part included. */
+  inputTokens: count("input_tokens"),
+  cachedTokens: count("cached_tokens"),
+  outputTokens: count("output_tokens"),
+});
+
 /**
  * What was posted in a quarter of an hour, the least difference between two time zones; not by customer or
  * label, which are empty in its dimensions: those are in the cells of runs.
@@ -140,10 +147,7 @@ export const costCells = pgTable(
     bucket: moment("bucket").notNull(),
     dimensionId: uuid("dimension_id").notNull(),
     ...sums(),
-    /** All of the input side, the cached part included. */
-    inputTokens: count("input_tokens"),
-    cachedTokens: count("cached_tokens"),
-    outputTokens: count("output_tokens"),
+    ...directions(),
   },
   (t) => [primaryKey({ columns: [t.tenantId, t.bucket, t.dimensionId] })],
 );
@@ -156,9 +160,7 @@ export const costDays = pgTable(
     utcDay: moment("utc_day").notNull(),
     dimensionId: uuid("dimension_id").notNull(),
     ...sums(),
-    inputTokens: count("input_tokens"),
-    cachedTokens: count("cached_tokens"),
-    outputTokens: count("output_tokens"),
+    ...directions(),
   },
   (t) => [primaryKey({ columns: [t.tenantId, t.utcDay, t.dimensionId] })],
 );

@@ -66,6 +66,11 @@ const CASES: readonly (readonly [string, Partial<Explained>, string])[] = [
     "cost $0.00000000173 for 2500 ms and 20 tokens (its time, paid by the hour).",
   ],
   [
+    "that what its time cost was corrected",
+    { ...SETTLED, status: "succeeded", costPicousd: 1_730n, milliseconds: 2_500, corrected: true },
+    "20 tokens (its time, paid by the hour, corrected by later evidence).",
+  ],
+  [
     "what was asked",
     {},
     "key key_1 asked for chat on fast (served by openai as gpt-5-mini) in run nightly.",

@@ -60,7 +60,7 @@ test("a tenant is created, shown by name and by id, and changed", async () => {
   await check([...guards, "--run-share", "50"], /attempts +5/, /run share +50 %/);
   await check([...guards, "--attempts", "off"], /attempts +off/, /run share +50 %/);
   await check([...guards, "--attempts", "7", "--run-share", "off"], /attempts +7/, /share +off/);
-  const approvals = ["tenants", "price-approvals", String(id)];
+  const approvals = ["tenants", "set-approval-price", String(id)];
   await check([...approvals, "1.50"], /approval +1\.50 USD/, /attempts +7/);
   await check([...approvals, "off"], /approval +off/);
   const alerts = ["tenants", "set-alerts", String(id)];

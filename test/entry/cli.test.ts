@@ -71,7 +71,7 @@ describe("what was typed wrongly ends with 2 and says how to type it", () => {
     [["keys", "list", "--rows", "0"], /A whole number is needed/],
     [["decisions", "replay", "--policies", "pol_1"], /--policies is for one decision/],
     [["decisions", "replay", "dec_1", "--run", "r"], /--run is for many decisions/],
-    [["decisions", "replay", "dec_1", "--since", "2027-01-01"], /--since is for many decisions/],
+    [["decisions", "replay", "dec_1", "--from", "2027-01-01"], /--from is for many decisions/],
     [["runs", "show"], /missing required argument 'run'/],
     [["runs", "set", "r", "--label", "x", "--key", "k"], /A label is name=value/],
     [["completion", "tcsh"], /Allowed choices are bash, zsh, fish/],

@@ -144,6 +144,8 @@ describeEachDatabase("an operation", (database) => {
       expect(fate(answer)).toEqual(
         effect === "effectful" ? [409, "outcome_unknown", "reconcile"] : [200, "allow", "execute"],
       );
+      const advice = effect === "effectful" ? `(${first}). Find out, and reconcile` : "attempt_id";
+      expect(JSON.stringify(answer.body)).toContain(advice);
       if (answer.status === 200) await door.report(answer.body.attempt_id, "complete");
     },
   );

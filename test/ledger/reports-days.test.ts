@@ -1,8 +1,8 @@
 /** Reports that read the sums of days against the single outcomes, by queries that share nothing with them. */
 import { expect, test } from "vitest";
+import { usdOf } from "../../src/core/money.ts";
 import { type Cohort, parseGroupings } from "../../src/core/report.ts";
 import { createReports } from "../../src/ledger/reports.ts";
-import { usdOf } from "../../src/ledger/amounts.ts";
 import { open } from "../../src/store/database.ts";
 import type { Queryable } from "../../src/store/events.ts";
 import { generateHistory } from "../history/generate.ts";

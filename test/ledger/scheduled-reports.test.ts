@@ -153,6 +153,23 @@ describeEachDatabase("a scheduled report", (database: TestDatabase) => {
     expect(days(await turn())).toEqual(["2030-01-11"]);
   });
 
+  test("waits for runs whose outcomes are to be told anew, and for values that were declared anew", async () => {
+    const { admin } = database.db;
+    await schedule(database.db, tenantId, { report: "cost-per-outcome" });
+    await begins("2030-01-11T00:00:05Z");
+    await admin`
+      insert into outcome_types (tenant_id, name, revalued_to, revalued_since)
+      values (${tenantId}, 'ticket', '', timestamptz '2030-01-10T20:00:00Z')`;
+    await admin`
+      insert into stale_runs (tenant_id, run_id, since, due_at)
+      values (${tenantId}, 'run_wide', timestamptz '2030-01-10T20:00:00Z', timestamptz '2031-01-01T00:00:00Z')`;
+    expect(await turn()).toEqual([]);
+    await admin`update outcome_types set revalued_to = null where tenant_id = ${tenantId}`;
+    expect(await turn()).toEqual([]);
+    await admin`delete from stale_runs where tenant_id = ${tenantId}`;
+    expect(days(await turn())).toEqual(["2030-01-10"]);
+  });
+
   test("leaves signed by the outbox", async () => {
     await schedule(database.db, tenantId);
     await begins("2030-01-11T00:00:05Z");

@@ -1,5 +1,5 @@
 import type { ClientFacts } from "../../core/intent.ts";
-import { picousd, usdFromPicousd } from "../../core/money.ts";
+import { usdOf } from "../../core/money.ts";
 import type { MeterFigures, Reason, Refusal } from "../../core/verdict.ts";
 import type { Phrased, Route } from "../dialect.ts";
 
@@ -149,7 +149,7 @@ function figuresOf({ reason, decisionId, meter, retry, approvalId }: Refusal): E
   if (meter === null) return named;
   const left = meter.limit - meter.committed - meter.reserved;
   const text = (amount: bigint): string =>
-    meter.unit === "usd" ? usdFromPicousd(picousd(amount)) : amount.toString();
+    meter.unit === "usd" ? usdOf(amount) : amount.toString();
   return {
     ...named,
     limit_id: meter.limitId,

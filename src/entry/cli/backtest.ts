@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { InvalidArgumentError, type Command } from "commander";
 
 import { isVersionStart } from "../../core/policy.ts";
-import { picousd, picousdFromUsd, usdFromPicousd } from "../../core/money.ts";
+import { picousdFromUsd, usdOf } from "../../core/money.ts";
 import { isList, isRecord } from "../../lib/json.ts";
 import { member, textOf, writeFields, writeHint, writeTable, type Column } from "./output.ts";
 import * as session from "./session.ts";
@@ -84,8 +84,7 @@ export function addBacktest(
     .command("shadow-report")
     .description("what shadow policies and shadow limits would have done");
   session.act(periodOptions(shadow, false), terminal, async (s) => {
-    const { since: from, until: to } = periodOf(s);
-    const query = { from, to };
+    const query = periodOf(s);
     const path = "/api/policies/shadow-report";
     const reply = await s.ask({ method: "GET", path, query, scope: "report" });
     if (s.json) return session.writeJson(s, reply);
@@ -127,7 +126,7 @@ export function addReplay(decisions: Command, terminal: Terminal): void {
 /** An option that would change nothing is a mistake: what it asks for would seem to be answered. */
 function refuseMixed(s: Session): void {
   const isOne = s.argument(0) !== "";
-  const idle = isOne ? ["since", "until", "run"] : ["policies"];
+  const idle = isOne ? ["from", "to", "run"] : ["policies"];
   const name = idle.find((each) => session.option(s.options, each) !== null);
   if (name === undefined) return;
   throw new CliError(
@@ -162,14 +161,14 @@ async function allParts(
   path: string,
   candidate: Readonly<Record<string, unknown>>,
 ): Promise<Sum> {
-  const { since, until } = periodOf(s);
+  const { from, to: end } = periodOf(s);
   const run = session.option(s.options, "run");
   // One end for all parts: what is decided meanwhile is not chased.
-  const to = until ?? new Date().toISOString();
+  const to = end ?? new Date().toISOString();
   let body: Readonly<Record<string, unknown>> = {};
   let cursor: string | null = null;
   for (let part = 0; part < PARTS_MAX; part += 1) {
-    const asked = { ...candidate, from: since, to, run, cursor, rows: PART_ROWS };
+    const asked = { ...candidate, from, to, run, cursor, rows: PART_ROWS };
     const reply = await s.ask({ method: "POST", path, body: asked, scope: "report" });
     body = merged(body, record(reply.body));
     const { next } = record(reply.body);
@@ -177,7 +176,7 @@ async function allParts(
     if (cursor === null) return sumOf(body);
     writeHint(s.terminal, `${textOf(body["decisions"])} decisions judged again …`);
   }
-  throw new CliError("The period is too long for one command: give --since and --until.");
+  throw new CliError("The period is too long for one command: give --from and --to.");
 }
 
 function sumOf(body: Readonly<Record<string, unknown>>): Sum {
@@ -203,7 +202,7 @@ function merged(
     if (typeof value === "number") sum[name] = (typeof old === "number" ? old : 0) + value;
     else if (name.endsWith("_usd") && typeof value === "string") {
       const amount = picousdFromUsd(typeof old === "string" ? old : "0") + picousdFromUsd(value);
-      sum[name] = usdFromPicousd(picousd(amount));
+      sum[name] = usdOf(amount);
     } else if (isList(value)) {
       sum[name] = [...(isList(old) ? old : []), ...value].slice(0, CHANGES_LISTED_MAX);
     } else if (isRecord(value)) sum[name] = merged(record(old), value);
@@ -234,16 +233,16 @@ function showTable(s: Session, rows: unknown, columns: readonly Column[], none: 
 function periodOptions(command: Command, hasRun = true): Command {
   command
     .option(
-      "--since <date>",
+      "--from <date>",
       "from then on, as 2027-01-01 or 2027-01-01T12:00:00Z (default: this month)",
       date,
     )
-    .option("--until <date>", "to before then (default: now)", date);
+    .option("--to <date>", "to before then (default: now)", date);
   return hasRun ? command.option("--run <run>", "of one run") : command;
 }
 
 function periodOf({ options }: Session) {
-  return { since: session.option(options, "since"), until: session.option(options, "until") };
+  return { from: session.option(options, "from"), to: session.option(options, "to") };
 }
 
 function date(text: string): string {

@@ -97,19 +97,7 @@ export function addTenants(program: Command, terminal: Terminal): void {
     session.showOne(s, reply, TENANT_COLUMNS);
   });
   addGuards(tenants, terminal);
-  const priceApprovals = tenants
-    .command("price-approvals")
-    .description("what a question to people costs its run once it is answered")
-    .argument("<tenant>", "its id or name")
-    .argument("<usd>", "of each answered question, or `off`");
-  session.act(priceApprovals, terminal, async (s) => {
-    const path = `/api/tenants/${encodeURIComponent(s.argument(0))}`;
-    const isOff = s.argument(1) === "off";
-    const body = isOff ? {} : { usd_per_approval: s.argument(1) };
-    const nulls = isOff ? ["usd_per_approval"] : [];
-    const reply = await s.client().ask({ method: "PATCH", path, body, nulls, scope: "admin" });
-    session.showOne(s, reply, TENANT_COLUMNS);
-  });
+  addApprovalPrice(tenants, terminal);
   addAlerts(tenants, terminal);
 }
 
@@ -142,6 +130,22 @@ function addGuards(tenants: Command, terminal: Terminal): void {
     // The API's word for off is null.
     const body = Object.fromEntries(guards.filter(([, value]) => value !== "off"));
     const nulls = guards.flatMap(([name, value]) => (value === "off" ? [name] : []));
+    const reply = await s.client().ask({ method: "PATCH", path, body, nulls, scope: "admin" });
+    session.showOne(s, reply, TENANT_COLUMNS);
+  });
+}
+
+function addApprovalPrice(tenants: Command, terminal: Terminal): void {
+  const setPrice = tenants
+    .command("set-approval-price")
+    .description("what a question to people costs its run once it is answered")
+    .argument("<tenant>", "its id or name")
+    .argument("<usd>", "of each answered question, or `off`");
+  session.act(setPrice, terminal, async (s) => {
+    const path = `/api/tenants/${encodeURIComponent(s.argument(0))}`;
+    const isOff = s.argument(1) === "off";
+    const body = isOff ? {} : { usd_per_approval: s.argument(1) };
+    const nulls = isOff ? ["usd_per_approval"] : [];
     const reply = await s.client().ask({ method: "PATCH", path, body, nulls, scope: "admin" });
     session.showOne(s, reply, TENANT_COLUMNS);
   });

@@ -11,7 +11,7 @@ import {
   type Provider,
 } from "../../core/invoice.ts";
 import { EXPORT_BYTES_MAX, RECONCILED_LINES_MAX } from "../../core/limits-finance.ts";
-import { picousd, usdFromPicousd } from "../../core/money.ts";
+import { usdOf } from "../../core/money.ts";
 import { readInvoice, type ExportFile } from "../../dialects/invoices/invoice.ts";
 import { isList } from "../../lib/json.ts";
 import type { Ask } from "./client.ts";
@@ -163,7 +163,7 @@ function lineBody({ day, model, isModel, tiers, amounts, figures }: InvoiceLine)
   const stated = FIGURES.flatMap((figure) => {
     const value = figures[figure];
     if (value === 0n) return [];
-    const shown = figure === "cost" ? usdFromPicousd(picousd(value)) : Number(value);
+    const shown = figure === "cost" ? usdOf(value) : Number(value);
     return [[MEMBERS[figure], shown] as const];
   });
   return {

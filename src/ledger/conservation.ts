@@ -63,7 +63,12 @@ export async function conservationOf(db: Database, tenantId: string): Promise<Co
   };
 }
 
-const OUTCOMES = "outcomes and unattributed";
+/** Of these what is told anew is not in yet. */
+const OUTCOMES: ReadonlySet<string> = new Set([
+  "outcomes and unattributed",
+  "days of outcomes and unattributed",
+  "days of outcomes by their start and unattributed",
+]);
 
 type Line = { readonly name: string; readonly sum: bigint; readonly difference: bigint };
 
@@ -71,16 +76,26 @@ function linesOf(sums: ConservationRow): readonly Line[] {
   const posted = BigInt(sums.settled) + BigInt(sums.adjusted);
   const line = (name: string, sum: bigint): Line => ({ name, sum, difference: sum - posted });
   return [
-    line(OUTCOMES, BigInt(sums.outcomes) + BigInt(sums.unattributed)),
+    line("outcomes and unattributed", BigInt(sums.outcomes) + BigInt(sums.unattributed)),
     line("cost cells", BigInt(sums.costCells)),
     line("run cells", BigInt(sums.runCells)),
     line("runs", BigInt(sums.runCosts)),
+    line("days of cells", BigInt(sums.costDays)),
+    line("days of runs", BigInt(sums.runDays)),
+    line(
+      "days of outcomes and unattributed",
+      BigInt(sums.outcomeDays) + BigInt(sums.unattributedDays),
+    ),
+    line(
+      "days of outcomes by their start and unattributed",
+      BigInt(sums.outcomeStartDays) + BigInt(sums.unattributedDays),
+    ),
   ];
 }
 
 function sentenceOf({ name, sum, difference }: Line, stale: number): readonly string[] {
   if (difference === 0n) return [];
-  if (name === OUTCOMES && stale > 0) {
+  if (OUTCOMES.has(name) && stale > 0) {
     return [
       `What ${stale} outcomes cost is being told anew, so that their sum cannot be compared yet: ask again in a minute.`,
     ];

@@ -33,12 +33,19 @@ describeEachDatabase("the check of a ledger", (database) => {
     }
   });
 
+  const DAYS_OF_OUTCOMES = [
+    "days of outcomes and unattributed",
+    "days of outcomes by their start and unattributed",
+  ];
   test.each([
-    ["cost_cells", "cost_picousd", "cost cells"],
-    ["run_cells", "cost_picousd", "run cells"],
-    ["run_costs", "cost_picousd", "runs"],
-    ["outcome_costs", "cost_picousd", "outcomes and unattributed"],
-  ])("finds one pico-dollar too much in %s", async (table, column, name) => {
+    ["cost_cells", ["cost cells", "days of cells"]],
+    ["run_cells", ["run cells"]],
+    ["run_costs", ["runs", "days of runs"]],
+    ["outcome_costs", ["outcomes and unattributed", ...DAYS_OF_OUTCOMES]],
+    ["cost_days", ["days of cells"]],
+    ["run_days", ["days of runs"]],
+    ["outcome_days", DAYS_OF_OUTCOMES],
+  ])("finds one pico-dollar too much in %s", async (table, names) => {
     const tenantId = await newTenant(database);
     const ask = askOf(tenantId);
     await post(database.db.gate, "rep", [ask]);
@@ -47,12 +54,16 @@ describeEachDatabase("the check of a ledger", (database) => {
     await rollUpAll(database.db.admin);
     expect((await conservationOf(database.db, tenantId)).holds).toBe(true);
     const { admin } = database.db;
-    await admin`update ${admin(table)} set ${admin(column)} = ${admin(column)} + 1 where tenant_id = ${tenantId}`;
+    await admin`
+      update ${admin(table)} set cost_picousd = cost_picousd + 1 where tenant_id = ${tenantId} and cost_picousd <> 0`;
     const checked = await conservationOf(database.db, tenantId);
     expect(checked.holds).toBe(false);
-    expect(checked.sentences).toEqual([
-      `The sum of ${name} is $0.000000000101, which differs from what was settled and adjusted by $0.000000000001.`,
-    ]);
+    expect(checked.sentences).toEqual(
+      names.map(
+        (name) =>
+          `The sum of ${name} is $0.000000000101, which differs from what was settled and adjusted by $0.000000000001.`,
+      ),
+    );
   });
 
   test("counts what was adjusted, with whom it names and without", async () => {
@@ -69,7 +80,15 @@ describeEachDatabase("the check of a ledger", (database) => {
       holds: true,
       settled_usd: "0.0000000001",
       adjusted_usd: "-0.000000000113",
-      lines: ["outcomes and unattributed", "cost cells", "run cells", "runs"].map((name) => {
+      lines: [
+        "outcomes and unattributed",
+        "cost cells",
+        "run cells",
+        "runs",
+        "days of cells",
+        "days of runs",
+        ...DAYS_OF_OUTCOMES,
+      ].map((name) => {
         return { name, usd: "-0.000000000013", difference_usd: "0.00" };
       }),
     });

@@ -192,6 +192,7 @@ describeEachDatabase("a closed period", (database) => {
       "cost-per-outcome?group_by=model",
       "spend?group_by=type",
       "spend?type=refund_paid",
+      "waste?type=refund_paid",
       "runs?model=m",
     ]) {
       const answer = await get(`${path}&${JANUARY}`);

@@ -1,6 +1,9 @@
 -- When things were, and whose: no report says that it is of a later moment than all that is in it; days begin with
 -- the first of two midnights; and a run is whose its first call says, whichever of its calls ends first.
 
+ALTER TABLE "period_closings" ADD COLUMN "as_of" timestamp (6) with time zone;
+--> statement-breakpoint
+
 -- The first moment that a clock in the zone shows so. Where clocks are put back over midnight (the Azores, Havana)
 -- it shows each time of an hour twice, and `at time zone` takes the second. No zone puts midnight back by another
 -- difference than an hour. Without a table to read from, so that it becomes a part of the query that asks.

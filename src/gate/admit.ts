@@ -275,7 +275,6 @@ function permitFor(
   assert(verdict.kind === "ask", "only what was judged askable is allowed");
   const { estimate } = verdict;
   return {
-    [permitted]: true,
     attemptId: `att_${look.id}`,
     decisionId: `dec_${look.id}`,
     tenantId: look.caller.tenantId,
@@ -297,6 +296,8 @@ function permitFor(
     policyVersion: policyVersionOf(verdict),
     meters: posted.meters,
     askedAtMs,
+    // Last: what stands behind a computed name is set one by one, which took six times as long.
+    [permitted]: true,
   };
 }
 

@@ -12,17 +12,16 @@ export type ConservationRow = {
   /** Settled or adjusted since, and not rolled up yet. */
   readonly behind: string;
   readonly costCells: string;
+  readonly costDays: string;
   readonly runCells: string;
   readonly runCosts: string;
-  readonly outcomes: string;
-  readonly unattributed: string;
-  /** The sums of whole days that reports read in place of these. */
-  readonly costDays: string;
   readonly runDays: string;
+  readonly outcomes: string;
   readonly outcomeDays: string;
-  /** The same outcomes, on the days on which their runs began. */
-  readonly outcomeStartDays: string;
+  /** Of the same outcomes, on the days on which their runs began. */
+  readonly startDays: string;
   readonly unattributedDays: string;
+  readonly unattributed: string;
   /** Outcomes whose cost is to be told anew, and runs whose outcomes are. */
   readonly stale: number;
   readonly asOf: Date;
@@ -71,22 +70,22 @@ async function readSums(tx: Queryable, tenantId: string): Promise<ConservationRo
     )
     select p.settled, a.adjusted, (p.behind + a.behind)::text as behind,
            (select coalesce(sum(cost_picousd), 0)::text from cost_cells where tenant_id = ${tenantId}) as "costCells",
+           (select coalesce(sum(cost_picousd), 0)::text from cost_days where tenant_id = ${tenantId}) as "costDays",
            (select coalesce(sum(cost_picousd), 0)::text from run_cells where tenant_id = ${tenantId}) as "runCells",
            (select coalesce(sum(cost_picousd), 0)::text from run_costs
             where tenant_id = ${tenantId} and closing_id = '') as "runCosts",
-           (select coalesce(sum(cost_picousd), 0)::text from outcome_costs
-            where tenant_id = ${tenantId} and closing_id = '') as outcomes,
-           (select coalesce(sum(cost_picousd), 0)::text from run_costs
-            where tenant_id = ${tenantId} and closing_id = '' and outcomes = 0) as unattributed,
-           (select coalesce(sum(cost_picousd), 0)::text from cost_days where tenant_id = ${tenantId}) as "costDays",
            (select coalesce(sum(cost_picousd), 0)::text from run_days
             where tenant_id = ${tenantId} and closing_id = '') as "runDays",
+           (select coalesce(sum(cost_picousd), 0)::text from outcome_costs
+            where tenant_id = ${tenantId} and closing_id = '') as outcomes,
            (select coalesce(sum(cost_picousd), 0)::text from outcome_days
             where tenant_id = ${tenantId} and closing_id = '' and cohort = 'outcome') as "outcomeDays",
            (select coalesce(sum(cost_picousd), 0)::text from outcome_days
-            where tenant_id = ${tenantId} and closing_id = '' and cohort = 'run_start') as "outcomeStartDays",
+            where tenant_id = ${tenantId} and closing_id = '' and cohort = 'run_start') as "startDays",
            (select coalesce(sum(cost_picousd), 0)::text from run_days
             where tenant_id = ${tenantId} and closing_id = '' and not is_attributed) as "unattributedDays",
+           (select coalesce(sum(cost_picousd), 0)::text from run_costs
+            where tenant_id = ${tenantId} and closing_id = '' and outcomes = 0) as unattributed,
            (select count(*)::int from stale_outcomes where tenant_id = ${tenantId})
            + (select count(*)::int from stale_runs where tenant_id = ${tenantId}) as stale, r.as_of as "asOf"
     from posted p, adjusted a, roll_up_state r where r.one = 1`;

@@ -1,5 +1,5 @@
 /**
- * Posts a batch of asks: one statement, one commit (`tollgate_post` in `drizzle/0002_gate.sql`).
+ * Posts a batch of asks: one statement, one commit (`tollgate_post` in `drizzle/0012_posting.sql`).
  *
  * Either the whole batch commits or none of it does; what each ask met is told per ask. Nothing is
  * decided here: the judgement came before, the arithmetic of meters is PostgreSQL's, under its locks.
@@ -108,7 +108,7 @@ export type Posted = {
   readonly approvalId: string | null;
 };
 
-const ARGUMENTS = Array.from({ length: 27 }, (_, i) => `$${i + 1}`).join(", ");
+const ARGUMENTS = Array.from({ length: 29 }, (_, i) => `$${i + 1}`).join(", ");
 const STATEMENT = `select * from tollgate_post(${ARGUMENTS})`;
 const DRY_STATEMENT = `select * from tollgate_post_dry(${ARGUMENTS})`;
 
@@ -128,7 +128,7 @@ type Batch = { readonly replicaId: string; readonly asks: readonly Ask[] };
 async function run(sql: Sql, statement: string, { replicaId, asks }: Batch): Promise<Posted[]> {
   const column = (read: (ask: Ask) => string | number | bigint | boolean | null) =>
     arrayLiteral(asks.map(read));
-  const refs = asks.flatMap((ask, i) => ask.refs.map((ref) => ({ ask: i + 1, ...ref })));
+  const { met, path } = pathsOf(asks);
   const rows = await sql.unsafe(
     statement,
     [
@@ -154,10 +154,12 @@ async function run(sql: Sql, statement: string, { replicaId, asks }: Batch): Pro
       column((ask) => ask.final),
       column((ask) => ask.deadlineMs),
       asks.map((ask) => ask.record).join("\n"),
-      arrayLiteral(refs.map((ref) => ref.ask)),
-      arrayLiteral(refs.map((ref) => ref.limitId)),
-      arrayLiteral(refs.map((ref) => ref.subject)),
-      arrayLiteral(refs.map((ref) => ref.share)),
+      arrayLiteral(met.map(({ ask }) => ask)),
+      arrayLiteral(met.map(({ ref }) => ref.limitId)),
+      arrayLiteral(met.map(({ ref }) => ref.subject)),
+      arrayLiteral(met.map(({ ref }) => ref.share)),
+      arrayLiteral(path.asks),
+      arrayLiteral(path.places),
       extrasOf(asks),
     ],
     { prepare: true },
@@ -167,6 +169,26 @@ async function run(sql: Sql, statement: string, { replicaId, asks }: Batch): Pro
   const heads: Heads = new Map();
   for (const row of rows) posted[Number(row["ask"]) - 1] = postedFrom(row, heads);
   return posted;
+}
+
+/** Each limit on any path once, and which ask meets which of them, by their numbers from 1. */
+function pathsOf(asks: readonly Ask[]) {
+  const met: { readonly ask: number; readonly ref: LimitRef }[] = [];
+  const path: { readonly asks: number[]; readonly places: number[] } = { asks: [], places: [] };
+  const places = new Map<string, number>();
+  for (const [i, { tenantId, refs }] of asks.entries()) {
+    for (const ref of refs) {
+      const name = `${tenantId} ${ref.limitId} ${ref.share ?? ""} ${ref.subject}`;
+      let place = places.get(name);
+      if (place === undefined) {
+        place = met.push({ ask: i + 1, ref });
+        places.set(name, place);
+      }
+      path.asks.push(i + 1);
+      path.places.push(place);
+    }
+  }
+  return { met, path };
 }
 
 /** Null for a batch in which nobody has any, which is most. */
@@ -242,8 +264,10 @@ function reasonFrom(value: unknown): Reason {
 /** Meters by the text of what they are, which the asks of a batch share. */
 type Heads = Map<string, MeterFigures>;
 
-/** Where the figures of a meter begin; inside a string of JSON its quotes would be escaped. */
-const FIGURES = ',"committed":"';
+/** What stands before each figure of a meter, which stand last; inside a string of JSON the quotes would be escaped. */
+const COMMITTED = ',"committed":"';
+const RESERVED = '","reserved":"';
+const ASKED = '","asked":"';
 
 /**
  * Reads the JSON that `tollgate_post` writes and `decisions.meters` keeps. What a meter is stands before its
@@ -253,23 +277,26 @@ export function metersFrom(text: string, heads: Heads = new Map()): readonly Met
   const meters: MeterFigures[] = [];
   let from = text.indexOf("{");
   while (from >= 0) {
-    const middle = text.indexOf(FIGURES, from);
-    const end = text.indexOf("}", middle);
-    assert(middle >= 0 && end >= 0, "a meter has figures");
+    const middle = text.indexOf(COMMITTED, from);
+    const reservedAt = text.indexOf(RESERVED, middle);
+    const askedAt = text.indexOf(ASKED, reservedAt);
+    const end = text.indexOf('"}', askedAt);
+    assert(middle >= 0 && reservedAt >= 0 && askedAt >= 0 && end >= 0, "a meter has three figures");
     const head = text.slice(from, middle);
-    const [committed, reserved, asked] = figuresOf(text.slice(middle, end));
-    const known = heads.get(head) ?? meterFrom(JSON.parse(text.slice(from, end + 1)));
-    heads.set(head, known);
-    meters.push({ ...known, committed, reserved, asked });
+    let known = heads.get(head);
+    if (known === undefined) {
+      known = meterFrom(JSON.parse(text.slice(from, end + 2)));
+      heads.set(head, known);
+    }
+    meters.push({
+      ...known,
+      committed: BigInt(text.slice(middle + COMMITTED.length, reservedAt)),
+      reserved: BigInt(text.slice(reservedAt + RESERVED.length, askedAt)),
+      asked: BigInt(text.slice(askedAt + ASKED.length, end)),
+    });
     from = text.indexOf("{", end);
   }
   return meters;
-}
-
-function figuresOf(text: string): readonly [bigint, bigint, bigint] {
-  const [, , , committed, , , , reserved, , , , asked] = text.split('"');
-  assert(asked !== undefined, "a meter has three figures");
-  return [BigInt(committed ?? 0), BigInt(reserved ?? 0), BigInt(asked)];
 }
 
 function meterFrom(value: unknown): MeterFigures {

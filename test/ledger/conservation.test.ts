@@ -33,18 +33,24 @@ describeEachDatabase("the check of a ledger", (database) => {
     }
   });
 
-  const DAYS_OF_OUTCOMES = [
-    "days of outcomes and unattributed",
-    "days of outcomes by their start and unattributed",
-  ];
   test.each([
-    ["cost_cells", ["cost cells", "days of cells"]],
+    ["cost_cells", ["cost cells", "cost days"]],
     ["run_cells", ["run cells"]],
-    ["run_costs", ["runs", "days of runs"]],
-    ["outcome_costs", ["outcomes and unattributed", ...DAYS_OF_OUTCOMES]],
-    ["cost_days", ["days of cells"]],
-    ["run_days", ["days of runs"]],
-    ["outcome_days", DAYS_OF_OUTCOMES],
+    ["run_costs", ["runs", "run days"]],
+    [
+      "outcome_costs",
+      [
+        "outcomes and unattributed",
+        "outcome days and unattributed",
+        "outcome days by their start and unattributed",
+      ],
+    ],
+    ["cost_days", ["cost days"]],
+    ["run_days", ["run days"]],
+    [
+      "outcome_days",
+      ["outcome days and unattributed", "outcome days by their start and unattributed"],
+    ],
   ])("finds one pico-dollar too much in %s", async (table, names) => {
     const tenantId = await newTenant(database);
     const ask = askOf(tenantId);
@@ -85,9 +91,10 @@ describeEachDatabase("the check of a ledger", (database) => {
         "cost cells",
         "run cells",
         "runs",
-        "days of cells",
-        "days of runs",
-        ...DAYS_OF_OUTCOMES,
+        "cost days",
+        "run days",
+        "outcome days and unattributed",
+        "outcome days by their start and unattributed",
       ].map((name) => {
         return { name, usd: "-0.000000000013", difference_usd: "0.00" };
       }),

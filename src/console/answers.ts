@@ -96,6 +96,15 @@ const runMembers = {
 export const RunListed = z.object(runMembers);
 export type RunListed = z.output<typeof RunListed>;
 
+/** What became of a run, as somebody said it. */
+export const Outcome = z.object({
+  type: z.string(),
+  status: z.string(),
+  key: z.string(),
+  superseded_by: maybe,
+});
+export type Outcome = z.output<typeof Outcome>;
+
 const attemptMembers = {
   key: z.string(),
   run: z.string(),

@@ -53,7 +53,7 @@ export function trendChart({ title, measure, per, points, textOf }: Trend): Mark
         <title>${title}</title>
         <path class="grid" d="M0 0H${WIDTH}M0 ${HEIGHT / 2}H${WIDTH}M0 ${HEIGHT}H${WIDTH}" />
         <polygon class="area" points="${drawn.area}" />
-        <polyline class="line" points="${drawn.line}" />
+        <polyline class="line${drawn.isDot ? " dot" : ""}" points="${drawn.line}" />
         ${points.map(
           ({ label, text }, index) =>
             html`<rect
@@ -85,10 +85,11 @@ function lineOf(points: readonly Point[], top: bigint) {
   });
   const line = at.map(({ x, y }) => `${digits(x)},${digits(y)}`).join(" ");
   const [first, last] = [at.at(0), at.at(-1)];
-  if (first === undefined || last === undefined) return { line, area: "" };
+  if (first === undefined || last === undefined) return { line, area: "", isDot: false };
   const area = `${digits(first.x)},${HEIGHT} ${line} ${digits(last.x)},${HEIGHT}`;
   // A single point is a line to itself, whose round ends are a dot.
-  return { line: at.length === 1 ? `${line} ${line}` : line, area };
+  const isDot = at.length === 1;
+  return { line: isDot ? `${line} ${line}` : line, area, isDot };
 }
 
 /** First, middle and last: as many as a phone has room for. */

@@ -3,13 +3,11 @@
  * is signed in. It has no endpoint of its own for data, no script, and nothing that another origin could use.
  */
 import { Hono, type Context } from "hono";
-import { bodyLimit } from "hono/body-limit";
 
 import { sha256Hex, randomSecret } from "../lib/hash.ts";
 import { base32 } from "../lib/random-id.ts";
 import { listOf, Self, Tenant } from "./answers.ts";
 import { ApiRefused, createApi, type Query } from "./api.ts";
-import { FORM_BYTES_MAX } from "./limits.ts";
 import { ICON } from "./icon.ts";
 import { frame, mistakePage } from "./page.ts";
 import { approvalPages } from "./pages/approvals.ts";
@@ -24,6 +22,7 @@ import { runPages } from "./pages/runs.ts";
 import { signInRoutes, signInPage } from "./pages/sign-in.ts";
 import { tenantsPage } from "./pages/tenants.ts";
 import { webhookPages } from "./pages/webhooks.ts";
+import { readFields } from "./fields.ts";
 import { createSessions, isFromHere, isOwnForm, type Session, type Sessions } from "./session.ts";
 import { STYLE } from "./style.ts";
 import type { Asked, ConsoleEnv, Form, Outcome, Page, Routes, Visit } from "./visit.ts";
@@ -72,13 +71,6 @@ export function createConsole({ sealingKey, now, faulted }: ConsoleParts): Conso
     for (const [name, value] of Object.entries(HEADERS)) c.header(name, value);
     if (!c.res.headers.has("cache-control")) c.header("cache-control", "no-store");
   });
-  app.use(
-    "*",
-    bodyLimit({
-      maxSize: FORM_BYTES_MAX,
-      onError: (c) => c.text(`A form has at most ${FORM_BYTES_MAX} bytes.`, 413),
-    }),
-  );
   app.onError((error, c) => {
     if (!(error instanceof ApiRefused)) {
       faulted(error);
@@ -127,7 +119,7 @@ function signedOut(message: string): string {
 type Show = (c: Context<ConsoleEnv>, page: Page, status?: number) => Response | Promise<Response>;
 
 /** The statuses that pages are shown with; another one is an error of ours. */
-const STATUSES = [200, 400, 401, 403, 404, 409, 413, 422, 429, 503] as const;
+const STATUSES = [200, 400, 401, 403, 404, 408, 409, 413, 422, 429, 503] as const;
 
 function createShow(sessions: Sessions): Show {
   return (c, page, status = 200) => {
@@ -162,7 +154,7 @@ function routesOn(app: Hono<ConsoleEnv>, { sessions, show, now }: Parts): Routes
       app.post(`/console${path}`, async (c) => {
         const session = sessions.read(c);
         if (session === null) return c.redirect(signInHref(c), 303);
-        const fields = new URLSearchParams(await c.req.text());
+        const fields = await readFields(c);
         if (!isFromHere(c) || !isOwnForm(session, fields)) {
           return show(c, mistakePage(403, "This form was not sent from this console."), 403);
         }

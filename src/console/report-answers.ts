@@ -58,6 +58,7 @@ export const Budgets = z.object({
       limit_id: z.string(),
       forecast: z.union([z.string(), z.number()]).nullable(),
       exhausted_at: z.string().nullable(),
+      starts_at: z.string().nullable(),
       resets_at: z.string().nullable(),
     }),
   ),

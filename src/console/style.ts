@@ -55,7 +55,7 @@ body {
 h1, h2, p, ul, ol, dl, dd, figure, pre, fieldset { margin: 0; padding: 0; }
 ul, ol { list-style: none; }
 fieldset { border: 0; min-width: 0; }
-a { color: var(--accent); text-underline-offset: 0.15em; overflow-wrap: anywhere; }
+a { color: var(--accent); text-underline-offset: 0.27em; overflow-wrap: anywhere; }
 code, pre { font-family: var(--mono); font-size: 0.8125rem; overflow-wrap: anywhere; }
 small { color: var(--soft); font-size: 0.8125rem; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 4px; }
@@ -162,6 +162,7 @@ table { border-collapse: collapse; width: 100%; }
 .grid { stroke: var(--rule); stroke-width: 1; vector-effect: non-scaling-stroke; fill: none; }
 .area { fill: var(--accent); opacity: 0.13; }
 .line { fill: none; stroke: var(--accent); stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; vector-effect: non-scaling-stroke; }
+.line.dot { stroke-width: 8; }
 .hit { fill: transparent; }
 .hit:hover { fill: var(--accent); opacity: 0.12; }
 .trend details { margin-top: 0.6rem; }
@@ -263,7 +264,7 @@ details[open] > summary { margin-bottom: 0.4rem; }
   .list thead { position: static; width: auto; height: auto; clip-path: none; display: table-header-group; }
   .list tbody tr, .card .list tr { display: table-row; background: none; }
   .list tr { display: table-row; background: none; border: 0; }
-  .list td:first-child { width: auto; font-weight: 400; }
+  .list td:first-child { width: auto; min-width: 9rem; font-weight: 400; }
   .list td, .list th, .list td:first-child { font-size: 0.875rem; display: table-cell; padding: 0.5rem 0.75rem; vertical-align: top; border-bottom: 1px solid var(--rule); }
   .list td::before { content: none; }
   .list td.blank { display: table-cell; }

@@ -12,12 +12,18 @@ export type ConsoleEnv = {
   Bindings: {
     /** The public API. */
     readonly call: Call;
+    /** Reads the body of the request, of so many bytes at most. */
+    readonly form: (bytesMax: number) => Promise<FormRead>;
     /** Where the request comes from, to count keys that are none. */
     readonly address: string;
   };
   /** Once somebody has entered. */
   Variables: { visit?: Visit };
 };
+
+export type FormRead =
+  | { readonly kind: "read"; readonly text: string }
+  | { readonly kind: "refused"; readonly status: number; readonly message: string };
 
 /** Whether a path, with or without its query, is the console's. */
 export function isConsolePath(path: string): boolean {

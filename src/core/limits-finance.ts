@@ -42,6 +42,9 @@ export const OUTCOME_EARLIEST_MS = 946_684_800_000;
 /** Rows of one import: two statements of some ten milliseconds, and an answer that names each. */
 export const OUTCOME_ROWS_MAX = 1_000;
 
+/** Cells of one row of an import: there are a dozen columns; a row of four million commas takes a second. */
+export const OUTCOME_CELLS_MAX = 100;
+
 /** Bytes of a file that the command line reads at once: a million rows, sent in a thousand parts. */
 export const OUTCOME_FILE_BYTES_MAX = 256 * 1024 * 1024;
 

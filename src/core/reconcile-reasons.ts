@@ -38,7 +38,7 @@ export const EXPLAINING: readonly Explaining[] = [
     if (calls === 0n) return null;
     return {
       code: "day_boundary",
-      says: `${calls} attempts began before a midnight of UTC and were posted behind it: ${dollars(crossedIn.cost)} on this day, ${dollars(crossedOut.cost)} on the next.`,
+      says: `${attemptsText(calls)} began before a midnight of UTC and ${calls === 1n ? "was" : "were"} posted behind it: ${dollars(crossedIn.cost)} on this day, ${dollars(crossedOut.cost)} on the next.`,
       allows: intervals((figure) => [-crossedIn[figure], crossedOut[figure]]),
     };
   },
@@ -50,7 +50,7 @@ export const EXPLAINING: readonly Explaining[] = [
         : ` Corrections took back ${dollars(presumedBack.cost)} that was presumed on an earlier day.`;
     return {
       code: "presumed",
-      says: `${presumed.requests} attempts, ${dollars(presumed.cost)}, were charged in full for want of evidence.${back}`,
+      says: `${attemptsText(presumed.requests)}, ${dollars(presumed.cost)}, ${presumed.requests === 1n ? "was" : "were"} charged in full for want of evidence.${back}`,
       allows: intervals((figure) => [-presumed[figure], presumedBack[figure]]),
     };
   },
@@ -68,7 +68,7 @@ export const EXPLAINING: readonly Explaining[] = [
     if (estimated.requests === 0n) return null;
     return {
       code: "estimated",
-      says: `Of ${estimated.requests} attempts, ${dollars(estimated.cost)}, the provider did not tell the usage: it was counted here.`,
+      says: `Of ${attemptsText(estimated.requests)}, ${dollars(estimated.cost)}, the provider did not tell the usage: it was counted here.`,
       allows: intervals((figure) =>
         figure === "requests" ? [0n, 0n] : [-estimated[figure], estimated[figure]],
       ),
@@ -78,7 +78,7 @@ export const EXPLAINING: readonly Explaining[] = [
     if (failed === 0n) return null;
     return {
       code: "failed_attempts",
-      says: `${failed} attempts did not succeed: the provider may not count them as requests.`,
+      says: `${attemptsText(failed)} did not succeed: the provider may not count ${failed === 1n ? "it as a request" : "them as requests"}.`,
       allows: { requests: [-failed, 0n] },
     };
   },
@@ -99,7 +99,7 @@ export const EXPLAINING: readonly Explaining[] = [
     }
     return {
       code: "unpriced",
-      says: `Of ${unpriced} attempts no price was known: they cost nothing here.`,
+      says: `Of ${attemptsText(unpriced)} no price was known: ${unpriced === 1n ? "it costs" : "they cost"} nothing here.`,
       allows: { cost: [0n, null] },
     };
   },
@@ -155,4 +155,8 @@ function intervals(of: (figure: Figure) => Interval): Record<Figure, Interval> {
     output: of("output"),
     cost: of("cost"),
   };
+}
+
+function attemptsText(attempts: bigint): string {
+  return attempts === 1n ? "1 attempt" : `${attempts} attempts`;
 }

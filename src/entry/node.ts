@@ -34,6 +34,7 @@ import { migrate } from "../store/migrate.ts";
 import { listenForChanges } from "../store/snapshot.ts";
 import { establishAdminKey, establishFirstTenant, type FirstKeys } from "./bootstrap.ts";
 import { sealingSecretsOf, type Config } from "./config.ts";
+import { readForm } from "./console-form.ts";
 import {
   CUT_MS_MAX,
   drain,
@@ -289,7 +290,8 @@ async function listen(config: Config, served: Served): Promise<Server> {
       if (!isConsolePath(incoming.url ?? "")) return app.fetch(request, bindings);
       const address = incoming.socket.remoteAddress ?? "";
       const call = (ask: Request) => askInside(app.fetch, ask, bindings);
-      return served.console.fetch(request, { call, address });
+      const form = (bytesMax: number) => readForm(exchange, bytesMax);
+      return served.console.fetch(request, { call, form, address });
     },
     { overrideGlobalObjects: false, errorHandler: answerUnread(newId) },
   );

@@ -7,7 +7,7 @@ import { z } from "@hono/zod-openapi";
 
 import { InputError } from "../core/errors.ts";
 import { CONTEXT_FIELD_BYTES_MAX } from "../core/limits.ts";
-import { OUTCOME_ROWS_MAX } from "../core/limits-finance.ts";
+import { OUTCOME_CELLS_MAX, OUTCOME_ROWS_MAX } from "../core/limits-finance.ts";
 import { operationText, parseOperation } from "../core/operation.ts";
 import type { OutcomeSubject, ToldOutcome } from "../core/outcome.ts";
 import { readCsv } from "../lib/csv.ts";
@@ -42,21 +42,33 @@ export type OutcomeRow = { readonly line: number; readonly read: Read<ToldOutcom
 
 /** Throws InputError for a text that has no rows to speak of, or too many. */
 export function readOutcomeRows(media: string, text: string): readonly OutcomeRow[] {
-  const rows = media === CSV ? csvRows(text) : jsonRows(text);
-  if (rows.length <= OUTCOME_ROWS_MAX) return rows;
-  const message = `An import has at most ${OUTCOME_ROWS_MAX} rows, and this has ${rows.length}: send it in parts.`;
-  throw new InputError("invalid_value", null, message);
+  return media === CSV ? csvRows(text) : jsonRows(text);
 }
 
 function jsonRows(text: string): readonly OutcomeRow[] {
-  return text.split("\n").flatMap((line, at) => {
-    if (line.trim() === "") return [];
-    return [{ line: at + 1, read: readOrFlaw(() => toldFrom(parseBody(line))) }];
-  });
+  const lines: { readonly line: number; readonly text: string }[] = [];
+  for (const [at, line] of text.split("\n").entries()) {
+    if (line.trim() !== "") lines.push({ line: at + 1, text: line });
+    refuseTooMany(lines.length);
+  }
+  return lines.map(({ line, text: row }) => ({
+    line,
+    read: readOrFlaw(() => toldFrom(parseBody(row))),
+  }));
 }
 
+/** Before a row is looked at: what a flawed one takes, two million of them hold the process for a minute. */
+function refuseTooMany(rows: number): void {
+  if (rows <= OUTCOME_ROWS_MAX) return;
+  const message = `An import has at most ${OUTCOME_ROWS_MAX} rows, and this has more: send it in parts.`;
+  throw new InputError("invalid_value", null, message);
+}
+
+/** The header, and one row more than are taken. */
+const CSV_BOUNDS = { recordsMax: OUTCOME_ROWS_MAX + 2, cellsMax: OUTCOME_CELLS_MAX };
+
 function csvRows(text: string): readonly OutcomeRow[] {
-  const csv = readCsv(text);
+  const csv = readCsv(text, CSV_BOUNDS);
   if (csv.kind === "broken") {
     throw new InputError("invalid_value", null, `Line ${csv.line} is no CSV: ${csv.why}.`);
   }
@@ -65,6 +77,7 @@ function csvRows(text: string): readonly OutcomeRow[] {
     throw new InputError("invalid_value", null, "The first line of a CSV file names its columns.");
   }
   const names = columnsOf(header.cells);
+  refuseTooMany(records.length);
   return records.map(({ line, cells }) => ({
     line,
     read: readOrFlaw(() => toldFrom(membersOf(names, cells))),
@@ -75,10 +88,12 @@ function columnsOf(cells: readonly string[]): readonly string[] {
   const names = cells.map((cell) => cell.trim());
   const unknown = names.find((name) => ![...OUTCOME_COLUMNS, ...NOTE_COLUMNS].includes(name));
   if (unknown !== undefined) {
+    // A text that is no CSV at all is one name, as long as the whole of it.
+    const name = unknown.slice(0, CONTEXT_FIELD_BYTES_MAX);
     const message =
-      `There is no column '${unknown}'. The columns, separated by commas and named in the first line, are ` +
+      `There is no column '${name}'. The columns, separated by commas and named in the first line, are ` +
       `${OUTCOME_COLUMNS.join(", ")}.`;
-    throw new InputError("unknown_parameter", unknown, message);
+    throw new InputError("unknown_parameter", name, message);
   }
   const twice = names.find((name, at) => names.indexOf(name) !== at);
   if (twice !== undefined) {

@@ -22,7 +22,14 @@ import {
 
 const count = z.number().int();
 const share = z.string().openapi({ example: "0.1250", description: "A part of 1." });
-const Named = z.string().min(1).max(CONTEXT_FIELD_BYTES_MAX);
+
+/** The store cannot hold NUL, so nothing there is equal to it. */
+const text = (charsMax: number) =>
+  z
+    .string()
+    .max(charsMax)
+    .refine((given) => !given.includes("\0"), "a text without NUL characters");
+const Named = text(CONTEXT_FIELD_BYTES_MAX).min(1);
 
 export const TimeZone = z
   .string()
@@ -54,9 +61,7 @@ export const PayerQuery = {
   key: Id.optional(),
   customer: Named.optional(),
   workflow: Named.optional(),
-  label: z
-    .string()
-    .max(2 * CONTEXT_FIELD_BYTES_MAX)
+  label: text(2 * CONTEXT_FIELD_BYTES_MAX)
     .optional()
     .openapi({ example: "team=search" }),
   type: Named.optional().openapi({ description: "Of outcomes." }),
@@ -72,9 +77,7 @@ export const ResourceQuery = {
 
 export const StatusQuery = { status: z.enum(OUTCOME_STATUSES).optional() };
 
-export const GroupBy = z
-  .string()
-  .max(4 * CONTEXT_FIELD_BYTES_MAX)
+export const GroupBy = text(4 * CONTEXT_FIELD_BYTES_MAX)
   .optional()
   .openapi({ example: "customer,label:team,month" });
 

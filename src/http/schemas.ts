@@ -53,8 +53,12 @@ export const AmountText = z
 /** The years that both this program and the database can write. */
 const isOrdinary = (at: Date) => at.getUTCFullYear() >= 1970 && at.getUTCFullYear() < 9999;
 
+/** The database reads no offset beyond these; no place has one beyond 14:00. */
+const OFFSET_BEYOND = /[+-](?:1[6-9]|2\d):\d\d$/;
+
 export const Moment = z.iso
   .datetime({ offset: true, error: "a time such as 2026-11-22T10:00:00Z" })
+  .refine((text) => !OFFSET_BEYOND.test(text), { error: "a time with an offset below 16:00" })
   .refine((text) => isOrdinary(new Date(text)), { error: "a time between 1970 and 9998" });
 
 export const DayOrMoment = z

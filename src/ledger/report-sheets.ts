@@ -182,6 +182,9 @@ export function csvText(lines: readonly (readonly Cell[])[]): string {
 
 const NUMBER = /^-?\d+(?:\.\d+)?$/u;
 
+/** Where a formula may begin: also behind what some spreadsheets take for the end of a cell, as Europe's do `;`. */
+const FORMULA = /^(?=[=+\-@\t\r＝＋－＠])|(?<=[;\t])(?=[=+\-@＝＋－＠])/gu;
+
 /**
  * One cell. A text that a spreadsheet would take for a formula gets an apostrophe in front, which shows it
  * as it is: names come from callers, and `=HYPERLINK(…)` must run on nobody's machine. A number is no
@@ -189,7 +192,7 @@ const NUMBER = /^-?\d+(?:\.\d+)?$/u;
  */
 export function csvCell(cell: Cell): string {
   if (cell === null) return "";
-  const text = /^[=+\-@\t\r]/u.test(cell) && !NUMBER.test(cell) ? `'${cell}` : cell;
+  const text = NUMBER.test(cell) ? cell : cell.replaceAll(FORMULA, "'");
   return /[",\r\n]/u.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 

@@ -14,7 +14,7 @@ import {
 } from "../core/limits-finance.ts";
 import { COHORTS, filtersOf, parseGroupings } from "../core/report.ts";
 import { GROUPINGS_OF } from "../core/report-schedule.ts";
-import { unreachable } from "../lib/assert.ts";
+import { Fault, unreachable } from "../lib/assert.ts";
 import type { Database } from "../store/database.ts";
 import { claimReport, type DueReport, tellReport } from "../store/report-schedules.ts";
 import { timeOrNull } from "./amounts.ts";
@@ -29,9 +29,13 @@ import {
 } from "./report-sheets.ts";
 import { createReports, type Reports } from "./reports.ts";
 
-/** Tells a bounded number of periods that have ended. Answers how many. */
+/**
+ * Tells a bounded number of periods that have ended. Answers how many. One whose report the database fails at is
+ * left for later, and holds up no other; what failed is thrown at the end, for whoever reads the log.
+ */
 export async function tellReportsTurn(db: Database, newId: () => string): Promise<number> {
   const reports = createReports(db);
+  const failures: Fault[] = [];
   let told = 0;
   for (let step = 0; step < SCHEDULED_TURN_MAX; step += 1) {
     const due = await claimReport(db.admin, {
@@ -39,10 +43,15 @@ export async function tellReportsTurn(db: Database, newId: () => string): Promis
       missedMax: SCHEDULED_MISSED_MAX,
     });
     if (due === null) break;
-    const body = await messageOf(reports, due);
-    const message = { messageId: withPrefix("delivery", newId()), body };
-    if (await tellReport(db.admin, due, { ...message, keptDays: REPORTS_TOLD_DAYS })) told += 1;
+    try {
+      const body = await messageOf(reports, due);
+      const message = { messageId: withPrefix("delivery", newId()), body };
+      if (await tellReport(db.admin, due, { ...message, keptDays: REPORTS_TOLD_DAYS })) told += 1;
+    } catch (cause) {
+      failures.push(new Fault(`${due.scheduleId} of ${due.tenantId} could not be told`, { cause }));
+    }
   }
+  if (failures.length > 0) throw new AggregateError(failures, "reports by schedule failed");
   return told;
 }
 

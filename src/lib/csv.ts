@@ -15,12 +15,18 @@ export type Csv =
   | { readonly kind: "read"; readonly records: readonly CsvRecord[] }
   | { readonly kind: "broken"; readonly line: number; readonly why: string };
 
-export function readCsv(given: string): Csv {
+/** Where reading stops: who takes no more rows, or no more cells of one, need not read what follows. */
+export type CsvBounds = { readonly recordsMax: number; readonly cellsMax: number };
+
+const ALL: CsvBounds = { recordsMax: Infinity, cellsMax: Infinity };
+
+/** With bounds: the first records, and none with more cells than that. */
+export function readCsv(given: string, { recordsMax, cellsMax }: CsvBounds = ALL): Csv {
   const text = given.startsWith("\u{feff}") ? given.slice(1) : given;
   const records: CsvRecord[] = [];
   let at = 0;
   let line = 1;
-  while (at < text.length) {
+  while (at < text.length && records.length < recordsMax) {
     const from = at;
     const cells: string[] = [];
     for (;;) {
@@ -29,13 +35,19 @@ export function readCsv(given: string): Csv {
         return { kind: "broken", line: line + breaksIn(text.slice(from, at)), why: cell.why };
       }
       cells.push(cell.value);
+      if (cells.length > cellsMax) {
+        return { kind: "broken", line, why: `a row has more than ${cellsMax} cells` };
+      }
       at = cell.end;
       if (text[at] !== ",") break;
       at += 1;
     }
     const record = text.slice(from, at);
-    if (record !== "") records.push({ line, text: record, cells });
-    line += breaksIn(record) + 1;
+    if (record !== "") {
+      records.push({ line, text: record, cells });
+      line += breaksIn(record);
+    }
+    line += 1;
     at += text.startsWith("\r\n", at) ? 2 : 1;
   }
   return { kind: "read", records };

@@ -119,7 +119,8 @@ export async function listSchedules(
 
 /**
  * Takes the period that ended first, once all that was recorded in it is in its tenant's sums; null: none is due. For so
- * long no other replica takes it: whoever dies over it leaves it to the next one.
+ * long no other replica takes it: whoever dies over it leaves it to the next one. One that was taken before and not
+ * told comes after all that were not: a tenant whose reports fail again and again holds up nobody else's.
  */
 export async function claimReport(
   sql: Queryable,
@@ -136,7 +137,7 @@ export async function claimReport(
       where s.removed_at is null and s.ends_at <= r.as_of and s.held_until <= tollgate_now()
         and not exists (
           select 1 from stale_outcomes o where o.tenant_id = s.tenant_id and o.since < s.ends_at)
-      order by s.ends_at, s.tenant_id, s.schedule_id limit 1
+      order by s.held_until, s.ends_at, s.tenant_id, s.schedule_id limit 1
       for update of s skip locked
     )
     update report_schedules s set held_until = tollgate_now() + ${leaseMs}::int * interval '1 ms'

@@ -37,6 +37,8 @@ export async function listBudgets(
     from limits l
     left join meters m on m.tenant_id = l.tenant_id and m.limit_id = l.limit_id
       and m.window_start = tollgate_window_start(l.window_kind, ${at}, l.time_zone)
+      -- What one run may take of a daily quota is metered under the same limit, and is no budget of its own.
+      and (l.scope_kind in ('each_run', 'each_customer', 'each_operation') or m.subject = l.scope_id)
     where l.tenant_id = ${tenantId} and l.unit in ('usd', 'tokens') and l.removed_at is null
       and ${
         asked.run === null

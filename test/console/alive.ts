@@ -103,7 +103,10 @@ export async function fill(tollgate: Tollgate, name: string, story: Story): Prom
   const approver = await key("Anna, on call", ["approve"]);
   const reporter = await key("finance", ["report"]);
   const app = await key(names.key, ["invoke", "report"]);
+  // As old as the calls, which they count.
+  await shiftClock(tollgate.db, -days * DAY_MS);
   const limit = await limits((body) => call(admin.key, "POST", "/api/limits", { body }));
+  await resetClock(tollgate.db);
   const ticket = { name: "ticket_resolved", value_usd: "0.50" };
   await call(admin.key, "POST", "/api/outcome-types", { body: ticket });
   const alive = { call, key: app.key, tollgate };

@@ -53,7 +53,9 @@ describe("a trend", () => {
     expect(text).toContain('<polyline class="line" points="250,100 750,0" />');
     expect(text).toContain('points="250,200 250,100 750,0 750,200"');
     expect(text).toContain("<title>day 2: none</title>");
-    expect(await trend([null, 1_000_000_000_000n])).toContain('points="1000,0 1000,0"');
+    expect(await trend([null, 1_000_000_000_000n])).toContain(
+      '<polyline class="line dot" points="1000,0 1000,0" />',
+    );
     expect(await trend([null, null])).toContain('<polyline class="line" points="" />');
   });
 

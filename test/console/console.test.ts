@@ -1,5 +1,10 @@
+import { request } from "node:http";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createConsole } from "../../src/console/console.ts";
+import { createBodyBudget } from "../../src/entry/body-node.ts";
+import { readForm } from "../../src/entry/console-form.ts";
+import { TERMS } from "../../src/entry/exchange-node.ts";
+import { createWebExchange } from "../../src/entry/worker/exchange-web.ts";
 import { resetClock, setClock } from "../support/clock.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import { startTollgate, type Tenant, type Tollgate } from "../support/tollgate.ts";
@@ -311,7 +316,9 @@ describeEachDatabase("signing in to the console", (database) => {
         const { method, headers } = asked;
         return fetch(`${tollgate.url}${pathname}${search}`, { method, headers });
       };
-      return Promise.resolve(app.fetch(request, { call, address }));
+      const { exchange } = createWebExchange(request, createBodyBudget(TERMS));
+      const form = (bytesMax: number) => readForm(exchange, bytesMax);
+      return Promise.resolve(app.fetch(request, { call, form, address }));
     };
   };
   const signInWith = (key: string): RequestInit => ({
@@ -351,6 +358,37 @@ describeEachDatabase("signing in to the console", (database) => {
     expect((await ask("/sign-in", signInWith(tenant.key), "192.0.2.2")).status).toBe(303);
     clock.now = new Date("2030-01-01T08:01:00Z");
     expect((await ask("/sign-in", signInWith(tenant.key))).status).toBe(303);
+  });
+
+  test("gives up a form whose sender falls silent", async () => {
+    const { exchange } = createWebExchange(
+      new Request("http://gate.example/console/sign-in", {
+        method: "POST",
+        body: new ReadableStream({ start: (stream) => stream.enqueue(Buffer.from("key=")) }),
+        duplex: "half",
+      }),
+      createBodyBudget({ ...TERMS, idleMsMax: 20 }),
+    );
+    expect(await readForm(exchange, 1_000)).toMatchObject({ kind: "refused", status: 408 });
+  });
+
+  test("takes a form by chunks, none at all, and methods that it does not know", async () => {
+    const asked = async (method: string, headers: Record<string, string>, body?: string) =>
+      await new Promise((tell, fail) => {
+        const sent = request(`${tollgate.url}/console/sign-in`, { method, headers }, (answer) => {
+          answer.resume();
+          tell(answer.statusCode);
+        });
+        sent.once("error", fail);
+        sent.end(body);
+      });
+    const here = { origin: tollgate.url };
+    const chunked = { ...here, "transfer-encoding": "chunked" };
+    expect(await asked("POST", chunked, `key=${tenant.key}`)).toBe(303);
+    expect(await asked("POST", chunked, "x".repeat(600_000))).toBe(413);
+    expect(await asked("POST", { ...here, "content-length": "0" })).toBe(401);
+    expect(await asked("DELETE", {})).toBe(404);
+    expect(await asked("OPTIONS", {})).toBe(404);
   });
 
   test("refuses a form that is longer than any", async () => {

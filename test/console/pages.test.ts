@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { resetClock, shiftClock } from "../support/clock.ts";
 import { describeOnPostgres } from "../support/databases.ts";
 import { startTollgate, type Tollgate } from "../support/tollgate.ts";
 import { fill, HOSTILE, HOSTILE_IMAGE, HOSTILE_NAMES, PRICES, type Alive } from "./alive.ts";
@@ -142,6 +143,36 @@ describeOnPostgres("the console", (database) => {
     await page.waitForURL(/\/console\/runs\/ticket-\d+$/u);
   });
 
+  test("what became of a run stands on its page", async () => {
+    const page = pages.desktop;
+    await page.goto(`${tollgate.url}/console/outcomes?period=90_days`);
+    const run = page.getByRole("link", { name: /^ticket-\d+$/u }).first();
+    const row = page.locator("tr", { has: run });
+    const status = await row.locator(".badge").first().innerText();
+    await run.click();
+    await page.waitForURL(/\/console\/runs\/ticket-\d+$/u);
+    const facts = await page.locator("dl.facts").first().innerText();
+    expect(facts).toContain(`ticket_resolved ${status}`);
+  });
+
+  test("a limit that is younger than its window says since when it counts", async () => {
+    const page = pages.desktop;
+    const month = { scope: { kind: "tenant" }, unit: "usd", window: "month", limit: "99" };
+    const body = { ...month, mode: "shadow" };
+    const limit = await alive.call(alive.admin, "POST", "/api/limits", { body });
+    await page.goto(`${tollgate.url}/console/budgets/${String(limit["id"])}`);
+    expect(await page.locator("main").innerText()).toMatch(/Counts since it was set, .+\./u);
+  });
+
+  test("a quota has one forecast, beside what each of its runs may take", async () => {
+    const report = await alive.call(alive.admin, "GET", "/api/reports/budgets");
+    const rows = report["rows"];
+    if (!Array.isArray(rows)) throw new Error("the report of budgets has no rows");
+    const ids = rows.map((row: { limit_id: string }) => row.limit_id);
+    expect(ids.length).toBeGreaterThan(2);
+    expect(new Set(ids).size).toBe(ids.length);
+  });
+
   test("every page is reached by keyboard alone, and where one is is seen", async () => {
     const page = pages.desktop;
     await page.goto(`${tollgate.url}/console`);
@@ -165,6 +196,37 @@ describeOnPostgres("the console", (database) => {
     await page.locator("nav.side a", { hasText: "Budgets" }).focus();
     await page.keyboard.press("Enter");
     await page.waitForURL(/\/console\/budgets$/u);
+  });
+
+  test("a closed month is told apart by what its copies hold, and nothing else is offered", async () => {
+    const today = new Date();
+    const dayOf = (month: number, day: number) =>
+      new Date(Date.UTC(today.getUTCFullYear(), today.getUTCMonth() + month, day)).toISOString();
+    // A period is closed an hour after its end at the earliest: also where today is the first of a month.
+    await shiftClock(tollgate.db, 2 * 3_600_000);
+    try {
+      const told = { type: "ticket_resolved", status: "success", key: "of last month" };
+      const run = `/api/runs/${encodeURIComponent(alive.runs.busy)}/outcome`;
+      const outcome = { ...told, occurred_at: dayOf(-1, 15) };
+      await alive.call(alive.admin, "POST", run, { body: outcome });
+      const month = { from: dayOf(-1, 1), to: dayOf(0, 1) };
+      await alive.call(alive.admin, "POST", "/api/closings", { body: month });
+      const page = await signIn(browser, { url: tollgate.url, key: alive.admin });
+      await page.goto(`${tollgate.url}/console/outcomes?period=last_month&cut=model`);
+      const main = page.locator("main");
+      expect(await main.innerText()).toContain("the period is closed");
+      expect(await main.locator("nav[aria-label=Drivers] a").allInnerTexts()).toEqual([
+        "By workflow",
+        "By customer",
+      ]);
+      expect(await main.locator("table.bars").innerText()).toMatch(
+        /no workflow\s+\$[\d.]+ · 100 %/u,
+      );
+      expect(await main.locator("[role=alert]").count()).toBe(0);
+      await page.context().close();
+    } finally {
+      await resetClock(tollgate.db);
+    }
   });
 });
 

@@ -45,7 +45,9 @@ async function out(...words: string[]): Promise<string> {
 
 test("spend shows who called just now, as a table, as JSON and as CSV", async () => {
   const table = await out("report", "spend", "--group-by", "run,model");
-  expect(table).toMatch(/^from +20.*\nto +20.*\ntime zone +UTC\nas of +20/);
+  expect(table).toMatch(
+    /^tenant +ten_.*\nfrom +20.*\nto +20.*\ntime zone +UTC\nas of +20.*\namounts +in USD\n/,
+  );
   expect(table).toMatch(
     /RUN +MODEL +ATTEMPTS[\s\S]*\na +\S+ +3[\s\S]*\nb +\S+ +1[\s\S]*total\nattempts +4/,
   );

@@ -3,7 +3,7 @@
  * have something to show; and with a few things that wait for somebody. Where a database holds any decision
  * already, nothing is written.
  */
-import { readConfig } from "../../src/entry/config.ts";
+import { PORT_DEFAULT, readConfig } from "../../src/entry/config.ts";
 import { diskFiles } from "../../src/entry/config-files.ts";
 import { start, type Opened } from "../../src/entry/node.ts";
 import { openEmbedded } from "../../src/entry/pglite.ts";
@@ -15,6 +15,8 @@ import { generateHistory, type MadeTenant } from "./generate.ts";
 const DAYS = 90;
 const ATTEMPTS_DEFAULT = 30_000;
 const ATTEMPTS_MAX = 10_000_000;
+/** A month of the first tenant costs some three quarters of what this makes of it. */
+const ATTEMPTS_OF_A_DOLLAR = 750;
 /** Beside the tenant that the first start makes. */
 const OTHERS = ["acme-support", "northwind", "globex-research"];
 
@@ -28,6 +30,7 @@ TOLLGATE_DATA (./.tollgate). Stop the gateway first where the database is the em
   --seed N       another history
 `;
 
+type Filled = { readonly tenants: readonly MadeTenant[]; readonly attempts: number };
 type Asked = { readonly attempts: number; readonly seed: number; readonly help: boolean };
 
 function askedOf(args: readonly string[]): Asked {
@@ -112,6 +115,17 @@ policies:
     reason: "The client's library has tried {retry.sdk_retries} times already."
 `;
 
+/** A month's budget of each tenant that its history comes near to: the generator's is for millions of attempts. */
+async function fitBudgets(api: Api, { tenants, attempts }: Filled): Promise<void> {
+  for (const [i, { tenantId }] of tenants.entries()) {
+    const { data } = await api("GET", `/limits?tenant=${tenantId}`);
+    for (const limit of data as { id: string }[]) {
+      const usd = Math.ceil(attempts / ATTEMPTS_OF_A_DOLLAR / (i + 1));
+      await api("PATCH", `/limits/${limit.id}?tenant=${tenantId}`, { limit: String(usd) });
+    }
+  }
+}
+
 /** Policies, a tool, budgets, somebody who may approve, and refunds that wait for him. Answers his key. */
 async function makeWaiting(url: string, api: Api, tenant: string): Promise<string> {
   const { version } = await api("POST", "/policies", { tenant, source: POLICIES });
@@ -119,10 +133,10 @@ async function makeWaiting(url: string, api: Api, tenant: string): Promise<strin
   await api("PUT", "/tools/refund_payment", { tenant, effect: "effectful", price_usd: "0.001" });
   await api("POST", "/limits", {
     tenant,
-    scope: { kind: "tenant" },
+    scope: { kind: "each_customer" },
     unit: "usd",
     window: "day",
-    limit: "60",
+    limit: "5",
   });
   await api("POST", "/limits", {
     tenant,
@@ -184,6 +198,7 @@ async function main(): Promise<void> {
     const api = apiOf(running.url, adminKey);
     const tenants = await makeTenants(api, "default");
     await fill(database, { tenants, attempts, seed });
+    await fitBudgets(api, { tenants, attempts });
     const approverKey = await makeWaiting(running.url, api, "default");
     await rollUpTurn(database.db);
     tell(config.dataDirectory, { tenantKey, approverKey, port: config.port });
@@ -234,6 +249,9 @@ function tell(
         ? []
         : [`    tenant default, calls and reports:  ${keys.tenantKey}`]),
       `    tenant default, may approve:        ${keys.approverKey}`,
+      "",
+      `  And for commands, in another terminal:  export TOLLGATE_DATA=${directory}${keys.port === PORT_DEFAULT ? "" : ` TOLLGATE_URL=http://127.0.0.1:${keys.port}`}`,
+      "    npx tollgate report cost-per-outcome --period last_month --csv --output last-month.csv",
       "",
     ].join("\n"),
   );

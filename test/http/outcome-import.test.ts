@@ -149,9 +149,24 @@ describeEachDatabase("an import of outcomes", (database) => {
   });
 
   test.each([
+    // Read and flawed one by one, each of these files held the process for half a minute and more.
+    ["lines of JSON", "1\n".repeat(2_000_000), NDJSON],
+    ["short rows", `run,type,status\n${"a\n".repeat(2_000_000)}`, CSV],
+    ["rows, and then no CSV", `run,type,status\n${"a\n".repeat(OUTCOME_ROWS_MAX + 1)}"`, CSV],
+  ] as const)("of too many %s is refused before a row is looked at", async (_, text, media) => {
+    const { status, body } = await send(text, media);
+    expect([status, body.error.message]).toEqual([
+      400,
+      expect.stringContaining("send it in parts"),
+    ]);
+  });
+
+  test.each([
     ["a column that there is not", "run;type;status\nr;done;success", CSV, 400, "run;type;status"],
+    ["a text that is no CSV", "a".repeat(100_000), CSV, 400, "a".repeat(256)],
     ["a column twice", "run,run,type,status\n", CSV, 400, "run"],
     ["a quote that is not closed", 'run,type,status\n"r,done,success', CSV, 400, null],
+    ["a row of commas alone", `run,type,status\n${",".repeat(1_000)}`, CSV, 400, null],
     ["nothing", "", CSV, 400, null],
     ["JSON", "{}", "application/json", 415, "content-type"],
     ["bytes that are no UTF-8", Uint8Array.of(0xff, 0xfe), NDJSON, 400, null],

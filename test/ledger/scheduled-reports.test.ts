@@ -261,6 +261,20 @@ describeEachDatabase("a scheduled report", (database: TestDatabase) => {
     expect(await turn()).toEqual([]);
   });
 
+  test("that the database fails at holds up no other, and comes after those that were not tried", async () => {
+    const { admin } = database.db;
+    // The store holds no NUL. The door refuses it; what is in a schedule already may fail for any reason.
+    const failing = { query: { customer: "\0" }, timeZone: "Asia/Tokyo" };
+    for (let n = 0; n < 3; n += 1) await schedule(database.db, tenantId, failing);
+    await schedule(database.db, tenantId, { name: "sound" });
+    await begins("2030-01-11T00:00:05Z");
+    await expect(tellReportsTurn(database.db, newId)).rejects.toThrow("reports by schedule failed");
+    const told = await admin`select body::json -> 'data' ->> 'name' as name from deliveries`;
+    expect(told).toMatchObject([{ name: "sound" }]);
+    await begins("2030-01-12T00:02:06Z");
+    expect(await claimReport(admin, LEASE)).toMatchObject({ name: "sound" });
+  });
+
   test("does not tell the past: a schedule begins with the period that runs", async () => {
     await begins("2030-01-10T12:00:00Z");
     await schedule(database.db, tenantId, { every: "month" });

@@ -71,3 +71,15 @@ describe("what readers understand differently is refused, and where", () => {
     expect(rows(text)).toEqual({ kind: "broken", line, why: expect.stringContaining(why) });
   });
 });
+
+test("reads no further than it was asked to", () => {
+  const bounds = { recordsMax: 2, cellsMax: 3 };
+  expect(readCsv('a\n\nb\nc"', bounds)).toEqual({
+    kind: "read",
+    records: [
+      { line: 1, text: "a", cells: ["a"] },
+      { line: 3, text: "b", cells: ["b"] },
+    ],
+  });
+  expect(readCsv("a,b,c\n,,,,", bounds)).toMatchObject({ kind: "broken", line: 2 });
+});

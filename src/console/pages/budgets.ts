@@ -155,8 +155,9 @@ async function listPage({ visit, query }: Asked, given: Given): Promise<Page> {
 
 function budgetCard(visit: Visit, limit: Limit, forecasts: ReadonlyMap<string, Forecast>): Markup {
   const { committed, reserved } = limit;
-  const pace = paceText(visit, forecasts.get(limit.id));
-  return html`${budgetLine(visit, limit)}
+  const told = forecasts.get(limit.id);
+  const pace = paceText(visit, told);
+  return html`${budgetLine(visit, limit)} ${sinceNote(visit, limit, told)}
   ${
     committed === null || reserved === null
       ? ""
@@ -179,6 +180,14 @@ function budgetCard(visit: Visit, limit: Limit, forecasts: ReadonlyMap<string, F
           }
         </dl>`
   }`;
+}
+
+/** A limit knows nothing of what was before it, though the window is older and its spend is shown elsewhere. */
+function sinceNote(visit: Visit, limit: Limit, told: Forecast | undefined): Markup | string {
+  const { committed, created_at: since } = limit;
+  const from = told?.starts_at ?? null;
+  if (committed === null || from === null || Date.parse(from) >= Date.parse(since)) return "";
+  return html`<p class="note">Counts since it was set, ${when(since, visit.now)}.</p>`;
 }
 
 /** Null where nothing can be told: of what is only counted, and at the very beginning of a window. */
@@ -251,7 +260,7 @@ async function limitPage({ visit, param }: Asked, { form, problem }: Given): Pro
   ${card(
     "Now",
     html`<div class="single">${budgetLine(visit, limit)}</div>
-      ${limitFacts(visit, limit, forecast)}`,
+      ${sinceNote(visit, limit, forecast)} ${limitFacts(visit, limit, forecast)}`,
   )}
   ${visit.may("admin") && !isRemoved ? changeCards(visit, limit, form) : ""}`;
   return { title: name, body };

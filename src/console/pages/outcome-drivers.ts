@@ -1,4 +1,4 @@
-/** What an outcome's cost consists of: its parts by model, workflow, step or tool, beside the period before. */
+/** What an outcome's cost consists of: its parts by model, workflow, customer, step or tool, beside the period before. */
 import { html } from "hono/html";
 
 import { barsChart } from "../charts.ts";

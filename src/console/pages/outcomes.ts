@@ -20,7 +20,9 @@ const PERIOD_TEXTS: Readonly<Record<PeriodName, string>> = {
 };
 
 const TIMES = ["day", "week"] as const;
-const CUTS = ["model", "workflow", "step", "tool"] as const;
+const CUTS = ["model", "workflow", "customer", "step", "tool"] as const;
+/** What the copies of a closed period hold. */
+const CLOSED_CUTS = ["workflow", "customer"] as const;
 
 /** What the page is of, as its address says it. */
 type View = {
@@ -28,8 +30,11 @@ type View = {
   readonly period: Period;
   readonly type: string | null;
   readonly by: (typeof TIMES)[number];
-  readonly cut: (typeof CUTS)[number];
+  /** Null: as is usual for the period. */
+  readonly cut: Cut | null;
 };
+
+type Cut = (typeof CUTS)[number];
 
 export function outcomePages({ page, file }: Routes): void {
   page("/outcomes", outcomesPage);
@@ -48,7 +53,7 @@ function viewOf({ visit, query }: Asked): View {
     period: periodOf(name, visit.now),
     type: query("type"),
     by: TIMES.find((one) => one === query("by")) ?? (name === "90_days" ? "week" : "day"),
-    cut: CUTS.find((one) => one === query("cut")) ?? "model",
+    cut: CUTS.find((one) => one === query("cut")) ?? null,
   };
 }
 
@@ -67,7 +72,7 @@ async function outcomesPage(asked: Asked): Promise<Page> {
   ]);
   const lead = html`All that the runs of an outcome cost, whatever came of their calls, by its
   successes. ${spanText(period)}, days in UTC${now.closed === null ? "" : "; the period is closed"}.`;
-  const chosen = { ...view, type: view.type ?? typeOf(now.rows[0]) };
+  const chosen = chosenOf(view, now);
   const body = html`${heading("Cost per outcome", { lead })}
     <nav class="tabs" aria-label="Period">
       ${PERIODS.map((one) =>
@@ -83,6 +88,13 @@ async function outcomesPage(asked: Asked): Promise<Page> {
         : html`${headlines(visit, { chosen, now, before })} ${await detailOf(visit, chosen)}`
     }`;
   return { title: "Cost per outcome", body };
+}
+
+/** A closed period is not told apart by everything: what it cannot be is not offered. */
+function chosenOf(view: View, { rows, closed }: CostPerOutcome): Chosen {
+  const cuts: readonly Cut[] = closed === null ? CUTS : CLOSED_CUTS;
+  const cut = cuts.find((one) => one === view.cut) ?? (closed === null ? "model" : "workflow");
+  return { ...view, type: view.type ?? typeOf(rows[0]), cuts, cut };
 }
 
 function tab(href: string, { text, isCurrent }: { text: string; isCurrent: boolean }): Markup {
@@ -122,7 +134,11 @@ const DOCS = html`<code>docs/outcomes.md</code> says how to tell outcomes,
   <code>docs/reports.md</code> what each figure means, and <a href="/docs">the API</a> how to ask
   for them.`;
 
-type Chosen = View & { readonly type: string };
+type Chosen = View & {
+  readonly type: string;
+  readonly cuts: readonly Cut[];
+  readonly cut: Cut;
+};
 
 type Compared = {
   readonly chosen: Chosen;
@@ -151,7 +167,7 @@ function headlines(visit: Visit, { chosen, now, before }: Compared): Markup {
 }
 
 async function detailOf(visit: Visit, view: Chosen): Promise<Markup> {
-  const { period, type, by, cut } = view;
+  const { period, type, by, cuts, cut } = view;
   const path = "/reports/cost-per-outcome";
   const asked = { ...spanQuery(period), type };
   const past = { ...spanQuery(period.before), type };
@@ -182,7 +198,7 @@ async function detailOf(visit: Visit, view: Chosen): Promise<Markup> {
       >
     </p>`;
   const trendTabs = tabs("Trend", { names: TIMES, param: "by", current: by });
-  const driverTabs = tabs("Drivers", { names: CUTS, param: "cut", current: cut });
+  const driverTabs = tabs("Drivers", { names: cuts, param: "cut", current: cut });
   return html`<div class="columns" id="type">
       ${card(
         html`${type}: cost per success`,
@@ -207,7 +223,7 @@ async function detailOf(visit: Visit, view: Chosen): Promise<Markup> {
     )}`;
 }
 
-/** A closed period is not told apart by everything, and the API says by what it is not. */
+/** What cannot be told of so much, the API says in a sentence. */
 function shownOr<Body>(answer: Answered<Body>, show: (body: Body) => Markup): Markup {
   return answer.kind === "done" ? show(answer.body) : html`${problemBox(answer.message)}`;
 }

@@ -1,7 +1,7 @@
 /** Runs, and one run's timeline: what it asked step by step, how often, how long, for how much. */
 import { html } from "hono/html";
 
-import { listOf, Run, RunListed, type Attempt } from "../answers.ts";
+import { listOf, Outcome, Run, RunListed, type Attempt } from "../answers.ts";
 import { budgetBar, spanBar } from "../charts.ts";
 import {
   count,
@@ -128,10 +128,13 @@ export function usdOrNone(decimal: string): Markup {
 async function runPage({ visit, param, query }: Asked, { problem }: Given): Promise<Page> {
   const id = param("run");
   const asked = { cursor: query("cursor"), limit: ROWS_SHOWN };
-  const run = await visit.api.get(Run, `/runs/${encodeURIComponent(id)}`, asked);
+  const [run, outcomes] = await Promise.all([
+    visit.api.get(Run, `/runs/${encodeURIComponent(id)}`, asked),
+    visit.api.get(listOf(Outcome), "/outcomes", { run: id, limit: ROWS_SHOWN }),
+  ]);
   const up = html`<a href="${visit.href("/runs")}">Runs</a>`;
   const body = html`${heading(id, { up, state: badge(run.state), lead: summary(run) })}
-  ${problemBox(problem)} ${runFacts(visit, run)} ${runBudget(visit, run)}
+  ${problemBox(problem)} ${runFacts(visit, run, outcomes.data)} ${runBudget(visit, run)}
   ${card("Timeline", timeline(visit, run))}
   ${
     run.next === null
@@ -157,10 +160,17 @@ export function plural(number: number, word: string): string {
   return `${count(number)} ${word}${number === 1 ? "" : "s"}`;
 }
 
-function runFacts(visit: Visit, run: Run): Markup {
+function runFacts(visit: Visit, run: Run, outcomes: readonly Outcome[]): Markup {
   const { totals, parent, derived_from: origin, labels } = run;
+  const holding = outcomes.filter(({ superseded_by: by }) => by === null);
   return facts([
     ["Cost", usd(totals.cost_usd)],
+    [
+      holding.length === 1 ? "Outcome" : "Outcomes",
+      holding.length === 0
+        ? "none told"
+        : html`${holding.map(({ type, key, status }) => html`${type} ${key} ${badge(status)} `)}`,
+    ],
     ["Held now", usd(totals.reserved_usd)],
     ["Tokens", count(totals.tokens)],
     ["In flight", count(totals.in_flight)],

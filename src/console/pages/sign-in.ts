@@ -3,6 +3,7 @@ import type { Context, Hono } from "hono";
 import { html } from "hono/html";
 
 import { flawOfKey } from "../api.ts";
+import { readFields } from "../fields.ts";
 import { KEY_CHARS_MAX } from "../limits.ts";
 import { MARK, mistakePage, problemBox } from "../page.ts";
 import { isFromHere, isOwnForm, type Sessions } from "../session.ts";
@@ -61,7 +62,7 @@ export function signInRoutes(app: Hono<ConsoleEnv>, { sessions, show, now }: Par
   );
   app.post("/console/sign-in", async (c) => {
     if (!isFromHere(c)) return show(c, mistakePage(403, "Sign in on the page itself."), 403);
-    const form = new URLSearchParams(await c.req.text());
+    const form = await readFields(c);
     const next = ownPath(form.get("next") ?? "");
     const refuse = (problem: string, status: number) =>
       show(c, signInPage({ next, problem }), status);
@@ -81,7 +82,7 @@ export function signInRoutes(app: Hono<ConsoleEnv>, { sessions, show, now }: Par
   });
   app.post("/console/sign-out", async (c) => {
     const session = sessions.read(c);
-    const form = new URLSearchParams(await c.req.text());
+    const form = await readFields(c);
     if (session !== null && (!isFromHere(c) || !isOwnForm(session, form))) {
       return show(c, mistakePage(403, "This form was not sent from this console."), 403);
     }

@@ -38,7 +38,10 @@ export function createProgram(terminal: Terminal, version: string): Command {
     .version(version, "-V, --version")
     .option("--url <url>", `where Tollgate answers (TOLLGATE_URL; default: ${URL_DEFAULT})`)
     .option("--key <key>", "the key to manage it with (TOLLGATE_ADMIN_KEY or TOLLGATE_KEY)")
-    .option("--tenant <tenant>", "id or name, for the administration key (default: the only one)")
+    .option(
+      "--tenant <tenant>",
+      "id or name, for the administration key (default: the only one, else `default`)",
+    )
     .option("--json", "print the API's own JSON")
     .configureHelp({ showGlobalOptions: true })
     .addHelpText("after", HELP);

@@ -204,7 +204,8 @@ function show(s: Session, reply: Awaited<ReturnType<typeof send>>): void {
   }
   if (isReconciled) return;
   const lines = textOf(member(reply.body, "totals.not_explained"));
-  throw new CliError(`The invoice differs, and ${lines} lines have no explanation.`, EXIT_ERROR);
+  const what = lines === "1" ? "1 line has" : `${lines} lines have`;
+  throw new CliError(`The invoice differs, and ${what} no explanation.`, EXIT_ERROR);
 }
 
 function writeReasons(terminal: Terminal, line: unknown): void {

@@ -87,11 +87,13 @@ const BUDGET_COLUMNS: readonly Column[] = [
 ];
 
 const HEAD: readonly Column[] = [
+  { title: "tenant", value: "tenant" },
   { title: "from", value: "from" },
   { title: "to", value: "to" },
   { title: "time zone", value: "time_zone" },
   { title: "as of", value: "as_of" },
   { title: "closed", value: "closed" },
+  { title: "amounts", value: () => "in USD" },
 ];
 
 type Report = {

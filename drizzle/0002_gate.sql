@@ -853,6 +853,9 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
+  -- Its number before its moment: what was recorded before a moment has a smaller number than whoever takes one
+  -- after it, however long it waits for a row in between.
+  v_id xid8 := pg_current_xact_id();
   v_now timestamptz := tollgate_now();
   n constant int := cardinality(attempt_ids::text[]);
   a_outcome text[] := array_fill('missing'::text, array[n]);

@@ -177,8 +177,8 @@ declare
   v_from bigint;
   v_until bigint;
   v_to bigint;
-  v_now timestamptz := tollgate_now();
-  v_begun bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+  v_now timestamptz;
+  v_begun bigint;
   v_as_of timestamptz;
   v_lines int;
   r_tenant text[]; r_run text[]; r_new boolean[];
@@ -189,6 +189,10 @@ begin
   if v_from is null then
     return;
   end if;
+  -- Its number after its moment. The end of its snapshot will not do, which is behind the last that has ended: what
+  -- began since then and goes on is beyond it.
+  v_now := tollgate_now();
+  v_begun := pg_current_xact_id()::text::bigint;
   v_until := pg_snapshot_xmin(pg_current_snapshot())::text::bigint;
   select least(v_until, min(b.x)) into v_to
   from (
@@ -272,7 +276,15 @@ begin
            (payer).labels, attempts, blocked, retries, unpriced, cost, failed, wasted, estimated, tokens
     from of_runs
     on conflict (tenant_id, closing_id, run_id) do update
-      set started_at = least(c.started_at, excluded.started_at), last_at = greatest(c.last_at, excluded.last_at),
+      -- An earlier call than those that are known says whose its run is; and any call, where only adjustments are.
+      set (started_at, key_id, customer, workflow, labels) = (
+            select f.started_at, f.key_id, f.customer, f.workflow, f.labels
+            from (values (c.started_at, c.key_id, c.customer, c.workflow, c.labels),
+                         (excluded.started_at, excluded.key_id, excluded.customer, excluded.workflow, excluded.labels))
+              as f(started_at, key_id, customer, workflow, labels)
+            order by f.key_id = '', f.started_at limit 1
+          ),
+          last_at = greatest(c.last_at, excluded.last_at),
           attempts = c.attempts + excluded.attempts, blocked = c.blocked + excluded.blocked,
           retries = c.retries + excluded.retries, unpriced = c.unpriced + excluded.unpriced,
           cost_picousd = c.cost_picousd + excluded.cost_picousd,

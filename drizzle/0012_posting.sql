@@ -145,6 +145,8 @@ declare
   any_stopped boolean;
   k int; i int; j int; first int; s int; asked numeric; exhausted int; contended int;
 begin
+  -- Its number before its moment, as where it is settled.
+  perform pg_current_xact_id();
   v_now := tollgate_now();
   select array_agg(step is not null and named order by ord) into a_is_named
   from unnest(a_step, a_named) with ordinality as u(step, named, ord);
@@ -235,6 +237,7 @@ begin
   end if;
 
   -- Behind the locks: what is decided from here on came after what is read from here on.
+  perform pg_current_xact_id();
   v_now := tollgate_now();
 
   -- The numbers of further attempts, of named steps and of retries; those within this batch follow below,

@@ -65,6 +65,7 @@ export async function conservationOf(db: Database, tenantId: string): Promise<Co
 
 const OUTCOMES = "outcomes and unattributed";
 const OUTCOME_DAYS = "outcome days and unattributed";
+const START_DAYS = "outcome days by their start and unattributed";
 
 type Line = { readonly name: string; readonly sum: bigint; readonly difference: bigint };
 
@@ -78,13 +79,14 @@ function linesOf(sums: ConservationRow): readonly Line[] {
     line("runs", BigInt(sums.runCosts)),
     line("cost days", BigInt(sums.costDays)),
     line("run days", BigInt(sums.runDays)),
-    line(OUTCOME_DAYS, BigInt(sums.outcomeDays) + BigInt(sums.unattributed)),
+    line(OUTCOME_DAYS, BigInt(sums.outcomeDays) + BigInt(sums.unattributedDays)),
+    line(START_DAYS, BigInt(sums.startDays) + BigInt(sums.unattributedDays)),
   ];
 }
 
 function sentenceOf({ name, sum, difference }: Line, stale: number): readonly string[] {
   if (difference === 0n) return [];
-  if (stale > 0 && name === OUTCOME_DAYS) return [];
+  if (stale > 0 && (name === OUTCOME_DAYS || name === START_DAYS)) return [];
   if (stale > 0 && name === OUTCOMES) {
     return [
       `What ${stale} outcomes cost is being told anew, so that their sum cannot be compared yet: ask again in a minute.`,

@@ -8,7 +8,7 @@ export function headOf(asked: Resolved, asOf: Date): ReportHead {
     from: asked.from.toISOString(),
     to: asked.to.toISOString(),
     time_zone: asked.timeZone,
-    as_of: (asked.closedAt ?? asOf).toISOString(),
+    as_of: (asked.closedAsOf ?? asOf).toISOString(),
     closed: asked.closingId === "" ? null : asked.closingId,
     group_by: asked.groupings.map(({ name }) => name),
   };

@@ -77,6 +77,7 @@ export async function wasteReport(
   terms: WasteTerms,
   given: Resolved,
 ): Promise<WasteReport> {
+  refuseTyped(given);
   const asked = { ...given, groupings: WASTE_GROUPINGS };
   const report = reportOf(asked, await read(db, asked, { order: "waste", rows: REPORT_ROWS_MAX }));
   const page = { after: null, rows: WASTEFUL_RUNS_MAX };
@@ -93,6 +94,10 @@ export async function focusReport(db: Database, asked: Resolved): Promise<readon
   if (asked.groupings.length > 0) {
     const message = "FOCUS lines have their own columns: leave out 'group_by'.";
     throw new InputError("invalid_value", "group_by", message);
+  }
+  if (asked.filters.type !== null) {
+    const message = "FOCUS lines are charges, which no outcome bears whole: leave out 'type'.";
+    throw new InputError("invalid_value", "type", message);
   }
   const rows = await summed(
     reading(db.admin, (tx) => listCharges(tx, { ...asked, rows: FOCUS_LINES_MAX + 1 })),
@@ -117,7 +122,7 @@ function refuseTyped({ closingId, groupings, filters }: Resolved): void {
   if (closingId === "") return;
   if (filters.type === null && !groupings.some(({ kind }) => kind === "type")) return;
   const message =
-    "Of a closed period, spend is not told apart by type: ask for its cost per outcome.";
+    "Of a closed period, spend and waste are not told apart by type: ask for its cost per outcome.";
   throw new InputError("invalid_value", filters.type === null ? "group_by" : "type", message);
 }
 

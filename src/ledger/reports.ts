@@ -50,7 +50,7 @@ export type Resolved = Period & {
   /** Empty: as it is now. */
   readonly closingId: string;
   /** Null: as of its reading. */
-  readonly closedAt: Date | null;
+  readonly closedAsOf: Date | null;
   readonly timeZone: string;
   readonly groupings: readonly Grouping[];
   readonly filters: Filters;
@@ -113,10 +113,10 @@ async function resolve(db: Database, terms: ReportTerms): Promise<Resolved> {
   const period = await periodOf(db, terms);
   const closed = tenantId === null ? null : await findClosingOf(db.admin, tenantId, period);
   if (closed !== null) {
-    return { ...shared, ...period, closingId: closed.closingId, closedAt: closed.closedAt };
+    return { ...shared, ...period, closingId: closed.closingId, closedAsOf: closed.asOf };
   }
   await rollUpInTime(db);
-  return { ...shared, ...period, closingId: "", closedAt: null };
+  return { ...shared, ...period, closingId: "", closedAsOf: null };
 }
 
 async function closingOf(db: Database, { tenantId, closing, from, to, named }: ReportTerms) {
@@ -131,8 +131,8 @@ async function closingOf(db: Database, { tenantId, closing, from, to, named }: R
   }
   const found = await findClosing(db.admin, tenantId, closing);
   if (found === null) throw new InputError("not_found", "closing", "There is no such closing.");
-  const { closingId, closedAt, beginsAt, endsAt } = found;
-  return { closingId, closedAt, from: beginsAt, to: endsAt };
+  const { closingId, asOf, beginsAt, endsAt } = found;
+  return { closingId, closedAsOf: asOf, from: beginsAt, to: endsAt };
 }
 
 const DAY_MS = 86_400_000;

@@ -10,6 +10,8 @@ export type ClosingRow = {
   readonly endsAt: Date;
   readonly closedBy: string;
   readonly closedAt: Date;
+  /** All that was recorded before is in the copies. */
+  readonly asOf: Date;
 };
 
 /** What a period must be before it is closed. */
@@ -92,9 +94,9 @@ export async function insertClosing(tx: Queryable, closing: NewClosing): Promise
   const live = { tenantId, closingId: "" };
   const [row] = await tx<Copied[]>`
     with closed as (
-      insert into period_closings (tenant_id, closing_id, begins_at, ends_at, closed_by)
+      insert into period_closings (tenant_id, closing_id, begins_at, ends_at, closed_by, as_of)
       select ${tenantId}, ${closingId}, ${closing.from.toISOString()}::text::timestamptz,
-             ${closing.to.toISOString()}::text::timestamptz, ${closing.closedBy}
+             ${closing.to.toISOString()}::text::timestamptz, ${closing.closedBy}, ${asOf(tx, tenantId)}
       where not ${waits(tx, tenantId)}
       returning 1
     ), begun as (
@@ -168,5 +170,5 @@ export async function readDrift(
 function columns(sql: Queryable) {
   return sql`
     c.closing_id as "closingId", c.begins_at as "beginsAt", c.ends_at as "endsAt", c.closed_by as "closedBy",
-    c.closed_at as "closedAt"`;
+    c.closed_at as "closedAt", coalesce(c.as_of, c.closed_at) as "asOf"`;
 }

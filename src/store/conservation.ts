@@ -18,6 +18,9 @@ export type ConservationRow = {
   readonly runDays: string;
   readonly outcomes: string;
   readonly outcomeDays: string;
+  /** Of the same outcomes, on the days on which their runs began. */
+  readonly startDays: string;
+  readonly unattributedDays: string;
   readonly unattributed: string;
   /** Outcomes whose cost is to be told anew, and runs whose outcomes are. */
   readonly stale: number;
@@ -77,6 +80,10 @@ async function readSums(tx: Queryable, tenantId: string): Promise<ConservationRo
             where tenant_id = ${tenantId} and closing_id = '') as outcomes,
            (select coalesce(sum(cost_picousd), 0)::text from outcome_days
             where tenant_id = ${tenantId} and closing_id = '' and cohort = 'outcome') as "outcomeDays",
+           (select coalesce(sum(cost_picousd), 0)::text from outcome_days
+            where tenant_id = ${tenantId} and closing_id = '' and cohort = 'run_start') as "startDays",
+           (select coalesce(sum(cost_picousd), 0)::text from run_days
+            where tenant_id = ${tenantId} and closing_id = '' and not is_attributed) as "unattributedDays",
            (select coalesce(sum(cost_picousd), 0)::text from run_costs
             where tenant_id = ${tenantId} and closing_id = '' and outcomes = 0) as unattributed,
            (select count(*)::int from stale_outcomes where tenant_id = ${tenantId})

@@ -66,6 +66,12 @@ export const CONNECTIONS_PER_PROCESS =
  */
 const LONG_GREETING = " ".repeat(1_024);
 
+/**
+ * How moments are written. The driver reads them as texts, and takes the third of February of a database whose own
+ * `DateStyle` is another for the second of March. Poolers know both parameters.
+ */
+const MOMENTS = { DateStyle: "ISO, MDY", TimeZone: "UTC" };
+
 export type SessionTerms = {
   /** More parameters of each session. */
   readonly settings?: Readonly<Record<string, string>>;
@@ -94,6 +100,7 @@ export function open(address: Address, connections: number, terms: SessionTerms 
             options: LONG_GREETING,
             statement_timeout: STATEMENT_TIMEOUT_MS,
             idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
+            ...MOMENTS,
             ...settings,
           }
         : {}),

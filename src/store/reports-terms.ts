@@ -45,14 +45,14 @@ export async function readPeriod(
 ): Promise<Period> {
   const { from, to, timeZone } = asked;
   const monthEnd = sql`
-    date_trunc('month', date_trunc('month', tollgate_now(), ${timeZone}::text) + interval '40 days', ${timeZone}::text)`;
+    tollgate_window_end('month', tollgate_now(), ${timeZone}::text)`;
   const [row] = await sql<Period[]>`
     with ending as (
       select ${to === null ? monthEnd : momentOf(sql, to, timeZone)} as moment
     )
     select ${
       from === null
-        ? sql`date_trunc('month', ending.moment - interval '1 microsecond', ${timeZone}::text)`
+        ? sql`tollgate_window_start('month', ending.moment - interval '1 microsecond', ${timeZone}::text)`
         : momentOf(sql, from, timeZone)
     } as from, ending.moment as to
     from ending`;
@@ -75,8 +75,8 @@ export async function readNamedPeriod(
                + (extract(month from begins)::int - ${fiscalYearStart}::int + 12) % ${months}::int) as begins
       from month
     )
-    select begins at time zone ${timeZone}::text as from,
-           (begins + make_interval(months => ${months}::int)) at time zone ${timeZone}::text as to
+    select tollgate_first_at(begins, ${timeZone}::text) as from,
+           tollgate_first_at(begins + make_interval(months => ${months}::int), ${timeZone}::text) as to
     from first`;
   assert(row !== undefined, "a period is a row");
   return row;
@@ -85,7 +85,7 @@ export async function readNamedPeriod(
 /** A day begins at its midnight in the zone; a moment says its own. */
 function momentOf(sql: Queryable, text: string, timeZone: string) {
   return text.length === 10
-    ? sql`(${text}::text::timestamp at time zone ${timeZone}::text)`
+    ? sql`tollgate_first_at(${text}::text::timestamp, ${timeZone}::text)`
     : sql`${text}::text::timestamptz`;
 }
 
@@ -156,9 +156,9 @@ export function joinTimes(sql: Queryable, asked: Timed, moment: Fragment) {
   const times = timesIn(asked);
   if (times.length === 0) return sql``;
   const { timeZone, from, to } = asked;
-  const begins = (time: string) => sql`date_trunc(${time}, q.quarter, ${timeZone}::text)`;
-  const ends = (time: string) => sql`
-    ((date_trunc(${time}, q.quarter at time zone ${timeZone}::text) + ${`1 ${time}`}::interval) at time zone ${timeZone}::text)`;
+  const begins = (time: string) =>
+    sql`tollgate_window_start(${time}, q.quarter, ${timeZone}::text)`;
+  const ends = (time: string) => sql`tollgate_window_end(${time}, q.quarter, ${timeZone}::text)`;
   return sql`
     join (
       select q.quarter, ${begins("day")} as day, ${begins("week")} as week, ${begins("month")} as month,

@@ -116,6 +116,8 @@ export const periodClosings = pgTable(
     endsAt: moment("ends_at").notNull(),
     closedBy: id("closed_by").notNull(),
     closedAt: moment("closed_at").notNull().default(now),
+    /** All that was recorded before is in the copies. Null: closed before that was kept, and told as of its closing. */
+    asOf: moment("as_of"),
   },
   (t) => [
     primaryKey({ columns: [t.tenantId, t.closingId] }),

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { setClock } from "../support/clock.ts";
-import { describeEachDatabase } from "../support/databases.ts";
+import { open } from "../../src/store/database.ts";
+import { describeEachDatabase, describeOnPostgres } from "../support/databases.ts";
 import { askOf, settlementOf, tell } from "../support/ledger-history.ts";
 import { rollUpAll } from "../store/roll-up-violations.ts";
 import { createTestManagement, type Json, type Management } from "../support/management.ts";
@@ -192,6 +193,7 @@ describeEachDatabase("a closed period", (database) => {
       "cost-per-outcome?group_by=model",
       "spend?group_by=type",
       "spend?type=refund_paid",
+      "waste?type=refund_paid",
       "runs?model=m",
     ]) {
       const answer = await get(`${path}&${JANUARY}`);
@@ -212,5 +214,39 @@ describeEachDatabase("a closed period", (database) => {
         404,
       ]);
     }
+  });
+});
+
+describeOnPostgres("a period that is closed while the roll-ups are held back", (database) => {
+  test("is as of what its copies hold, and not as of its closing", async () => {
+    const api = await createTestManagement(database.db);
+    const clock = (at: string) => setClock(database.db, new Date(at));
+    await clock("2030-01-15T12:00:00Z");
+    const tenant = await api.newTenant();
+    const ask = askOf(tenant.id, { keyId: tenant.keyId, runId: "r1" });
+    const attemptId = await api.admit(ask);
+    await api.settle(settlementOf({ ...ask, attemptId }));
+    await clock("2030-02-02T00:00:00Z");
+    await rollUpAll(database.db.admin);
+    await api.call(tenant.key, "GET", "/api/reports/spend");
+    const slow = open(database.address, 1);
+    const answer = await slow.begin(async (tx) => {
+      await tx`select pg_current_xact_id()`;
+      await clock("2030-02-03T00:00:00Z");
+      await tell(database, tenant.id, { subject: "r1" });
+      await clock("2030-02-04T00:00:00Z");
+      return await api.call(tenant.key, "POST", "/api/closings", {
+        from: "2030-01-01",
+        to: "2030-02-01",
+      });
+    });
+    await slow.end();
+    expect(answer.body).toMatchObject({ closed_at: "2030-02-04T00:00:00.000Z" });
+    const path = `/api/reports/cost-per-outcome?closing=${answer.body.id}`;
+    const { body } = await api.call(tenant.key, "GET", path);
+    // That the run has an outcome was recorded on the third.
+    expect(body).toMatchObject({ runs_without_outcome: 1 });
+    expect(Date.parse(body.as_of)).toBeLessThanOrEqual(Date.parse("2030-02-03T00:00:00Z"));
+    await api.close();
   });
 });

@@ -319,6 +319,9 @@ describeEachDatabase("reports", (database) => {
       "tollgate/workflow": "support",
     });
     expect(end).toBe("");
+    // Charges are whole: part of one is an outcome's, and a filter that were left unheard would sum up others.
+    const typed = await get("spend?format=focus&type=ticket_resolved");
+    expect([typed.status, typed.body.error.param]).toEqual([400, "type"]);
   });
 
   test("of waste name the model, the tool and the runs whose retries did not contribute", async () => {

@@ -37,10 +37,20 @@ describeEachDatabase("the check of a ledger", (database) => {
     ["cost_cells", ["cost cells", "cost days"]],
     ["run_cells", ["run cells"]],
     ["run_costs", ["runs", "run days"]],
-    ["outcome_costs", ["outcomes and unattributed", "outcome days and unattributed"]],
+    [
+      "outcome_costs",
+      [
+        "outcomes and unattributed",
+        "outcome days and unattributed",
+        "outcome days by their start and unattributed",
+      ],
+    ],
     ["cost_days", ["cost days"]],
     ["run_days", ["run days"]],
-    ["outcome_days", ["outcome days and unattributed"]],
+    [
+      "outcome_days",
+      ["outcome days and unattributed", "outcome days by their start and unattributed"],
+    ],
   ])("finds one pico-dollar too much in %s", async (table, names) => {
     const tenantId = await newTenant(database);
     const ask = askOf(tenantId);
@@ -84,6 +94,7 @@ describeEachDatabase("the check of a ledger", (database) => {
         "cost days",
         "run days",
         "outcome days and unattributed",
+        "outcome days by their start and unattributed",
       ].map((name) => {
         return { name, usd: "-0.000000000013", difference_usd: "0.00" };
       }),

@@ -8,7 +8,10 @@ import type { Queryable } from "../../src/store/events.ts";
 import { generateHistory } from "../history/generate.ts";
 import { rollUpAll, rollUpViolations } from "../store/roll-up-violations.ts";
 import { describeEachDatabase, type TestDatabase } from "../support/databases.ts";
-import { newTenant } from "../support/ledger-history.ts";
+import { post } from "../../src/store/posting.ts";
+import { settle } from "../../src/store/settlement.ts";
+import { resetClock, setClock } from "../support/clock.ts";
+import { askOf, newTenant, settlementOf, tell } from "../support/ledger-history.ts";
 import { ALL_GROUPINGS, NO_FILTERS } from "../support/report-terms.ts";
 
 type Time = "day" | "week" | "month";
@@ -105,5 +108,46 @@ describeEachDatabase("a report that reads days", (database) => {
         }
       }
     }
+  });
+
+  test("begins a day with the first of two midnights, where clocks are put back over it", async () => {
+    const tenantId = await newTenant(database);
+    const { admin, gate } = database.db;
+    // In the Azores 00:30 of 25 October 2026 is twice: at 00:30 and at 01:30 in UTC.
+    const moments = [
+      ["2026-10-24T22:30:00Z", 1n],
+      ["2026-10-25T00:30:00Z", 10n],
+      ["2026-10-25T01:30:00Z", 100n],
+      ["2026-10-25T12:00:00Z", 1_000n],
+    ] as const;
+    for (const [at, costPicousd] of moments) {
+      await setClock(database.db, new Date(at));
+      const runId = at.replaceAll(":", ".");
+      const ask = askOf(tenantId, { runId });
+      await post(gate, "rep", [ask]);
+      await settle(gate, [settlementOf(ask, { costPicousd })]);
+      await tell(database, tenantId, { subject: runId });
+    }
+    await setClock(database.db, new Date("2026-11-01T00:00:00Z"));
+    await rollUpAll(admin);
+    const asked = { tenantId, timeZone: "Atlantic/Azores", cohort: "outcome" } as const;
+    const days = async (from: string, to: string) =>
+      await told(database, { ...asked, from, to, times: ["day"] });
+    expect(await days("2026-10-24", "2026-10-25")).toEqual([
+      "ticket_resolved 2026-10-24 1 0.000000000001 0.000000000001 0.000000000001",
+      "1 0.000000000001 0.000000000001 0.000000000001",
+    ]);
+    expect(await days("2026-10-25", "2026-10-26")).toEqual([
+      "ticket_resolved 2026-10-25 3 0.00000000111 0.0000000001 0.000000001",
+      "3 0.00000000111 0.0000000001 0.000000001",
+    ]);
+    // So does the window of a budget, which begins before all that is in it.
+    const outside = await admin`
+      select w.kind, q.at::text from generate_series('2026-10-24'::timestamptz, '2026-11-02', '15 minutes') as q(at)
+      cross join (values ('day'), ('week'), ('month'), ('hour')) as w(kind)
+      cross join (values ('Atlantic/Azores'), ('America/Havana'), ('Europe/Berlin'), ('America/St_Johns')) as z(name)
+      where not (tollgate_window_start(w.kind, q.at, z.name) <= q.at and tollgate_window_end(w.kind, q.at, z.name) > q.at)`;
+    expect(outside).toEqual([]);
+    await resetClock(database.db);
   });
 });

@@ -164,6 +164,15 @@ const RULES: Readonly<Record<string, string>> = {
             count(*) filter (where f.basis = 'unpriced') as unpriced
      from (${FINAL}) as f join decisions d on d.tenant_id = $1 and d.attempt_id = f.attempt_id group by d.run_id`,
   ),
+  "a run is whose its first call says": `
+    select r.run_id, r.key_id, r.customer, r.started_at::text from run_costs r
+    where r.tenant_id = $1 and r.closing_id = '' and r.attempts + r.blocked > 0
+      and (r.started_at > (select min(d.decided_at) from decisions d join settlements s using (tenant_id, attempt_id)
+                           where d.tenant_id = $1 and d.run_id = r.run_id and d.verdict = 'allow')
+           or not exists (select from decisions d
+                          where d.tenant_id = $1 and d.run_id = r.run_id and d.decided_at = r.started_at
+                            and d.key_id = r.key_id
+                            and coalesce(d.record->'context'->>'customer', '') = r.customer))`,
   "adjustments stand by themselves, with the model of the attempt that they name": disagreement(
     "*",
     `select d.model, d.upstream, d.key_id, d.basis, c.run_id, sum(c.cost_picousd) as cost

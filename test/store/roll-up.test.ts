@@ -1,17 +1,25 @@
 /** Roll-ups against the ledger: any history, in any steps, gives the same sums to the pico-dollar. */
 import { expect, test } from "vitest";
-import { post } from "../../src/store/posting.ts";
+import { type Ask, post } from "../../src/store/posting.ts";
 import { settle } from "../../src/store/settlement.ts";
 import { tellStaleTurn } from "../../src/ledger/roll-up.ts";
 import { rolledUpAsOf, rollUp } from "../../src/store/roll-up.ts";
 import { open } from "../../src/store/database.ts";
+import type { Queryable } from "../../src/store/events.ts";
 import { createRandom } from "../sim/random.ts";
 import {
   describeEachDatabase,
   describeOnPostgres,
   type TestDatabase,
 } from "../support/databases.ts";
-import { askOf, createHistory, newTenant, settlementOf, tell } from "../support/ledger-history.ts";
+import {
+  adjust,
+  askOf,
+  createHistory,
+  newTenant,
+  settlementOf,
+  tell,
+} from "../support/ledger-history.ts";
 import { seedOf } from "./seed.ts";
 import { rollUpAll, rollUpViolations } from "./roll-up-violations.ts";
 
@@ -134,6 +142,26 @@ describeEachDatabase("the roll-ups", (database) => {
     expect(await rollUpViolations(admin, tenantId)).toEqual([]);
   });
 
+  test("say that a run is its first call's, though a later one ended before or an adjustment came first", async () => {
+    const tenantId = await newTenant(database);
+    const { admin, gate } = database.db;
+    const whose = async () => {
+      await rollUpAll(admin);
+      return await admin`
+        select run_id, key_id, customer, labels->>'team' as team from run_costs where tenant_id = ${tenantId}`;
+    };
+    await adjust(database, tenantId, { attempt: null, run: "run_a" }, -30n);
+    await whose();
+    const first = askOf(tenantId, { context: { customer: "acme", labels: { team: "search" } } });
+    const second = askOf(tenantId, { keyId: "key_b" });
+    for (const ask of [first, second]) await post(gate, "rep", [ask]);
+    const run = { run_id: "run_a" };
+    await settle(gate, [settlementOf(second)]);
+    expect(await whose()).toEqual([{ ...run, key_id: "key_b", customer: "", team: null }]);
+    await settle(gate, [settlementOf(first)]);
+    expect(await whose()).toEqual([{ ...run, key_id: "key_a", customer: "acme", team: "search" }]);
+  });
+
   test("count as wasted the retries that failed or repeated what had succeeded", async () => {
     const tenantId = await newTenant(database);
     const { gate, admin } = database.db;
@@ -181,6 +209,57 @@ describeOnPostgres("the roll-ups", (database) => {
     await slow.end();
     await rollUpAll(admin);
     expect(await rollUpViolations(admin, tenantId)).toEqual([]);
+  });
+
+  test("are as of no later moment than what they hold, whatever goes on or waits for a row", async () => {
+    const { admin } = database.db;
+    const [holder, slow] = [open(database.address, 1), open(database.address, 1)];
+    const asOf = async () => {
+      for (let turn = 0; turn < 3; turn += 1) await rollUp(admin, 100);
+      return (await rolledUpAsOf(admin, null)).getTime();
+    };
+    const settledAt = async (tx: Queryable, { attemptId }: Ask) => {
+      const [row] = await tx`select settled_at from settlements where attempt_id = ${attemptId}`;
+      if (!(row?.["settled_at"] instanceof Date)) throw new Error("nothing was settled");
+      return row["settled_at"].getTime();
+    };
+    const tenantId = await newTenant(database);
+    const asks = [askOf(tenantId), askOf(tenantId)] as const;
+    await post(admin, "rep", asks);
+    // The newest of all that go on.
+    await slow.begin(async (tx) => {
+      await settle(tx, [settlementOf(asks[0])]);
+      expect(await asOf()).toBeLessThanOrEqual(await settledAt(tx, asks[0]));
+    });
+    // One that has read the clock and waits, while a roll-up marks where the ledger ends.
+    const [held, left, waited, ended] = [0, 1, 2, 3].map(() => Promise.withResolvers<void>());
+    const holding = holder.begin(async (tx) => {
+      await tx`select from reservations where attempt_id = ${asks[1].attemptId} for update`;
+      held?.resolve();
+      await left?.promise;
+    });
+    await held?.promise;
+    let at = 0;
+    const settling = slow.begin(async (tx) => {
+      await settle(tx, [settlementOf(asks[1])]);
+      at = await settledAt(tx, asks[1]);
+      waited?.resolve();
+      await ended?.promise;
+    });
+    for (;;) {
+      const [row] =
+        await admin`select 1 from pg_locks where not granted and locktype = 'transactionid'`;
+      if (row !== undefined) break;
+    }
+    await asOf();
+    left?.resolve();
+    await waited?.promise;
+    expect(await asOf()).toBeLessThanOrEqual(at);
+    ended?.resolve();
+    await Promise.all([holding, settling]);
+    await rollUpAll(admin);
+    expect(await asOf()).toBeGreaterThan(at);
+    await Promise.all([holder.end(), slow.end()]);
   });
 
   test("let a tenant wait whose outcomes take longer than a statement may, and nobody else", async () => {

@@ -55,10 +55,10 @@ export const OUTCOME_IMPORT_BYTES_MAX = 4 * 1024 * 1024;
 export const REPORT_ROWS_MAX = 1_000;
 
 /**
- * Runs of a period that are looked at one by one to sum those that are chosen: 10,000 take some 60 ms. Of more, the
+ * Runs of a period that are looked at one by one to sum those that are chosen: 3,000 take some 60 ms. Of more, the
  * report that is looked into says the sum.
  */
-export const RUNS_SUMMED_MAX = 10_000;
+export const RUNS_SUMMED_MAX = 3_000;
 
 /** Columns that a report is grouped by: more are a copy of the ledger, and its rows are too many to read. */
 export const GROUPINGS_MAX = 4;

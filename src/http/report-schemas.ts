@@ -208,7 +208,7 @@ export const RunCosts = z
       .nullable()
       .openapi({
         description:
-          "Of all pages. Null where some are chosen of a period of more than 10,000 runs: the report that is looked into says their sum.",
+          "Of all pages. Null where some are chosen of a period of more than 3,000 runs: the report that is looked into says their sum.",
       }),
   })
   .openapi("RunCosts");

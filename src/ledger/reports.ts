@@ -26,6 +26,7 @@ import {
 } from "./report-spend.ts";
 import type { FocusCharge } from "./focus.ts";
 import { rollUpInTime, tellTenant } from "./roll-up.ts";
+import { summed } from "./summed.ts";
 
 export type ReportTerms = {
   /** Null: all tenants, where a report can. */
@@ -143,10 +144,9 @@ async function periodOf(db: Database, asked: PeriodTerms): Promise<Period> {
     const message = "Give a `period`, or 'from' and 'to': not both.";
     throw new InputError("invalid_value", "period", message);
   }
-  const { from, to } =
-    named === null
-      ? await readPeriod(db.admin, asked)
-      : await readNamedPeriod(db.admin, named, timeZone);
+  const { from, to } = await summed(
+    named === null ? readPeriod(db.admin, asked) : readNamedPeriod(db.admin, named, timeZone),
+  );
   for (const [name, moment] of Object.entries({ from, to })) {
     if (moment.getTime() % QUARTER_MS === 0) continue;
     const message = `Reports count by quarters of an hour: '${name}' begins one, as 10:15.`;

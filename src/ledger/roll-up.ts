@@ -42,9 +42,17 @@ export async function rollUpInTime(db: Pick<Database, "admin">): Promise<void> {
  */
 export async function tellStaleTurn(db: Pick<Database, "admin">): Promise<void> {
   const idle = new Set<string>();
+  let passed = 0;
   for (let step = 0; step < ROLL_UP_STEPS_MAX; step += 1) {
     const tenantId = await nextStaleTenant(db.admin);
-    if (tenantId === null || idle.has(tenantId)) break;
+    if (tenantId === null) break;
+    if (idle.has(tenantId)) {
+      // Of a tenant that is postponed nothing is due, and others go on behind it.
+      passed += 1;
+      if (passed > idle.size) break;
+      continue;
+    }
+    passed = 0;
     if (await tellOrPostpone(db, tenantId)) await rollUp(db.admin, ROLL_UP_LINES_MAX);
     else idle.add(tenantId);
   }

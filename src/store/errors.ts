@@ -22,3 +22,12 @@ export function isLockTimeout(error: unknown): boolean {
 export function isStatementTimeout(error: unknown): boolean {
   return error instanceof postgres.PostgresError && error.code === "57014";
 }
+
+/** Whether the database does not know a time zone that the platform knows: each has a list of its own. */
+export function isUnknownZone(error: unknown): boolean {
+  return (
+    error instanceof postgres.PostgresError &&
+    error.code === "22023" &&
+    error.message.startsWith("time zone ")
+  );
+}

@@ -189,6 +189,8 @@ describeEachDatabase("reports", (database) => {
     ["spend?from=2010-01-01", "from"],
     ["spend?from=2030-01-01T00:07:00Z", "from"],
     ["spend?time_zone=Mars/Olympus", "time_zone"],
+    // Known to the platform, and not to every database.
+    ["spend?time_zone=US/Pacific-New", "time_zone"],
     ["spend?group_by=colour", "group_by"],
     ["cost-per-outcome?group_by=ending", "group_by"],
     ["spend?label=team", "label"],

@@ -1,5 +1,6 @@
 /** What the roll-up leaves to the turns of each tenant: it is the same in the end, and nobody else waits for it. */
 import { expect, test } from "vitest";
+import { STALE_OUTCOMES_MAX } from "../../src/core/limits-finance.ts";
 import { tellStaleTurn } from "../../src/ledger/roll-up.ts";
 import type { Queryable } from "../../src/store/events.ts";
 import { putOutcomeType } from "../../src/store/outcome-types.ts";
@@ -142,6 +143,23 @@ describeEachDatabase("what a step of the roll-up leaves", (database) => {
     expect(bound?.["pairs"]).toBeLessThanOrEqual(20_000);
     await rollUpAll(admin, 5_000);
     expect(await rollUpViolations(admin, hostile)).toEqual([]);
+  });
+
+  test("of a tenant go on in the same turn while another's are postponed", async () => {
+    const { admin } = database.db;
+    const [postponed, busy] = [await newTenant(database), await newTenant(database)].toSorted();
+    await admin`
+      insert into stale_outcomes (tenant_id, root_id, due_at)
+      values (${postponed ?? ""}, 'out_later', tollgate_now() + interval '1 hour')`;
+    await admin`
+      insert into stale_outcomes (tenant_id, root_id)
+      select ${busy ?? ""}, 'out_' || n from generate_series(1, ${STALE_OUTCOMES_MAX * 2 + 1}::int) as n`;
+    await tellStaleTurn(database.db);
+    const left = await admin`
+      select tenant_id as tenant, count(*)::int as waiting from stale_outcomes
+      where tenant_id in (${postponed ?? ""}, ${busy ?? ""}) group by tenant_id`;
+    expect([...left]).toEqual([{ tenant: postponed, waiting: 1 }]);
+    await admin`delete from stale_outcomes where tenant_id = ${postponed ?? ""}`;
   });
 });
 

@@ -161,11 +161,13 @@ function outcomeIs(sql: Queryable, { closingId, filters: { type, status } }: Run
         select o.subject from outcome_costs o
         where o.tenant_id = d.tenant_id and o.closing_id = d.closing_id and o.subject_kind = 'run' ${fits})`;
   }
+  // Looked up run by run, for a page needs few: not joined to all outcomes before the first row is known.
   return sql`
-    and exists (
-      select from outcome_runs b
+    and (
+      select true from outcome_runs b
       join outcome_costs o on o.tenant_id = b.tenant_id and o.closing_id = '' and o.root_id = b.root_id
-      where b.tenant_id = d.tenant_id and b.run_id = d.run_id ${fits})`;
+      where b.tenant_id = d.tenant_id and b.run_id = d.run_id ${fits}
+      limit 1)`;
 }
 
 /** A run that used the model, the tool or the upstream at all; its cost is all that it cost. */

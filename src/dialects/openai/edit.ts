@@ -1,3 +1,4 @@
+import { assert } from "../../lib/assert.ts";
 import { isRecord, decodeUtf8, parseJson } from "../../lib/json.ts";
 import type { Edits } from "../dialect.ts";
 import { scanMembers } from "./members.ts";
@@ -167,8 +168,15 @@ export function applySplices(bytes: Uint8Array, splices: readonly Splice[]): Uin
   }));
   ordered.sort((a, b) => a.start - b.start || a.end - b.end);
   let length = bytes.length;
-  for (const splice of ordered) length += splice.bytes.length - (splice.end - splice.start);
-  // Not zeroed before: each of its bytes is written below. A zeroed buffer of its own took four times as long.
+  let end = 0;
+  for (const splice of ordered) {
+    assert(splice.start >= end && splice.end >= splice.start, "splices do not overlap");
+    end = splice.end;
+    length += splice.bytes.length - (splice.end - splice.start);
+  }
+  assert(end <= bytes.length, "splices lie within the text");
+  // Not zeroed before, which took four times as long: each of its bytes is written below, or what stood in
+  // this memory would be sent.
   const out = Buffer.allocUnsafe(length);
   let from = 0;
   let to = 0;

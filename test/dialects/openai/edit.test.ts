@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Edits } from "../../../src/dialects/dialect.ts";
-import { edit } from "../../../src/dialects/openai/edit.ts";
+import { applySplices, edit } from "../../../src/dialects/openai/edit.ts";
 
 function edited(text: string, edits: Edits): string {
   return new TextDecoder().decode(edit(new TextEncoder().encode(text), edits));
@@ -218,4 +218,19 @@ test("any bytes can be edited without a throw", () => {
     ),
     { numRuns: 1_000 },
   );
+});
+
+test.each([
+  [
+    "overlap",
+    [
+      { start: 0, end: 6, text: "" },
+      { start: 2, end: 4, text: "x" },
+    ],
+  ],
+  ["end before they begin", [{ start: 4, end: 2, text: "x" }]],
+  ["lie outside of the text", [{ start: 2, end: 40, text: "x" }]],
+])("splices that %s are a fault, for what stands in fresh memory is never sent", (_, splices) => {
+  const bytes = new TextEncoder().encode("0123456789");
+  expect(() => applySplices(bytes, splices)).toThrow("splices");
 });

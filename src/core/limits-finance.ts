@@ -90,6 +90,12 @@ export const FOCUS_LINES_MAX = 50_000;
  */
 export const CLOSING_DELAY_MS = 3_600_000;
 
+/** How often a closing looks whether all that was recorded is rolled up: other transactions commit in some milliseconds, at most five seconds pass. */
+export const CLOSING_TURNS_MAX = 50;
+
+/** How long it lets them commit between, in ms. */
+export const CLOSING_TURN_MS = 100;
+
 /** How long one statement of the check may read a tenant's ledger, in ms: less than the command waits for an answer. */
 export const CHECK_STATEMENT_MS = 25_000;
 

@@ -7,7 +7,11 @@ import type { Period } from "../store/reports-terms.ts";
 import { transaction } from "../store/transaction.ts";
 import { type Actor, type AdministrationPorts, nameOf, requireScope } from "./acts.ts";
 
-export type ClosingTerms = Period & { readonly tenantId: string };
+export type ClosingTerms = Period & {
+  readonly tenantId: string;
+  /** All that was recorded before must be in the copies: an outcome that was told and answered is not left out. */
+  readonly asked: Date;
+};
 
 /**
  * Copies what a period cost, so that its reports stay as they are. It must be over, wholly rolled up and told, and
@@ -19,16 +23,13 @@ export async function closePeriod(
   terms: ClosingTerms,
 ): Promise<{ readonly closingId: string }> {
   requireScope(actor, terms.tenantId, ["admin"]);
-  const { tenantId, from, to } = terms;
+  const { tenantId, from, to, asked } = terms;
   const closingId = withPrefix("closing", ports.newId());
   await transaction(ports.db.admin, async (tx) => {
     const { now, asOf, open } = await readClosable(tx, tenantId, terms);
     if (now.getTime() - to.getTime() < CLOSING_DELAY_MS) {
       const message = "A period is closed an hour after its end at the earliest.";
       throw new InputError("invalid_value", "to", message);
-    }
-    if (asOf.getTime() < to.getTime()) {
-      throw new InputError("conflict", null, "Not all of this period is rolled up: try again.");
     }
     if (open > 0) {
       const message = `${open} attempts that were decided before the end of this period have not ended yet: close it later.`;
@@ -38,6 +39,7 @@ export async function closePeriod(
     if (same !== null) {
       throw new InputError("conflict", null, `This period is closed already: ${same.closingId}.`);
     }
+    if (asOf < asked) throw notToldYet();
     const copied = await insertClosing(tx, {
       tenantId,
       closingId,
@@ -45,11 +47,7 @@ export async function closePeriod(
       to,
       closedBy: nameOf(actor),
     });
-    if (copied === null) {
-      const message =
-        "What some outcomes cost is still being told anew, and would be kept as it was before: try again in a minute.";
-      throw new InputError("conflict", null, message);
-    }
+    if (copied === null) throw notToldYet();
     await insertEvent(tx, {
       tenantId,
       eventId: withPrefix("event", ports.newId()),
@@ -60,4 +58,10 @@ export async function closePeriod(
     });
   });
   return { closingId };
+}
+
+function notToldYet(): InputError {
+  const message =
+    "Not all that was recorded by now is rolled up and told, and would be missing: try again in a minute.";
+  return new InputError("conflict", null, message);
 }

@@ -18,7 +18,7 @@ function closeRoutes(api: Api): void {
       path: "/closings",
       summary: "Close a period: its reports stay as they are, whatever comes later",
       description:
-        "From an hour after its end, once nothing that was decided in it is open. What comes later shows in its drift.",
+        "From an hour after its end, once nothing that was decided in it is open. All that was recorded before is in it; what comes later shows in its drift.",
       scopes: ["admin"],
       tenancy: "one",
       params: NONE,
@@ -35,9 +35,9 @@ function closeRoutes(api: Api): void {
     async ({ bindings: { administration, ledger }, actor, tenantId, body }) => {
       const { from, to, time_zone: timeZone = "UTC" } = body;
       const period = await ledger.reports.period({ from, to, named: null, timeZone });
-      await ledger.reports.rollUp();
-      await ledger.reports.tell(tenantId);
-      const { closingId } = await administration.closePeriod(actor, { tenantId, ...period });
+      const { asked } = await ledger.reports.rollUpTenant(tenantId);
+      const terms = { tenantId, ...period, asked };
+      const { closingId } = await administration.closePeriod(actor, terms);
       return found(await ledger.closing(tenantId, closingId), "closing");
     },
   );

@@ -25,7 +25,7 @@ import {
   type WasteTerms,
 } from "./report-spend.ts";
 import type { FocusCharge } from "./focus.ts";
-import { rollUpInTime, tellTenant } from "./roll-up.ts";
+import { rollUpInTime, rollUpTenant } from "./roll-up.ts";
 import { summed } from "./summed.ts";
 
 export type ReportTerms = {
@@ -84,8 +84,8 @@ export type Reports = {
   readonly now: () => Promise<Date>;
   /** Brings the roll-ups up to now, a bounded part of a backlog; answers as of when they are. */
   readonly rollUp: () => Promise<Date>;
-  /** The same for one tenant's outcomes that wait to be told: for whoever closes a period. */
-  readonly tell: (tenantId: string) => Promise<void>;
+  /** The same, and what waits to be told, of one tenant whose figures are to be kept as of the moment that is answered. */
+  readonly rollUpTenant: (tenantId: string) => Promise<{ readonly asked: Date }>;
 };
 
 export function createReports(db: Database): Reports {
@@ -102,7 +102,7 @@ export function createReports(db: Database): Reports {
       await rollUpInTime(db);
       return rolledUpAsOf(db.admin, null);
     },
-    tell: (tenantId) => tellTenant(db, tenantId),
+    rollUpTenant: (tenantId) => rollUpTenant(db, tenantId),
   };
 }
 

@@ -2,7 +2,11 @@
  * Keeps the roll-ups that reports read, behind the request path. Any number of replicas may do it: one at a
  * time does, the others go on. A process that dies in the middle leaves nothing half done.
  */
+import { setTimeout as sleep } from "node:timers/promises";
+
 import {
+  CLOSING_TURNS_MAX,
+  CLOSING_TURN_MS,
   ROLL_UP_LINES_MAX,
   ROLL_UP_STEPS_MAX,
   STALE_OUTCOMES_MAX,
@@ -10,7 +14,14 @@ import {
 } from "../core/limits-finance.ts";
 import type { Database } from "../store/database.ts";
 import { isStatementTimeout } from "../store/errors.ts";
-import { nextStaleTenant, postponeStale, rollUp, tellStale } from "../store/roll-up.ts";
+import {
+  nextStaleTenant,
+  postponeStale,
+  rolledUpAsOf,
+  rollUp,
+  tellStale,
+} from "../store/roll-up.ts";
+import { readNow } from "../store/usage.ts";
 
 /** Rolls up what was posted, a bounded part of a backlog. Answers how many lines that were. */
 export async function rollUpTurn(db: Pick<Database, "admin">): Promise<number> {
@@ -58,8 +69,26 @@ export async function tellStaleTurn(db: Pick<Database, "admin">): Promise<void> 
   }
 }
 
-/** Tells what waits of one tenant, for whoever is about to keep its figures; a bounded part of it. */
-export async function tellTenant(db: Pick<Database, "admin">, tenantId: string): Promise<void> {
+/**
+ * For whoever is about to keep a tenant's figures: rolls up and tells what was recorded before now, as far as it
+ * gets in some seconds, for what other transactions have not committed yet holds it up. Answers that moment.
+ */
+export async function rollUpTenant(
+  db: Pick<Database, "admin">,
+  tenantId: string,
+): Promise<{ readonly asked: Date }> {
+  const asked = await readNow(db.admin);
+  for (let turn = 0; turn < CLOSING_TURNS_MAX; turn += 1) {
+    await rollUpInTime(db);
+    await tellTenant(db, tenantId);
+    if ((await rolledUpAsOf(db.admin, tenantId)) >= asked) break;
+    await sleep(CLOSING_TURN_MS);
+  }
+  return { asked };
+}
+
+/** A bounded part of what waits of one tenant. */
+async function tellTenant(db: Pick<Database, "admin">, tenantId: string): Promise<void> {
   for (let step = 0; step < ROLL_UP_STEPS_MAX; step += 1) {
     if (!(await tellOrPostpone(db, tenantId))) break;
   }

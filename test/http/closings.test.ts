@@ -225,12 +225,12 @@ describeOnPostgres("a period that is closed while the roll-ups are held back", (
     const close = () =>
       api.call(tenant.key, "POST", "/api/closings", { from: "2030-01-01", to: "2030-02-01" });
     const slow = open(database.address, 1);
-    const [refused, closing] = await slow.begin(async (tx) => {
+    const { refused, closing } = await slow.begin(async (tx) => {
       await tx`select pg_current_xact_id()`;
       await clock("2030-02-03T00:00:00Z");
       await tell(database, tenant.id, { subject: "r1" });
       await clock("2030-02-04T00:00:00Z");
-      return [await close(), close()];
+      return { refused: await close(), closing: close() };
     });
     expect([refused.status, refused.body.error.message]).toEqual([409, LATE]);
     const { status, body: closed } = await closing;

@@ -129,7 +129,8 @@ function bridgeTo(client: Client): Server {
 /** A server of the official package over HTTP: a new instance for every request. */
 export async function serve(factory: () => Server): Promise<McpServer> {
   const handler = createMcpHandler(factory);
-  const listener = createServer(getRequestListener((request) => handler.fetch(request)));
+  const answer = getRequestListener((request) => handler.fetch(request));
+  const listener = createServer((request, response) => void answer(request, response));
   listener.listen(0, "127.0.0.1");
   await once(listener, "listening");
   const address = listener.address();

@@ -241,11 +241,11 @@ export const startToolGate = async (serverUrl: string, defer: Defer): Promise<To
   const child = launch(1);
   await readyAt(child, `${origin}/readyz`);
   const { tenant, key } = await provision(origin);
-  await api(origin, "POST", `/mcp-servers/${SERVER}/discover`, { tenant });
-  const path = `/tools/${SERVER}%2F${TOOL}?tenant=${tenant}`;
-  const { listed } = (await api(origin, "GET", path)) as { listed: unknown };
-  const definition = textMember(listed, "sha256");
-  await api(origin, "PUT", path, { effect: "pure", price_usd: "0.000001", definition });
+  const discovered = await api(origin, "POST", `/mcp-servers/${SERVER}/discover`, { tenant });
+  const { tools } = discovered as { tools: readonly unknown[] };
+  const definition = textMember(tools[0], "sha256");
+  const declared = { effect: "pure", price_usd: "0.000001", definition };
+  await api(origin, "PUT", `/tools/${SERVER}%2F${TOOL}?tenant=${tenant}`, declared);
   return {
     endpoint: {
       url: `${origin}/mcp/${SERVER}`,

@@ -11,6 +11,7 @@ import * as control from "../src/store/schema-control.ts";
 import * as finance from "../src/store/schema-finance.ts";
 import * as money from "../src/store/schema-money.ts";
 import * as rollUps from "../src/store/schema-roll-up.ts";
+import * as toolTables from "../src/store/schema-tools.ts";
 import * as schema from "../src/store/schema.ts";
 import { longFunctions } from "./support/function-length.ts";
 import * as inspector from "./support/inspector.ts";
@@ -42,6 +43,9 @@ const PACKAGES = {
   "node:": ["entry", "http", "gate", "ledger", "store", "demo", "lib"],
   "@electric-sql/pglite": ["entry"],
   "@hono/node-server": ["entry", "http"],
+  // The wire of MCP: its client begins connections, its server answers clients.
+  "@modelcontextprotocol/client": ["entry"],
+  "@modelcontextprotocol/server": ["http"],
   "@hono/zod-openapi": ["http"],
   "cli-table3": ["entry"],
   commander: ["entry"],
@@ -84,6 +88,8 @@ const CATCHES = {
     "fetch says that nobody answered in no other way; the caller gets an error that fits",
   "src/lib/json.ts": "JSON.parse says no in no other way; the caller is answered a value",
   "src/lib/zones.ts": "Intl says that a time zone is unknown in no other way",
+  "src/http/mcp.ts": "what fails at the tool door is told as clients of MCP read it",
+  "src/http/mcp-calls.ts": "a mistake in a message is an error of JSON-RPC",
   "src/http/app.ts": "what fails on the short way to the model door is answered as `onError` does",
   "src/demo/upstream.ts":
     "stands for a foreign server: it answers its own errors, in OpenAI's words",
@@ -106,6 +112,7 @@ const LEDGER = [
   "policy_bundles",
   "approval_votes",
   "reconciliations",
+  "tool_definitions",
 ];
 
 /**
@@ -125,7 +132,14 @@ type Rule = Mutants & {
   readonly broken: (sources: readonly Source[]) => Violation[];
 };
 
-const tables = Object.values({ ...schema, ...control, ...finance, ...money, ...rollUps })
+const tables = Object.values({
+  ...schema,
+  ...control,
+  ...finance,
+  ...money,
+  ...rollUps,
+  ...toolTables,
+})
   .filter((value) => value instanceof PgTable)
   .map((table) => getTableConfig(table));
 const tenantTables = tables.map(({ name }) => name).filter((name) => !(name in TENANTLESS));

@@ -14,8 +14,8 @@ import { looksLikeKey, parseKey } from "../core/key.ts";
 import { type CompiledBundle, needsFindings } from "../core/policy-bundle.ts";
 import type { Prices } from "../core/imported-prices.ts";
 import type { PriceBook } from "../core/price.ts";
-import type { Tool } from "../core/operation.ts";
-import { routeModel, type Catalogue, type ModelRoute } from "../core/route.ts";
+import type { Tool } from "../core/tool.ts";
+import { matchesGlob, routeModel, type Catalogue, type ModelRoute } from "../core/route.ts";
 import { assert } from "../lib/assert.ts";
 import { equalConstantTime, hmacSha256HexBy } from "../lib/hash.ts";
 import type { Sql } from "../store/database.ts";
@@ -44,9 +44,24 @@ export type Upstream = {
   readonly sharedObjects: boolean;
 };
 
+/** One MCP server, as configured. */
+export type McpServer = {
+  readonly name: string;
+  readonly origin: string;
+  readonly path: string;
+  /** Its credentials among them; they go to this origin and nowhere else. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The tenants that it is for, by id or name; null: all. */
+  readonly tenants: readonly string[] | null;
+  /** Tools that nobody declared may be called, and are recorded as such. */
+  readonly observesUndeclared: boolean;
+  readonly timeoutMs: number;
+};
+
 export type Configuration = {
   readonly catalogue: Catalogue;
   readonly upstreams: ReadonlyMap<string, Upstream>;
+  readonly servers: ReadonlyMap<string, McpServer>;
   /** All but the imported ones, which the database has. */
   readonly prices: PriceBook;
   /** HMAC of the installation's administration key. */
@@ -63,6 +78,8 @@ export type Authority = {
   /** Where a pass-through goes: the upstream named first in the configuration. */
   readonly defaultUpstream: () => string | null;
   readonly upstream: (name: string) => Upstream | undefined;
+  /** The MCP server of that name, where it is one of this tenant's, or null. */
+  readonly server: (tenantId: string, name: string) => McpServer | null;
   readonly configuration: Configuration;
   /** All prices, the imported ones as this snapshot knows them. */
   readonly prices: () => Prices;
@@ -76,6 +93,8 @@ export type Authority = {
   readonly keyLabels: (keyId: string) => Readonly<Record<string, string>>;
   /** What the tenant declares of a tool, or null where it declares nothing. */
   readonly tool: (tenantId: string, name: string) => Tool | null;
+  /** Whether a key may call a tool behind the tool door, by the globs that it was made with. */
+  readonly mayCall: (keyId: string, name: string) => boolean;
   /** Whether a caller's key still holds: it may have been revoked since the call began. */
   readonly isCurrent: (caller: Caller) => boolean;
   /** Whether what is known is new enough to judge by. */
@@ -142,6 +161,14 @@ export async function createAuthority(
     route: (model) => routeModel(configuration.catalogue, model),
     defaultUpstream: () => configuration.catalogue.upstreams[0]?.name ?? null,
     upstream: (name) => configuration.upstreams.get(name),
+    server: (tenantId, serverName) => {
+      const server = configuration.servers.get(serverName);
+      if (server === undefined) return null;
+      const { tenants } = server;
+      const name = known.snapshot.tenants.get(tenantId)?.name ?? tenantId;
+      const isTheirs = tenants === null || tenants.includes(tenantId) || tenants.includes(name);
+      return isTheirs ? server : null;
+    },
     configuration,
     prices: () => ({ imported: known.snapshot.prices.imported, listed: configuration.prices }),
     limitsFor: (counted) => limitsFor(known.snapshot, configuration.catalogue, counted),
@@ -150,6 +177,10 @@ export async function createAuthority(
     searches: (tenantId) => needsFindings(activeBundle(known.snapshot, tenantId)),
     keyLabels: (keyId) => known.snapshot.keys.get(keyId)?.labels ?? {},
     tool: (tenantId, name) => known.snapshot.tenants.get(tenantId)?.tools.get(name) ?? null,
+    mayCall: (keyId, name) => {
+      const globs = known.snapshot.keys.get(keyId)?.tools ?? null;
+      return globs === null || globs.some((glob) => matchesGlob(glob, name));
+    },
     isCurrent: ({ keyId }) => {
       const key = known.snapshot.keys.get(keyId);
       return key !== undefined && isCurrent(key, now().getTime());
@@ -252,6 +283,8 @@ function subjectOf(limit: LimitRow, catalogue: Catalogue, counted: Counted): str
       return limit.scopeId === counted.caller.keyId ? limit.scopeId : null;
     case "model":
       return meansOneOf(counted.models, limit.scopeId, catalogue) ? limit.scopeId : null;
+    case "tool":
+      return limit.scopeId === counted.retryResource ? limit.scopeId : null;
     case "each_run":
       return counted.runId;
     case "each_customer":

@@ -115,4 +115,28 @@ describeOnPostgres("a storm of tool calls", (database) => {
     expect([...namesOf(other, others)]).toEqual(["other"]);
     expect([one.calls().length - ones, other.calls().length - others]).toEqual([50, 50]);
   });
+
+  test("of two tenants uses no session for both", async () => {
+    const second = await door.tollgate.tenant();
+    await door.declareAll(second, "one", FREE);
+    one.speak("handshake");
+    const from = one.journal.length;
+    const ask = (of: Tenant, whose: string) =>
+      Promise.all(
+        Array.from({ length: 10 }, (_, n) => door.post(of, "one", { args: { whose, n } })),
+      );
+    await Promise.all([ask(tenant, "first"), ask(second, "second")]);
+    const sessionsOf = (whose: string) =>
+      new Set(
+        one.journal
+          .slice(from)
+          .filter(({ args }) => args["whose"] === whose)
+          .map(({ headers }) => headers["mcp-session-id"]),
+      );
+    const [mine, theirs] = [sessionsOf("first"), sessionsOf("second")];
+    one.speak("both");
+    expect([mine.size > 0, theirs.size > 0]).toEqual([true, true]);
+    expect(mine.intersection(theirs).size).toBe(0);
+    expect(mine.has(undefined) || theirs.has(undefined)).toBe(false);
+  });
 });

@@ -79,9 +79,15 @@ describeOnPostgres("a call of an unruly MCP server", (database) => {
     [{ kind: "foreign_id" }, UNKNOWN, 1],
     [{ kind: "oversized", bytes: OVERSIZED_BYTES }, UNKNOWN, 1],
     [{ kind: "redirect", to: "http://127.0.0.1:9/mcp" }, UNKNOWN, 0],
-    [{ kind: "status", status: 401 }, NOT_RUN, 0],
-    [{ kind: "status", status: 500 }, UNKNOWN, 0],
-    [{ kind: "status", status: 503 }, NOT_RUN, 0],
+    // What stands before a server, and the server itself: both say that it was not let in.
+    [{ kind: "status", status: 401, by: "proxy" }, NOT_RUN, 0],
+    [{ kind: "status", status: 401, by: "server" }, NOT_RUN, 0],
+    [{ kind: "status", status: 404, by: "server" }, NOT_RUN, 0],
+    [{ kind: "status", status: 429, by: "proxy" }, NOT_RUN, 0],
+    [{ kind: "status", status: 503, by: "proxy" }, NOT_RUN, 0],
+    // Something failed behind it: the call may have come that far.
+    [{ kind: "status", status: 500, by: "proxy" }, UNKNOWN, 0],
+    [{ kind: "status", status: 504, by: "proxy" }, UNKNOWN, 0],
   ])("that does %j ends as %j", async (conduct, ending, effects) => {
     const before = server.effects.wires.length;
     server.next(conduct);
@@ -151,21 +157,19 @@ describeOnPostgres("a call of an unruly MCP server", (database) => {
     expect(all).not.toContain("the caller's own");
   });
 
-  test("whose session is forgotten is sent in a new one, and runs once", async () => {
-    server.speak("handshake");
+  test.each([
+    ["speaks with sessions now", () => server.speak("handshake")],
+    ["speaks without sessions now", () => server.speak("stateless")],
+    ["has forgotten its sessions", () => server.forgetSessions()],
+  ])("that %s is asked in a way that it knows, and runs once", async (_, change) => {
     const wires = server.effects.wires.length;
-    // A connection of the other generation is of no use any more; whatever is refused on the way was not run.
-    const texts: string[] = [];
-    for (const run of ["r1", "r2"]) texts.push((await wire(run)).text);
-    server.forgetSessions();
-    for (const run of ["r3", "r4"]) texts.push((await wire(run)).text);
-    const sent = texts.filter((text) => text.includes("sent as tr_"));
-    expect(server.effects.wires.length - wires).toBe(sent.length);
-    expect(texts.at(-1)).toContain("sent as tr_");
-    expect(texts[1]).toContain("sent as tr_");
-    for (const run of ["r1", "r2", "r3", "r4"]) {
-      for (const ending of await ended(run)) expect([SUCCEEDED, NOT_RUN]).toContainEqual(ending);
+    for (const run of ["before", "after"]) {
+      expect((await wire(run)).text).toContain("sent as tr_");
+      expect(await ended(run)).toEqual([SUCCEEDED]);
+      change();
     }
+    expect((await wire("later")).text).toContain("sent as tr_");
+    expect(server.effects.wires.length - wires).toBe(3);
   });
 
   test.each([

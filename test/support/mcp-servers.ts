@@ -30,12 +30,12 @@ const binary = (name: string): string =>
 
 /**
  * `server-everything`, which has a session for each client: tools, resources, prompts, progress, requests to
- * the client. It speaks the generation before the present one.
+ * the client. It speaks the generation before the present one. A port is named where another one listened before.
  */
-export async function startEverything(): Promise<McpServer> {
+export async function startEverything(port = 0): Promise<McpServer> {
   const child = fork(binary("server-everything"), ["streamableHttp"], {
     execArgv: ["--import", new URL("./mcp-loopback.ts", import.meta.url).href],
-    env: bareEnvironment(),
+    env: { ...bareEnvironment(), LOOPBACK_PORT: String(port) },
     // It writes a line for every request, which nobody reads.
     stdio: ["ignore", "ignore", "pipe", "ipc"],
   });

@@ -103,7 +103,8 @@ describe("the scripted MCP server, told to", () => {
     [{ kind: "tool_error", text: "no" }, 0, /^200 .*"isError":true/u],
     [{ kind: "oversized", bytes: 5_000 }, 1, /x{5000}/u],
     [{ kind: "redirect", to: "http://127.0.0.1:9/" }, 0, /^307 $/u],
-    [{ kind: "status", status: 401 }, 0, /^401 .*"error"/u],
+    [{ kind: "status", status: 401, by: "server" }, 0, /^401 .*"error"/u],
+    [{ kind: "status", status: 401, by: "proxy" }, 0, /^401 <h1>/u],
   ])("%j, does so", async (conduct, wires, told) => {
     server.next(conduct);
     expect(await post({ name: "wire", arguments: WIRE })).toMatch(told);
@@ -136,6 +137,7 @@ describe("the scripted MCP server, told to", () => {
     expect(server.calls().map(({ ended }) => ended)).toEqual(["running"]);
     leaving.abort();
     await expect(called).rejects.toThrow();
+    for (const call of server.calls()) await server.givenUp(call);
     await server.quiet();
     expect(server.calls().map(({ ended }) => ended)).toEqual(["closed_by_client"]);
     expect(server.effects.wires).toHaveLength(wires);

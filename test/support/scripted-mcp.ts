@@ -43,8 +43,8 @@ export type Conduct =
   | { readonly kind: "list_changed" }
   /** Does nothing, and sends the client elsewhere. */
   | { readonly kind: "redirect"; readonly to: string }
-  /** Does nothing, and answers with this status. */
-  | { readonly kind: "status"; readonly status: number };
+  /** Does nothing, and answers with this status: with an error of JSON-RPC, or as what stands before a server does. */
+  | { readonly kind: "status"; readonly status: number; readonly by: "server" | "proxy" };
 
 type Choose = Conduct | ((call: McpRequest) => Conduct);
 
@@ -56,6 +56,7 @@ export type McpRequest = {
   /** Of JSON-RPC; null where there was none. */
   readonly method: string | null;
   readonly id: unknown;
+  readonly params: Members;
   readonly tool: string | null;
   readonly args: Members;
   readonly meta: Members;
@@ -92,6 +93,8 @@ export type ScriptedMcp = {
   readonly announceChange: () => void;
   /** Resolves when so many `tools/call` have arrived whole. */
   readonly called: (count: number) => Promise<void>;
+  /** Resolves when the client of a call has said that it gives it up, or has left. */
+  readonly givenUp: (call: McpRequest) => Promise<void>;
   /** Resolves when no request runs; streams that stand open to listen do not count. */
   readonly quiet: () => Promise<void>;
   readonly close: () => Promise<void>;
@@ -177,6 +180,7 @@ export async function startScriptedMcp(): Promise<ScriptedMcp> {
     forgetSessions: () => state.sessions.clear(),
     announceChange: () => announceChange(state),
     called: (count) => until(`${count} calls`, () => calls().length >= count),
+    givenUp: (given) => until(`${given.number} given up`, () => isGivenUp(state, given)),
     quiet: () => until("quiet", () => state.journal.every(({ ended }) => ended !== "running")),
     close: async () => {
       const closed = once(server, "close");
@@ -185,6 +189,20 @@ export async function startScriptedMcp(): Promise<ScriptedMcp> {
       await closed;
     },
   };
+}
+
+/** The generation with sessions says so in a message of its own, because a connection may break by itself. */
+function isGivenUp({ journal }: State, { id, ended, headers }: McpRequest): boolean {
+  const session = headers["mcp-session-id"];
+  return (
+    ended === "closed_by_client" ||
+    journal.some(
+      (later) =>
+        later.method === "notifications/cancelled" &&
+        later.params["requestId"] === id &&
+        later.headers["mcp-session-id"] === session,
+    )
+  );
 }
 
 async function within(what: string, work: () => Promise<void>): Promise<void> {
@@ -239,6 +257,7 @@ function requestOf(number: number, { method, headers }: IncomingMessage, text: s
     verb: method ?? "",
     method: typeof message["method"] === "string" ? message["method"] : null,
     id: message["id"],
+    params,
     tool: typeof params["name"] === "string" ? params["name"] : null,
     args: membersOf(params["arguments"]),
     meta: membersOf(params["_meta"]),
@@ -320,6 +339,10 @@ async function call(state: State, exchange: Exchange): Promise<void> {
       response.setHeader("location", conduct.to);
       return plain(exchange, 307);
     case "status":
+      if (conduct.by === "proxy") {
+        response.statusCode = conduct.status;
+        return body(exchange, "text/html", "<h1>Not now</h1>");
+      }
       return failed(exchange, conduct.status, { code: -32000, message: "Not now" });
     case "rpc_error":
       return failed(exchange, 200, { code: conduct.code, message: conduct.message });

@@ -136,7 +136,7 @@ export async function createGateway(
 ): Promise<Gateway> {
   const replicaId = standing?.replicaId ?? `rep_${ports.newId()}`;
   if (standing === undefined) await renewLease(ports.db.control, replicaId);
-  const { now, monotonicMs, db } = ports;
+  const { now, monotonicMs, newId, seal, db } = ports;
   const fence = createFence(monotonicMs);
   const clocks = { now, monotonicMs, answered: fence.answered };
   const authority = await createAuthority(db.control, configuration, clocks, standing?.held);
@@ -148,13 +148,8 @@ export async function createGateway(
   const [watch, leavers, onLeft] = [createWatch(monotonicMs), createLeavers(), underWay.leave];
   const shared = { watch, fence, leavers, isCutShort: () => isCutShort, onLeft };
   const parts = {
-    authority,
-    contention,
-    now,
-    monotonicMs,
-    newId: ports.newId,
+    ...{ authority, contention, now, monotonicMs, newId, seal },
     history: (of: HistoryOf) => historyInTime(db, trust, of),
-    seal: ports.seal,
     leftOf: underWay.leftOf,
   };
   const postings = createPostings(ports, replicaId, fence);

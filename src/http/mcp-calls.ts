@@ -43,6 +43,8 @@ export type CallHooks = {
   readonly from: Carrier;
   readonly monotonicMs: () => number;
   readonly isGone: () => boolean;
+  /** Told when the client leaves before it has its answer. */
+  readonly onGone: (listener: () => void) => void;
   /** From here on its client may cancel it by its id. */
   readonly begin: () => void;
   readonly end: () => void;
@@ -232,7 +234,7 @@ function isShown(
 
 /** Asks the server what was permitted, and answers what the client is told. */
 export async function answerCall(
-  { gateway, begin, end, control }: CallHooks,
+  { gateway, begin, end, control, onGone }: CallHooks,
   call: Call,
   onProgress: ((params: Members) => void) | null,
 ): Promise<Answer> {
@@ -241,6 +243,9 @@ export async function answerCall(
   call.isUsed = true;
   assert(gateway.servers !== null, "what is permitted has servers");
   begin();
+  // What may have an effect is waited for: else nobody would know whether it had.
+  const isHarmless = method !== "tools/call" || tool?.effectClass === "pure";
+  if (isHarmless) onGone(() => control.abort());
   try {
     const terms = { method, params, tool, onProgress, signal: control.signal };
     const { called, settled } = await gateway.servers.call(permit, terms);

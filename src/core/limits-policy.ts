@@ -59,6 +59,12 @@ export const POLICY_QUOTE_CHARS_MAX = 64;
 /** The sum of the weights of what a call matched: a scale, not a count. */
 export const RISK_MAX = 100;
 
+/**
+ * What it adds to the risk of a call that its run has read what an untrusted tool answered: more than a phrase of
+ * injection that was found (25), for what is not found is there, too; less than a secret that leaves (40).
+ */
+export const TAINT_RISK = 30;
+
 /** Decisions that one call judges again: a few seconds; whoever wants more asks for the next part. */
 export const BACKTEST_ROWS_MAX = 10_000;
 

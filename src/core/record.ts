@@ -128,6 +128,7 @@ function historyMembers(history: NonNullable<Facts["history"]>): object {
     run_spend_picousd: String(history.runSpendPicousd),
     attempt: history.attempt,
     prior_status: history.priorStatus,
+    ...(history.taintedBy === null ? {} : { tainted_by: history.taintedBy }),
   };
 }
 

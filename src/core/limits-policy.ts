@@ -86,5 +86,14 @@ export const DETECT_CHARS_MAX = 4 * 1024 * 1024;
 /** Findings of one kind that are counted: more of them say no more. */
 export const DETECT_COUNT_MAX = 1_000;
 
+/**
+ * Values of a tool's result that are looked at, names of members included: each is searched by itself, and this many
+ * short ones take some 120 ms. A list of 1,000 rows of twenty columns has 40,000.
+ */
+export const RESULT_VALUES_MAX = 100_000;
+
+/** What a caller is told of where the list stands that is too long: room for the names of a dozen members. */
+export const RESULT_POINTER_CHARS_MAX = 200;
+
 /** Attempts of a run that are counted for the policies that read them: more would make each ask read them all. */
 export const HISTORY_ATTEMPTS_MAX = 1_000;

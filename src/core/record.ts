@@ -5,6 +5,7 @@
  * What is so for nearly every call is left out.
  */
 import type { Estimate, Verdict } from "./decide.ts";
+import type { Findings } from "./detect.ts";
 import type { Facts } from "./facts.ts";
 import type { ActFacts, Intent } from "./intent.ts";
 import { wasLookedAt } from "./policy-values.ts";
@@ -132,7 +133,8 @@ function historyMembers(history: NonNullable<Facts["history"]>): object {
   };
 }
 
-function findingsMembers({ found, complete, outside }: NonNullable<Facts["findings"]>): object {
+/** As every record tells findings: kinds and counts. */
+export function findingsMembers({ found, complete, outside }: Findings): object {
   return { found, complete, ...(outside.length === 0 ? {} : { outside }) };
 }
 

@@ -54,6 +54,12 @@ export const TOOL_CALL_WORD_CHARS_MAX = 256;
 /** What of an answer in one document is built to find its tool calls: four megabytes take some 20 ms. */
 export const TOOL_CALLS_READ_BYTES_MAX = 4 * 1024 * 1024;
 
+/**
+ * Proposals and tool calls of a run that are matched with each other, whenever the run is looked at: more than agents
+ * make in a day. If all are alike, each is compared with each: four million comparisons, some ten milliseconds.
+ */
+export const RUN_CALLS_MAX = 4_096;
+
 /** Asks in one posting: the knee of the measured curve, and what one commit may delay. */
 export const BATCH_ASKS_MAX = 256;
 

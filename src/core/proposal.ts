@@ -19,9 +19,11 @@ export type RunCall =
       readonly resource: string;
       readonly inputDigest: string;
       readonly isAdmitted: boolean;
+      /** The attempt that it tries again, or null. */
+      readonly retryOf: string | null;
     };
 
-/** `attempt` carried it out, or was refused to; null: none asked to. */
+/** `attempt` carried it out, or tried or was refused to; the last of several, null: none. */
 export type MatchedProposal = Proposal & { readonly attempt: string | null };
 export type ProposedBy = { readonly attempt: string; readonly call: string | null };
 
@@ -36,13 +38,14 @@ type Open = { readonly by: string; readonly proposal: Proposal; attempt: string 
 
 /**
  * Finds for each tool call the proposal that it carries out: one that stands before it, with the same arguments and
- * its name, which no attempt has taken yet; the first of several. An attempt that was not admitted takes a
- * proposal only until it is tried again: who is refused and asks once more carries out the same proposal.
+ * its name, which no attempt has taken yet; the first of several. Who tries again carries out the same proposal:
+ * so a proposal is told with its last attempt, and one that was refused leaves it to the next.
  */
 export function matchProposals(calls: readonly RunCall[]): Matched {
   const proposals = new Map<string, Open[]>();
   const proposedBy = new Map<string, ProposedBy>();
   const open = new Map<string, Set<Open>>();
+  const taken = new Map<string, Open>();
   for (const call of calls) {
     if (call.kind === "proposal") {
       const { attemptId: by, proposal } = call;
@@ -53,9 +56,11 @@ export function matchProposals(calls: readonly RunCall[]): Matched {
       continue;
     }
     const candidates = open.get(call.inputDigest);
-    const found = candidates === undefined ? null : choose(candidates, call.resource);
-    if (found === null) continue;
+    const chosen = candidates === undefined ? null : choose(candidates, call.resource);
+    const found = chosen ?? taken.get(call.retryOf ?? "");
+    if (found?.proposal.argumentsSha256 !== call.inputDigest) continue;
     found.attempt = call.attemptId;
+    taken.set(call.attemptId, found);
     proposedBy.set(call.attemptId, { attempt: found.by, call: found.proposal.id });
     if (call.isAdmitted) candidates?.delete(found);
   }

@@ -74,7 +74,7 @@ const callMembers = {
           }),
           attempt: z.string().nullable().openapi({
             description:
-              "Of the same run, that carried it out or was refused to; null where none asked to.",
+              "The last attempt of the same run that carried it out, or tried or was refused to; null: none.",
           }),
         })
         .openapi("Proposal"),

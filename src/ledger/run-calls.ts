@@ -13,7 +13,7 @@ export type ProposalView = {
   readonly id: string | null;
   readonly name: string;
   readonly arguments_sha256: string | null;
-  /** The attempt that carried it out, or was refused to; null: none. */
+  /** The last attempt that carried it out, or tried or was refused to; null: none. */
   readonly attempt: string | null;
 };
 
@@ -64,7 +64,15 @@ export function callSentences({ proposals, proposed_by: by }: CallsView): readon
 function callOf(row: RunCallRow): RunCall {
   const { attemptId, resource, isAdmitted } = row;
   if (resource !== null) {
-    return { kind: "tool", attemptId, resource, inputDigest: row.inputDigest ?? "", isAdmitted };
+    const { inputDigest, retryOf } = row;
+    return {
+      kind: "tool",
+      attemptId,
+      resource,
+      inputDigest: inputDigest ?? "",
+      isAdmitted,
+      retryOf,
+    };
   }
   const { id, name, argumentsDigest: argumentsSha256 } = row;
   return { kind: "proposal", attemptId, proposal: { id, name: name ?? "", argumentsSha256 } };

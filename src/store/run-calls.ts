@@ -8,6 +8,8 @@ export type RunCallRow = {
   readonly resource: string | null;
   readonly inputDigest: string | null;
   readonly isAdmitted: boolean;
+  /** The attempt that it is a retry of. */
+  readonly retryOf: string | null;
   /** Of a proposal, as its settlement records it. */
   readonly id: string | null;
   readonly name: string | null;
@@ -22,15 +24,15 @@ export async function listRunCalls(
 ): Promise<readonly RunCallRow[]> {
   return await sql<RunCallRow[]>`
     select attempt_id as "attemptId", decided_at as "decidedAt", resource, digest as "inputDigest",
-           admitted as "isAdmitted", id, name, arguments as "argumentsDigest"
+           admitted as "isAdmitted", prior as "retryOf", id, name, arguments as "argumentsDigest"
     from (
       select attempt_id, decided_at, 0 as place, resource, record ->> 'input_sha256' as digest,
-             verdict = 'allow' as admitted, null as id, null as name, null as arguments
+             verdict = 'allow' as admitted, retry ->> 'prior_attempt' as prior, null as id, null as name, null as arguments
       from decisions
       where tenant_id = ${tenantId} and run_id = ${runId} and door in ('tool', 'step')
         and operation = 'execute_tool'
       union all
-      select d.attempt_id, d.decided_at, call.place, null, null, true, call.told ->> 'id',
+      select d.attempt_id, d.decided_at, call.place, null, null, true, null, call.told ->> 'id',
              call.told ->> 'name', call.told ->> 'arguments_sha256'
       from decisions d
       cross join lateral (

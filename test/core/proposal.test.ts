@@ -2,14 +2,24 @@ import { describe, expect, test } from "vitest";
 
 import { matchProposals, type RunCall } from "../../src/core/proposal.ts";
 
-/** `m1: call read_file A` is a proposal of the model's attempt m1, `t1: files/read_file A` a tool's attempt; `!` refused. */
+/**
+ * `m1: call read_file A` is a proposal of the model's attempt m1, `t1: files/read_file A` a tool's attempt; `t2<t1` tries
+ * t1 again, `!` was refused.
+ */
 function run(lines: readonly string[]): readonly RunCall[] {
   return lines.map((line): RunCall => {
-    const [, attemptId = "", refused, asked, resource = "", digest = ""] =
-      /^(\w+)(!?): (?:(call\w*) )?(\S+) (\S+)$/.exec(line) ?? [];
+    const [, attemptId = "", retryOf = null, refused, asked, resource = "", digest = ""] =
+      /^(\w+)(?:<(\w+))?(!?): (?:(call\w*) )?(\S+) (\S+)$/.exec(line) ?? [];
     const argumentsSha256 = digest === "-" ? null : digest;
     return asked === undefined
-      ? { kind: "tool", attemptId, resource, inputDigest: digest, isAdmitted: refused === "" }
+      ? {
+          kind: "tool",
+          attemptId,
+          resource,
+          inputDigest: digest,
+          isAdmitted: refused === "",
+          retryOf,
+        }
       : { kind: "proposal", attemptId, proposal: { id: asked, name: resource, argumentsSha256 } };
   });
 }
@@ -62,6 +72,17 @@ describe("a tool call is matched to the proposal that it carries out", () => {
       "by its very name before one that ends with it",
       ["m1: call1 s_f A", "m1: call2 f A", "t1: s/f A"],
       ["m1.call1 > nobody", "m1.call2 > t1"],
+    ],
+    ["again by a retry", ["m1: call f A", "t1: f A", "t2<t1: f A"], ["m1.call > t2"]],
+    [
+      "not by a retry with other arguments",
+      ["m1: call f A", "t1: f A", "t2<t1: f B"],
+      ["m1.call > t1"],
+    ],
+    [
+      "not by a retry where the model has asked anew",
+      ["m1: call1 f A", "t1: f A", "m2: call2 f A", "t2<t1: f A"],
+      ["m1.call1 > t1", "m2.call2 > t2"],
     ],
     [
       "again where the first one was refused",

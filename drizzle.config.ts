@@ -8,6 +8,7 @@ export default defineConfig({
     "./src/store/schema-finance.ts",
     "./src/store/schema-roll-up.ts",
     "./src/store/schema-money.ts",
+    "./src/store/schema-tools.ts",
   ],
   out: "./drizzle",
 });

@@ -11,6 +11,7 @@ import * as control from "../src/store/schema-control.ts";
 import * as finance from "../src/store/schema-finance.ts";
 import * as money from "../src/store/schema-money.ts";
 import * as rollUps from "../src/store/schema-roll-up.ts";
+import * as toolTables from "../src/store/schema-tools.ts";
 import * as schema from "../src/store/schema.ts";
 import { longFunctions } from "./support/function-length.ts";
 import * as inspector from "./support/inspector.ts";
@@ -106,6 +107,7 @@ const LEDGER = [
   "policy_bundles",
   "approval_votes",
   "reconciliations",
+  "tool_definitions",
 ];
 
 /**
@@ -125,7 +127,14 @@ type Rule = Mutants & {
   readonly broken: (sources: readonly Source[]) => Violation[];
 };
 
-const tables = Object.values({ ...schema, ...control, ...finance, ...money, ...rollUps })
+const tables = Object.values({
+  ...schema,
+  ...control,
+  ...finance,
+  ...money,
+  ...rollUps,
+  ...toolTables,
+})
   .filter((value) => value instanceof PgTable)
   .map((table) => getTableConfig(table));
 const tenantTables = tables.map(({ name }) => name).filter((name) => !(name in TENANTLESS));

@@ -11,6 +11,7 @@ import type { Intent } from "./intent.ts";
 import { dollars, picousd, type Picousd } from "./money.ts";
 import { type Approval, type Judged, judgePolicies, type Obligations } from "./policy-judge.ts";
 import { redactionOf, whyNotRedacted } from "./redact.ts";
+import { whyNotCallable, withDeclared } from "./tool-judge.ts";
 import type { Reason } from "./verdict.ts";
 
 /** What is asked of the meters. `costPicousd` is null where no price is known and the tenant tolerates it. */
@@ -86,7 +87,9 @@ export function decide(facts: Facts, intent: Intent): Verdict {
   }
   if (policies === null) {
     if (asked.refusal !== null) return refuse(asked.refusal);
-    return passed(asked, { approval: null, redact: [], policies });
+    const declared = withDeclared(null, intent);
+    if (declared.kind === "refused") return refuse(declared.refusal);
+    return passed(asked, { approval: declared.approval, redact: [], policies });
   }
   const { outcome } = policies;
   if (outcome.kind === "block") {
@@ -113,7 +116,9 @@ export function decide(facts: Facts, intent: Intent): Verdict {
   const obliged = priceOf(facts, intent, clampFor(facts, intent, obligations));
   if (obliged.refusal !== null) return refuse(obliged.refusal);
   const redact = redactionOf(obligations.redact?.names ?? [], facts.findings);
-  return passed(obliged, { approval, redact, policies });
+  const declared = withDeclared(approval, intent);
+  if (declared.kind === "refused") return refuse(declared.refusal);
+  return passed(obliged, { approval: declared.approval, redact, policies });
 }
 
 type Terms = Pick<Extract<Verdict, { kind: "ask" }>, "approval" | "redact" | "policies">;
@@ -218,6 +223,8 @@ function priceMetered(facts: Facts, intent: Intent, clampedTo: number | null): P
 
 /** A tool or a step: what it costs at most is declared by its operator, or said by its caller. */
 function priceStated(facts: Facts, intent: Intent): Priced {
+  const why = whyNotCallable(intent);
+  if (why !== null) return { estimate: null, refusal: why };
   const { costStatedPicousd: cost } = intent;
   if (cost === null) {
     if (facts.caller.mode === "tolerant") return { estimate: UNPRICED, refusal: null };
@@ -234,8 +241,11 @@ function priceStated(facts: Facts, intent: Intent): Priced {
 
 function unstatedCost(intent: Intent): string {
   return (
-    `Nobody says what \`${intent.resource}\` may cost, and this tenant spends only what is priced. Send ` +
-    "`estimate_usd` (0 for what costs nothing), declare a price for the tool, or set the tenant's mode to `tolerant`."
+    `Nobody says what \`${intent.resource}\` may cost, and this tenant spends only what is priced. ` +
+    (intent.door === "step"
+      ? "Send `estimate_usd` (0 for what costs nothing), declare"
+      : "Declare") +
+    " a price for the tool (0 for what costs nothing), or set the tenant's mode to `tolerant`."
   );
 }
 

@@ -1,5 +1,6 @@
 import type { Findings } from "./detect.ts";
 import type { EffectClass } from "./operation.ts";
+import type { ToolApproval } from "./tool.ts";
 import type { Usage } from "./usage.ts";
 
 /** What the model door can be asked to do, by OpenTelemetry's `gen_ai.operation.name` where it has one. */
@@ -93,8 +94,11 @@ export type Json =
   | readonly Json[]
   | { readonly [name: string]: Json };
 
-/** What a caller does itself, by OpenTelemetry's name where it has one. */
-export const ACTS = ["execute_tool", "step"] as const;
+/**
+ * What a caller does itself, or what an MCP server does for it, by OpenTelemetry's name where it has one. `mcp_request`:
+ * all but tools that is asked of a server, which costs nothing here.
+ */
+export const ACTS = ["execute_tool", "step", "mcp_request"] as const;
 export type Act = (typeof ACTS)[number];
 
 /** What an act is, by its tool's declaration; recorded with the decision. */
@@ -108,10 +112,33 @@ export type ActFacts = {
     readonly operation: string | null;
     readonly why: string | null;
   } | null;
+  /** Behind the tool door; null for what callers run themselves. */
+  readonly listed: ToolListed | null;
+  /** Its declaration has people approve each call; null: it does not. */
+  readonly approval: ToolApproval | null;
 };
 
-/** Tools that callers run themselves come through the step door. */
-export const DOORS = ["model", "step"] as const;
+/**
+ * How a tool stands that a server lists. `callable`: its definition was approved · `observed`: nobody declared it, and
+ * its server's undeclared tools may be called all the same · `undeclared`: they may not · `quarantined`: it is not what
+ * was approved · `not_allowed`: not to this key.
+ */
+export const STANDINGS = [
+  "callable",
+  "observed",
+  "undeclared",
+  "quarantined",
+  "not_allowed",
+] as const;
+
+export type ToolListed = {
+  readonly standing: (typeof STANDINGS)[number];
+  /** SHA-256, hex, of the definition that its server lists now. */
+  readonly definition: string;
+};
+
+/** Tools that callers run themselves come through the step door, those of MCP servers through the tool door. */
+export const DOORS = ["model", "tool", "step"] as const;
 
 /** The door in the books by which people's answers come, which cost their time: nothing is asked of the gate there. */
 export const APPROVAL_DOOR = "approval";

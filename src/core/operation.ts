@@ -25,15 +25,6 @@ export type Extractor = {
   readonly mode: "observe" | "enforce";
 };
 
-/** What an operator declares of a tool. */
-export type Tool = {
-  readonly name: string;
-  readonly effectClass: EffectClass;
-  /** Of one call; null: none is declared. */
-  readonly pricePicousd: bigint | null;
-  readonly extractor: Extractor | null;
-};
-
 export const OPERATION_TYPE = /^[A-Za-z][A-Za-z0-9_.-]{0,63}$/;
 
 /** What happens in a run and belongs to no other operation belongs to the run: its key is the run's. */

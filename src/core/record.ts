@@ -146,6 +146,14 @@ function keptArguments(facts: Facts, intent: Intent): object {
   return wasLookedAt("arguments", { facts, intent, estimate: null }) ? { arguments: given } : {};
 }
 
-function actMembers({ effectClass, effect, extracted }: ActFacts): object {
-  return { effect_class: effectClass, effect, extracted };
+function actMembers({ effectClass, effect, extracted, listed, approval }: ActFacts): object {
+  const stands =
+    listed === null ? {} : { standing: listed.standing, definition: listed.definition };
+  return {
+    effect_class: effectClass,
+    effect,
+    extracted,
+    ...stands,
+    ...(approval === null ? {} : { approval }),
+  };
 }

@@ -11,6 +11,7 @@ import { SCOPES } from "./caller.ts";
 import { type Findings, FINDING_GROUPS, findingsOf } from "./detect.ts";
 import type { Facts, History } from "./facts.ts";
 import {
+  type ActFacts,
   ACTS,
   BILLINGS,
   type Demand,
@@ -18,7 +19,9 @@ import {
   type Intent,
   type Json,
   OPERATIONS,
+  STANDINGS,
 } from "./intent.ts";
+import { EFFECT_CLASSES } from "./operation.ts";
 import type { CompiledBundle } from "./policy-bundle.ts";
 import type { Price } from "./price.ts";
 import { USAGE_CLASSES, type Usage } from "./usage.ts";
@@ -87,7 +90,7 @@ export function readRecord(columns: JudgedColumns, record: unknown): Recorded | 
     idempotency: null,
     effect: null,
     costStatedPicousd: stated === null ? null : BigInt(stated),
-    act: null,
+    act: readAct(record["act"]),
     leaseMs: null,
   };
   return {
@@ -202,6 +205,27 @@ function historyOf(value: unknown): History | null {
   if (runAgeSeconds === null || runAttempts === null || attempt === null) return null;
   if (spend === null || priorStatus === undefined) return null;
   return { runAgeSeconds, runAttempts, runSpendPicousd: BigInt(spend), attempt, priorStatus };
+}
+
+/** What of an act is judged: how it stands, and whether its declaration asks people. */
+function readAct(value: unknown): ActFacts | null {
+  if (!isRecord(value)) return null;
+  const effectClass = EFFECT_CLASSES.find((known) => known === value["effect_class"]);
+  if (effectClass === undefined) return null;
+  const standing = STANDINGS.find((known) => known === value["standing"]);
+  const definition = textOrNull(value["definition"]);
+  const { approval } = value;
+  const quorum = isRecord(approval) ? wholeOf(approval["quorum"]) : null;
+  return {
+    effectClass,
+    effect: textOrNull(value["effect"]),
+    extracted: null,
+    listed: standing === undefined || definition === null ? null : { standing, definition },
+    approval:
+      quorum === null || !isRecord(approval)
+        ? null
+        : { quorum, role: textOrNull(approval["role"]) },
+  };
 }
 
 function reroutedOf(value: unknown): Facts["rerouted"] {

@@ -13,10 +13,10 @@ import {
   parseOperation,
   RUN_OPERATION,
   type OperationName,
-  type Tool,
 } from "../core/operation.ts";
 import { usdOrNull } from "../core/money.ts";
 import type { RetryFacts } from "../core/retry.ts";
+import type { Tool } from "../core/tool.ts";
 import { DISPOSITIONS, type MeterFigures, type Refusal } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
 import { canonicalJson } from "../lib/canonical-json.ts";
@@ -80,6 +80,8 @@ export function classifyStep(asked: StepAsked, context: Context, tool: Tool | nu
       effectClass,
       effect: slot === null ? null : `${slot.type}:${slot.key} ${slot.effect}`,
       extracted: extracted?.facts ?? null,
+      listed: null,
+      approval: tool?.approval ?? null,
     },
   };
 }

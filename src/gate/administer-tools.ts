@@ -2,7 +2,8 @@ import { InputError } from "../core/errors.ts";
 import { withPrefix } from "../core/ids.ts";
 import { TOOLS_MAX } from "../core/limits.ts";
 import { costFromUsd, usdOrNull } from "../core/money.ts";
-import { flawOfExtractor, type EffectClass, type Extractor, type Tool } from "../core/operation.ts";
+import { flawOfExtractor, type EffectClass, type Extractor } from "../core/operation.ts";
+import { ANY_OUTPUT, type Tool } from "../core/tool.ts";
 import { changeRegister, insertEvent, type Queryable } from "../store/events.ts";
 import { countTools, findTool, putTool as put, removeTool as remove } from "../store/tools.ts";
 import { type Actor, type AdministrationPorts, nameOf, notFound, requireScope } from "./acts.ts";
@@ -70,7 +71,16 @@ function toolOf({ name, effectClass, priceUsd, extractor }: ToolTerms): Tool {
   if (flaw !== null) {
     throw new InputError("invalid_value", "operation", `Invalid 'operation': ${flaw}.`);
   }
-  return { name, effectClass, pricePicousd: price, extractor };
+  return {
+    name,
+    effectClass,
+    pricePicousd: price,
+    extractor,
+    definition: null,
+    approval: null,
+    output: ANY_OUTPUT,
+    isTrusted: false,
+  };
 }
 
 /** As the API shows it, and as the event keeps it. */

@@ -32,7 +32,7 @@ export function askApproval(
     tool: intent.tool ?? context.tool,
     customer: context.customer,
     labels: context.labels,
-    toolDefinition: null,
+    toolDefinition: intent.act?.listed?.definition ?? null,
     // What is approved is what was shown. What cannot be shown is refused, and only named.
     argumentsDigest: call === null ? intent.inputDigest : sha256Hex(call),
     policies,

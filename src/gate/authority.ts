@@ -14,8 +14,8 @@ import { looksLikeKey, parseKey } from "../core/key.ts";
 import { type CompiledBundle, needsFindings } from "../core/policy-bundle.ts";
 import type { Prices } from "../core/imported-prices.ts";
 import type { PriceBook } from "../core/price.ts";
-import type { Tool } from "../core/operation.ts";
-import { routeModel, type Catalogue, type ModelRoute } from "../core/route.ts";
+import type { Tool } from "../core/tool.ts";
+import { matchesGlob, routeModel, type Catalogue, type ModelRoute } from "../core/route.ts";
 import { assert } from "../lib/assert.ts";
 import { equalConstantTime, hmacSha256HexBy } from "../lib/hash.ts";
 import type { Sql } from "../store/database.ts";
@@ -76,6 +76,8 @@ export type Authority = {
   readonly keyLabels: (keyId: string) => Readonly<Record<string, string>>;
   /** What the tenant declares of a tool, or null where it declares nothing. */
   readonly tool: (tenantId: string, name: string) => Tool | null;
+  /** Whether a key may call a tool behind the tool door, by the globs that it was made with. */
+  readonly mayCall: (keyId: string, name: string) => boolean;
   /** Whether a caller's key still holds: it may have been revoked since the call began. */
   readonly isCurrent: (caller: Caller) => boolean;
   /** Whether what is known is new enough to judge by. */
@@ -150,6 +152,10 @@ export async function createAuthority(
     searches: (tenantId) => needsFindings(activeBundle(known.snapshot, tenantId)),
     keyLabels: (keyId) => known.snapshot.keys.get(keyId)?.labels ?? {},
     tool: (tenantId, name) => known.snapshot.tenants.get(tenantId)?.tools.get(name) ?? null,
+    mayCall: (keyId, name) => {
+      const globs = known.snapshot.keys.get(keyId)?.tools ?? null;
+      return globs === null || globs.some((glob) => matchesGlob(glob, name));
+    },
     isCurrent: ({ keyId }) => {
       const key = known.snapshot.keys.get(keyId);
       return key !== undefined && isCurrent(key, now().getTime());
@@ -252,6 +258,8 @@ function subjectOf(limit: LimitRow, catalogue: Catalogue, counted: Counted): str
       return limit.scopeId === counted.caller.keyId ? limit.scopeId : null;
     case "model":
       return meansOneOf(counted.models, limit.scopeId, catalogue) ? limit.scopeId : null;
+    case "tool":
+      return limit.scopeId === counted.retryResource ? limit.scopeId : null;
     case "each_run":
       return counted.runId;
     case "each_customer":

@@ -1,6 +1,7 @@
 /**
  * What stands beside the ledger for callers that ask again and people who are asked: idempotency keys and
- * stored answers, effects of operations, tools, policies, approvals, and the outbox of webhooks.
+ * stored answers, effects of operations, policies, approvals, and the outbox of webhooks; and the
+ * processes that serve them.
  */
 import { sql } from "drizzle-orm";
 import {
@@ -74,32 +75,6 @@ export const effects = pgTable(
     claimedAt: moment("claimed_at").notNull().default(now),
   },
   (t) => [primaryKey({ columns: [t.tenantId, t.operationType, t.operationKey, t.effect] })],
-);
-
-/** What an operator declares of a tool: never what the tool's own server says of it. */
-export const tools = pgTable(
-  "tools",
-  {
-    tenantId: id("tenant_id")
-      .notNull()
-      .references(() => tenants.tenantId),
-    name: text("name").notNull(),
-    effectClass: id("effect_class").notNull(),
-    /** Of one call; null: its price is reported, or none is known. */
-    pricePicousd: amount("price_picousd"),
-    /** Where the operation's key stands in the arguments: `{"type", "pointers", "mode"}`, or null. */
-    extractor: json("extractor"),
-    createdAt: moment("created_at").notNull().default(now),
-    removedAt: moment("removed_at"),
-  },
-  (t) => [
-    primaryKey({ columns: [t.tenantId, t.name] }),
-    check(
-      "tools_effect_class_is_known",
-      sql`${t.effectClass} in ('pure', 'idempotent', 'keyed', 'effectful')`,
-    ),
-    check("tools_price_is_not_negative", sql`${t.pricePicousd} >= 0`),
-  ],
 );
 
 /** Ledger. A policy bundle by the hash of its content: never changed, never removed. */
@@ -238,3 +213,9 @@ export const deliveries = pgTable(
     check("deliveries_state_is_known", sql`${t.state} in ('pending', 'delivered', 'dead')`),
   ],
 );
+
+/** A process of the gate. One that stops renewing has lost its reservations: the sweep marks them unknown. */
+export const replicas = pgTable("replicas", {
+  replicaId: id("replica_id").primaryKey(),
+  seenAt: moment("seen_at").notNull().default(now),
+});

@@ -1,7 +1,7 @@
 /**
  * The ledger and its working tables. Each constraint says what it forbids.
  *
- * `decisions`, `settlements`, `events`, `prices`, `policy_bundles` and `approval_votes` are the ledger:
+ * `decisions`, `settlements`, `events`, `prices`, `policy_bundles`, `tool_definitions` and `approval_votes` are the ledger:
  * insert-only, by trigger (`drizzle/0002_gate.sql`).
  * `reservations` and `meters` are working state that the ledger explains: at every commit
  * Σ open reservations = Σ meters.reserved and Σ settlements = Σ meters.committed.
@@ -51,12 +51,6 @@ export const installation = pgTable(
   (t) => [check("installation_is_one_row", sql`${t.one} = 1`)],
 );
 
-/** A process of the gate. One that stops renewing has lost its reservations: the sweep marks them unknown. */
-export const replicas = pgTable("replicas", {
-  replicaId: id("replica_id").primaryKey(),
-  seenAt: moment("seen_at").notNull().default(now),
-});
-
 export const tenants = pgTable(
   "tenants",
   {
@@ -103,6 +97,8 @@ export const keys = pgTable(
     scopes: ids("scopes").notNull(),
     /** What policies may ask of a key, its role among approvers included. */
     labels: json("labels").$type<Record<string, string>>().notNull().default({}),
+    /** Globs of the tools behind the tool door that it may call; null: all that its tenant may. */
+    tools: ids("tools"),
     createdBy: id("created_by").notNull(),
     createdAt: moment("created_at").notNull().default(now),
     expiresAt: moment("expires_at"),
@@ -126,7 +122,7 @@ export const limits = pgTable(
       .references(() => tenants.tenantId),
     limitId: id("limit_id").notNull(),
     scopeKind: id("scope_kind").notNull(),
-    /** Key, run or model; empty where the kind alone says whom it counts. */
+    /** Key, run, model or tool; empty where the kind alone says whom it counts. */
     scopeId: id("scope_id").notNull().default(""),
     /** Of a retry budget: a tool or `model:<name>`, `*` for each apart, empty for all together. */
     resource: text("resource").notNull().default(""),
@@ -147,11 +143,11 @@ export const limits = pgTable(
     check("limits_are_not_negative", sql`${t.amount} >= 0`),
     check(
       "limits_scope_is_known",
-      sql`${t.scopeKind} in ('tenant', 'key', 'run', 'model', 'each_run', 'each_customer', 'each_operation')`,
+      sql`${t.scopeKind} in ('tenant', 'key', 'run', 'model', 'tool', 'each_run', 'each_customer', 'each_operation')`,
     ),
     check(
       "limits_scope_names_its_subject",
-      sql`(${t.scopeKind} in ('key', 'run', 'model')) = (${t.scopeId} <> '')`,
+      sql`(${t.scopeKind} in ('key', 'run', 'model', 'tool')) = (${t.scopeId} <> '')`,
     ),
     check(
       "limits_unit_is_known",

@@ -7,7 +7,7 @@ import { SCOPES } from "../core/caller.ts";
 import { type CompiledBundle, unreadableBundle } from "../core/policy-bundle.ts";
 import { importedPrices, type ImportedPrices } from "../core/imported-prices.ts";
 import { loadBundle } from "../core/policy-source.ts";
-import type { Tool } from "../core/operation.ts";
+import type { Tool } from "../core/tool.ts";
 import { UNITS, WINDOWS, type ScopeKind, type Unit, type Window } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
 import { isList, isRecord } from "../lib/json.ts";
@@ -23,6 +23,8 @@ export type KeyRow = {
   readonly digest: string;
   readonly scopes: readonly Scope[];
   readonly labels: Readonly<Record<string, string>>;
+  /** Globs of the tools behind the tool door that it may call; null: all that its tenant may. */
+  readonly tools: readonly string[] | null;
   readonly expiresAtMs: number | null;
 };
 
@@ -74,7 +76,7 @@ export async function readSnapshot(sql: Sql, before: Snapshot | null): Promise<S
     select revision::text, prices_revision::text,
       (select coalesce(json_agg(json_build_object(
          'tenant', tenant_id, 'id', key_id, 'digest', digest, 'scopes', scopes, 'labels', labels,
-         'expires_ms', floor(extract(epoch from expires_at) * 1000))), '[]')
+         'tools', tools, 'expires_ms', floor(extract(epoch from expires_at) * 1000))), '[]')
        from keys where revoked_at is null)::text as keys,
       (select coalesce(json_agg(json_build_object(
          'id', tenant_id, 'name', name, 'mode', mode, 'run_share', run_share_percent,
@@ -87,7 +89,8 @@ export async function readSnapshot(sql: Sql, before: Snapshot | null): Promise<S
        from limits where scope_kind <> 'run' and removed_at is null)::text as limits,
       (select coalesce(json_agg(json_build_object(
          'tenant', tenant_id, 'name', name, 'effect', effect_class, 'price', price_picousd::text,
-         'extractor', extractor)), '[]')
+         'extractor', extractor, 'definition', definition_sha256, 'approval', approval, 'output', output,
+         'trusted', trusted)), '[]')
        from tools where removed_at is null)::text as tools
     from installation`;
   assert(row !== undefined, "an installation has its row");
@@ -174,13 +177,14 @@ const SCOPE_KINDS = [
   "tenant",
   "key",
   "model",
+  "tool",
   "each_run",
   "each_customer",
   "each_operation",
 ] as const;
 
 function keyFrom(key: Readonly<Record<string, unknown>>): KeyRow {
-  const { scopes, labels, expires_ms: expiresMs } = key;
+  const { scopes, labels, tools, expires_ms: expiresMs } = key;
   assert(isList(scopes), "a key's scopes are a list");
   assert(isRecord(labels), "a key's labels are an object");
   return {
@@ -189,6 +193,7 @@ function keyFrom(key: Readonly<Record<string, unknown>>): KeyRow {
     digest: String(key["digest"]),
     scopes: SCOPES.filter((scope) => scopes.includes(scope)),
     labels: Object.fromEntries(Object.entries(labels).map(([name, text]) => [name, String(text)])),
+    tools: isList(tools) ? tools.map(String) : null,
     expiresAtMs: expiresMs === null ? null : Number(expiresMs),
   };
 }
@@ -224,11 +229,21 @@ function toolsFrom(
   rows: readonly Readonly<Record<string, unknown>>[],
 ): ReadonlyMap<string, ReadonlyMap<string, Tool>> {
   const tools = new Map<string, Map<string, Tool>>();
-  for (const { tenant, name, effect, price, extractor } of rows) {
+  for (const row of rows) {
+    const { tenant, price } = row;
     const own = tools.get(String(tenant)) ?? new Map<string, Tool>();
     tools.set(String(tenant), own);
     const pricePicousd = typeof price === "string" ? price : null;
-    const tool = toolFrom({ name, effectClass: effect, pricePicousd, extractor });
+    const tool = toolFrom({
+      name: row["name"],
+      effectClass: row["effect"],
+      pricePicousd,
+      extractor: row["extractor"],
+      definition: row["definition"],
+      approval: row["approval"],
+      output: row["output"],
+      isTrusted: row["trusted"],
+    });
     own.set(tool.name, tool);
   }
   return tools;

@@ -1,6 +1,7 @@
 /** Tools: what an operator declares of each. The gate judges by the replicas' snapshot of them. */
 import { picousd } from "../core/money.ts";
-import { EFFECT_CLASSES, type Extractor, type Tool } from "../core/operation.ts";
+import { EFFECT_CLASSES, type Extractor } from "../core/operation.ts";
+import { ANY_OUTPUT, type Tool, type ToolApproval, type ToolOutput } from "../core/tool.ts";
 import { assert } from "../lib/assert.ts";
 import { isList, isRecord } from "../lib/json.ts";
 import type { Page, Queryable } from "./events.ts";
@@ -12,23 +13,37 @@ type Row = {
   readonly effectClass: string;
   readonly pricePicousd: string | null;
   readonly extractor: unknown;
+  readonly definition: string | null;
+  readonly approval: unknown;
+  readonly output: unknown;
+  readonly isTrusted: boolean;
   readonly createdAt: Date;
 };
 
 /** Declares a tool, or declares it anew. */
 export async function putTool(tx: Queryable, tenantId: string, tool: Tool): Promise<void> {
-  const { name, effectClass, pricePicousd, extractor } = tool;
+  const { name, effectClass, pricePicousd, definition, isTrusted } = tool;
   const price = pricePicousd === null ? null : pricePicousd.toString();
-  const where = extractor === null ? null : JSON.stringify(extractor);
   await tx`
-    insert into tools (tenant_id, name, effect_class, price_picousd, extractor, created_at)
-    values (${tenantId}, ${name}, ${effectClass}, ${price}::text::numeric, ${where}::text::json,
-            tollgate_now())
+    insert into tools (tenant_id, name, effect_class, price_picousd, extractor, definition_sha256, approval, output,
+                       trusted, created_at)
+    values (${tenantId}, ${name}, ${effectClass}, ${price}::text::numeric, ${jsonOrNull(tool.extractor)}::text::json,
+            ${definition}, ${jsonOrNull(tool.approval)}::text::json, ${jsonOrNull(outputMembers(tool.output))}::text::json,
+            ${isTrusted}, tollgate_now())
     on conflict (tenant_id, name) do update
     set effect_class = excluded.effect_class, price_picousd = excluded.price_picousd,
-        extractor = excluded.extractor, removed_at = null,
+        extractor = excluded.extractor, definition_sha256 = excluded.definition_sha256,
+        approval = excluded.approval, output = excluded.output, trusted = excluded.trusted, removed_at = null,
         created_at = case when tools.removed_at is null then tools.created_at
                           else excluded.created_at end`;
+}
+
+function jsonOrNull(value: object | null): string | null {
+  return value === null ? null : JSON.stringify(value);
+}
+
+function outputMembers({ bytesMax, rowsMax, block, redact }: ToolOutput): object {
+  return { bytes_max: bytesMax, rows_max: rowsMax, block, redact };
 }
 
 /** False when there is no such tool. The row stays, for decisions name it. */
@@ -79,6 +94,10 @@ export function toolFrom(row: {
   readonly effectClass: unknown;
   readonly pricePicousd: string | null;
   readonly extractor: unknown;
+  readonly definition: unknown;
+  readonly approval: unknown;
+  readonly output: unknown;
+  readonly isTrusted: unknown;
 }): Tool {
   const effectClass = EFFECT_CLASSES.find((known) => known === row.effectClass);
   assert(effectClass !== undefined, "a tool's effect class is known");
@@ -87,6 +106,35 @@ export function toolFrom(row: {
     effectClass,
     pricePicousd: row.pricePicousd === null ? null : picousd(BigInt(row.pricePicousd)),
     extractor: extractorFrom(row.extractor),
+    definition: typeof row.definition === "string" ? row.definition : null,
+    approval: approvalFrom(row.approval),
+    output: outputFrom(row.output),
+    isTrusted: row.isTrusted === true,
+  };
+}
+
+function approvalFrom(value: unknown): ToolApproval | null {
+  if (!isRecord(value)) return null;
+  const { quorum, role } = value;
+  assert(typeof quorum === "number", "an approval has a quorum");
+  return { quorum, role: typeof role === "string" ? role : null };
+}
+
+function outputFrom(value: unknown): ToolOutput {
+  if (!isRecord(value)) return ANY_OUTPUT;
+  const most = (name: string) => {
+    const limit = value[name];
+    return typeof limit === "number" ? limit : null;
+  };
+  const names = (name: string) => {
+    const list = value[name];
+    return isList(list) ? list.map(String) : [];
+  };
+  return {
+    bytesMax: most("bytes_max"),
+    rowsMax: most("rows_max"),
+    block: names("block"),
+    redact: names("redact"),
   };
 }
 
@@ -107,5 +155,5 @@ function recordFrom(row: Row): ToolRecord {
 function columns(sql: Queryable) {
   return sql`
     name, effect_class as "effectClass", price_picousd as "pricePicousd", extractor,
-    created_at as "createdAt"`;
+    definition_sha256 as definition, approval, output, trusted as "isTrusted", created_at as "createdAt"`;
 }

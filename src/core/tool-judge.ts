@@ -1,0 +1,66 @@
+/** What the declaration of a tool says of a call of it, beside what policies say. */
+import { assert } from "../lib/assert.ts";
+import type { Intent } from "./intent.ts";
+import type { Approval } from "./policy-judge.ts";
+import type { Reason } from "./verdict.ts";
+
+/** A day, as policies give people that say no time. */
+const APPROVAL_MS = 86_400_000;
+
+export type ToolRefused = {
+  readonly reason: Reason;
+  readonly message: string;
+  readonly param: string | null;
+};
+
+/** Why a tool may not be called, by how it stands; null where it may, or where callers run it themselves. */
+export function whyNotCallable({ act, resource }: Intent): ToolRefused | null {
+  const standing = act?.listed?.standing ?? null;
+  switch (standing) {
+    case null:
+    case "callable":
+    case "observed":
+      return null;
+    case "not_allowed": {
+      const message = `This key may not call \`${resource}\`: it was made for other tools.`;
+      return { reason: "tool_not_allowed", message, param: "name" };
+    }
+    case "undeclared": {
+      const message = `Nobody has approved the tool \`${resource}\` yet. An administrator looks at its definition and declares it: \`tollgate tools approve ${resource}\`.`;
+      return { reason: "tool_undeclared", message, param: "name" };
+    }
+    case "quarantined": {
+      const message = `The definition of \`${resource}\` is not the one that was approved, so it is not called. An administrator looks at the difference and approves it: \`tollgate tools approve ${resource}\`.`;
+      return { reason: "tool_quarantined", message, param: "name" };
+    }
+  }
+}
+
+export type Asked =
+  | { readonly kind: "asks"; readonly approval: Approval | null }
+  | { readonly kind: "refused"; readonly refusal: ToolRefused };
+
+/** What people must answer, by policies and by the declaration together: the stricter of both. */
+export function withDeclared(byPolicies: Approval | null, { act, resource }: Intent): Asked {
+  const declared = act?.approval ?? null;
+  if (declared === null) return { kind: "asks", approval: byPolicies };
+  assert(act !== null, "what declares an approval is an act");
+  const own = {
+    id: `tool:${resource}`,
+    version: act.listed?.definition ?? "declared",
+    reason: "Its declaration has people approve each call.",
+  };
+  const policies = [...(byPolicies?.policies ?? []), own];
+  const roles = new Set([byPolicies?.role ?? null, declared.role].filter((role) => role !== null));
+  if (roles.size > 1) {
+    const message = `A policy and the declaration of \`${resource}\` ask for approval by different roles (${[...roles].join(", ")}), which no one approval gives.`;
+    return { kind: "refused", refusal: { reason: "policy_denied", message, param: null } };
+  }
+  const approval = {
+    quorum: Math.max(byPolicies?.quorum ?? 1, declared.quorum),
+    role: [...roles][0] ?? null,
+    expiresInMs: Math.min(byPolicies?.expiresInMs ?? APPROVAL_MS, APPROVAL_MS),
+    policies,
+  };
+  return { kind: "asks", approval };
+}

@@ -1,0 +1,45 @@
+/**
+ * What an operator declares of a tool. What the tool's own server says of it (its annotations) decides nothing:
+ * who may be lying is not asked.
+ */
+import type { EffectClass, Extractor } from "./operation.ts";
+
+export type Tool = {
+  /** As its caller names it; behind the tool door `server/tool`. */
+  readonly name: string;
+  readonly effectClass: EffectClass;
+  /** Of one call; null: none is declared. */
+  readonly pricePicousd: bigint | null;
+  readonly extractor: Extractor | null;
+  /**
+   * SHA-256, hex, of the definition that may be called behind the tool door: see `tool-definition.ts`. Null where none
+   * may, or where the tool is run by its callers.
+   */
+  readonly definition: string | null;
+  /** Whether people approve each call, and how many of which role; null: nobody need. */
+  readonly approval: ToolApproval | null;
+  readonly output: ToolOutput;
+  /** What it answers comes from where nobody else writes: it does not taint its run. */
+  readonly isTrusted: boolean;
+};
+
+export type ToolApproval = {
+  /** Votes that it takes. */
+  readonly quorum: number;
+  /** The label `role` of keys that may answer; null: any that may approve. */
+  readonly role: string | null;
+};
+
+/** What of a result passes to the caller. */
+export type ToolOutput = {
+  /** Bytes of the result as JSON; null: as many as any tool's. */
+  readonly bytesMax: number | null;
+  /** Items of the longest list in it; null: as many as it has. */
+  readonly rowsMax: number | null;
+  /** Findings that keep a result from passing, by `FINDING_NAMES`. */
+  readonly block: readonly string[];
+  /** Findings that are replaced in it. */
+  readonly redact: readonly string[];
+};
+
+export const ANY_OUTPUT: ToolOutput = { bytesMax: null, rowsMax: null, block: [], redact: [] };

@@ -110,14 +110,35 @@ export type ServerRequest = {
   readonly wantsProgress: boolean;
 };
 
-/** Headers (name, value, …) and body of a request to a server. */
+/** Headers (name, value, …) and body. */
+export type Written = { readonly headers: string[]; readonly body: string };
+
 export function writeServerRequest(
   handshake: Handshake,
   { id, method, params, wantsProgress }: ServerRequest,
-): { readonly headers: string[]; readonly body: string } {
-  const { version, envelope, session } = handshake;
+): Written {
+  const progress = wantsProgress ? { progressToken: id } : {};
+  return written(handshake, { id, method, params }, progress);
+}
+
+/** Asks a server to end what is under way there; it has no answer. */
+export function writeCancellation(
+  handshake: Handshake,
+  requestId: string,
+  reason: string,
+): Written {
+  const params = { requestId, reason };
+  return written(handshake, { method: "notifications/cancelled", params }, {});
+}
+
+function written(
+  { version, envelope, session }: Handshake,
+  message: { readonly id?: string; readonly method: string; readonly params: Members },
+  more: Members,
+): Written {
+  const { method, params } = message;
   const own = isRecord(params["_meta"]) ? params["_meta"] : {};
-  const meta = { ...own, ...envelope, ...(wantsProgress ? { progressToken: id } : {}) };
+  const meta = { ...own, ...envelope, ...more };
   const headers = ["mcp-protocol-version", version];
   if (session !== null) headers.push("mcp-session-id", session);
   if (envelope !== null) {
@@ -126,13 +147,8 @@ export function writeServerRequest(
     if (typeof name === "string") headers.push("mcp-name", headerValue(name));
   }
   const hasMeta = Object.keys(meta).length > 0;
-  const body = JSON.stringify({
-    jsonrpc: "2.0",
-    id,
-    method,
-    params: asWritten({ ...params, ...(hasMeta ? { _meta: meta } : {}) }),
-  });
-  return { headers, body };
+  const sent = asWritten({ ...params, ...(hasMeta ? { _meta: meta } : {}) });
+  return { headers, body: JSON.stringify({ jsonrpc: "2.0", ...message, params: sent }) };
 }
 
 /** A text as the protocol writes it into a header: as it is where it is plain, else in Base64 between marks. */

@@ -143,7 +143,8 @@ export async function admit(
   // Ends: each turn either answers, waits within CONTENTION_WAIT_MS_MAX, or uses up a relook.
   for (let relooks = 0; ;) {
     if (isGone()) return { kind: "gone" };
-    const history = needsHistory(look.facts.bundle) ? await historyOf(parts, look, intent) : null;
+    const looksBack = needsHistory(look.facts.bundle, intent);
+    const history = looksBack ? await historyOf(parts, look, intent) : null;
     const facts: Facts = { ...look.facts, now: parts.now(), clampedTo, history };
     const verdict = decide(facts, intent);
     if (verdict.kind === "reroute") {

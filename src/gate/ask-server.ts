@@ -8,6 +8,7 @@ import { isList } from "../lib/json.ts";
 import type { McpServer } from "./authority.ts";
 import {
   askServer,
+  cancelAt,
   type ExchangeParts,
   type ExchangeTerms,
   type ServerAnswer,
@@ -38,10 +39,18 @@ export async function ask(
     const { handshake } = connection;
     const request = { id: parts.newId(), ...asked, wantsProgress: terms.onProgress !== null };
     const answer = await askServer(parts, { tenantId, server, handshake }, request, terms);
+    if (answer.kind === "unanswered" && answer.sent && isGivenUp(answer, terms)) {
+      cancelAt(parts, { tenantId, server, handshake }, { id: request.id, reason: answer.message });
+    }
     if (!isForgotten(answer, handshake.session !== null)) return answer;
     connections.forget(tenantId, server, connection);
     if (turn > 0) return answer;
   }
+}
+
+/** By us, and not by the server. */
+function isGivenUp({ isTimeout }: { readonly isTimeout: boolean }, { signal }: ExchangeTerms) {
+  return isTimeout || signal?.aborted === true;
 }
 
 /** By the standard 404; servers made after its examples answer 400. And one that was upgraded knows our revision no more. */

@@ -7,9 +7,12 @@
  */
 import { NOTHING, type Charge } from "../core/charge.ts";
 import { RESULT_STORED_BYTES_MAX } from "../core/limits.ts";
-import type { Tool } from "../core/tool.ts";
+import { ANY_OUTPUT, type Tool } from "../core/tool.ts";
+import { checkResult, resultRecord } from "../core/tool-result.ts";
 import { flawOfToolResult, type Members } from "../dialects/mcp.ts";
+import { assert } from "../lib/assert.ts";
 import { asWritten } from "../lib/exact-json.ts";
+import { isRecord } from "../lib/json.ts";
 import type { ToolPermit } from "./admit.ts";
 import { ask, type AskParts } from "./ask-server.ts";
 import type { Captured } from "./capture.ts";
@@ -29,6 +32,7 @@ export type ServerCall = {
 
 /** What its caller is told. */
 export type Called =
+  /** Its numbers are written as they were, see `lib/exact-json.ts`. */
   | { readonly kind: "result"; readonly result: Members; readonly ending: Ending }
   /** The server's own error, as it told it. */
   | {
@@ -41,7 +45,7 @@ export type Called =
   /** `reason`: a word for programs, beside the sentence. */
   | {
       readonly kind: "failed";
-      readonly reason: "not_run" | "outcome_unknown";
+      readonly reason: "not_run" | "outcome_unknown" | "withheld";
       readonly message: string;
       readonly ending: Ending;
     };
@@ -150,21 +154,26 @@ function unanswered(
   return { kind: "failed", reason: "outcome_unknown", message, ending };
 }
 
+/** What of it passes is up to the tool's declaration; what it costs and whether it ran is not. */
 function answered(
   permit: ToolPermit,
   call: ServerCall,
-  { result, bytes }: Extract<ServerAnswer, { kind: "result" }>,
+  { result: exact, bytes }: Extract<ServerAnswer, { kind: "result" }>,
   common: ReadCommon,
 ): Ended {
   const isTool = call.method === "tools/call";
+  const result = asWritten(exact);
+  assert(isRecord(result), "an object stays one");
   const isError = isTool && result["isError"] === true;
-  const kept =
-    isError || permit.answerKeptMs === null ? null : Buffer.from(JSON.stringify(asWritten(result)));
-  const isKept = kept !== null && kept.byteLength <= RESULT_STORED_BYTES_MAX;
+  const output = call.tool?.output ?? ANY_OUTPUT;
+  const checked = isTool ? checkResult(result, output, bytes) : null;
+  const passing = checked?.kind === "pass" ? checked.result : result;
+  const isWithheld = checked?.kind === "withheld";
+  const captured = isError || isWithheld ? null : keptResult(permit, passing);
   const details = {
-    result_bytes: bytes,
+    ...(checked === null ? {} : { tool_result: resultRecord(checked, bytes) }),
     ...(isTool && call.tool?.isTrusted !== true ? { untrusted: true } : {}),
-    ...(kept === null ? {} : { result: isKept ? "kept" : "too_large" }),
+    ...(permit.answerKeptMs === null || isError ? {} : { result: keptAs(captured, isWithheld) }),
   };
   const ending: Ending = {
     ...common,
@@ -172,8 +181,24 @@ function answered(
     error: isError ? "the tool told an error" : null,
     details,
   };
-  const captured = isKept ? { status: 200, headers: [], body: kept } : null;
-  return { called: { kind: "result", result, ending }, captured };
+  if (isWithheld) {
+    const message = `\`${permit.intent.resource}\` ran, and its result is withheld: ${checked.why}`;
+    return { called: { kind: "failed", reason: "withheld", message, ending }, captured: null };
+  }
+  assert(isRecord(passing), "what passes of a result is an object");
+  return { called: { kind: "result", result: passing, ending }, captured };
+}
+
+/** For those who ask again for the same; null where nobody may, or it is more than is kept. */
+function keptResult({ answerKeptMs }: ToolPermit, result: unknown): Captured | null {
+  if (answerKeptMs === null) return null;
+  const body = Buffer.from(JSON.stringify(result));
+  return body.byteLength > RESULT_STORED_BYTES_MAX ? null : { status: 200, headers: [], body };
+}
+
+function keptAs(captured: Captured | null, isWithheld: boolean): "kept" | "none" | "too_large" {
+  if (captured !== null) return "kept";
+  return isWithheld ? "none" : "too_large";
 }
 
 /** Codes by which a server says that it ran nothing: it does not know the method, or the arguments are none of it. */

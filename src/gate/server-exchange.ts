@@ -8,16 +8,18 @@
 import { SERVER_ANSWER_BYTES_MAX } from "../core/limits-tools.ts";
 import {
   readServerMessage,
+  writeCancellation,
   writeServerRequest,
   type Handshake,
   type Members,
   type ServerMessage,
   type ServerRequest,
+  type Written,
 } from "../dialects/mcp.ts";
 import { createEventSplitter, joinData, readEvent } from "../dialects/sse.ts";
 import { decodeUtf8 } from "../lib/json.ts";
 import type { McpServer } from "./authority.ts";
-import type { Ports, UpstreamExchange, UpstreamFailure } from "./ports.ts";
+import type { Ports, UpstreamExchange, UpstreamFailure, UpstreamRequest } from "./ports.ts";
 import { valueOf } from "./headers.ts";
 import type { Watch, Watched } from "./watch.ts";
 
@@ -76,7 +78,7 @@ type Running = {
 };
 
 function run(parts: ExchangeParts, { to, request, terms, resolve }: Running): void {
-  const { server, tenantId, handshake } = to;
+  const { handshake } = to;
   const startedMs = parts.monotonicMs();
   const reader = createReader(request.id, terms.onProgress);
   let isOver = false;
@@ -104,37 +106,65 @@ function run(parts: ExchangeParts, { to, request, terms, resolve }: Running): vo
       }
     },
   };
-  const { headers, body } = writeServerRequest(handshake, request);
-  const bytes = new TextEncoder().encode(body);
   parts.watch.add(watched);
-  const exchange: UpstreamExchange = parts.upstream.dispatch(
-    {
-      upstream: poolOf(server, tenantId),
-      origin: server.origin,
-      path: server.path,
-      method: "POST",
-      headers: [...ownHeaders(server, bytes.byteLength), ...headers],
-      body: bytes,
-      mayStart: terms.mayStart,
+  const written = writeServerRequest(handshake, request);
+  const exchange: UpstreamExchange = parts.upstream.dispatch(posted(to, written, terms.mayStart), {
+    onHead: reader.head,
+    onData: (chunk) => {
+      if (isOver) return true;
+      const answer = reader.data(chunk);
+      if (answer !== null) {
+        finish(answer);
+        // Behind its answer nothing is waited for.
+        exchange.abort();
+      }
+      return true;
     },
-    {
-      onHead: reader.head,
-      onData: (chunk) => {
-        if (isOver) return true;
-        const answer = reader.data(chunk);
-        if (answer !== null) {
-          finish(answer);
-          // Behind its answer nothing is waited for.
-          exchange.abort();
-        }
-        return true;
-      },
-      onEnd: () => finish(reader.end()),
-      onFail: (failure) => finish(failedAnswer(failure)),
-    },
-  );
+    onEnd: () => finish(reader.end()),
+    onFail: (failure) => finish(failedAnswer(failure)),
+  });
   if (terms.signal?.aborted === true) onAbort();
   else terms.signal?.addEventListener("abort", onAbort, { once: true });
+}
+
+/**
+ * Tells a server of the generation before that nobody waits for a request any more: the newer one hears it from its
+ * stream, which ends. It has no answer, and what becomes of it changes nothing.
+ */
+export function cancelAt(
+  { upstream }: Pick<ExchangeParts, "upstream">,
+  to: Addressed,
+  { id, reason }: { readonly id: string; readonly reason: string },
+): void {
+  if (to.handshake.envelope !== null) return;
+  const written = writeCancellation(to.handshake, id, reason);
+  const nothing = () => {};
+  upstream.dispatch(
+    posted(to, written, () => true),
+    {
+      onHead: nothing,
+      onData: () => true,
+      onEnd: nothing,
+      onFail: nothing,
+    },
+  );
+}
+
+function posted(
+  { server, tenantId }: Addressed,
+  { headers, body }: Written,
+  mayStart: () => boolean,
+): UpstreamRequest {
+  const bytes = new TextEncoder().encode(body);
+  return {
+    upstream: poolOf(server, tenantId),
+    origin: server.origin,
+    path: server.path,
+    method: "POST",
+    headers: [...ownHeaders(server, bytes.byteLength), ...headers],
+    body: bytes,
+    mayStart,
+  };
 }
 
 function ownHeaders({ headers }: McpServer, bytes: number): string[] {

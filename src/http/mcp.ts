@@ -123,6 +123,7 @@ async function readTurn(
     from,
     monotonicMs: parts.monotonicMs,
     isGone: () => c.req.raw.signal.aborted,
+    onGone: (listener) => c.req.raw.signal.addEventListener("abort", listener, { once: true }),
     begin: () => {
       if (session !== null && asks !== null) running.set(nameOf(asks.id), control);
     },

@@ -4,6 +4,7 @@ declare global {
   interface JSON {
     /** A JSON text that `stringify` writes as it stands (ECMAScript, JSON.parse source text access). */
     rawJSON(text: string): object;
+    isRawJSON(value: unknown): boolean;
   }
 }
 
@@ -59,6 +60,7 @@ export function plainJson(value: unknown): Plain {
 /** The same value for `JSON.stringify`, which then writes each number as it was written. */
 export function asWritten(value: unknown): unknown {
   if (isExactNumber(value)) return JSON.rawJSON(sourceOf(value));
+  if (JSON.isRawJSON(value)) return value;
   if (Array.isArray(value)) return value.map(asWritten);
   if (typeof value !== "object" || value === null) return value;
   // Not by assignment: `__proto__` is a name like any other.

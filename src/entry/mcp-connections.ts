@@ -28,7 +28,12 @@ import { isRecord, parseJson } from "../lib/json.ts";
 /** Who asks servers, for all tenants alike: a server learns of them what its operator configures, and nothing else. */
 const OURSELVES = { name: "tollgate", version: "1" };
 
-type Kept = { readonly made: Promise<Made | Unreached>; usedMs: number };
+type Kept = {
+  readonly made: Promise<Made | Unreached>;
+  /** Once it is made. */
+  connection: Connection | null;
+  usedMs: number;
+};
 type Made = {
   readonly kind: "reached";
   readonly connection: Connection;
@@ -56,19 +61,17 @@ export function createConnections(
       const evicted = oldest === null ? undefined : kept.get(oldest);
       if (oldest !== null) kept.delete(oldest);
       if (evicted !== undefined) void end(evicted);
-      const entry = { made: make(ports, tenantId, server), usedMs };
+      const entry: Kept = { made: make(ports, tenantId, server), connection: null, usedMs };
       kept.set(key, entry);
       const made = await entry.made;
+      if (made.kind === "reached") entry.connection = made.connection;
       if (made.kind === "unreached" && kept.get(key) === entry) kept.delete(key);
       return made;
     },
     forget: (tenantId, server, known) => {
+      // At once: who forgets it asks for another one next, and must not be given the same.
       const key = poolOf(server, tenantId);
-      const entry = kept.get(key);
-      void entry?.made.then((made) => {
-        const isKnown = made.kind === "reached" && made.connection === known;
-        if (isKnown && kept.get(key) === entry) kept.delete(key);
-      });
+      if (kept.get(key)?.connection === known) kept.delete(key);
     },
     close: async () => {
       const all = [...kept.values()];

@@ -53,13 +53,22 @@ function isGivenUp({ isTimeout }: { readonly isTimeout: boolean }, { signal }: E
   return isTimeout || signal?.aborted === true;
 }
 
-/** By the standard 404; servers made after its examples answer 400. And one that was upgraded knows our revision no more. */
+/**
+ * By the standard 404; servers made after its examples answer 400. And one that speaks another generation now, because
+ * it was upgraded or set back, says 400, or that it does not know our revision. Some say it by HTTP alone, some with an
+ * error of JSON-RPC beside it, and in no case was anything run.
+ */
 function isForgotten(answer: ServerAnswer, hasSession: boolean): boolean {
-  if (answer.kind === "error") return answer.code === UNSUPPORTED_VERSION;
-  return (
-    answer.kind === "refused" && hasSession && (answer.status === 404 || answer.status === 400)
-  );
+  if (answer.kind !== "refused" && answer.kind !== "error") return false;
+  if (answer.kind === "error") {
+    if (answer.code === UNSUPPORTED_VERSION) return true;
+    if (NOT_ABOUT_US.has(answer.code)) return false;
+  }
+  return answer.status === 400 || (answer.status === 404 && hasSession);
 }
+
+/** Errors that the request has met, not its connection: an unknown method, and params that are none of it. */
+const NOT_ABOUT_US: ReadonlySet<number> = new Set([-32_601, -32_602]);
 
 const UNSUPPORTED_VERSION = -32_022;
 

@@ -18,7 +18,7 @@ import { ask, type AskParts } from "./ask-server.ts";
 import type { Captured } from "./capture.ts";
 import { NOTHING_READ, type Ending } from "./ending.ts";
 import type { Fence } from "./fence.ts";
-import type { ServerAnswer } from "./server-exchange.ts";
+import { isNoOfHttp, type ServerAnswer } from "./server-exchange.ts";
 
 export type ServerCall = {
   readonly method: string;
@@ -105,8 +105,8 @@ function calledBy(permit: ToolPermit, call: ServerCall, { answer, durationMs }: 
   });
   switch (answer.kind) {
     case "error": {
-      const { code, message, data } = answer;
-      const ending = failed(`${code}: ${message}`, null);
+      const { code, message, data, status } = answer;
+      const ending = failed(`${code}: ${message}`, status);
       return { called: { kind: "error", code, message, data, ending }, captured: null };
     }
     case "refused": {
@@ -207,10 +207,11 @@ const NOT_RUN: ReadonlySet<number> = new Set([-32_700, -32_600, -32_601, -32_602
 /** A call that ran costs its price; where none is declared it is unpriced, which is not the same as free. */
 function chargeOf({ estimate }: ToolPermit, called: Called): Charge {
   const { ending } = called;
+  const isError = called.kind === "error";
   const isNotRun =
     ending.kind === "released" ||
     (called.kind === "failed" && called.reason === "not_run") ||
-    (called.kind === "error" && NOT_RUN.has(called.code));
+    (isError && (NOT_RUN.has(called.code) || isNoOfHttp(ending.status ?? 200)));
   if (isNotRun || estimate.basis === "free") return NOTHING;
   const { costPicousd } = estimate;
   if (costPicousd === null) return { ...NOTHING, basis: "unpriced", costPicousd: null };

@@ -26,7 +26,8 @@ import type { Watch, Watched } from "./watch.ts";
 export type ServerAnswer =
   /** `bytes`: of the message as it came. */
   | { readonly kind: "result"; readonly result: Members; readonly bytes: number }
-  | (ServerMessage & { readonly kind: "error" })
+  /** `status`: of HTTP, where it was a no, too; null where it was not. */
+  | (ServerMessage & { readonly kind: "error"; readonly status: number | null })
   /** The server said no in HTTP, and did not run it. */
   | { readonly kind: "refused"; readonly status: number; readonly message: string }
   /** `sent` false: no byte reached it, so it did not run. `lapsed`: the gate took its permit back. */
@@ -254,7 +255,7 @@ function readMessage(
     case "result":
       return { ...message, bytes: bytes.byteLength };
     case "error":
-      return message;
+      return { ...message, status: null };
     case "malformed":
       return unread(message.why);
     case "progress":
@@ -272,11 +273,15 @@ function readMessage(
 function statusAnswer(status: number, body: Uint8Array, id: string): ServerAnswer {
   const text = decodeUtf8(body.subarray(0, SERVER_ANSWER_BYTES_MAX));
   const told = text === null ? null : readServerMessage(text, id);
-  if (told !== null && told.kind === "error") return told;
+  if (told !== null && told.kind === "error") return { ...told, status };
   const message = `HTTP ${status}`;
-  const mayHaveRun =
-    status < 400 || status === 408 || (status >= 500 && status !== 501 && status !== 503);
-  return mayHaveRun ? unread(message) : { kind: "refused", status, message };
+  return isNoOfHttp(status) ? { kind: "refused", status, message } : unread(message);
+}
+
+/** Whether a status says that nothing ran. */
+export function isNoOfHttp(status: number): boolean {
+  if (status === 408) return false;
+  return (status >= 400 && status < 500) || status === 501 || status === 503;
 }
 
 function unread(message: string): ServerAnswer {

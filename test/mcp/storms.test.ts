@@ -117,15 +117,15 @@ describeOnPostgres("a storm of tool calls", (database) => {
   });
 
   test("of two tenants uses no session for both", async () => {
-    const second = await door.tollgate.tenant();
-    await door.declareAll(second, "one", FREE);
     one.speak("handshake");
+    const [first, second] = [await door.tollgate.tenant(), await door.tollgate.tenant()];
+    for (const each of [first, second]) await door.declareAll(each, "one", FREE);
     const from = one.journal.length;
     const ask = (of: Tenant, whose: string) =>
       Promise.all(
         Array.from({ length: 10 }, (_, n) => door.post(of, "one", { args: { whose, n } })),
       );
-    await Promise.all([ask(tenant, "first"), ask(second, "second")]);
+    await Promise.all([ask(first, "first"), ask(second, "second")]);
     const sessionsOf = (whose: string) =>
       new Set(
         one.journal

@@ -158,19 +158,25 @@ describeOnPostgres("a call of an unruly MCP server", (database) => {
   });
 
   test.each([
-    ["speaks with sessions now", () => server.speak("handshake")],
-    ["speaks without sessions now", () => server.speak("stateless")],
-    ["has forgotten its sessions", () => server.forgetSessions()],
-  ])("that %s is asked in a way that it knows, and runs once", async (_, change) => {
-    const wires = server.effects.wires.length;
-    for (const run of ["before", "after"]) {
-      expect((await wire(run)).text).toContain("sent as tr_");
-      expect(await ended(run)).toEqual([SUCCEEDED]);
-      change();
-    }
-    expect((await wire("later")).text).toContain("sent as tr_");
-    expect(server.effects.wires.length - wires).toBe(3);
-  });
+    ["speaks with sessions now", "both", () => server.speak("handshake")],
+    ["speaks without sessions now", "handshake", () => server.speak("stateless")],
+    ["has forgotten its sessions", "handshake", () => server.forgetSessions()],
+  ] as const)(
+    "that %s is asked in a way that it knows, and runs once",
+    async (_, first, change) => {
+      server.speak(first);
+      tenant = await door.tollgate.tenant();
+      await door.declareAll(tenant, "bank", PAID);
+      const wires = server.effects.wires.length;
+      for (const run of ["before", "after"]) {
+        expect((await wire(run)).text).toContain("sent as tr_");
+        expect(await ended(run)).toEqual([SUCCEEDED]);
+        change();
+      }
+      expect((await wire("later")).text).toContain("sent as tr_");
+      expect(server.effects.wires.length - wires).toBe(3);
+    },
+  );
 
   test.each([
     ["a member that stands twice", '{"amount":5,"to":"acme","to":"mallory"}'],

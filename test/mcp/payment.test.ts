@@ -120,12 +120,30 @@ describeOnPostgres("a wire whose answer gets lost", (database) => {
       reason: "effect_uncertain",
       reserved_usd: "0.00",
     });
-    const explained = async (id = "") =>
+    const explained = async (id = ""): Promise<Json> =>
       (await door.manage("GET", `/decisions/${id}?tenant=${tenant.id}`)).body;
-    const why = JSON.stringify(await explained(second?.id));
-    expect(why).toContain("wire:acme");
-    expect(why).toContain(first?.id);
-    expect(why).toContain("payout-1");
+    // From the refusal to the attempt that it is about, and from there to what is known of it.
+    const refusal = await explained(second?.id);
+    expect(refusal.retry.prior_attempt).toBe(first?.id);
+    expect(refusal.explanation.join(" ")).toMatch(/blocked \(effect_uncertain\).*nobody knows/u);
+    const lost = await explained(refusal.retry.prior_attempt);
+    expect(lost).toMatchObject({ run: "payout-1", reserved_usd: "0.25" });
+    expect(lost.explanation.join(" ")).toContain("payout-1");
+    expect(await effects()).toMatchObject([
+      { effect: "pay/wire", state: "uncertain", attempt: first?.id, run: "payout-1" },
+    ]);
+    await reconcile(first?.id ?? "", { applied: true, evidence: "journal of the bank, line 7" });
+    expect(await door.attempts(tenant, "payout-1")).toMatchObject([
+      { status: "succeeded", reserved_usd: "0.00", cost_usd: "0.25" },
+    ]);
+    expect(await effects()).toMatchObject([{ state: "applied", run: "payout-1" }]);
+    // What it gave nobody has told, so the agent is told that it was done, and not to do it.
+    const third = await live(library, "payout-3");
+    expect(third.isError).toBe(true);
+    expect(third.meta).toMatchObject({
+      "tollgate/reason": "effect_applied",
+      "tollgate/disposition": "return_prior",
+    });
   });
 
   test("is not sent by fifty agents at once but by one", async () => {

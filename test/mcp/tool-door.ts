@@ -3,6 +3,7 @@ import type { McpServer } from "../../src/gate/authority.ts";
 import type { TestDatabase } from "../support/databases.ts";
 import {
   startTollgate,
+  type Clients,
   type StartOptions,
   type Tenant,
   type Tollgate,
@@ -35,8 +36,8 @@ export type Attempt = {
   readonly cost_usd: string | null;
 };
 
-export type ToolDoor = {
-  readonly tollgate: Tollgate;
+/** What any gateway can be asked, whichever process it is in. */
+export type Asked = {
   /** With the administration key, which needs the tenant named. */
   readonly manage: (method: string, path: string, body?: object) => Promise<Answered>;
   /** Lists the tools of a server for a tenant and declares each of them as it is listed. */
@@ -50,8 +51,12 @@ export type ToolDoor = {
   ) => Endpoint;
   /** One `tools/call` as raw JSON-RPC, without a library that could mend anything. */
   readonly post: (tenant: Pick<Tenant, "key">, server: string, call: RawCall) => Promise<RawAnswer>;
-  /** Of a run, once nothing is in flight. */
-  readonly attempts: (tenant: Tenant, run: string) => Promise<readonly Attempt[]>;
+  /** Of a run, as they are now. */
+  readonly attempts: (tenant: Pick<Tenant, "id">, run: string) => Promise<readonly Attempt[]>;
+};
+
+export type ToolDoor = Asked & {
+  readonly tollgate: Tollgate;
   readonly close: () => Promise<void>;
 };
 
@@ -93,16 +98,30 @@ const CALL_MS_MAX = 30_000;
 
 type Listed = { readonly name: string; readonly sha256: string };
 
+/** A gateway of this process; its `attempts` are told once nothing is in flight. */
 export async function startToolDoor(
   database: TestDatabase,
   options: Omit<StartOptions, "database">,
 ): Promise<ToolDoor> {
   const tollgate = await startTollgate({ database, ...options });
-  const manage: ToolDoor["manage"] = async (method, path, body) => {
-    const answer = await fetch(`${tollgate.url}/api${path}`, {
+  const asked = doorOf(tollgate);
+  return {
+    ...asked,
+    tollgate,
+    attempts: async (tenant, run) => {
+      await tollgate.gateway.settled();
+      return asked.attempts(tenant, run);
+    },
+    close: () => tollgate.close(),
+  };
+}
+
+export function doorOf({ url, adminKey }: Pick<Clients, "url" | "adminKey">): Asked {
+  const manage: Asked["manage"] = async (method, path, body) => {
+    const answer = await fetch(`${url}/api${path}`, {
       method,
       headers: {
-        authorization: `Bearer ${tollgate.adminKey}`,
+        authorization: `Bearer ${adminKey}`,
         "content-type": "application/json",
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
@@ -128,7 +147,6 @@ export async function startToolDoor(
     await done("PUT", path, { ...terms, definition: sha256 });
   };
   return {
-    tollgate,
     manage,
     declareAll: async (tenant, server, terms) => {
       const listed = await discover(tenant, server);
@@ -142,16 +160,14 @@ export async function startToolDoor(
       await put(tenant, found, terms);
     },
     endpoint: ({ key }, server, headers = {}) => ({
-      url: `${tollgate.url}/mcp/${server}`,
+      url: `${url}/mcp/${server}`,
       headers: { authorization: `Bearer ${key}`, ...headers },
     }),
-    post: ({ key }, server, call) => postRaw(`${tollgate.url}/mcp/${server}`, key, call),
+    post: ({ key }, server, call) => postRaw(`${url}/mcp/${server}`, key, call),
     attempts: async (tenant, run) => {
-      await tollgate.gateway.settled();
       const path = `/runs/${encodeURIComponent(run)}?tenant=${tenant.id}`;
       return (await done("GET", path)).attempts;
     },
-    close: () => tollgate.close(),
   };
 }
 

@@ -28,6 +28,7 @@ const KEY_COLUMNS: readonly Column[] = [
   { title: "name", value: "name" },
   { title: "scopes", value: "scopes" },
   { title: "labels", value: "labels" },
+  { title: "tools", value: (row) => toolsText(row) },
   { title: "state", value: (row) => keyState(row) },
   { title: "expires", value: "expires_at" },
   { title: "created", value: "created_at" },
@@ -197,16 +198,23 @@ export function addKeys(program: Command, terminal: Terminal): void {
     .addOption(new Option("--scope <scope...>", "what it may do (default: invoke)").choices(SCOPES))
     .option("--label <name=value>", "as role=lead; may be repeated", collectLabel)
     .option(
+      "--tool <glob>",
+      "which tools of servers it may call, as 'files/*' (default: all); may be repeated",
+      session.collect,
+    )
+    .option(
       "--expires <when>",
       "2027-01-31, 2027-01-31T12:00:00Z, or a while from now: 12h, 30d",
       expiry,
     );
   session.act(create, terminal, async (s) => {
     const scopes = session.repeated(s.options, "scope");
+    const tools = session.repeated(s.options, "tool");
     const body = {
       name: s.argument(0),
       scopes: scopes.length === 0 ? ["invoke"] : scopes,
       labels: labelsOf(session.repeated(s.options, "label")),
+      tools: tools.length === 0 ? null : tools,
       expires_at: session.option(s.options, "expires"),
     };
     showKey(s, await s.ask({ method: "POST", path: "/api/keys", body, scope: "admin" }));
@@ -297,7 +305,7 @@ function limitOptions(command: Command): Command {
     .default("none");
   return command
     .addOption(kinds)
-    .option("--id <id>", "which key, run or model")
+    .option("--id <id>", "which key, run, model or tool, as pay/wire")
     .addOption(new Option("--unit <unit>", "what it counts").choices(UNITS).makeOptionMandatory())
     .requiredOption("--limit <amount>", "dollars (12.50) or a count", session.amount)
     .option("--resource <name>", "with attempts: whose retries, a tool, model:NAME or * for each")
@@ -327,6 +335,14 @@ function showKey(s: Session, reply: Reply): void {
     terminal,
     `${textOf(member(reply.body, "id"))}: keep the key now, it is not shown again.`,
   );
+}
+
+/** No glob at all is no tool, which is not what a dash says. */
+function toolsText(row: unknown): string {
+  const tools = member(row, "tools");
+  if (tools === null) return "all";
+  const globs = session.listOf(row, "tools");
+  return globs.length === 0 ? "none" : globs.map(textOf).join(", ");
 }
 
 function keyState(row: unknown): string {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { resetClock, setClock } from "../support/clock.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import { createTestManagement, type Json, type Management } from "../support/management.ts";
 import { listTools, type Listed } from "../support/tool-catalogue.ts";
@@ -192,9 +193,11 @@ describeEachDatabase("a tool of a server", (database) => {
     const [approved = ""] = await lists(id, "pay", [WIRE]);
     await api.call(key, "PUT", "/api/tools/pay%2Fwire", { effect: "pure", definition: approved });
     for (let version = 1; version <= 35; version += 1) {
+      await setClock(database.db, new Date(Date.UTC(2030, 0, 1, 0, version)));
       await lists(id, "pay", [{ ...WIRE, _meta: { version } }]);
     }
     const { body } = await api.call(key, "GET", "/api/tools/pay%2Fwire/definitions");
+    await resetClock(database.db);
     expect([body.data.length, body.more]).toEqual([31, 5]);
     expect(body.data.at(-1)).toMatchObject({ sha256: approved, is_approved: true });
     expect(body.data[0]).toMatchObject({ is_current: true, content: { _meta: { version: 35 } } });

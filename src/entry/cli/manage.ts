@@ -3,6 +3,7 @@ import { Argument, InvalidArgumentError, Option, type Command } from "commander"
 
 import { SCOPES } from "../../core/caller.ts";
 import { SCOPE_KINDS, UNITS, WINDOWS } from "../../core/verdict.ts";
+import { isList } from "../../lib/json.ts";
 import { collectLabel, labelsOf } from "./look.ts";
 import { member, paint, textOf, writeHint, type Column } from "./output.ts";
 import * as session from "./session.ts";
@@ -341,8 +342,7 @@ function showKey(s: Session, reply: Reply): void {
 function toolsText(row: unknown): string {
   const tools = member(row, "tools");
   if (tools === null) return "all";
-  const globs = session.listOf(row, "tools");
-  return globs.length === 0 ? "none" : globs.map(textOf).join(", ");
+  return isList(tools) && tools.length === 0 ? "none" : textOf(tools);
 }
 
 function keyState(row: unknown): string {

@@ -3,7 +3,7 @@ import { z } from "@hono/zod-openapi";
 
 import { FINDING_NAMES } from "../core/detect.ts";
 import { APPROVERS_MAX, CONTEXT_FIELD_BYTES_MAX, POINTERS_MAX } from "../core/limits.ts";
-import { OUTPUT_BYTES_MAX, OUTPUT_ROWS_MAX } from "../core/limits-tools.ts";
+import { OUTPUT_ROWS_MAX, SERVER_ANSWER_BYTES_MAX } from "../core/limits-tools.ts";
 import { EFFECT_CLASSES } from "../core/operation.ts";
 import { ANY_OUTPUT, TOOL_STATES, type ToolOutput } from "../core/tool.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
@@ -57,7 +57,7 @@ const Approval = z.strictObject({
 });
 
 const Output = z.strictObject({
-  bytes_max: z.int().min(1).max(OUTPUT_BYTES_MAX).optional(),
+  bytes_max: z.int().min(1).max(SERVER_ANSWER_BYTES_MAX).optional(),
   rows_max: z.int().min(1).max(OUTPUT_ROWS_MAX).optional(),
   block: Findings.optional(),
   redact: Findings.optional(),

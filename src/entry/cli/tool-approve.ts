@@ -38,7 +38,10 @@ export function addApprove(tools: Command, terminal: Terminal, columns: readonly
       throw new CliError(message, EXIT_USAGE);
     }
     if (!s.json) showWhat(s, seen.body);
-    session.showOne(s, await s.ask({ method: "PUT", path, body, scope: "admin" }), columns);
+    const reply = await s.ask({ method: "PUT", path, body, scope: "admin" });
+    session.showOne(s, reply, columns);
+    if (member(reply.body, "price_usd") !== null) return;
+    writeHint(terminal, "It has no price, so a strict tenant's calls of it are refused: --price 0");
   });
 }
 

@@ -131,8 +131,15 @@ const attemptMembers = {
   ended_at: maybeTime,
 };
 
+const callMembers = {
+  proposals: z.array(z.object({ id: maybe, name: z.string(), attempt: maybe })).nullable(),
+  proposed_by: z.object({ attempt: z.string(), call: maybe }).nullable(),
+};
+
 export const Attempt = z.object({ decision: z.string(), ...attemptMembers });
 export type Attempt = z.output<typeof Attempt>;
+export const AttemptInRun = Attempt.extend(callMembers);
+export type AttemptInRun = z.output<typeof AttemptInRun>;
 
 export const Run = z.object({
   ...runMembers,
@@ -145,7 +152,7 @@ export const Run = z.object({
       remaining_usd: z.string(),
     })
     .nullable(),
-  attempts: z.array(Attempt),
+  attempts: z.array(AttemptInRun),
   next: maybe,
 });
 export type Run = z.output<typeof Run>;

@@ -36,6 +36,22 @@ export const CostPerOutcome = z.object({
 });
 export type CostPerOutcome = z.output<typeof CostPerOutcome>;
 
+export const ToolCosts = z.object({
+  rows: z.array(
+    z.object({
+      groups: z.object({ tool: z.string().nullable() }),
+      attempts: z.number(),
+      blocked: z.number(),
+      retries: z.number(),
+      failed: z.number(),
+      cost_usd: z.string(),
+      waste_usd: z.string(),
+    }),
+  ),
+  rows_left_off: z.number(),
+});
+export type ToolCosts = z.output<typeof ToolCosts>;
+
 const RunCost = z.object({
   run: z.string(),
   workflow: z.string().nullable(),

@@ -206,6 +206,7 @@ table { border-collapse: collapse; width: 100%; }
 .attempt .what { overflow-wrap: anywhere; }
 .attempt .reason { color: var(--bad); font-weight: 550; }
 .attempt .which { grid-column: 1; color: var(--soft); font-size: 0.8125rem; }
+.attempt .call { margin: 0.15rem 0 0; overflow-wrap: anywhere; }
 .attempt .cost { grid-column: 2; grid-row: 1; text-align: right; font-variant-numeric: tabular-nums; font-size: 0.875rem; }
 .attempt .timing { grid-column: 1 / -1; display: grid; grid-template-columns: 4.25rem minmax(0, 1fr) 4.25rem; gap: 0.6rem; align-items: center; color: var(--soft); font-size: 0.8125rem; font-variant-numeric: tabular-nums; }
 .attempt .timing :last-child { text-align: right; }

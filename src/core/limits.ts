@@ -39,6 +39,27 @@ export const STREAM_TEXT_BYTES_MAX = 1024 * 1024;
 /** A non-streamed answer that the meter reads for its usage; beyond it bytes pass and usage is estimated. */
 export const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 
+/** Tool calls recorded of one answer: what OpenAI takes as tools of one request, and more than any agent runs of one answer. */
+export const TOOL_CALLS_MAX = 128;
+
+/**
+ * Arguments of the tool calls of one answer that are held until it has ended, in UTF-16 units: as much as the gate
+ * takes of one call (ARGUMENTS_BYTES_MAX), and more than a model writes in one answer.
+ */
+export const TOOL_CALLS_CHARS_MAX = 1024 * 1024;
+
+/** The name or the id of a call that a model asks for: 64 characters at OpenAI; some put a signature into the id. */
+export const TOOL_CALL_WORD_CHARS_MAX = 256;
+
+/** What of an answer in one document is built to find its tool calls: four megabytes take some 20 ms. */
+export const TOOL_CALLS_READ_BYTES_MAX = 4 * 1024 * 1024;
+
+/**
+ * Proposals and tool calls of a run that are matched with each other, whenever the run is looked at: more than agents
+ * make in a day. If all are alike, each is compared with each: four million comparisons, some ten milliseconds.
+ */
+export const RUN_CALLS_MAX = 4_096;
+
 /** Asks in one posting: the knee of the measured curve, and what one commit may delay. */
 export const BATCH_ASKS_MAX = 256;
 

@@ -1,5 +1,6 @@
 import type { Billing, Demand, Operation } from "../core/intent.ts";
 import type { Usage } from "../core/usage.ts";
+import type { Proposed } from "./proposed.ts";
 import type { Refusal } from "../core/verdict.ts";
 
 /** One route of a wire format, found from method and path alone. */
@@ -49,6 +50,8 @@ export type Reading = {
   readonly progress: "none" | "started" | "finishing" | "complete";
   /** Something that could have held usage was not read (too large, absurd figures): no estimate is sound. */
   readonly isUnread?: boolean;
+  /** The tool calls that the model asks for; null or absent while there is none. */
+  readonly proposed?: Proposed | null;
   /** An error told inside a stream or an answer of status 200. */
   readonly error: { readonly code: string; readonly message: string } | null;
 };

@@ -1,5 +1,6 @@
 /** What is written of an attempt's ending, by what is known of it. */
 import { NOTHING, type Charge } from "../core/charge.ts";
+import { proposalsOf, type Proposed } from "../dialects/proposed.ts";
 import type { Presumable, Settlement } from "../store/settlement.ts";
 import type { Permit } from "./admit.ts";
 import type { Ending } from "./ending.ts";
@@ -34,7 +35,23 @@ export function settlementFor(
       duration_ms: Math.round(ending.durationMs),
       first_byte_ms: ending.firstByteMs === null ? null : Math.round(ending.firstByteMs),
       ...ending.details,
+      ...toolCalls(reading?.proposed ?? null),
     }),
+  };
+}
+
+/** What the model asks to be done, without what it writes into its arguments: that is content. */
+function toolCalls(proposed: Proposed | null): object {
+  if (proposed === null) return {};
+  const { calls, hasMore } = proposed;
+  if (calls.length === 0 && !hasMore) return {};
+  return {
+    tool_calls: proposalsOf(proposed).map(({ id, name, argumentsSha256 }) => ({
+      id,
+      name,
+      arguments_sha256: argumentsSha256,
+    })),
+    ...(hasMore ? { tool_calls_more: true } : {}),
   };
 }
 

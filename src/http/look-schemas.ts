@@ -61,6 +61,38 @@ export const Attempt = z
   .object({ id: z.string(), decision: z.string(), ...attemptMembers })
   .openapi("Attempt");
 
+const callMembers = {
+  proposals: z
+    .array(
+      z
+        .object({
+          id: z.string().nullable(),
+          name: z.string(),
+          arguments_sha256: z.string().nullable().openapi({
+            description:
+              "Of the canonical arguments, as `input_sha256` of a tool call; null where they were no JSON object, or not whole.",
+          }),
+          attempt: z.string().nullable().openapi({
+            description:
+              "The last attempt of the same run that carried it out, or tried or was refused to; null: none.",
+          }),
+        })
+        .openapi("Proposal"),
+    )
+    .readonly()
+    .nullable()
+    .openapi({
+      description:
+        "The tool calls that its model asked for. Null of an attempt behind the first 4,096 proposals and tool calls of its run: those are not matched.",
+    }),
+  proposed_by: z
+    .object({ attempt: z.string(), call: z.string().nullable() })
+    .nullable()
+    .openapi({ description: "Of a tool call: the attempt of a model that asked for it." }),
+};
+
+const AttemptInRun = Attempt.extend(callMembers).openapi("AttemptInRun");
+
 const Meter = z
   .object({
     limit_id: z.string(),
@@ -84,6 +116,7 @@ export const Decision = z
     attempt_id: z.string(),
     tenant: z.string(),
     ...attemptMembers,
+    ...callMembers,
     meters: z.array(Meter).readonly(),
     adjusted_usd: usd.nullable().openapi({ description: "Beside the cost; null: nothing." }),
     record: z.unknown(),
@@ -140,7 +173,7 @@ export const PutRunAnswer = z
 export const Run = z
   .object({
     ...shownMembers,
-    attempts: z.array(Attempt).readonly(),
+    attempts: z.array(AttemptInRun).readonly(),
     next: z.string().nullable(),
   })
   .openapi("Run");

@@ -137,6 +137,7 @@ const spendSums = {
   attempts: count,
   blocked: count,
   retries: count,
+  failed: count,
   unpriced: count,
   cost_usd: usd,
   failed_usd: usd,

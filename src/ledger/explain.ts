@@ -11,6 +11,7 @@ import type { Database } from "../store/database.ts";
 import { type DecisionDetail, type DecisionRow, findDecision } from "../store/decisions.ts";
 import { metersFrom } from "../store/posting.ts";
 import { approvalIn, policiesIn } from "./explained-policies.ts";
+import { callsIn, callSentences, type CallsView } from "./run-calls.ts";
 import { amountOf, countOf, timeOrNull, type Amount } from "./amounts.ts";
 
 export type AttemptView = {
@@ -88,15 +89,28 @@ export type DecisionView = Omit<AttemptView, "id" | "decision"> & {
   readonly explanation: readonly string[];
 };
 
+/** One decision, and what it has to do with the calls around it. */
+export type DecisionInRun = DecisionView & CallsView;
+
 /** `id` is a decision's or its attempt's: both name the same row. */
 export async function decisionOf(
   db: Database,
   tenantId: string,
   id: string,
-): Promise<DecisionView | null> {
+): Promise<DecisionInRun | null> {
   const row = await findDecision(db.admin, tenantId, attemptIdOf(id));
   if (row === null) return null;
-  return decisionView(tenantId, row, await approvalIn(db, tenantId, row.approvalId));
+  const view = decisionView(tenantId, row, await approvalIn(db, tenantId, row.approvalId));
+  const calls = await callsOf(db, tenantId, row);
+  return { ...view, ...calls, explanation: [...view.explanation, ...callSentences(calls)] };
+}
+
+/** Only of what may have some is its run looked through. */
+async function callsOf(db: Database, tenantId: string, row: DecisionDetail): Promise<CallsView> {
+  const { operation, runId, endingRecord } = row;
+  const proposes = isRecord(endingRecord) && Object.hasOwn(endingRecord, "tool_calls");
+  if (!proposes && operation !== "execute_tool") return { proposals: [], proposed_by: null };
+  return (await callsIn(db, tenantId, runId))(row);
 }
 
 export function decisionView(

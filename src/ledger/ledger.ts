@@ -14,7 +14,7 @@ import { adjustmentOf, adjustmentsOf, type AdjustmentView } from "./adjustments.
 import { approvalOf, approvalsOf, votesOf, type ApprovalView, type VoteView } from "./approvals.ts";
 import type { CompiledBundle } from "../core/policy-bundle.ts";
 import { type Backtest, createBacktest, replayOf, type ReplayView } from "./backtest.ts";
-import { decisionOf, type AttemptView, type DecisionView } from "./explain.ts";
+import { decisionOf, type AttemptView, type DecisionInRun } from "./explain.ts";
 import {
   deliveriesOf,
   deliveryOf,
@@ -149,7 +149,7 @@ export type Ledger = {
     page: Page & { readonly run: string | null; readonly verdict: AttemptView["verdict"] | null },
   ) => Promise<Paged<AttemptView>>;
   /** By the id of the decision or of its attempt. */
-  readonly decision: (tenantId: string, id: string) => Promise<DecisionView | null>;
+  readonly decision: (tenantId: string, id: string) => Promise<DecisionInRun | null>;
   readonly bundles: (tenantId: string, page: Page) => Promise<Paged<BundleSummary>>;
   /** By its version, the beginning of one, or `active`. */
   readonly bundle: (tenantId: string, version: string) => Promise<BundleView | null>;

@@ -54,6 +54,7 @@ const SPEND_COLUMNS = [
   "attempts",
   "blocked",
   "retries",
+  "failed",
   "unpriced",
   "cost_usd",
   "failed_usd",

@@ -25,6 +25,8 @@ export type SpendSums = {
   /** Refused by the gate: they cost nothing, and are no attempts. */
   readonly blocked: number;
   readonly retries: number;
+  /** Attempts that did not succeed: a tool that is free fails at no cost. */
+  readonly failed: number;
   /** Attempts without a known price: they are in no sum of money. */
   readonly unpriced: number;
   readonly cost_usd: string;
@@ -149,6 +151,7 @@ function sumsOf(row: SpendRow): SpendSums {
     attempts: countOf(row.attempts),
     blocked: countOf(row.blocked),
     retries: countOf(row.retries),
+    failed: countOf(row.failures),
     unpriced: countOf(row.unpriced),
     cost_usd: usdOf(row.cost),
     failed_usd: usdOf(row.failed),

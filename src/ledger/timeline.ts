@@ -17,6 +17,7 @@ import {
 } from "../store/runs.ts";
 import { countOf, timeOrNull } from "./amounts.ts";
 import { attemptView, type AttemptView } from "./explain.ts";
+import { callsIn, type CallsView } from "./run-calls.ts";
 import { pageOf, type Paged } from "./paged.ts";
 import { remainingOf } from "./register.ts";
 
@@ -63,7 +64,7 @@ export type RunListed = RunSummary & {
 
 export type RunView = RunListed & {
   readonly budget: BudgetView | null;
-  readonly attempts: readonly AttemptView[];
+  readonly attempts: readonly (AttemptView & CallsView)[];
   readonly next: string | null;
 };
 
@@ -84,10 +85,11 @@ export async function runOf(
   tenantId: string,
   page: Page & { readonly run: string },
 ): Promise<RunView | null> {
-  const [run, [totals], budget, rows] = await Promise.all([
+  const [run, [totals], budget, calls, rows] = await Promise.all([
     findRun(db.admin, tenantId, page.run),
     sumRuns(db.admin, tenantId, [page.run]),
     budgetOf(db, tenantId, page.run),
+    callsIn(db, tenantId, page.run),
     listRunAttempts(db.admin, tenantId, {
       run: page.run,
       after: page.after === null ? null : attemptIdOf(page.after),
@@ -95,7 +97,8 @@ export async function runOf(
     }),
   ]);
   if (totals === undefined || (run === null && totals.attempts === 0)) return null;
-  const { data, next } = pageOf(rows.map(attemptView), page, (attempt) => attempt.id);
+  const attempts = rows.map((row) => ({ ...attemptView(row), ...calls(row) }));
+  const { data, next } = pageOf(attempts, page, (attempt) => attempt.id);
   return {
     ...(run === null ? implicitRun(tenantId, page.run, totals) : runSummary(tenantId, run)),
     budget,

@@ -38,6 +38,8 @@ export type SpendRow = {
   readonly attempts: string;
   readonly blocked: string;
   readonly retries: string;
+  /** Attempts that did not succeed; `failed` is what those cost. */
+  readonly failures: string;
   readonly unpriced: string;
   readonly cost: string;
   readonly failed: string;
@@ -93,7 +95,7 @@ export async function sumSpend(sql: Queryable, asked: SpendAsked): Promise<reado
           : sql`select 'total', '{}', (select count(*) from ranked), ${resums(sql)}, '{}', 0 from grouped`
       }
     )
-    select line, groups, rows::text, attempts::text, blocked::text, retries::text, unpriced::text, cost::text,
+    select line, groups, rows::text, attempts::text, blocked::text, retries::text, failures::text, unpriced::text, cost::text,
            failed::text, wasted::text, estimated::text, presumed::text, tokens::text,
            input_tokens::text as "inputTokens", cached_tokens::text as "cachedTokens",
            output_tokens::text as "outputTokens", versions as "priceVersions",
@@ -251,6 +253,7 @@ function sums(sql: Queryable) {
     coalesce(sum(attempts) filter (where ending <> 'blocked'), 0) as attempts,
     coalesce(sum(attempts) filter (where ending = 'blocked'), 0) as blocked,
     coalesce(sum(retries), 0) as retries,
+    coalesce(sum(attempts) filter (where ending not in ('succeeded', 'blocked', 'adjusted')), 0) as failures,
     coalesce(sum(attempts) filter (where basis = 'unpriced'), 0) as unpriced,
     coalesce(sum(cost), 0) as cost,
     coalesce(sum(cost) filter (where ending not in ('succeeded', 'adjusted')), 0) as failed,
@@ -265,7 +268,7 @@ function sums(sql: Queryable) {
 function resums(sql: Queryable) {
   return sql`
     coalesce(sum(attempts), 0) as attempts, coalesce(sum(blocked), 0) as blocked, coalesce(sum(retries), 0) as retries,
-    coalesce(sum(unpriced), 0) as unpriced, coalesce(sum(cost), 0) as cost, coalesce(sum(failed), 0) as failed,
+    coalesce(sum(failures), 0) as failures, coalesce(sum(unpriced), 0) as unpriced, coalesce(sum(cost), 0) as cost, coalesce(sum(failed), 0) as failed,
     coalesce(sum(wasted), 0) as wasted, coalesce(sum(estimated), 0) as estimated,
     coalesce(sum(presumed), 0) as presumed, coalesce(sum(tokens), 0) as tokens, sum(input_tokens) as input_tokens,
     sum(cached_tokens) as cached_tokens, sum(output_tokens) as output_tokens`;

@@ -217,8 +217,49 @@ async function today({ call, key }: Living, admin: string, names: Names): Promis
   await chat("summarise", "Summarise it again.", 80);
   const refused = await chat("translate", "Translate all of it.", 3_000);
   await chat("answer", "A run with an odd name.", 120, names.run);
+  await agent({ call, key }, "agent-3");
   const { tollgate = {} } = Object(refused["error"]) as { tollgate?: { decision_id?: string } };
   return tollgate.decision_id ?? "";
+}
+
+/** A model asks for the weather; the first attempt to look fails, and it asks for something that nobody does. */
+async function agent({ call, key }: Pick<Living, "call" | "key">, run: string): Promise<void> {
+  const named = (name: string) => ({
+    type: "function",
+    function: { name, parameters: { type: "object", properties: { city: { type: "string" } } } },
+  });
+  const ask = async (name: string) => {
+    const body = {
+      ...chatOf("demo/chat", `Use ${name} please`, 60),
+      tools: [named(name)],
+    };
+    const headers = { "tollgate-run": run };
+    const answer = await call(key, "POST", "/v1/chat/completions", { headers, body });
+    return argumentsIn(answer);
+  };
+  const look = async (args: unknown, how: string, report: object) => {
+    const body = {
+      kind: "tool",
+      name: "weather/get_weather",
+      run,
+      step: "look",
+      estimate_usd: "0.002",
+      arguments: args,
+    };
+    const { attempt_id: attempt } = await call(key, "POST", "/api/gate", { body });
+    await call(key, "POST", `/api/attempts/${String(attempt)}/${how}`, { body: report });
+  };
+  const args = await ask("get_weather");
+  await look(args, "fail", { error: "The station does not answer.", executed: "yes" });
+  await look(args, "complete", { result: { sky: "clear" } });
+  await ask("book_flight");
+}
+
+function argumentsIn(answer: Record<string, unknown>): unknown {
+  const { choices } = answer as {
+    choices: [{ message: { tool_calls: [{ function: { arguments: string } }] } }];
+  };
+  return JSON.parse(choices[0].message.tool_calls[0].function.arguments);
 }
 
 /** One wire that was approved and done, and one that waits. Answers the approval of that. */

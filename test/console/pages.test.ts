@@ -24,6 +24,7 @@ const PAGES: Readonly<Record<string, (alive: Alive) => string>> = {
   "outcomes of last month": () => "/outcomes?period=last_month",
   runs: () => "/runs",
   "a run": ({ runs }) => `/runs/${runs.busy}`,
+  "a run of an agent": () => "/runs/agent-3",
   "a run of an odd name": ({ runs }) => `/runs/${encodeURIComponent(runs.odd)}`,
   decisions: () => "/decisions",
   "a refused decision": ({ refusedDecision }) => `/decisions/${refusedDecision}`,
@@ -128,6 +129,42 @@ describeOnPostgres("the console", (database) => {
       expect(await page.locator("main").innerText(), path).toContain(text);
     }
     expect(await page.title()).toContain(HOSTILE_IMAGE);
+  });
+
+  test("a run shows what its model asked for, who took it up, and leads from one to the other", async () => {
+    const page = pages.desktop;
+    await page.goto(`${tollgate.url}/console/runs/agent-3`);
+    const attempts = page.locator(".attempt");
+    expect(await attempts.locator(".what").allInnerTexts()).toEqual([
+      expect.stringMatching(/^demo\/chat/),
+      expect.stringMatching(/^weather\/get_weather/),
+      expect.stringMatching(/^weather\/get_weather/),
+      expect.stringMatching(/^demo\/chat/),
+    ]);
+    const [asked, failed, again, unheard] = await attempts.locator(".which").allInnerTexts();
+    expect(asked).toMatch(/asks for get_weather call_\S+ *: *taken up/);
+    expect(failed).toMatch(/asked for by a model call_/);
+    expect(again).toMatch(/attempt 2.*asked for by a model call_/s);
+    expect(unheard).toMatch(/asks for book_flight call_\S+ *: *not taken up/);
+    await attempts.nth(0).getByRole("link", { name: "taken up" }).click();
+    expect(await page.locator("h1").innerText()).toContain("weather/get_weather");
+    expect(await page.locator(".why").innerText()).toContain("A model had asked for it");
+  });
+
+  test("the overview shows what each tool cost, and what of it was wasted", async () => {
+    const page = pages.desktop;
+    await page.goto(`${tollgate.url}/console`);
+    const card = page.locator(".card", { has: page.getByRole("heading", { name: "By tool" }) });
+    const [tool] = await card.locator("tbody tr").allInnerTexts();
+    expect(tool?.split(/\s+/)).toEqual([
+      "weather/get_weather",
+      "2",
+      "1",
+      "0",
+      "1",
+      expect.stringMatching(/^\$0\.00/),
+      expect.stringMatching(/^\$0/),
+    ]);
   });
 
   test("the cost of an outcome leads to its type, to what drives it, and down to a run", async () => {

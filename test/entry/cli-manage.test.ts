@@ -166,6 +166,64 @@ describe("a run", () => {
     await check(["runs", "show", "nightly"], /blocked +1/, /run_stopped|run_closed/);
   });
 
+  test("shows which attempt took up what its model asked for", async () => {
+    const post = async (path: string, body: object) => {
+      const answer = await fetch(`${url}/${path}`, {
+        method: "POST",
+        headers: {
+          authorization: `Bearer ${firstKey}`,
+          "content-type": "application/json",
+          "tollgate-run": "agent",
+        },
+        body: JSON.stringify(body),
+      });
+      expect(answer.status).toBe(200);
+      return answer.json();
+    };
+    const parameters = { type: "object", properties: { city: { type: "string" } } };
+    const asked = (await post("v1/chat/completions", {
+      model: "demo/chat",
+      max_completion_tokens: 50,
+      messages: [{ role: "user", content: "Use get_weather please" }],
+      tools: [{ type: "function", function: { name: "get_weather", parameters } }],
+    })) as {
+      choices: [
+        {
+          message: { tool_calls: [{ id: string; function: { name: string; arguments: string } }] };
+        },
+      ];
+    };
+    const [{ id, function: called }] = asked.choices[0].message.tool_calls;
+    const { attempt_id: attempt } = (await post("api/gate", {
+      kind: "tool",
+      name: called.name,
+      estimate_usd: "0",
+      arguments: JSON.parse(called.arguments),
+    })) as { attempt_id: string };
+    await post(`api/attempts/${attempt}/complete`, {});
+    const shown = await vi.waitFor(
+      () =>
+        check(
+          ["runs", "show", "agent"],
+          new RegExp(
+            `TOOL CALLS\\n.*demo-chat .*asks get_weather: ${attempt}\\n.* get_weather .*asked by att_`,
+          ),
+        ),
+      { timeout: 10_000 },
+    );
+    const decision = /dec_\w+/.exec(shown)?.[0] ?? "";
+    await check(
+      ["decisions", "explain", decision],
+      new RegExp(
+        `Its model asked for the tool get_weather \\(${id}\\); ${attempt} took that up\\.`,
+      ),
+    );
+    await check(
+      ["decisions", "explain", attempt],
+      new RegExp(`A model had asked for it \\(${id}\\), in att_`),
+    );
+  });
+
   test("of the same name in another tenant is another run", async () => {
     const ran = await tollgate("runs", "show", "keyed", "--tenant", "acme");
     expect(ran.code).toBe(1);

@@ -75,6 +75,31 @@ test("cost per outcome, waste, runs and budgets each have their table", async ()
   );
 });
 
+test("spend and waste tell what each tool cost, by calls, retries, refusals and failures", async () => {
+  const post = async (path: string, body: object) => {
+    const answer = await fetch(`${served.url}/api/${path}`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${served.firstKey}`, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    expect(answer.status).toBe(200);
+    return (await answer.json()) as { readonly attempt_id: string };
+  };
+  const ask = { kind: "tool", name: "search", run: "tools", step: "look", estimate_usd: "0.02" };
+  for (const [how, report] of [
+    ["fail", { error: "It broke.", executed: "yes" }],
+    ["fail", { error: "It broke.", executed: "yes" }],
+    ["complete", {}],
+  ] as const) {
+    const { attempt_id: attempt } = await post("gate", ask);
+    await post(`attempts/${attempt}/${how}`, report);
+  }
+  expect(await out("report", "spend", "--group-by", "tool")).toMatch(
+    /TOOL +ATTEMPTS +BLOCKED +RETRIES +FAILED +UNPRICED +COST +OF FAILED +WASTE .*[^]*\nsearch +3 +0 +2 +2 +0 +0\.06 +0\.04 +0\.02 /,
+  );
+  expect(await out("report", "waste", "--tool", "search")).toMatch(/\n- +- +search +3 +0 +2 +2 /);
+});
+
 test("a period is named, in a fiscal year too", async () => {
   const period = ["--period", "this_year", "--fiscal-year-start", "4"];
   const report = JSON.parse(await out("report", "spend", ...period, "--json"));

@@ -11,6 +11,7 @@ import {
   type Management,
 } from "../support/management.ts";
 import { rollUpAll } from "../store/roll-up-violations.ts";
+import { stepDoorOn } from "./step-door.ts";
 import { chatAnswer } from "../support/openai-answers.ts";
 import { priceOf } from "../support/prices.ts";
 import { startScriptedUpstream, type ScriptedUpstream } from "../support/scripted-upstream.ts";
@@ -128,6 +129,46 @@ describeEachDatabase("reports", (database) => {
     const attemptId = await api.admit(ask);
     await api.settle(settlementOf({ ...ask, attemptId }, { costPicousd: cost }));
   }
+
+  test("tell of each tool its calls, retries, refusals, failures, cost and waste", async () => {
+    const door = await stepDoorOn(api);
+    await door.declare("search", { effect: "pure", price_usd: "0.02" });
+    await door.declare("mail", { effect: "idempotent", price_usd: "0" });
+    const act = async (name: string, how: "complete" | "fail") => {
+      const attempt = await door.granted({ kind: "tool", name, run: "r", step: name });
+      const report = how === "fail" ? { error: "It broke.", executed: "yes" } : {};
+      expect((await door.report(attempt, how, report)).status).toBe(200);
+    };
+    await act("search", "fail");
+    await act("search", "complete");
+    // Once more what had succeeded: that is waste.
+    await act("search", "complete");
+    await act("mail", "fail");
+    const refused = await door.ask({ kind: "tool", name: "wire", run: "r" });
+    expect(refused.status).toBe(403);
+    const search = { attempts: 3, retries: 2, blocked: 0, failed: 1 };
+    const money = { cost_usd: "0.06", failed_usd: "0.02", waste_usd: "0.02" };
+    const free = { cost_usd: "0.00", failed_usd: "0.00", waste_usd: "0.00" };
+    const { rows, total } = (await get("spend?group_by=tool", door.key)).body;
+    expect(rows).toMatchObject([
+      { groups: { tool: "search" }, ...search, ...money },
+      { groups: { tool: "mail" }, attempts: 1, retries: 0, blocked: 0, failed: 1, ...free },
+      { groups: { tool: "wire" }, attempts: 0, retries: 0, blocked: 1, failed: 0, ...free },
+    ]);
+    expect(total).toMatchObject({ attempts: 4, retries: 2, blocked: 1, failed: 2, ...money });
+    const waste = (await get("waste", door.key)).body;
+    expect(waste).toMatchObject({
+      rows: [{ groups: { upstream: null, model: null, tool: "search" }, ...search, ...money }],
+      waste_share: "0.3333",
+      runs: [{ run: "r", waste_usd: "0.02" }],
+    });
+    const csv = await api.send("/api/reports/spend?group_by=tool", {
+      headers: { authorization: `Bearer ${door.key}`, accept: "text/csv" },
+    });
+    expect(csv.body).toMatch(
+      /^line,tool,attempts,blocked,retries,failed,[^\r]*\r\nrow,search,3,0,2,1,/,
+    );
+  });
 
   test("read their days in the zone, this month's where none is said", async () => {
     await setClock(database.db, new Date("2030-01-31T23:30:00Z"));

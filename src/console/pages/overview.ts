@@ -7,8 +7,10 @@ import { barsChart, trendChart, type Point } from "../charts.ts";
 import { count, DAY_MS, dayText, picosOf, usd, usdText, when, type Markup } from "../figures.ts";
 import { LIMITS_SHOWN } from "../limits.ts";
 import { card, empty, heading, itemsFor, problemBox, worded } from "../page.ts";
+import { ToolCosts } from "../report-answers.ts";
 import type { Routes, Visit } from "../visit.ts";
 import { budgetLine, fullestFirst } from "./budgets.ts";
+import { toolsCard } from "./overview-tools.ts";
 import { runsTable } from "./runs.ts";
 
 type Usage = z.output<typeof Usage>;
@@ -24,8 +26,12 @@ export function overviewPage({ page }: Routes): void {
     const title = "Overview";
     if (!visit.may("report", "admin")) return { title, body: elsewhere(visit) };
     const from = new Date(Math.floor(visit.now.getTime() / DAY_MS) * DAY_MS - (DAYS - 1) * DAY_MS);
-    const [usage, limits, runs, approvals] = await Promise.all([
+    const [usage, tools, limits, runs, approvals] = await Promise.all([
       visit.api.look(Usage, "/usage", { from: from.toISOString() }),
+      visit.api.look(ToolCosts, "/reports/spend", {
+        from: from.toISOString(),
+        group_by: "tool",
+      }),
       visit.api.get(listOf(Limit), "/limits", { limit: LIMITS_SHOWN }),
       visit.api.get(listOf(RunListed), "/runs", { limit: RUNS_SHOWN }),
       waiting(visit),
@@ -38,6 +44,7 @@ export function overviewPage({ page }: Routes): void {
         ? html`${problemBox(usage.message)} ${budgets}`
         : figures(visit, { usage: usage.body, days: daysOf(usage.body, from), budgets })
     }
+    ${toolsCard(tools)}
     ${card("Latest runs", runs.data.length === 0 ? noRuns(visit) : runsTable(visit, runs.data))}`;
     return { title, body };
   });

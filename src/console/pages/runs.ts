@@ -1,7 +1,7 @@
 /** Runs, and one run's timeline: what it asked step by step, how often, how long, for how much. */
 import { html } from "hono/html";
 
-import { listOf, Outcome, Run, RunListed, type Attempt } from "../answers.ts";
+import { listOf, Outcome, Run, RunListed, type AttemptInRun } from "../answers.ts";
 import { budgetBar, spanBar } from "../charts.ts";
 import {
   count,
@@ -202,10 +202,10 @@ function runBudget(visit: Visit, { budget }: Run): Markup | string {
   );
 }
 
-type Step = { readonly name: string | null; readonly attempts: Attempt[] };
+type Step = { readonly name: string | null; readonly attempts: AttemptInRun[] };
 
 /** By step, in the order in which the steps began; an attempt without one stands for itself. */
-function stepsOf(attempts: readonly Attempt[]): readonly Step[] {
+function stepsOf(attempts: readonly AttemptInRun[]): readonly Step[] {
   const steps: Step[] = [];
   const known = new Map<string, Step>();
   for (const attempt of attempts) {
@@ -237,7 +237,7 @@ function timeline(visit: Visit, { attempts }: Run): Markup {
 
 type Axis = { readonly begin: number; readonly whole: number };
 
-function endOf({ ended_at: ended, decided_at: decided, status }: Attempt, now: Date): number {
+function endOf({ ended_at: ended, decided_at: decided, status }: AttemptInRun, now: Date): number {
   if (ended !== null) return Date.parse(ended);
   return status === "admitted" ? now.getTime() : Date.parse(decided);
 }
@@ -257,7 +257,7 @@ function stepItem(visit: Visit, { name, attempts }: Step, axis: Axis): Markup {
   </li>`;
 }
 
-function attemptItem(visit: Visit, attempt: Attempt, axis: Axis): Markup {
+function attemptItem(visit: Visit, attempt: AttemptInRun, axis: Axis): Markup {
   const { decided_at: decided, status, resource, reason } = attempt;
   const begin = Date.parse(decided);
   const end = endOf(attempt, visit.now);
@@ -267,6 +267,7 @@ function attemptItem(visit: Visit, attempt: Attempt, axis: Axis): Markup {
     </div>
     <div class="which">
       ${reason === null ? "" : html`<span class="reason">${worded(reason)}</span>, `}${told(attempt)}
+      ${callsOf(visit, attempt)}
     </div>
     <div class="timing">
       <span title="${exactTime(new Date(begin))}">+${durationText(begin - axis.begin)}</span>
@@ -275,6 +276,32 @@ function attemptItem(visit: Visit, attempt: Attempt, axis: Axis): Markup {
     </div>
     <div class="cost">${costOf(attempt)}</div>
   </li>`;
+}
+
+/** What its model asked of tools, and who asked for it: what joins the attempts of a run. */
+function callsOf(visit: Visit, { proposals, proposed_by: by }: AttemptInRun): Markup | string {
+  if (proposals === null)
+    return html`<p class="call">Its tool calls are not matched: the run has too many.</p>`;
+  if (by !== null) {
+    return html`<p class="call">
+      ${attemptLink(visit, by.attempt, "asked for by a model")}${callId(by.call)}
+    </p>`;
+  }
+  return html`${proposals.map(
+    ({ id, name, attempt }) =>
+      html`<p class="call">
+        asks for <strong>${name}</strong>${callId(id)}:
+        ${attempt === null ? "not taken up" : attemptLink(visit, attempt, "taken up")}
+      </p>`,
+  )}`;
+}
+
+function attemptLink(visit: Visit, attempt: string, text: string): Markup {
+  return html`<a href="${visit.href(`/decisions/${attempt}`)}">${text}</a>`;
+}
+
+function callId(id: string | null): Markup | string {
+  return id === null ? "" : html` <small>${id}</small>`;
 }
 
 /** How it was known to be a further attempt. */
@@ -286,7 +313,7 @@ const CAUSES: Readonly<Record<string, string>> = {
   duplicate: "a duplicate",
 };
 
-function told({ attempt, retry, basis, upstream, model, resource }: Attempt): string {
+function told({ attempt, retry, basis, upstream, model, resource }: AttemptInRun): string {
   const parts = [`attempt ${attempt}`];
   if (retry !== null) {
     const cause = CAUSES[retry.because] ?? worded(retry.because);
@@ -309,7 +336,7 @@ function endedHow(status: string): string {
 }
 
 /** What it cost; of one that has not ended what it holds, of one that was refused what it could have cost. */
-function costOf(attempt: Attempt): Markup {
+function costOf(attempt: AttemptInRun): Markup {
   if (attempt.cost_usd !== null) return usd(attempt.cost_usd);
   if (attempt.ended_at !== null) return html`<span class="none">no price known</span>`;
   if (attempt.status === "admitted" || attempt.status === "unknown") {

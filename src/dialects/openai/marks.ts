@@ -5,18 +5,19 @@ export const ERROR = 4;
 export const FINISH = 8;
 export const DONE = 16;
 export const TERMINAL = 32;
+export const CALL = 64;
 
 /** Marks for which an event is parsed. */
-export const MATTERS = USAGE | ERROR | FINISH | DONE | TERMINAL;
+export const MATTERS = USAGE | ERROR | FINISH | DONE | TERMINAL | CALL;
 
 const QUOTE = 0x22;
 
 /** Places of marks and the marks themselves are told in one number, for there are many and no object is wanted. */
-const MARKS = 64;
+const MARKS = 128;
 
 /**
- * Looks once through the bytes for what decides about money or the end of a stream. A mark may be
- * wrong in one direction only (text that happens to hold `[DONE]`): the event is then parsed and says
+ * Looks once through the bytes for what decides about money or the end of a stream, or calls a tool. A mark
+ * may be wrong in one direction only (text that happens to hold `[DONE]`): the event is then parsed and says
  * nothing. 0.4 µs for a chunk of 280 bytes, where decoding and parsing it takes 0.9.
  */
 export function findMarks(bytes: Uint8Array): number {
@@ -69,10 +70,13 @@ function mayMark(first: number | undefined, second: number | undefined): boolean
     case 0x75: // us
       return second === 0x73;
     case 0x65: // er
-    case 0x74: // tr
       return second === 0x72;
-    case 0x66: // fi
-      return second === 0x69;
+    case 0x74: // tr, to
+      return second === 0x72 || second === 0x6f;
+    case 0x66: // fi, fu
+      return second === 0x69 || second === 0x75;
+    case 0x63: // cu
+      return second === 0x75;
     case 0x72: // re
       return second === 0x65;
     case 0x73: // sp
@@ -92,10 +96,14 @@ function markOfName(bytes: Uint8Array, at: number): number {
     case 0x65:
       return startsWith(bytes, at, 'error"') && nullEnd(bytes, at + 6) < 0 ? ERROR : 0;
     case 0x66:
+      if (startsWith(bytes, at, 'function_call"')) return nullEnd(bytes, at + 14) < 0 ? CALL : 0;
       return startsWith(bytes, at, 'finish_reason"') && nullEnd(bytes, at + 14) < 0 ? FINISH : 0;
     case 0x72:
       return startsWith(bytes, at, "response.") && endsResponse(bytes, at + 9) ? TERMINAL : 0;
+    case 0x63:
+      return startsWith(bytes, at, 'custom_tool_call"') ? CALL : 0;
     case 0x74:
+      if (startsWith(bytes, at, 'tool_calls"')) return holdsCalls(bytes, at + 11) ? CALL : 0;
       return startsWith(bytes, at, 'transcript.text.done"') ? TERMINAL : 0;
     case 0x73:
       return startsWith(bytes, at, 'speech.audio.done"') ? TERMINAL : 0;
@@ -104,6 +112,16 @@ function markOfName(bytes: Uint8Array, at: number): number {
     default:
       return 0;
   }
+}
+
+/** Some name the list in every event, null or empty; and as a finish reason the name is a value. */
+function holdsCalls(bytes: Uint8Array, from: number): boolean {
+  let at = from;
+  while (bytes[at] === 0x20) at += 1;
+  if (bytes[at] !== 0x3a) return false;
+  at += 1;
+  while (bytes[at] === 0x20) at += 1;
+  return !startsWith(bytes, at, "null") && !startsWith(bytes, at, "[]");
 }
 
 function endsImage(bytes: Uint8Array, at: number): boolean {

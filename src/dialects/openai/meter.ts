@@ -1,4 +1,8 @@
-import { ANSWER_BYTES_MAX, STREAM_TEXT_BYTES_MAX } from "../../core/limits.ts";
+import {
+  ANSWER_BYTES_MAX,
+  STREAM_TEXT_BYTES_MAX,
+  TOOL_CALLS_READ_BYTES_MAX,
+} from "../../core/limits.ts";
 import { decodeUtf8, isRecord } from "../../lib/json.ts";
 import { addBytes, clearBytes, emptyBytes, joinParts, partsOf } from "../byte-store.ts";
 import type { ByteStore } from "../byte-store.ts";
@@ -7,6 +11,8 @@ import { textOfAnswer } from "./delivered.ts";
 import { readLastMembers } from "./last-members.ts";
 import { isSpace, scanMembers } from "./members.ts";
 import type { Members, Names } from "./members.ts";
+import { noteMore } from "../proposed.ts";
+import { mayPropose, noteProposed } from "./note-proposed.ts";
 import { emptyNotes, noteJson, readingOf } from "./reading.ts";
 import type { Notes } from "./reading.ts";
 import { createStreamMeter } from "./stream-meter.ts";
@@ -25,6 +31,9 @@ const TELLING: Names = {
   error: true,
   duration: true,
 };
+
+/** The same, and where tool calls stand. */
+const READ: Names = { ...TELLING, choices: true, output: true };
 
 const EMPTY = new Uint8Array(0);
 
@@ -91,15 +100,34 @@ function readWhole(notes: Notes, whole: Uint8Array, route: Route): void {
   const small = whole.length > PARSED_BYTES_MAX ? null : read(whole, 0, whole.length);
   if (isRecord(small)) {
     noteJson(notes, tellingOf(small, route), route.operation);
+    notes.proposed = noteProposed(null, small, route.operation);
     notes.progress = "complete";
     return;
   }
   let first = 0;
   while (isSpace(whole[first])) first += 1;
-  const members = whole[first] === 0x7b ? scanMembers(whole, first, TELLING) : null;
-  if (members !== null) noteJson(notes, telling(whole, members, route), route.operation);
+  const members = whole[first] === 0x7b ? scanMembers(whole, first, READ) : null;
+  if (members !== null) {
+    noteJson(notes, telling(whole, members, route), route.operation);
+    noteCalls(notes, whole, members, route);
+  }
   // A transcript may be plain text; only a document can be seen to be cut.
   notes.progress = members === null || members.closed ? "complete" : "started";
+}
+
+/** Builds the choices or the output of an answer only where a tool call stands in them. */
+function noteCalls(notes: Notes, whole: Uint8Array, members: Members, route: Route): void {
+  const name = route.operation === "chat" ? "choices" : "output";
+  const member = members.found.findLast((found) => found.exact && found.name === name);
+  if (member === undefined) return;
+  const { valueStart, valueEnd } = member;
+  if (!mayPropose(whole.subarray(valueStart, valueEnd), route.operation)) return;
+  if (valueEnd - valueStart > TOOL_CALLS_READ_BYTES_MAX) {
+    notes.proposed = noteMore(notes.proposed);
+    return;
+  }
+  const answer = { [name]: read(whole, valueStart, valueEnd) };
+  notes.proposed = noteProposed(notes.proposed, answer, route.operation);
 }
 
 function endsOf(kept: ByteStore, chunk: Uint8Array): Ends {
@@ -163,7 +191,8 @@ function telling(whole: Uint8Array, members: Members, route: Route): unknown {
 function valuesOf(bytes: Uint8Array, members: Members): Readonly<Record<string, unknown>> {
   const values: [string, unknown][] = [];
   for (const { name, exact, valueStart, valueEnd } of members.found) {
-    if (exact) values.push([name, read(bytes, valueStart, valueEnd)]);
+    if (exact && Object.hasOwn(TELLING, name))
+      values.push([name, read(bytes, valueStart, valueEnd)]);
   }
   return Object.fromEntries(values);
 }

@@ -17,6 +17,7 @@ export function emptyNotes(): Notes {
     responseId: null,
     providerCostUsd: null,
     progress: "none",
+    proposed: null,
     error: null,
   };
 }

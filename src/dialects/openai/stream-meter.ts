@@ -8,7 +8,8 @@ import type { EventFields, EventSink, EventSplitter } from "../sse.ts";
 import { textOfStream } from "./delivered.ts";
 import { hideNulls } from "./hide-nulls.ts";
 import { hideUsage } from "./hide.ts";
-import { findMarks, findPlain, MATTERS, USAGE, USAGE_NULL } from "./marks.ts";
+import { CALL, findMarks, findPlain, MATTERS, USAGE, USAGE_NULL } from "./marks.ts";
+import { noteGap, noteProposed } from "./note-proposed.ts";
 import { emptyNotes, errorOf, noteJson, readingOf } from "./reading.ts";
 import type { Notes } from "./reading.ts";
 import { parseTelling } from "./usage.ts";
@@ -60,6 +61,7 @@ export function createStreamMeter(route: Route, hides: boolean): Meter {
     },
     oversized: (bytes) => {
       at.notes.isUnread = true;
+      at.notes.proposed = noteGap(at.notes.proposed, route.operation);
       show(at, bytes);
     },
   };
@@ -146,9 +148,13 @@ function readData(at: Metering, event: Uint8Array, fields: EventFields, marks: n
   const parsed = text === null ? null : parseTelling(text);
   if (parsed === null) {
     if ((marks & USAGE) !== 0) notes.isUnread = true;
+    if ((marks & CALL) !== 0) notes.proposed = noteGap(notes.proposed, route.operation);
     return;
   }
   noteJson(notes, parsed.value, route.operation);
+  if ((marks & CALL) !== 0) {
+    notes.proposed = noteProposed(notes.proposed, parsed.value, route.operation);
+  }
   const { name } = fields;
   if (name === null || decodeUtf8(event.subarray(name.start, name.end)) !== "error") return;
   notes.error ??= errorOf(isRecord(parsed.value) ? parsed.value : {});

@@ -50,6 +50,9 @@ const ATTEMPT_COLUMNS: readonly Column[] = [
   { title: "basis", value: "basis" },
 ];
 
+/** Only where a model of the run asked for a tool, or one of its tools was asked for. */
+const CALLS_COLUMN: Column = { title: "tool calls", value: callsText };
+
 const DECISION_COLUMNS: readonly Column[] = [
   { title: "decision", value: "id" },
   { title: "verdict", value: "verdict" },
@@ -192,9 +195,27 @@ function showTimeline(s: Session, reply: Reply): void {
   const attempts = member(reply.body, "attempts");
   if (isList(attempts) && attempts.length > 0) {
     s.terminal.out("\n");
-    writeTable(s.terminal, ATTEMPT_COLUMNS, attempts);
+    const hasCalls = attempts.some((attempt) => callsText(attempt) !== "");
+    writeTable(
+      s.terminal,
+      hasCalls ? [...ATTEMPT_COLUMNS, CALLS_COLUMN] : ATTEMPT_COLUMNS,
+      attempts,
+    );
   }
   session.hintNext(s, reply);
+}
+
+/** `asks read_file: att_…` of a model, `asked by att_…` of a tool. */
+function callsText(attempt: unknown): string {
+  const by = member(attempt, "proposed_by.attempt");
+  if (typeof by === "string") return `asked by ${by}`;
+  const proposals = member(attempt, "proposals");
+  if (!isList(proposals)) return "not matched";
+  const asked = proposals.map((proposal) => {
+    const taken = member(proposal, "attempt") ?? "not taken up";
+    return `asks ${textOf(member(proposal, "name"))}: ${textOf(taken)}`;
+  });
+  return asked.join(", ");
 }
 
 function showStopped(s: Session, reply: Reply): void {

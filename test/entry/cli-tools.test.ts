@@ -1,19 +1,24 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeOnPostgres } from "../support/databases.ts";
+import { mcpServer } from "../mcp/tool-door.ts";
+import { startScriptedMcp, type ScriptedMcp } from "../support/scripted-mcp.ts";
 import { listTools, type Listed } from "../support/tool-catalogue.ts";
 import { startTollgate, type Tenant, type Tollgate } from "../support/tollgate.ts";
 import { createPlace, heard, type Ran } from "./command.ts";
 
 describeOnPostgres("the command line of tools behind servers", (database) => {
   const place = createPlace();
+  let server: ScriptedMcp;
   let tollgate: Tollgate;
   let tenant: Tenant;
   beforeAll(async () => {
-    tollgate = await startTollgate({ database });
+    server = await startScriptedMcp();
+    tollgate = await startTollgate({ database, mcpServers: [mcpServer("bank", server.url)] });
     tenant = await tollgate.tenant();
   });
   afterAll(async () => {
     await tollgate.close();
+    await server.close();
     place.remove();
   });
 
@@ -100,6 +105,29 @@ describeOnPostgres("the command line of tools behind servers", (database) => {
       },
       trusted: true,
     });
+  });
+
+  test("a server is discovered, its tool approved, its change seen, and approved anew", async () => {
+    const found = await check(
+      ["tools", "discover", "bank"],
+      /^NAME +STATE +DEFINITION$/m,
+      /^bank\/wire +undeclared +[0-9a-f]{64}$/m,
+      /tollgate tools approve NAME --effect CLASS/,
+    );
+    const [, sha256 = ""] = /^bank\/wire +undeclared +(\S+)$/mu.exec(found) ?? [];
+    const approve = ["tools", "approve", "bank/wire"];
+    const words = ["--effect", "effectful", "--definition", sha256, "--yes"];
+    await check([...approve, ...words], /state +callable/, /no price, so a strict tenant's calls/);
+    server.changeDefinition("wire", { description: "Wires it to somebody else." });
+    const again = await json("tools", "discover", "bank");
+    expect(again).toMatchObject({ server: "bank" });
+    expect(again.tools).toContainEqual(
+      expect.objectContaining({ name: "bank/wire", state: "quarantined" }),
+    );
+    await check(approve, /^\/description$/m, /^ {2}\+ "Wires it to somebody else\."$/m);
+    await check([...approve, "--price", "0", "--yes"], /state +callable/, /effect +effectful/);
+    const nobody = await run("tools", "discover", "nobody");
+    expect([nobody.code, nobody.err]).toEqual([1, expect.stringContaining("nobody")]);
   });
 
   test("what no server lists cannot be approved, and a declaration without a definition says so", async () => {

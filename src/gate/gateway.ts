@@ -41,6 +41,7 @@ import { postSurely } from "./post-again.ts";
 import { createOutcomes, type Outcomes } from "./outcomes.ts";
 import { createSteps, type Steps } from "./steps.ts";
 import { sweep, type Swept } from "./sweep.ts";
+import { isBlockedOutright } from "./look.ts";
 import { createLanes } from "./lanes.ts";
 import { createLeavers } from "./leavers.ts";
 import { createUnderWay, type AttemptUnderWay, type UnderWay } from "./under-way.ts";
@@ -79,6 +80,8 @@ export type Gateway = {
    */
   readonly hindrance: () => Promise<string | null>;
   readonly admit: (caller: Caller, intent: Intent, isGone: () => boolean) => Promise<Admission>;
+  /** Whether policies block such a call whatever it has in it. */
+  readonly isBlockedOutright: (caller: Caller, intent: Intent) => boolean;
   /** What an admission would answer now, with nothing reserved and nothing recorded. */
   readonly admitDry: (caller: Caller, intent: Intent) => Promise<Admission>;
   readonly dispatch: (request: Dispatch, reply: Reply) => Promise<Dispatched>;
@@ -147,11 +150,9 @@ export async function createGateway(
   const underWay = createUnderWay(settler, ports.runAfter);
   const [watch, leavers, onLeft] = [createWatch(monotonicMs), createLeavers(), underWay.leave];
   const shared = { watch, fence, leavers, isCutShort: () => isCutShort, onLeft };
-  const parts = {
-    ...{ authority, contention, now, monotonicMs, newId, seal },
-    history: (of: HistoryOf) => historyInTime(db, trust, of),
-    leftOf: underWay.leftOf,
-  };
+  const history = (of: HistoryOf) => historyInTime(db, trust, of);
+  const { leftOf } = underWay;
+  const parts = { authority, contention, now, monotonicMs, newId, history, seal, leftOf };
   const postings = createPostings(ports, replicaId, fence);
   const submit = (ask: Ask): Promise<Posted> =>
     postings.submit(ask).catch((error: unknown) => {
@@ -206,6 +207,7 @@ export async function createGateway(
       if (admission.kind === "refused") trust.refused(admission.refusal.reason);
       return admission;
     },
+    isBlockedOutright: (caller, intent) => isBlockedOutright(parts, caller, intent),
     admitDry: (caller, intent) => {
       const once = {
         submit: (ask: Ask) => withDeadline(postDry(db.admin, replicaId, ask), POST_MS_MAX),

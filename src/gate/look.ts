@@ -5,6 +5,7 @@ import { InputError } from "../core/errors.ts";
 import type { Facts } from "../core/facts.ts";
 import type { Intent } from "../core/intent.ts";
 import { needsFindings } from "../core/policy-bundle.ts";
+import { judgePolicies } from "../core/policy-judge.ts";
 import { priceFor } from "../core/imported-prices.ts";
 import { undated, type Price } from "../core/price.ts";
 import type { ModelRoute } from "../core/route.ts";
@@ -53,6 +54,18 @@ export function lookFor(parts: LookParts, caller: Caller, intent: Intent): Look 
     history: null,
     rerouted: null,
   });
+}
+
+/**
+ * Whether policies block whatever such a call has in it: by what is known of its caller, its time and its resource alone.
+ * What they would have to read of it is not looked at, and blocks nothing here.
+ */
+export function isBlockedOutright(parts: LookParts, caller: Caller, intent: Intent): boolean {
+  const { bundle, ...known } = lookFor(parts, caller, intent).facts;
+  if (bundle === null) return false;
+  const facts = { ...known, bundle, now: parts.now(), clampedTo: null };
+  const { outcome } = judgePolicies(bundle, { facts, intent, estimate: null });
+  return outcome.kind === "block" && outcome.reason === "policy_denied";
 }
 
 /** The same ask at the model that a policy names: with that one's upstream, price and limits. */

@@ -1,5 +1,4 @@
 /** A request to an MCP server: admitted by the gate, asked, and what its client is told of either. */
-import type { Caller } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
 import { TOOL_NAME_CHARS_MAX } from "../core/limits-tools.ts";
 import type { Tool } from "../core/tool.ts";
@@ -24,7 +23,13 @@ import { isRecord } from "../lib/json.ts";
 import { admitWaiting } from "./admit-waiting.ts";
 import { tellCarried } from "./carried-outcome.ts";
 import { phraseDryRun } from "./dry-run.ts";
-import { askingOfRequest, askingOfTool, type Carrier, type ToolAsking } from "./tool-asking.ts";
+import {
+  askingOfRequest,
+  askingOfTool,
+  type Carrier,
+  listingIntent,
+  type ToolAsking,
+} from "./tool-asking.ts";
 
 /** An error of JSON-RPC. */
 export type RpcError = {
@@ -87,7 +92,7 @@ export async function admitCall(
   { method, params }: { readonly method: string; readonly params: Members },
 ): Promise<Call> {
   try {
-    if (method === "tools/list") return await listTools(hooks);
+    if (method === "tools/list") return await listTools(hooks, params);
     return await admitted(hooks, method, params);
   } catch (error) {
     // A mistake in the message is told in the protocol's words, and the connection goes on.
@@ -212,24 +217,22 @@ function toolsOf(
   return servers.catalogue.tools({ tenantId: caller.tenantId, server });
 }
 
-/** What this key may call, as its server lists it. */
-async function listTools({ gateway, from }: CallHooks): Promise<Answer> {
-  const { caller, server } = from;
-  const catalogued = await toolsOf(gateway, from);
+/** What this key may call, as its server lists it: not what is blocked whatever its arguments are. */
+async function listTools(hooks: CallHooks, params: Members): Promise<Answer> {
+  const catalogued = await toolsOf(hooks.gateway, hooks.from);
   if (catalogued.kind === "unreached") return rpcError(SERVER_AWAY, catalogued.message);
-  const shown = [...catalogued.tools.values()].filter((tool) =>
-    isShown(gateway, caller, { server, tool }),
-  );
+  const shown = [...catalogued.tools.values()].filter((tool) => isShown(hooks, params, tool));
   return { kind: "result", result: { tools: shown.map(({ definition }) => definition) } };
 }
 
-function isShown(
-  { authority }: Gateway,
-  caller: Caller,
-  { server, tool }: { readonly server: Carrier["server"]; readonly tool: CataloguedTool },
-): boolean {
-  const { standing } = standingOf(authority, caller, { server, listed: tool });
-  return standing === "callable" || standing === "observed";
+function isShown({ gateway, from }: CallHooks, params: Members, listed: CataloguedTool): boolean {
+  const { authority } = gateway;
+  const { caller, server } = from;
+  const standing = standingOf(authority, caller, { server, listed });
+  if (standing.standing !== "callable" && standing.standing !== "observed") return false;
+  const tool = authority.tool(caller.tenantId, `${server.name}/${listed.tool}`);
+  const of = { tool, listed: standing, name: listed.tool };
+  return !gateway.isBlockedOutright(caller, listingIntent(from, params, of));
 }
 
 /** Asks the server what was permitted, and answers what the client is told. */

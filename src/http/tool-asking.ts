@@ -93,6 +93,37 @@ export function askingOfTool(
   return { intent, outcome: told, waitMs: waitOf(exchange, meta), params: forwarded(sent) };
 }
 
+/** Such a call, before anybody has made it: without arguments, for whoever asks which tools there are. */
+export function listingIntent(
+  from: Carrier,
+  params: Members,
+  of: { readonly tool: Tool | null; readonly listed: ToolListed; readonly name: string },
+): Intent {
+  const {
+    arguments: _,
+    inspect: __,
+    ...asked
+  } = askingOfRequest(from, "tools/list", params).intent;
+  const resource = `${from.server.name}/${of.name}`;
+  const { tool, listed } = of;
+  return {
+    ...asked,
+    operation: "execute_tool",
+    billing: "stated",
+    resource,
+    tool: resource,
+    context: { ...asked.context, tool: resource },
+    costStatedPicousd: tool?.pricePicousd ?? null,
+    act: {
+      effectClass: tool?.effectClass ?? "effectful",
+      effect: null,
+      extracted: null,
+      listed,
+      approval: tool?.approval ?? null,
+    },
+  };
+}
+
 /** Anything else that is asked of a server: it costs nothing here, and is decided and recorded like everything. */
 export function askingOfRequest(from: Carrier, method: string, params: Members): ToolAsking {
   const { context, outcome, exchange, meta } = contextOf(from, params);

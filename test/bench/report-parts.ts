@@ -229,7 +229,17 @@ export const toolLines = ({ version, rounds, added }: Tools): readonly string[] 
   "client, which works itself, too, and plain posts of the same calls. “Added” is against direct.",
   `Tollgate: ${version}.`,
   "",
-  ...headOf("by, to", "per second", "p50 ms", "p99 ms", "added p50 ms", "added p99 ms", "failed"),
+  ...headOf(
+    "by, to",
+    "per second",
+    "p50 ms",
+    "p99 ms",
+    "added p50 ms",
+    "added p99 ms",
+    "CPU µs/call Tollgate",
+    "PostgreSQL",
+    "failed",
+  ),
   ...added.flatMap((more) =>
     (["direct", "tollgate"] as const).map((target) => {
       const of = rounds.filter((each) => each.by === more.by && each.target === target);
@@ -239,6 +249,8 @@ export const toolLines = ({ version, rounds, added }: Tools): readonly string[] 
         [ms(median(of.map((each) => each.p99Micros))), 2],
         [target === "direct" ? null : ms(more.p50Micros), 2],
         [target === "direct" ? null : ms(more.p99Micros), 2],
+        [median(of.map((each) => each.cpuMicros.gateway)), 0],
+        [median(of.map((each) => each.cpuMicros.database)), 0],
         [of.reduce((sum, each) => sum + each.failed, 0), 0],
       ]);
     }),

@@ -228,6 +228,8 @@ export type ToolGate = {
     readonly headers: Readonly<Record<string, string>>;
   };
   readonly version: string;
+  /** Of the gateway and of its database. */
+  readonly pids: readonly number[];
   readonly evidence: Target["evidence"];
 };
 
@@ -252,6 +254,7 @@ export const startToolGate = async (serverUrl: string, defer: Defer): Promise<To
       headers: { authorization: `Bearer ${key}`, "tollgate-run": RUN },
     },
     version: `one process, everything on, PostgreSQL ${database.version}, ${database.durability}`,
+    pids: [child.pid, database.pid].filter((pid) => pid !== null),
     evidence: () => tollgateEvidence(origin, tenant),
   };
 };

@@ -13,6 +13,8 @@ export type ToolJob = {
   readonly from: number;
   readonly warmupMs: number;
   readonly measureMs: number;
+  /** Roots of the process trees whose CPU is told. */
+  readonly pids: readonly number[];
 };
 
 export type ToolResult = {
@@ -20,6 +22,8 @@ export type ToolResult = {
   readonly failed: number;
   readonly firstFailure: string | null;
   readonly latencyMicros: { readonly p50: number | null; readonly p99: number | null };
+  /** CPU of each tree while it was measured; null where the system tells none. */
+  readonly ticks: readonly number[] | null;
   /** The next job begins here. */
   readonly next: number;
 };

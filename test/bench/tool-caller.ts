@@ -5,10 +5,10 @@
  * Started by fork; takes one `ToolJob` after the other. No two calls have the same arguments: a repeat would be
  * taken for a retry.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { Pool } from "undici";
-import { count, newHistogram, quantile } from "./histogram.ts";
+import { cpuTicks } from "./cpu.ts";
+import { count, newHistogram, quantile, type Histogram } from "./histogram.ts";
 import {
   answerOf,
   callBody,
@@ -79,31 +79,46 @@ const byPosts = ({ url, headers }: ToolJob): Caller => {
 
 const messageOf = (error: unknown): string => String(error).slice(0, FAILURE_CHARS_MAX);
 
-const run = async (job: ToolJob): Promise<ToolResult> => {
-  const caller = job.by === "library" ? await byLibrary(job) : byPosts(job);
-  const latency = newHistogram();
-  const told = { completed: 0, failed: 0, firstFailure: null as string | null };
-  const begin = performance.now();
-  const measured = begin + job.warmupMs;
-  const end = measured + job.measureMs;
-  let n = job.from;
-  for (let now = begin; now < end && told.failed < FAILURES_MAX; n += 1) {
-    const fault = await caller.call(n).catch(messageOf);
+type Told = { n: number; completed: number; failed: number; firstFailure: string | null };
+
+/** Calls until the time is over; what took how long is counted where there is something to count it in. */
+const callUntil = async (
+  endMs: number,
+  caller: Caller,
+  told: Told,
+  latency: Histogram | null,
+): Promise<void> => {
+  for (let now = performance.now(); now < endMs && told.failed < FAILURES_MAX; told.n += 1) {
+    const fault = await caller.call(told.n).catch(messageOf);
     const after = performance.now();
     if (fault !== null) {
       told.failed += 1;
       told.firstFailure ??= fault;
-    } else if (now >= measured) {
+    } else if (latency !== null) {
       told.completed += 1;
       count(latency, (after - now) * 1_000);
     }
     now = after;
   }
+};
+
+const run = async (job: ToolJob): Promise<ToolResult> => {
+  const caller = job.by === "library" ? await byLibrary(job) : byPosts(job);
+  const latency = newHistogram();
+  const told: Told = { n: job.from, completed: 0, failed: 0, firstFailure: null };
+  await callUntil(performance.now() + job.warmupMs, caller, told, null);
+  const before = cpuTicks(job.pids);
+  await callUntil(performance.now() + job.measureMs, caller, told, latency);
+  const after = cpuTicks(job.pids);
   await caller.close();
-  // What the client does after its last answer belongs to no measurement.
-  await sleep(0);
-  const latencyMicros = { p50: quantile(latency, 0.5), p99: quantile(latency, 0.99) };
-  return { ...told, latencyMicros, next: n };
+  const { n: next, ...counted } = told;
+  return {
+    ...counted,
+    next,
+    latencyMicros: { p50: quantile(latency, 0.5), p99: quantile(latency, 0.99) },
+    ticks:
+      before === null || after === null ? null : after.map((each, at) => each - (before[at] ?? 0)),
+  };
 };
 
 process.on("disconnect", () => process.exit(0));

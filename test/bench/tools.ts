@@ -4,6 +4,7 @@
  * machine falls on both sides; differences are taken within a round.
  */
 import { messageOf, LOOPBACK, portOf, startModule, type Child } from "./child.ts";
+import { ticksPerSecond } from "./cpu.ts";
 import type { Plan } from "./plan.ts";
 import type { Surroundings } from "./stage.ts";
 import { median } from "./summary.ts";
@@ -23,6 +24,8 @@ export type ToolRound = {
   readonly perSecond: number;
   readonly p50Micros: number | null;
   readonly p99Micros: number | null;
+  /** Of the gateway and its database, in microseconds of CPU a call; null without a gateway. */
+  readonly cpuMicros: { readonly gateway: number | null; readonly database: number | null };
   readonly failed: number;
   readonly firstFailure: string | null;
 };
@@ -71,6 +74,7 @@ export const measureTools = async (
           from,
           warmupMs: plan.warmupSeconds * 1_000,
           measureMs: plan.seconds * 1_000,
+          pids: target === "direct" ? [] : gate.pids,
         });
         from = result.next;
         const served = (await servedBy(port)) - before;
@@ -89,16 +93,23 @@ export const measureTools = async (
 
 const roundOf = (
   point: Pick<ToolRound, "round" | "by" | "target">,
-  { completed, failed, firstFailure, latencyMicros }: ToolResult,
+  result: ToolResult,
   seconds: number,
 ): ToolRound => ({
   ...point,
-  perSecond: completed / seconds,
-  p50Micros: latencyMicros.p50,
-  p99Micros: latencyMicros.p99,
-  failed,
-  firstFailure,
+  perSecond: result.completed / seconds,
+  p50Micros: result.latencyMicros.p50,
+  p99Micros: result.latencyMicros.p99,
+  cpuMicros: cpuOf(result),
+  failed: result.failed,
+  firstFailure: result.firstFailure,
 });
+
+const cpuOf = ({ ticks, completed }: ToolResult): ToolRound["cpuMicros"] => {
+  const perCall = (used: number | undefined): number | null =>
+    used === undefined || completed === 0 ? null : (used * 1e6) / ticksPerSecond() / completed;
+  return { gateway: perCall(ticks?.[0]), database: perCall(ticks?.[1]) };
+};
 
 const addedOf = (rounds: readonly ToolRound[], by: ToolClient): Tools["added"][number] => {
   const gates = rounds.filter((each) => each.by === by && each.target === "tollgate");
@@ -120,9 +131,11 @@ const addedOf = (rounds: readonly ToolRound[], by: ToolClient): Tools["added"][n
 const toldOf = (each: ToolRound): string => {
   const ms = (micros: number | null): string =>
     micros === null ? "–" : (micros / 1_000).toFixed(2);
+  const cpu = (micros: number | null): string => micros?.toFixed(0) ?? "–";
   const failure = each.failed === 0 ? "" : `, ${each.failed} FAILED: ${each.firstFailure}`;
   return (
     `${each.round === 0 ? "warm" : `round ${each.round}`} tools by ${each.by}, ${each.target}: ` +
-    `${each.perSecond.toFixed(0)}/s p50 ${ms(each.p50Micros)} ms p99 ${ms(each.p99Micros)} ms${failure}`
+    `${each.perSecond.toFixed(0)}/s p50 ${ms(each.p50Micros)} ms p99 ${ms(each.p99Micros)} ms ` +
+    `cpu ${cpu(each.cpuMicros.gateway)} + ${cpu(each.cpuMicros.database)} µs (gateway + database)${failure}`
   );
 };

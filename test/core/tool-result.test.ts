@@ -12,12 +12,6 @@ import { checkResult, resultRecord, type CheckedResult } from "../../src/core/to
 import { isList, isRecord, rawNumberOf } from "../../src/lib/json.ts";
 import { INJECTIONS, letters, of, PERSONAL, SECRETS } from "../support/findings.ts";
 
-declare global {
-  interface JSON {
-    rawJSON(text: string): object;
-  }
-}
-
 const MAIL = "jane@acme.io";
 const CARD = 4_111_111_111_111_111;
 const AWS_SECRET = letters(40);

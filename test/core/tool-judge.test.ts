@@ -1,25 +1,28 @@
 /** What the declaration of a tool and its standing say of a call, beside policies. */
 import { describe, expect, test } from "vitest";
-import type { ToolListed } from "../../src/core/intent.ts";
+import type { Intent, ToolListed } from "../../src/core/intent.ts";
 import type { Approval } from "../../src/core/policy-judge.ts";
 import type { ToolApproval } from "../../src/core/tool.ts";
 import { whyNotCallable, withDeclared } from "../../src/core/tool-judge.ts";
 import { intentOf } from "../gate/gate-on.ts";
 
-const callOf = (standing: ToolListed["standing"] | null, approval: ToolApproval | null = null) =>
-  intentOf({
-    door: "tool",
-    operation: "execute_tool",
-    billing: "stated",
-    resource: "pay/wire",
-    act: {
-      effectClass: "effectful",
-      effect: null,
-      extracted: null,
-      listed: standing === null ? null : { standing, definition: "d".repeat(64) },
-      approval,
-    },
-  });
+const callOf = (
+  standing: ToolListed["standing"] | null,
+  approval: ToolApproval | null = null,
+): Intent => ({
+  ...intentOf({}),
+  door: "tool",
+  operation: "execute_tool",
+  billing: "stated",
+  resource: "pay/wire",
+  act: {
+    effectClass: "effectful",
+    effect: null,
+    extracted: null,
+    listed: standing === null ? null : { standing, definition: "d".repeat(64) },
+    approval,
+  },
+});
 
 describe("a tool", () => {
   test.each([

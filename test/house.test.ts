@@ -43,6 +43,9 @@ const PACKAGES = {
   "node:": ["entry", "http", "gate", "ledger", "store", "demo", "lib"],
   "@electric-sql/pglite": ["entry"],
   "@hono/node-server": ["entry", "http"],
+  // The wire of MCP: its client begins connections, its server answers clients.
+  "@modelcontextprotocol/client": ["entry"],
+  "@modelcontextprotocol/server": ["http"],
   "@hono/zod-openapi": ["http"],
   "cli-table3": ["entry"],
   commander: ["entry"],
@@ -85,6 +88,8 @@ const CATCHES = {
     "fetch says that nobody answered in no other way; the caller gets an error that fits",
   "src/lib/json.ts": "JSON.parse says no in no other way; the caller is answered a value",
   "src/lib/zones.ts": "Intl says that a time zone is unknown in no other way",
+  "src/http/mcp.ts": "what fails at the tool door is told as clients of MCP read it",
+  "src/http/mcp-calls.ts": "a mistake in a message is an error of JSON-RPC",
   "src/http/app.ts": "what fails on the short way to the model door is answered as `onError` does",
   "src/demo/upstream.ts":
     "stands for a foreign server: it answers its own errors, in OpenAI's words",

@@ -13,6 +13,11 @@ function isNoExample(text: string): boolean {
 
 const AWS_SECRET_CHARS = 40;
 
+/** Whether what stands under this name may be a secret for no other reason, as `awsSecret` reads it behind the name. */
+export function namesSecret(name: string): boolean {
+  return /secret_?access_?key$/i.test(name);
+}
+
 /** Forty characters of base64 are a secret only where they are called one. */
 function awsSecret(): Detector {
   const value =

@@ -11,6 +11,8 @@ export type ExplainedPolicies = {
   readonly risk: Risk;
   readonly findings: readonly { readonly kind: string; readonly count: number }[];
   readonly isSearchComplete: boolean;
+  /** The tool whose answer, which is not trusted, its run has read; null: none, or nobody looked. */
+  readonly taintedBy: string | null;
   readonly rerouted: { readonly model: string; readonly policy: string } | null;
   readonly outputTokensMax: number | null;
   readonly redact: readonly string[];
@@ -41,6 +43,7 @@ export function policySentences(
     ...listed("In shadow, not matched", of(shadow, "not_matched")),
     ...obligationSentences(policies),
     ...findingSentences(policies),
+    ...taintSentences(policies),
     ...riskSentences(policies.risk),
     ...approvalSentences(approval),
   ];
@@ -122,6 +125,11 @@ function findingSentences({ findings, isSearchComplete }: ExplainedPolicies): re
   const found = findings.map(({ kind, count }) => `${kind} (${count})`).join(", ");
   const partly = isSearchComplete ? [] : ["Not all of its texts could be searched."];
   return found === "" ? partly : [`The detectors found ${found}.`, ...partly];
+}
+
+function taintSentences({ taintedBy }: ExplainedPolicies): readonly string[] {
+  if (taintedBy === null) return [];
+  return [`The run has read what \`${taintedBy}\` answered, which is not trusted.`];
 }
 
 function riskSentences({ score, inputs }: Risk): readonly string[] {

@@ -41,4 +41,9 @@ export type History = {
   readonly attempt: number;
   /** How the attempt before it stands; empty for a first one. */
   readonly priorStatus: "" | AttemptStatus;
+  /**
+   * The first tool of the run behind the tool door whose answer is not trusted and may have been read: it succeeded or
+   * failed. Of this run alone, not of those above it; null for none.
+   */
+  readonly taintedBy: string | null;
 };

@@ -59,6 +59,12 @@ export const POLICY_QUOTE_CHARS_MAX = 64;
 /** The sum of the weights of what a call matched: a scale, not a count. */
 export const RISK_MAX = 100;
 
+/**
+ * What it adds to the risk of a call that its run has read what an untrusted tool answered: more than a phrase of
+ * injection that was found (25), for what is not found is there, too; less than a secret that leaves (40).
+ */
+export const TAINT_RISK = 30;
+
 /** Decisions that one call judges again: a few seconds; whoever wants more asks for the next part. */
 export const BACKTEST_ROWS_MAX = 10_000;
 
@@ -79,6 +85,15 @@ export const DETECT_CHARS_MAX = 4 * 1024 * 1024;
 
 /** Findings of one kind that are counted: more of them say no more. */
 export const DETECT_COUNT_MAX = 1_000;
+
+/**
+ * Values of a tool's result that are looked at, names of members included: each is searched by itself, and this many
+ * short ones take some 120 ms. A list of 1,000 rows of twenty columns has 40,000.
+ */
+export const RESULT_VALUES_MAX = 100_000;
+
+/** What a caller is told of where the list stands that is too long: room for the names of a dozen members. */
+export const RESULT_POINTER_CHARS_MAX = 200;
 
 /** Attempts of a run that are counted for the policies that read them: more would make each ask read them all. */
 export const HISTORY_ATTEMPTS_MAX = 1_000;

@@ -1,4 +1,4 @@
-/** Limits of what MCP servers say of their tools, each with its reason. */
+/** Limits of MCP servers and of what they say of their tools, each with its reason. */
 
 /** A tool's name without its server: what the Model Context Protocol allows at most. */
 export const TOOL_NAME_CHARS_MAX = 128;
@@ -17,3 +17,30 @@ export const DIFFERENCE_CONTEXT_CHARS = 40;
 
 /** The pointer to one place: 200 of the longest that 64 KiB have would be megabytes. */
 export const DIFFERENCE_PATH_CHARS_MAX = 256;
+
+/** One answer of a server, in bytes: a model reads a part of it at best; a page of a report with a picture has a few megabytes. */
+export const SERVER_ANSWER_BYTES_MAX = 8 * 1024 * 1024;
+
+/** What is asked to begin with, or told at the end: capabilities and names. */
+export const HANDSHAKE_BYTES_MAX = 1024 * 1024;
+
+/** How long a server may take to say who it is, in ms. */
+export const HANDSHAKE_MS_MAX = 10_000;
+
+/** Connections of one process, each of one tenant to one server: each has a session and what its server lists. */
+export const SERVER_CONNECTIONS_MAX = 1_000;
+
+/** Tools that one server lists: agents choose among tens, and each has a row for each tenant. */
+export const LISTED_TOOLS_MAX = 1_000;
+
+/** Pages in which a server lists them. */
+export const LIST_PAGES_MAX = 100;
+
+/** How old a list of tools may be by which a call is judged, in ms: the longest that a changed definition goes unseen. */
+export const LIST_AGE_MS_MAX = 5_000;
+
+/** How old it may be before it is asked for again beside a call, so that calls need not wait for it. */
+export const LIST_RENEWED_MS = 2_000;
+
+/** How long a server may take to list its tools, in ms: calls wait for it. */
+export const LIST_MS_MAX = 10_000;

@@ -1,6 +1,6 @@
 /** A bundle ready to judge: its expressions compiled, what of each record never changes written out. */
 import { matchesGlob } from "./route.ts";
-import type { Intent } from "./intent.ts";
+import { DOORS, type Intent } from "./intent.ts";
 import { type Bundle, type Policy, policyVersion, QUOTE } from "./policy.ts";
 import { createCompiler, type Compilation, type Roots } from "./policy-cel.ts";
 import { type Fact, policyFacts } from "./policy-facts.ts";
@@ -19,15 +19,17 @@ export type CompiledBundle = {
   readonly version: string;
   readonly policies: readonly CompiledPolicy[];
   readonly needs: ReadonlySet<FactSource>;
+  /** The doors whose calls are judged by what went before them. */
+  readonly historyDoors: ReadonlySet<Intent["door"]>;
   /** Why nothing can be judged by it, or null: content that this program cannot read blocks everything. */
   readonly unreadable: string | null;
   readonly roots: (seen: Seen) => Roots;
   readonly facts: readonly Fact[];
 };
 
-/** Whether the prior attempts of a run and step must be looked at before this bundle can judge. */
-export function needsHistory(bundle: CompiledBundle | null): boolean {
-  return bundle !== null && bundle.needs.has("history");
+/** Whether the prior attempts of a run and step must be looked at before this bundle can judge a call. */
+export function needsHistory(bundle: CompiledBundle | null, { door }: Intent): boolean {
+  return bundle !== null && bundle.historyDoors.has(door);
 }
 
 /** Whether the texts of a request must be searched before this bundle can judge. */
@@ -52,18 +54,26 @@ export function compileBundle(version: string, bundle: Bundle): CompiledBundle {
   );
   const used = facts.filter(({ path }) => read.has(path));
   // What is only quoted is looked at, too, so that a caller is told it; without it a policy is still judged.
-  const quoted = bundle.policies.flatMap(({ reason }) =>
-    Array.from(reason.matchAll(QUOTE), ([, path = ""]) => sources.get(path) ?? "nothing"),
-  );
+  const quotedBy = ({ reason }: Policy) =>
+    Array.from(reason.matchAll(QUOTE), ([, path = ""]) => sources.get(path) ?? "nothing");
+  const looksBack = ({ policy, needs }: CompiledPolicy) =>
+    needs.has("history") || quotedBy(policy).includes("history");
   const redacts = bundle.policies.some(({ effect }) => isRedacting(effect));
   return {
     version,
     policies,
     needs: new Set([
       ...policies.flatMap(({ needs }) => [...needs]),
-      ...quoted,
+      ...bundle.policies.flatMap(quotedBy),
       ...(redacts ? (["detectors"] as const) : []),
     ]),
+    historyDoors: new Set(
+      DOORS.filter((door) => {
+        const about = policies.filter(({ policy }) => isAbout(policy, door));
+        // What taints its run is part of the risk of whatever a tool does. A model call reads it where a policy asks.
+        return door === "model" ? about.some(looksBack) : about.length > 0;
+      }),
+    ),
     unreadable: null,
     roots: (seen) => rootsOf(used, seen),
     facts,
@@ -78,15 +88,21 @@ export function isRedacting(effect: Policy["effect"]): boolean {
 /** Stands for content that cannot be read: it lets nothing pass. */
 export function unreadableBundle(version: string, why: string): CompiledBundle {
   const roots = (): Roots => ({});
-  return { version, policies: [], needs: new Set(), unreadable: why, roots, facts: [] };
+  const none = { needs: new Set<FactSource>(), historyDoors: new Set<Intent["door"]>() };
+  return { version, policies: [], ...none, unreadable: why, roots, facts: [] };
 }
 
 /** Whether a policy is about a call: its door, and any name of its resource. */
-export function appliesTo({ doors, resources }: Policy, { facts, intent }: Seen): boolean {
-  if (doors.length > 0 && !doors.includes(intent.door)) return false;
+export function appliesTo(policy: Policy, { facts, intent }: Seen): boolean {
+  const { resources } = policy;
+  if (!isAbout(policy, intent.door)) return false;
   if (resources.length === 0) return true;
   const names = namesOf(intent, facts.route);
   return resources.some((glob) => names.some((name) => matchesGlob(glob, name)));
+}
+
+function isAbout({ doors }: Policy, door: Intent["door"]): boolean {
+  return doors.length === 0 || doors.includes(door);
 }
 
 function namesOf(intent: Intent, route: Seen["facts"]["route"]): readonly string[] {

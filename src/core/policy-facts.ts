@@ -144,6 +144,11 @@ function contentFacts(): readonly Fact[] {
       about: "The tool named by `Tollgate-Tool`; empty where none is.",
       read: ({ intent }) => intent.context.tool ?? "",
     }),
+    fact("tool.effect_class", "string", {
+      about:
+        "What the operator declares of the tool: `pure`, `idempotent`, `keyed` or `effectful`, which is what one counts as that nobody declared; empty where none is run.",
+      read: ({ intent }) => intent.act?.effectClass ?? "",
+    }),
     fact("arguments", "dyn", {
       needs: "arguments",
       itemsMax: FACT_ITEMS_MAX,
@@ -220,6 +225,7 @@ function historyFacts(): readonly Fact[] {
         "What the run has cost and holds reserved, in pico-dollars; the largest int where it had 1,000 attempts or more.",
       read: ({ facts }) => runSpend(facts.history),
     }),
+    ...taintFacts(),
     fact("retry.attempt", "int", {
       needs: "history",
       about: "The number of this attempt at its step, from 1.",
@@ -236,6 +242,29 @@ function historyFacts(): readonly Fact[] {
       read: ({ intent }) => BigInt(intent.client.sdkRetryCount),
     }),
   ];
+}
+
+function taintFacts(): readonly Fact[] {
+  return [
+    fact("run.tainted", "bool", {
+      needs: "history",
+      about:
+        "Whether the run has read what a tool answered that is not trusted; true, too, where it had 1,000 attempts or more.",
+      read: ({ facts }) => isTainted(facts.history),
+    }),
+    fact("run.tainted_by", "string", {
+      needs: "history",
+      charsMax: RESOURCE_CHARS_MAX,
+      about: "The first such tool, `server/tool`; empty where none is known.",
+      read: ({ facts }) => (facts.history === null ? null : (facts.history.taintedBy ?? "")),
+    }),
+  ];
+}
+
+/** Beyond the attempts that are looked at nobody knows, and it must not read as less than it is. */
+function isTainted(history: History | null): boolean | null {
+  if (history === null) return null;
+  return history.taintedBy !== null || history.runAttempts >= HISTORY_ATTEMPTS_MAX;
 }
 
 /** Beyond the attempts that are counted nobody knows the sum, and it must not read as less than it is. */

@@ -3,7 +3,12 @@
  * holds them all. Of what they ask the strictest counts: block, then approval, then obligations.
  */
 import { DETECTOR_RISKS, FINDING_NAMES } from "./detect.ts";
-import { POLICY_QUOTE_CHARS_MAX, POLICY_REASON_CHARS_MAX, RISK_MAX } from "./limits-policy.ts";
+import {
+  POLICY_QUOTE_CHARS_MAX,
+  POLICY_REASON_CHARS_MAX,
+  RISK_MAX,
+  TAINT_RISK,
+} from "./limits-policy.ts";
 import { type ApprovalTerms, type Policy, QUOTE } from "./policy.ts";
 import {
   appliesTo,
@@ -48,7 +53,7 @@ export type Obligations = {
 
 export type Risk = {
   readonly score: number;
-  /** A policy or a kind of finding, and its weight. */
+  /** A policy, a kind of finding or the tool that taints the run, and its weight. */
   readonly inputs: readonly { readonly of: string; readonly weight: number }[];
 };
 
@@ -256,7 +261,9 @@ function riskOf(enforced: readonly One[], { facts }: Seen): Risk {
     of: `detector:${kind}`,
     weight: DETECTOR_RISKS[group],
   }));
-  const inputs = [...policies, ...findings];
+  const taintedBy = facts.history?.taintedBy ?? null;
+  const taint = taintedBy === null ? [] : [{ of: `taint:${taintedBy}`, weight: TAINT_RISK }];
+  const inputs = [...policies, ...findings, ...taint];
   const sum = inputs.reduce((total, { weight }) => total + weight, 0);
   return { score: Math.min(RISK_MAX, sum), inputs };
 }

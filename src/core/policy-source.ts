@@ -173,7 +173,7 @@ function policySchema() {
 
 function appliesSchema() {
   const globs = `a list of at most ${GLOBS_MAX} patterns such as "gpt-*"`;
-  const door = `one of ${DOORS.join(", ")}; tools come through step: request.operation == "execute_tool" in when`;
+  const door = `one of ${DOORS.join(", ")}; tools that callers run come through step: request.operation == "execute_tool" in when`;
   return z.strictObject(
     {
       doors: z.array(z.enum(DOORS, door), "a list of doors").optional(),

@@ -5,6 +5,7 @@
  * What is so for nearly every call is left out.
  */
 import type { Estimate, Verdict } from "./decide.ts";
+import type { Findings } from "./detect.ts";
 import type { Facts } from "./facts.ts";
 import type { ActFacts, Intent } from "./intent.ts";
 import { wasLookedAt } from "./policy-values.ts";
@@ -128,10 +129,12 @@ function historyMembers(history: NonNullable<Facts["history"]>): object {
     run_spend_picousd: String(history.runSpendPicousd),
     attempt: history.attempt,
     prior_status: history.priorStatus,
+    ...(history.taintedBy === null ? {} : { tainted_by: history.taintedBy }),
   };
 }
 
-function findingsMembers({ found, complete, outside }: NonNullable<Facts["findings"]>): object {
+/** As every record tells findings: kinds and counts. */
+export function findingsMembers({ found, complete, outside }: Findings): object {
   return { found, complete, ...(outside.length === 0 ? {} : { outside }) };
 }
 

@@ -204,7 +204,10 @@ function historyOf(value: unknown): History | null {
   const priorStatus = PRIOR.find((status) => status === value["prior_status"]);
   if (runAgeSeconds === null || runAttempts === null || attempt === null) return null;
   if (spend === null || priorStatus === undefined) return null;
-  return { runAgeSeconds, runAttempts, runSpendPicousd: BigInt(spend), attempt, priorStatus };
+  const runSpendPicousd = BigInt(spend);
+  // Of records that were made before anything could taint a run, it is absent.
+  const taintedBy = textOrNull(value["tainted_by"]);
+  return { runAgeSeconds, runAttempts, runSpendPicousd, attempt, priorStatus, taintedBy };
 }
 
 /** What of an act is judged: how it stands, and whether its declaration asks people. */

@@ -12,7 +12,9 @@ import {
 } from "../core/price.ts";
 import { routeModel, type Catalogue } from "../core/route.ts";
 import { USAGE_CLASSES, type UsageClass } from "../core/usage.ts";
+import type { McpServer } from "../gate/authority.ts";
 import type { UpstreamConfig } from "./config.ts";
+import { readServers } from "./config-servers.ts";
 import {
   aliasSchema,
   areTooManyAliases,
@@ -33,6 +35,7 @@ export type FileConfig = {
   readonly upstreams: readonly UpstreamConfig[];
   readonly aliases: Readonly<Record<string, string>>;
   readonly prices: readonly Price[];
+  readonly mcpServers: readonly McpServer[];
   /** Webhooks may go to private addresses, and by http. */
   readonly allowsPrivateWebhooks: boolean;
 };
@@ -60,7 +63,13 @@ export function readConfigFile(text: string, surroundings: Surroundings): FileRe
   const reader = createReader(tree, problems);
   const root = parse(reader, rootSchema(), tree.value ?? {}, []);
   if (root === null) {
-    const none = { upstreams: [], aliases: {}, prices: [], allowsPrivateWebhooks: false };
+    const none = {
+      upstreams: [],
+      aliases: {},
+      prices: [],
+      mcpServers: [],
+      allowsPrivateWebhooks: false,
+    };
     return { ...none, problems: inOrder(problems) };
   }
   const own = readUpstreams(reader, root.upstreams ?? []);
@@ -72,9 +81,17 @@ export function readConfigFile(text: string, surroundings: Surroundings): FileRe
   const known = own.complete ? upstreams : null;
   const aliases = readAliases(reader, root.aliases ?? {}, known);
   const prices = readPrices(reader, root.prices ?? [], known);
+  const mcpServers = readServers(reader, root.mcp_servers ?? []);
   const webhooks = parse(reader, webhooksSchema(), root.webhooks ?? {}, ["webhooks"]);
   const allowsPrivateWebhooks = webhooks?.allow_private ?? false;
-  return { upstreams, aliases, prices, allowsPrivateWebhooks, problems: inOrder(problems) };
+  return {
+    upstreams,
+    aliases,
+    prices,
+    mcpServers,
+    allowsPrivateWebhooks,
+    problems: inOrder(problems),
+  };
 }
 
 function readUpstreams(

@@ -9,6 +9,10 @@ import type { UsageClass } from "../core/usage.ts";
 /** Upstreams, and globs of one upstream: a lookup tries them one by one. */
 export const UPSTREAMS_MAX = 64;
 const GLOBS_MAX = 256;
+/** MCP servers: each tenant has a connection of its own to each that it uses. */
+const SERVERS_MAX = 64;
+/** Tenants of one server. */
+const SERVER_TENANTS_MAX = 1_000;
 const ALIASES_MAX = 1_000;
 const PRICES_MAX = 10_000;
 const HEADERS_MAX = 32;
@@ -43,6 +47,7 @@ const OWN_HEADERS: ReadonlySet<string> = new Set([
 export type RateKey = UsageClass | "cached_input";
 
 export type UpstreamEntry = z.infer<ReturnType<typeof upstreamSchema>>;
+export type ServerEntry = z.infer<ReturnType<typeof serverSchema>>;
 export type PriceEntry = z.infer<ReturnType<typeof priceSchema>>;
 
 /** The sections, each still unread: one broken entry must not hide the mistakes of another. */
@@ -52,9 +57,10 @@ export function rootSchema() {
       upstreams: z.array(z.unknown(), list("of upstreams")).max(UPSTREAMS_MAX).nullish(),
       aliases: z.record(z.string(), z.unknown(), "an object: alias to model").nullish(),
       prices: z.array(z.unknown(), list("of prices")).max(PRICES_MAX).nullish(),
+      mcp_servers: z.array(z.unknown(), list("of MCP servers")).max(SERVERS_MAX).nullish(),
       webhooks: z.unknown().optional(),
     },
-    "an object with upstreams, aliases, prices or webhooks",
+    "an object with upstreams, aliases, prices, mcp_servers or webhooks",
   );
 }
 
@@ -89,6 +95,33 @@ export function upstreamSchema() {
       shared_objects: z.boolean("true or false").nullish(),
     },
     "an object with name, kind, base_url and models",
+  );
+}
+
+export function serverSchema() {
+  return z.strictObject(
+    {
+      name: matching(NAME, "1 to 63 lowercase letters, digits, - or _"),
+      url: z.string("a URL in text").superRefine((text, context) => {
+        const wrong = wrongBaseUrl(text);
+        if (wrong !== null) context.addIssue({ code: "custom", message: wrong });
+      }),
+      headers: z
+        .record(z.string(), z.string("text: put it in quotes"), "an object: name to text")
+        .nullish(),
+      tenants: z
+        .array(z.string("the id or the name of a tenant"), list("of tenants, as [default]"))
+        .min(1, "at least one tenant: leave it away for all")
+        .max(SERVER_TENANTS_MAX, `at most ${SERVER_TENANTS_MAX} tenants`)
+        .nullish(),
+      unknown_tools: z.enum(["refuse", "observe"], "refuse or observe").nullish(),
+      timeout_ms: z
+        .int("whole milliseconds, as 60000")
+        .min(1, "at least 1 millisecond")
+        .max(TIMEOUT_MS_MAX, `at most ${TIMEOUT_MS_MAX} (one hour)`)
+        .nullish(),
+    },
+    "an object with name and url",
   );
 }
 

@@ -1,4 +1,5 @@
 /** The configuration: the environment and `tollgate.yaml`, read once, told in full when wrong. */
+import type { McpServer } from "../gate/authority.ts";
 import type { Price } from "../core/price.ts";
 import type { SealingSecrets } from "../gate/sealing.ts";
 import { readConfigFile, type FileReading } from "./config-file.ts";
@@ -41,6 +42,7 @@ export type Config = {
   readonly upstreams: readonly UpstreamConfig[];
   readonly aliases: Readonly<Record<string, string>>;
   readonly prices: readonly Price[];
+  readonly mcpServers: readonly McpServer[];
   /** Webhooks may go to private addresses, and by http. */
   readonly allowsPrivateWebhooks: boolean;
   /** The file that was read, or null when there was none. */
@@ -149,9 +151,10 @@ export function readConfig(env: Env, files: ConfigFiles): Config {
   const dataDirectory = text("TOLLGATE_DATA") ?? DATA_DEFAULT;
   const file = readFile(text("TOLLGATE_CONFIG"), { env, files, report });
   if (host === null || problems.length > 0) throw new ConfigError(problems);
-  const { upstreams, aliases, prices, allowsPrivateWebhooks, path: configFile } = file;
+  const { upstreams, aliases, prices, mcpServers, allowsPrivateWebhooks, path: configFile } = file;
   const from = { host, port, databaseUrl, dataDirectory, processes, adminKey, sealingKeys };
-  return { ...from, logLevel, upstreams, aliases, prices, allowsPrivateWebhooks, configFile };
+  const told = { upstreams, aliases, prices, mcpServers, allowsPrivateWebhooks };
+  return { ...from, logLevel, ...told, configFile };
 }
 
 /** Which secrets may open what is sealed, the one in force first: without its own, the administration key. */
@@ -284,6 +287,7 @@ function readFile(stated: string | null, context: FileContext): FoundFile {
     upstreams: implied,
     aliases: {},
     prices: [],
+    mcpServers: [],
     allowsPrivateWebhooks: false,
     problems: [],
     path: null,

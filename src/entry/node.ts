@@ -7,31 +7,27 @@ import { pino, type Logger } from "pino";
 
 import { createConsole, type Console } from "../console/console.ts";
 import { isConsolePath } from "../console/visit.ts";
-import { LEASE_MS } from "../core/limits.ts";
-import { ROLL_UP_MS, SCHEDULED_MS } from "../core/limits-finance.ts";
 import { startDemoUpstream } from "../demo/upstream.ts";
 import { createAdministration, type Administration } from "../gate/administration.ts";
-import { REFRESH_MS } from "../gate/authority.ts";
-import { createDeliverer, type Deliverer } from "../gate/deliver.ts";
+import { createDeliverer } from "../gate/deliver.ts";
 import { createGateway, type Gateway } from "../gate/gateway.ts";
 import type { CountTokens, Ports } from "../gate/ports.ts";
 import { createSeal, establishDataKey, type Seal } from "../gate/sealing.ts";
 import { createApp, isModelPath } from "../http/app.ts";
 import type { Figures, Readiness } from "../http/env.ts";
+import type { ToolDoor } from "../http/mcp.ts";
 import type { LargeBodies } from "../http/request-body.ts";
 import { createLedger } from "../ledger/ledger.ts";
-import { tellBudgetsTurn } from "../ledger/budget-alerts.ts";
-import { tellReportsTurn } from "../ledger/scheduled-reports.ts";
-import { rollUpTurn, tellStaleTurn } from "../ledger/roll-up.ts";
 import { Fault } from "../lib/assert.ts";
 import { hmacSha256Hex } from "../lib/hash.ts";
 import { createRandomId } from "../lib/random-id.ts";
 import { keyFromSecret } from "../lib/seal.ts";
 import { appliedVersion } from "../store/applied-version.ts";
 import { connect, CONNECTIONS, type Address, type Database } from "../store/database.ts";
-import { endAllLeases, findOrCreateInstallation, renewLease } from "../store/installation.ts";
+import { endAllLeases, findOrCreateInstallation } from "../store/installation.ts";
 import { migrate } from "../store/migrate.ts";
 import { listenForChanges } from "../store/snapshot.ts";
+import { chores } from "./chores.ts";
 import { establishAdminKey, establishFirstTenant, type FirstKeys } from "./bootstrap.ts";
 import { sealingSecretsOf, type Config } from "./config.ts";
 import { readForm } from "./console-form.ts";
@@ -45,7 +41,6 @@ import {
   type Step,
 } from "./closing.ts";
 import { createNodeExchanges, endUnread } from "./exchange-node.ts";
-import { every, type Repeated } from "./every.ts";
 import { createLargeBodies } from "./large-bodies.ts";
 import { lingerAtEnd } from "./linger.ts";
 import { recordListPrices } from "./list-prices.ts";
@@ -54,6 +49,7 @@ import { requireSoundDatabase } from "./database-checks.ts";
 import { openEmbedded, type Embedded } from "./pglite.ts";
 import { askInside } from "./ask-inside.ts";
 import { createDocsAssets } from "./docs-assets.ts";
+import { openToolDoor } from "./tool-door.ts";
 import { createTokenCounter } from "./tokens.ts";
 import { createUndiciUpstream } from "./upstream-undici.ts";
 import { createWebhookPort, type NodeWebhookPort } from "./webhook-undici.ts";
@@ -75,12 +71,6 @@ const HEADER_BYTES_MAX = 64 * 1024;
 const HEADERS_MAX = 1_000;
 /** A client that takes longer to send its head is none. */
 const HEADERS_TIMEOUT_MS = 20_000;
-
-/** How long a message may lie in the outbox before somebody looks: people are told in seconds. */
-const DELIVER_MS = 1_000;
-
-/** What is kept for days need not go to the minute. */
-const FORGET_MS = 60_000;
 
 export type Running = {
   readonly url: string;
@@ -126,7 +116,8 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const allowsPrivate = config.allowsPrivateWebhooks;
   const countTokens = options.countTokens ?? null;
   const ports = portsOn(db, log, { newId, seal, allowsPrivate, countTokens });
-  const gateway = await createGateway(ports, configuration);
+  const tools = await openToolDoor(config, ports);
+  const gateway = await createGateway(ports, configuration, { connections: tools?.connections });
   const administration = createAdministration({
     ...ports,
     refresh: gateway.authority.refresh,
@@ -142,6 +133,7 @@ export async function start(config: Config, options: StartOptions = {}): Promise
     }),
     gateway,
     administration,
+    toolDoor: tools?.toolDoor ?? null,
     db,
     log,
     newId,
@@ -167,6 +159,7 @@ export async function start(config: Config, options: StartOptions = {}): Promise
         ["notices", changes.close],
         ...repeated.map(({ stop }): Step => ["chores", stop]),
         ["gateway", gateway.close],
+        ["servers", async () => tools?.connections.close()],
         ["workers", ports.workersClose],
         // A message that a receiver takes its time with is sent once more, by whoever comes after us.
         ["webhooks", ports.webhook.close],
@@ -250,6 +243,7 @@ type Served = {
   readonly console: Console;
   readonly gateway: Gateway;
   readonly administration: Administration;
+  readonly toolDoor: ToolDoor | null;
   readonly db: Database;
   readonly log: Logger;
   readonly newId: () => string;
@@ -266,6 +260,7 @@ async function listen(config: Config, served: Served): Promise<Server> {
     readAsset: createDocsAssets(),
     monotonicMs: ports.monotonicMs,
     largeBodies: ports.largeBodies,
+    toolDoor: served.toolDoor,
   });
   const ledger = createLedger(db);
   const health = {
@@ -339,50 +334,6 @@ async function listenTo(
       .refresh()
       .catch((error: unknown) => log.warn({ error }, "what was changed could not be read yet"));
   });
-}
-
-/** What this replica does again and again, beside serving. */
-function chores(
-  gateway: Gateway,
-  deliverer: Deliverer,
-  { db, log, newId }: Pick<Ports, "db" | "log" | "newId">,
-): readonly Repeated[] {
-  const failed = (name: string) => (error: unknown) => log.warn({ error, name }, "a chore failed");
-  return [
-    every(REFRESH_MS, () => gateway.authority.refresh(), failed("refresh")),
-    every(LEASE_MS / 3, () => renewLease(db.control, gateway.replicaId), failed("lease")),
-    every(
-      LEASE_MS / 3,
-      async () => {
-        await gateway.sweep();
-      },
-      failed("sweep"),
-    ),
-    every(
-      DELIVER_MS,
-      async () => {
-        await deliverer.turn();
-      },
-      failed("deliver"),
-    ),
-    every(FORGET_MS, deliverer.forget, failed("forget")),
-    every(
-      ROLL_UP_MS,
-      async () => {
-        await rollUpTurn(db);
-        await tellBudgetsTurn(db, newId);
-        await tellStaleTurn(db);
-      },
-      failed("roll up"),
-    ),
-    every(
-      SCHEDULED_MS,
-      async () => {
-        await tellReportsTurn(db, newId);
-      },
-      failed("scheduled reports"),
-    ),
-  ];
 }
 
 function urlOf(server: Server, config: Config): string {

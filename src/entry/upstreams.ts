@@ -20,11 +20,13 @@ export function configurationOf(
     const { origin, pathname } = new URL(each.baseUrl);
     return { ...each, origin, basePath: pathname.replace(/\/+$/, "") };
   });
+  const servers = new Map(config.mcpServers.map((server) => [server.name, server]));
   if (demoUrl === null) {
     return {
       ...secrets,
       catalogue: { upstreams: config.upstreams, aliases: config.aliases },
       upstreams: new Map(upstreams.map((upstream) => [upstream.name, upstream])),
+      servers,
       prices: priceBook(priceSnapshot(), config.prices),
     };
   }
@@ -48,6 +50,7 @@ export function configurationOf(
       aliases: { ...DEMO_ALIASES, ...resolved(config.aliases) },
     },
     upstreams: new Map(upstreams.map((upstream) => [upstream.name, upstream])),
+    servers,
     prices: priceBook([...priceSnapshot(), ...demoPrices()], config.prices),
   };
 }

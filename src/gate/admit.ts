@@ -20,6 +20,7 @@ import {
   CONTENTION_WAIT_MS_MAX,
   RELOOKS_MAX,
   RESERVATION_MARGIN_MS,
+  TOOL_KEY_KEPT_MS,
 } from "../core/limits.ts";
 import type { Price } from "../core/price.ts";
 import { shortVersion } from "../core/policy.ts";
@@ -38,7 +39,7 @@ import type { MeterFigures, Refusal } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
 import type { HistoryOf } from "../store/history.ts";
 import type { Ask, Posted } from "../store/posting.ts";
-import type { Upstream } from "./authority.ts";
+import type { McpServer, Upstream } from "./authority.ts";
 import type { Contention } from "./contention.ts";
 import { askApproval } from "./ask-approval.ts";
 import { lookElsewhere, lookFor, type Look, type LookParts } from "./look.ts";
@@ -46,8 +47,8 @@ import type { Seal } from "./sealing.ts";
 
 const permitted: unique symbol = Symbol("permitted");
 
-/** The right to dispatch one attempt, once. */
-export type Permit = {
+/** The right to one attempt, once: whoever it is sent to. */
+type AnyPermit = {
   readonly [permitted]: true;
   readonly attemptId: string;
   readonly decisionId: string;
@@ -61,25 +62,32 @@ export type Permit = {
   /** Its tenant spends only what is bounded: what may have run holds its money. */
   readonly isStrict: boolean;
   readonly intent: Intent;
-  readonly upstream: Upstream;
-  /** The model to name upstream, or null for a pass-through. */
-  readonly model: string | null;
-  readonly price: Price | null;
-  /** What another model costs there: the one that answers need not be the one asked. */
-  readonly priceOf: (model: string) => Price | null;
   readonly estimate: Estimate;
   /** How long its answer is kept for those who ask again, in ms, or null. */
   readonly answerKeptMs: number | null;
-  /** Output tokens to which a limit or a policy lowered the request, or null. */
-  readonly clampedTo: number | null;
-  /** What policies have replaced in its texts; empty for most. */
-  readonly redact: readonly string[];
   /** Of the policies that judged it, as much as finds it; `none` where its tenant has none. */
   readonly policyVersion: string;
   readonly meters: readonly MeterFigures[];
   /** When its posting was asked for, by the monotonic clock. */
   readonly askedAtMs: number;
 };
+
+/** The right to dispatch one attempt to an upstream. */
+export type Permit = AnyPermit & {
+  readonly upstream: Upstream;
+  /** The model to name upstream, or null for a pass-through. */
+  readonly model: string | null;
+  readonly price: Price | null;
+  /** What another model costs there: the one that answers need not be the one asked. */
+  readonly priceOf: (model: string) => Price | null;
+  /** Output tokens to which a limit or a policy lowered the request, or null. */
+  readonly clampedTo: number | null;
+  /** What policies have replaced in its texts; empty for most. */
+  readonly redact: readonly string[];
+};
+
+/** The right to ask an MCP server once. */
+export type ToolPermit = AnyPermit & { readonly server: McpServer };
 
 /** What a caller is granted that acts itself: it reports how the attempt ended, or its lease runs out. */
 export type Grant = {
@@ -97,6 +105,7 @@ export type Grant = {
 
 export type Admission =
   | { readonly kind: "admitted"; readonly permit: Permit }
+  | { readonly kind: "tool_admitted"; readonly permit: ToolPermit }
   | { readonly kind: "granted"; readonly grant: Grant }
   | {
       readonly kind: "refused";
@@ -134,7 +143,8 @@ export async function admit(
   // Ends: each turn either answers, waits within CONTENTION_WAIT_MS_MAX, or uses up a relook.
   for (let relooks = 0; ;) {
     if (isGone()) return { kind: "gone" };
-    const history = needsHistory(look.facts.bundle) ? await historyOf(parts, look, intent) : null;
+    const looksBack = needsHistory(look.facts.bundle, intent);
+    const history = looksBack ? await historyOf(parts, look, intent) : null;
     const facts: Facts = { ...look.facts, now: parts.now(), clampedTo, history };
     const verdict = decide(facts, intent);
     if (verdict.kind === "reroute") {
@@ -146,10 +156,7 @@ export async function admit(
     const askedAtMs = parts.monotonicMs();
     const posted = await parts.postings.submit(askFor(parts, turn, isFinal));
     if (posted.outcome === "allow") {
-      const { upstream } = look;
-      return upstream === null
-        ? { kind: "granted", grant: grantFor(turn, posted) }
-        : { kind: "admitted", permit: permitFor({ ...turn, upstream }, posted, askedAtMs) };
+      return admitted(turn, posted, askedAtMs);
     }
     if (posted.outcome !== "again") {
       const { attempt, decidedAt, meters } = posted;
@@ -186,6 +193,15 @@ type Turn = {
   readonly verdict: Final;
 };
 
+function admitted(turn: Turn, posted: Posted, askedAtMs: number): Admission {
+  const { upstream, server } = turn.look;
+  if (upstream !== null) {
+    return { kind: "admitted", permit: permitFor({ ...turn, upstream }, posted, askedAtMs) };
+  }
+  if (server === null) return { kind: "granted", grant: grantFor(turn, posted) };
+  return { kind: "tool_admitted", permit: toolPermitFor({ ...turn, server }, posted, askedAtMs) };
+}
+
 function historyOf({ history }: AdmitParts, look: Look, intent: Intent): Promise<History> {
   return history({
     tenantId: look.caller.tenantId,
@@ -218,7 +234,8 @@ const NO_EXTRA: NonNullable<Ask["extra"]> = {
 function askFor(parts: AdmitParts, turn: Turn, isFinal: boolean): Ask {
   const { look, intent, facts, verdict } = turn;
   const judgedReason = verdict.kind === "block" ? verdict.reason : null;
-  const { caller, upstream } = look;
+  const { caller, upstream, server } = look;
+  const sentTo = upstream ?? server;
   return {
     attemptId: `att_${look.id}`,
     tenantId: caller.tenantId,
@@ -232,14 +249,14 @@ function askFor(parts: AdmitParts, turn: Turn, isFinal: boolean): Ask {
     door: intent.door,
     operation: intent.operation,
     resource: intent.resource,
-    upstream: upstream?.name ?? null,
+    upstream: sentTo?.name ?? null,
     model: look.facts.route?.model ?? null,
     judgedReason,
     costPicousd: verdict.kind === "ask" ? verdict.estimate.costPicousd : null,
     tokens: verdict.kind === "ask" ? verdict.estimate.tokens : 0,
     priceVersion: look.facts.price?.version ?? null,
     final: isFinal || judgedReason !== null,
-    deadlineMs: upstream === null ? leaseOf(intent) : upstream.timeoutMs + RESERVATION_MARGIN_MS,
+    deadlineMs: sentTo === null ? leaseOf(intent) : sentTo.timeoutMs + RESERVATION_MARGIN_MS,
     record: decisionRecord(facts, intent, verdict),
     refs: look.refs,
     extra: extraFor(parts, turn),
@@ -285,18 +302,46 @@ function permitFor(
     retry: posted.retry,
     isStrict: look.caller.mode === "strict",
     intent,
+    estimate,
+    answerKeptMs: intent.idempotency?.keptMs ?? null,
+    policyVersion: policyVersionOf(verdict),
+    meters: posted.meters,
+    askedAtMs,
     upstream,
     model: facts.route?.model ?? null,
     price: facts.price,
     priceOf: look.priceOf,
-    estimate,
-    answerKeptMs: intent.idempotency?.keptMs ?? null,
     clampedTo: estimate.clampedTo,
     redact: verdict.redact,
+    // Last: what stands behind a computed name is set one by one, which took six times as long.
+    [permitted]: true,
+  };
+}
+
+/** A result is kept where somebody may ask again for the same: under its key, or for its effect. */
+function toolPermitFor(
+  { look, intent, verdict, server }: Turn & { readonly server: McpServer },
+  posted: Posted,
+  askedAtMs: number,
+): ToolPermit {
+  assert(verdict.kind === "ask", "only what was judged askable is allowed");
+  return {
+    attemptId: `att_${look.id}`,
+    decisionId: `dec_${look.id}`,
+    tenantId: look.caller.tenantId,
+    runId: look.runId,
+    stepId: intent.context.step,
+    attempt: posted.attempt,
+    stepDigest: look.step?.stepDigest ?? null,
+    retry: posted.retry,
+    isStrict: look.caller.mode === "strict",
+    intent,
+    estimate: verdict.estimate,
+    answerKeptMs: intent.idempotency !== null || intent.effect !== null ? TOOL_KEY_KEPT_MS : null,
     policyVersion: policyVersionOf(verdict),
     meters: posted.meters,
     askedAtMs,
-    // Last: what stands behind a computed name is set one by one, which took six times as long.
+    server,
     [permitted]: true,
   };
 }

@@ -44,9 +44,24 @@ export type Upstream = {
   readonly sharedObjects: boolean;
 };
 
+/** One MCP server, as configured. */
+export type McpServer = {
+  readonly name: string;
+  readonly origin: string;
+  readonly path: string;
+  /** Its credentials among them; they go to this origin and nowhere else. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The tenants that it is for, by id or name; null: all. */
+  readonly tenants: readonly string[] | null;
+  /** Tools that nobody declared may be called, and are recorded as such. */
+  readonly observesUndeclared: boolean;
+  readonly timeoutMs: number;
+};
+
 export type Configuration = {
   readonly catalogue: Catalogue;
   readonly upstreams: ReadonlyMap<string, Upstream>;
+  readonly servers: ReadonlyMap<string, McpServer>;
   /** All but the imported ones, which the database has. */
   readonly prices: PriceBook;
   /** HMAC of the installation's administration key. */
@@ -63,6 +78,8 @@ export type Authority = {
   /** Where a pass-through goes: the upstream named first in the configuration. */
   readonly defaultUpstream: () => string | null;
   readonly upstream: (name: string) => Upstream | undefined;
+  /** The MCP server of that name, where it is one of this tenant's, or null. */
+  readonly server: (tenantId: string, name: string) => McpServer | null;
   readonly configuration: Configuration;
   /** All prices, the imported ones as this snapshot knows them. */
   readonly prices: () => Prices;
@@ -144,6 +161,14 @@ export async function createAuthority(
     route: (model) => routeModel(configuration.catalogue, model),
     defaultUpstream: () => configuration.catalogue.upstreams[0]?.name ?? null,
     upstream: (name) => configuration.upstreams.get(name),
+    server: (tenantId, serverName) => {
+      const server = configuration.servers.get(serverName);
+      if (server === undefined) return null;
+      const { tenants } = server;
+      const name = known.snapshot.tenants.get(tenantId)?.name ?? tenantId;
+      const isTheirs = tenants === null || tenants.includes(tenantId) || tenants.includes(name);
+      return isTheirs ? server : null;
+    },
     configuration,
     prices: () => ({ imported: known.snapshot.prices.imported, listed: configuration.prices }),
     limitsFor: (counted) => limitsFor(known.snapshot, configuration.catalogue, counted),

@@ -14,6 +14,8 @@ export type Ending = {
   readonly clientLeft: boolean;
   /** SHA-256, hex, of a body in which something was replaced on its way; absent where its digest is the caller's. */
   readonly sentSha256?: string;
+  /** Further members of its record, in snake_case: what is known of a tool's result. */
+  readonly details?: Readonly<Record<string, unknown>>;
 } & (
   | {
       readonly kind: "succeeded" | "failed" | "aborted";

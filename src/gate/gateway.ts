@@ -35,18 +35,28 @@ import { createFence, type Fence } from "./fence.ts";
 import type { Charge } from "../core/charge.ts";
 import type { Ending } from "./ending.ts";
 import type { Ports, Reply } from "./ports.ts";
-import { chargeFor, createSettler } from "./settle.ts";
+import { chargeFor, createSettler, type Ended, type Settler } from "./settle.ts";
 import { createOnce, type Once } from "./once.ts";
 import { postSurely } from "./post-again.ts";
 import { createOutcomes, type Outcomes } from "./outcomes.ts";
 import { createSteps, type Steps } from "./steps.ts";
 import { sweep, type Swept } from "./sweep.ts";
+import { isBlockedOutright } from "./look.ts";
 import { createLanes } from "./lanes.ts";
 import { createLeavers } from "./leavers.ts";
-import { createUnderWay, type AttemptUnderWay } from "./under-way.ts";
+import { createUnderWay, type AttemptUnderWay, type UnderWay } from "./under-way.ts";
 import { createTrust, type Trust, type TrustFigures } from "./trust.ts";
 import { Overloaded, Unavailable } from "./unavailable.ts";
+import { createServerCalls, type ServerCalls } from "./server-calls.ts";
+import type { Connections } from "./servers.ts";
 import { createWatch } from "./watch.ts";
+
+export type Settle = (
+  permit: Ended & Pick<Permit, "stepDigest" | "answerKeptMs">,
+  ending: Ending,
+  charge: Charge | Promise<Charge>,
+  captured?: Captured | null,
+) => Promise<unknown>;
 
 export type Gateway = {
   readonly replicaId: string;
@@ -70,9 +80,13 @@ export type Gateway = {
    */
   readonly hindrance: () => Promise<string | null>;
   readonly admit: (caller: Caller, intent: Intent, isGone: () => boolean) => Promise<Admission>;
+  /** Whether policies block such a call whatever it has in it. */
+  readonly isBlockedOutright: (caller: Caller, intent: Intent) => boolean;
   /** What an admission would answer now, with nothing reserved and nothing recorded. */
   readonly admitDry: (caller: Caller, intent: Intent) => Promise<Admission>;
   readonly dispatch: (request: Dispatch, reply: Reply) => Promise<Dispatched>;
+  /** The tool door's servers; null where this runtime connects to none. */
+  readonly servers: ServerCalls | null;
   /** What an ending costs; both sides are counted when the upstream told no usage. */
   readonly charge: (
     permit: Permit,
@@ -83,12 +97,7 @@ export type Gateway = {
    * Ends a permit; the writing goes on after the answer, and resolves when it has committed. `captured`: its
    * answer, to be kept.
    */
-  readonly settle: (
-    permit: Permit,
-    ending: Ending,
-    charge: Charge | Promise<Charge>,
-    captured?: Captured | null,
-  ) => Promise<unknown>;
+  readonly settle: Settle;
   /** Answers that are kept for those who ask again. */
   readonly answers: Pick<Answers, "find" | "ended">;
   /** Attempts that their callers make themselves. */
@@ -113,17 +122,24 @@ export type Gateway = {
   readonly close: () => Promise<void>;
 };
 
+/** What a gateway has that not every runtime has: others made it, and end it. */
+export type GatewayParts = {
+  readonly standing?: Standing;
+  /** To MCP servers. */
+  readonly connections?: Connections | undefined;
+};
+
 /** A replica that others made and keep: its lease and its snapshot outlive the gateway. */
 export type Standing = { readonly replicaId: string; readonly held: Held };
 
 export async function createGateway(
   ports: Ports,
   configuration: Configuration,
-  standing?: Standing,
+  { standing, connections }: GatewayParts = {},
 ): Promise<Gateway> {
   const replicaId = standing?.replicaId ?? `rep_${ports.newId()}`;
   if (standing === undefined) await renewLease(ports.db.control, replicaId);
-  const { now, monotonicMs, db } = ports;
+  const { now, monotonicMs, newId, seal, db } = ports;
   const fence = createFence(monotonicMs);
   const clocks = { now, monotonicMs, answered: fence.answered };
   const authority = await createAuthority(db.control, configuration, clocks, standing?.held);
@@ -135,13 +151,8 @@ export async function createGateway(
   const [watch, leavers, onLeft] = [createWatch(monotonicMs), createLeavers(), underWay.leave];
   const shared = { watch, fence, leavers, isCutShort: () => isCutShort, onLeft };
   const parts = {
-    authority,
-    contention,
-    now,
-    monotonicMs,
-    newId: ports.newId,
+    ...{ authority, contention, now, monotonicMs, newId, seal },
     history: (of: HistoryOf) => historyInTime(db, trust, of),
-    seal: ports.seal,
     leftOf: underWay.leftOf,
   };
   const postings = createPostings(ports, replicaId, fence);
@@ -161,15 +172,8 @@ export async function createGateway(
   const admitting = { ...parts, postings: { submit } };
   const fresh = () => (authority.isFresh() ? null : refreshed(authority, trust));
 
-  // It holds no more than ids while it waits: the permit and the answer of each call that was not settled
-  // yet were most of what a collection of the young generation had to copy.
-  const over = async (attempt: AttemptUnderWay, written: Promise<unknown>): Promise<void> => {
-    try {
-      await written;
-    } finally {
-      underWay.end(attempt);
-    }
-  };
+  const settle = createSettle(ports, { settler, answers, underWay });
+  const servers = createServerCalls({ ...ports, watch, fence, settle, underWay }, connections);
 
   return {
     replicaId,
@@ -205,6 +209,7 @@ export async function createGateway(
       if (admission.kind === "refused") trust.refused(admission.refusal.reason);
       return admission;
     },
+    isBlockedOutright: (caller, intent) => isBlockedOutright(parts, caller, intent),
     admitDry: (caller, intent) => {
       const once = {
         submit: (ask: Ask) => withDeadline(postDry(db.admin, replicaId, ask), POST_MS_MAX),
@@ -220,16 +225,8 @@ export async function createGateway(
     steps: createSteps({ ports, authority, answers, settler }),
     outcomes: createOutcomes(ports),
     once: createOnce(ports, answers, configuration.pepper),
-    settle: (permit, ending, charged, captured = null) => {
-      const { tenantId, attemptId, stepDigest } = permit;
-      if (ending.kind !== "succeeded") underWay.fail(permit);
-      const end = (charge: Charge) => settler.end(permit, ending, charge);
-      const settled = () => (charged instanceof Promise ? charged.then(end) : end(charged));
-      const written =
-        captured === null ? settled() : keepAnswer(answers, permit, captured, settled);
-      ports.runAfter("settle", () => over({ tenantId, attemptId, stepDigest }, written));
-      return written;
-    },
+    servers,
+    settle,
     sweep: () => sweep(ports, settler, trust),
     waitForApproval: createApprovalWaits(ports).wait,
     trust: () => ({
@@ -253,13 +250,39 @@ export async function createGateway(
   };
 }
 
+function createSettle(
+  { runAfter }: Pick<Ports, "runAfter">,
+  parts: { readonly settler: Settler; readonly answers: Answers; readonly underWay: UnderWay },
+): Settle {
+  const { settler, answers, underWay } = parts;
+  // It holds no more than ids while it waits: the permit and the answer of each call that was not settled
+  // yet were most of what a collection of the young generation had to copy.
+  const over = async (attempt: AttemptUnderWay, written: Promise<unknown>): Promise<void> => {
+    try {
+      await written;
+    } finally {
+      underWay.end(attempt);
+    }
+  };
+
+  return (permit, ending, charged, captured = null) => {
+    const { tenantId, attemptId, stepDigest } = permit;
+    if (ending.kind !== "succeeded") underWay.fail(permit);
+    const end = (charge: Charge) => settler.end(permit, ending, charge);
+    const settled = () => (charged instanceof Promise ? charged.then(end) : end(charged));
+    const written = captured === null ? settled() : keepAnswer(answers, permit, captured, settled);
+    runAfter("settle", () => over({ tenantId, attemptId, stepDigest }, written));
+    return written;
+  };
+}
+
 /**
  * The answer first: who finds the attempt succeeded finds it, too. Whatever becomes of it, the attempt is
  * settled.
  */
 async function keepAnswer(
   answers: Answers,
-  permit: Permit,
+  permit: Pick<Permit, "tenantId" | "attemptId" | "answerKeptMs">,
   captured: Captured,
   settle: () => Promise<unknown>,
 ): Promise<void> {

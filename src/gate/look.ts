@@ -5,13 +5,14 @@ import { InputError } from "../core/errors.ts";
 import type { Facts } from "../core/facts.ts";
 import type { Intent } from "../core/intent.ts";
 import { needsFindings } from "../core/policy-bundle.ts";
+import { judgePolicies } from "../core/policy-judge.ts";
 import { priceFor } from "../core/imported-prices.ts";
 import { undated, type Price } from "../core/price.ts";
 import type { ModelRoute } from "../core/route.ts";
 import { identifyStep, type StepIdentity } from "../core/step.ts";
 import { hmacSha256Hex } from "../lib/hash.ts";
 import type { Ask } from "../store/posting.ts";
-import type { Authority, Upstream } from "./authority.ts";
+import type { Authority, McpServer, Upstream } from "./authority.ts";
 
 export type LookParts = {
   readonly authority: Authority;
@@ -28,6 +29,8 @@ export type Look = {
   readonly caller: Caller;
   /** Null where the caller acts itself. */
   readonly upstream: Upstream | null;
+  /** The MCP server that it is for; null at the other doors. */
+  readonly server: McpServer | null;
   readonly facts: Omit<Facts, "now" | "clampedTo">;
   /** What another model costs there, by the prices that this ask is judged by. */
   readonly priceOf: (model: string) => Price | null;
@@ -51,6 +54,18 @@ export function lookFor(parts: LookParts, caller: Caller, intent: Intent): Look 
     history: null,
     rerouted: null,
   });
+}
+
+/**
+ * Whether policies block whatever such a call has in it: by what is known of its caller, its time and its resource alone.
+ * What they would have to read of it is not looked at, and blocks nothing here.
+ */
+export function isBlockedOutright(parts: LookParts, caller: Caller, intent: Intent): boolean {
+  const { bundle, ...known } = lookFor(parts, caller, intent).facts;
+  if (bundle === null) return false;
+  const facts = { ...known, bundle, now: parts.now(), clampedTo: null };
+  const { outcome } = judgePolicies(bundle, { facts, intent, estimate: null });
+  return outcome.kind === "block" && outcome.reason === "policy_denied";
 }
 
 /** The same ask at the model that a policy names: with that one's upstream, price and limits. */
@@ -84,8 +99,8 @@ function lookAt(parts: LookParts, intent: Intent, { id, model, ...known }: Known
   const { caller } = known;
   const runId = intent.context.run ?? `run_${id}`;
   const route = intent.billing === "metered" ? authority.route(model) : null;
-  const upstream =
-    intent.billing === "stated" ? null : upstreamFor(authority, intent, { model, route });
+  const isModels = intent.door === "model";
+  const upstream = isModels ? upstreamFor(authority, intent, { model, route }) : null;
   const priceOf = pricing(parts, caller, upstream);
   const price = route === null ? null : priceOf(route.model);
   const models = route === null ? [] : namesOf(model, route);
@@ -96,6 +111,7 @@ function lookAt(parts: LookParts, intent: Intent, { id, model, ...known }: Known
     runId,
     caller,
     upstream,
+    server: intent.door === "tool" ? serverFor(authority, caller, intent) : null,
     facts: {
       ...known,
       route,
@@ -129,6 +145,15 @@ function upstreamFor(
   const upstream = name === null ? undefined : authority.upstream(name);
   if (upstream === undefined) throw unknownModel(model);
   return upstream;
+}
+
+/** By the name that stands before the first slash of what is asked for. */
+function serverFor(authority: Authority, { tenantId }: Caller, { resource }: Intent): McpServer {
+  const name = resource.slice(0, Math.max(0, resource.indexOf("/")));
+  const server = authority.server(tenantId, name);
+  if (server !== null) return server;
+  const message = `There is no MCP server \`${name}\` here: tollgate.yaml names none for this tenant.`;
+  throw new InputError("not_found", "server", message);
 }
 
 /** Which step it is an attempt of, and what it claims. What costs nothing here is no step of anything. */

@@ -36,9 +36,12 @@ import type { Ports } from "./ports.ts";
 import { presumption, settlementFor, unposted } from "./settlement-for.ts";
 import type { Trust } from "./trust.ts";
 
+/** Of a permit, what its ending needs. */
+export type Ended = Pick<Permit, "tenantId" | "attemptId" | "estimate" | "intent">;
+
 export type Settler = {
   /** Ends a permit. Resolves when its ending has committed; nobody need wait for that. */
-  readonly end: (permit: Permit, ending: Ending, charge: Charge) => Promise<unknown>;
+  readonly end: (permit: Ended, ending: Ending, charge: Charge) => Promise<unknown>;
   /** Ends an attempt that its caller made. Resolves when that has committed. */
   readonly report: (settlement: Settlement) => Promise<Settled>;
   /** Marks an attempt whose caller cannot say how it ended; its money stays held. */
@@ -137,8 +140,9 @@ export function createSettler(
     // Not async: what waits for its settlement holds on to the settlement, and not to the permit and answer.
     end: (permit, ending, charged) => {
       if (ending.kind !== "unknown") return write(settlementFor(permit, ending, charged));
-      // What costs nothing has no cost to be unknown: there is nothing to hold, nor to presume.
-      if (permit.estimate.basis === "free") {
+      // What costs nothing has no cost to be unknown: there is nothing to hold, nor to presume. A tool may have
+      // had its effect all the same.
+      if (permit.estimate.basis === "free" && permit.intent.billing !== "stated") {
         return write({ ...settlementFor(permit, ending, NOTHING), ending: "failed" });
       }
       return leaveUnknown({ tenantId: permit.tenantId, attemptId: permit.attemptId });

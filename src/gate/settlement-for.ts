@@ -6,7 +6,11 @@ import type { Permit } from "./admit.ts";
 import type { Ending } from "./ending.ts";
 
 /** Of a permit: what its ending costs, and all that is recorded of it. */
-export function settlementFor(permit: Permit, ending: Ending, charged: Charge): Settlement {
+export function settlementFor(
+  permit: Pick<Permit, "tenantId" | "attemptId">,
+  ending: Ending,
+  charged: Charge,
+): Settlement {
   const reading = "reading" in ending ? ending.reading : null;
   return {
     tenantId: permit.tenantId,
@@ -30,6 +34,7 @@ export function settlementFor(permit: Permit, ending: Ending, charged: Charge): 
       provider_cost_usd: reading?.providerCostUsd ?? null,
       duration_ms: Math.round(ending.durationMs),
       first_byte_ms: ending.firstByteMs === null ? null : Math.round(ending.firstByteMs),
+      ...ending.details,
       ...toolCalls(reading?.proposed ?? null),
     }),
   };

@@ -10,6 +10,7 @@ import { createDocs, createManagement, type ReadAsset } from "./docs.ts";
 import type { Env, Health } from "./env.ts";
 import { needsLog, phraseThrown } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
+import type { ToolDoor } from "./mcp.ts";
 import { metricsText } from "./metrics.ts";
 import { createModelDoor, send, type ModelDoorParts } from "./proxy.ts";
 
@@ -27,6 +28,8 @@ export type AppParts = ModelDoorParts & {
   readonly newId: () => string;
   /** A file of the API page, which is served from this machine and not from somebody's network. */
   readonly readAsset: ReadAsset;
+  /** Null where no MCP server is configured, or none can be reached from here. */
+  readonly toolDoor: ToolDoor | null;
 };
 
 export type App = {
@@ -46,10 +49,17 @@ export type App = {
  * the last of which is the model door's too.
  */
 export function isModelPath(url: string): boolean {
-  return /^\/(?:v1|run|openai)(?:\/[\w:-][\w.:-]*)+(?:\?[\w.:=&-]*)?$/.test(url);
+  return (
+    !isToolPath(url) && /^\/(?:v1|run|openai)(?:\/[\w:-][\w.:-]*)+(?:\?[\w.:=&-]*)?$/.test(url)
+  );
 }
 
-export function createApp({ log, newId, readAsset, ...door }: AppParts): App {
+/** Whether a path is the tool door's: `/mcp/{server}`, also below `/run/{run}`. */
+export function isToolPath(url: string): boolean {
+  return /^(?:\/+run\/[^/?]+(?:\/step\/[^/?]+)?)?\/mcp\/[^/?]+\/?(?:\?|$)/.test(url);
+}
+
+export function createApp({ log, newId, readAsset, toolDoor, ...door }: AppParts): App {
   const app = new Hono<Env>();
   const modelDoor = createModelDoor(door);
   const probesOf = createProbes(door.monotonicMs);
@@ -106,6 +116,13 @@ export function createApp({ log, newId, readAsset, ...door }: AppParts): App {
       null,
       `Unknown request URL: ${c.req.method} ${c.req.path}.`,
     );
+  });
+  app.use("*", async (c, next) => {
+    if (!isToolPath(c.req.path)) return next();
+    if (toolDoor !== null) return toolDoor(c);
+    const message =
+      "No MCP server is configured here: name one under `mcp_servers` in tollgate.yaml.";
+    throw new InputError("unknown_url", null, message);
   });
   // Everything else is the model door's: with and without /v1, under /run/{run}, in Azure's shape.
   app.all("*", (c) => {

@@ -22,6 +22,7 @@ import { reconciliationRoutes } from "./reconciliation.ts";
 import { replayRoutes } from "./replays.ts";
 import { runRoutes } from "./runs.ts";
 import { webhookRoutes } from "./webhooks.ts";
+import { mcpServerRoutes } from "./mcp-servers.ts";
 import { toolRoutes } from "./tools.ts";
 
 /** A file of the page, by its name; null when there is none. */
@@ -102,6 +103,7 @@ export function createManagement(): Management {
   approvalRoutes(api);
   webhookRoutes(api);
   toolRoutes(api);
+  mcpServerRoutes(api);
   gateRoute(api);
   outcomeTypeRoutes(api);
   outcomeRoutes(api);

@@ -27,6 +27,14 @@ function verdictOf(admission: Admission): object {
         ...(redact.length === 0 ? {} : { redacted: redact }),
       };
     }
+    case "tool_admitted": {
+      const { estimate, server } = admission.permit;
+      return {
+        verdict: "allow",
+        server: server.name,
+        estimate_usd: usdOrNull(estimate.costPicousd),
+      };
+    }
     case "granted": {
       const { costPicousd } = admission.grant.estimate;
       return {

@@ -6,7 +6,7 @@ import { z } from "@hono/zod-openapi";
 import type { Context as HonoContext } from "hono";
 
 import type { Caller } from "../core/caller.ts";
-import { NO_DEMAND, type Intent, type Json } from "../core/intent.ts";
+import { NO_DEMAND, type Intent } from "../core/intent.ts";
 import {
   APPROVAL_CALL_BYTES_MAX,
   CONTEXT_FIELD_BYTES_MAX,
@@ -25,8 +25,7 @@ import type { Admission } from "../gate/admit.ts";
 import type { ResultAsker } from "../gate/prior.ts";
 import { assert } from "../lib/assert.ts";
 import { canonicalJson } from "../lib/canonical-json.ts";
-import { isExactNumber, sourceOf } from "../lib/exact-json.ts";
-import { isList, isRecord } from "../lib/json.ts";
+import { plainJson } from "../lib/exact-json.ts";
 import { admitWaiting } from "./admit-waiting.ts";
 import { tightest } from "./answer-headers.ts";
 import { readJson, check } from "./api-body.ts";
@@ -124,7 +123,8 @@ export function gateRoute(api: Api): void {
     });
     // Nobody is there to be told.
     if (admission.kind === "gone") return send(phraseUnavailable("The client left."));
-    assert(admission.kind !== "admitted", "what the step door asks for is not dispatched here");
+    const isDispatched = admission.kind === "admitted" || admission.kind === "tool_admitted";
+    assert(!isDispatched, "what the step door asks for is not dispatched here");
     return send(await phraseAdmission(c, caller, admission, meant));
   });
 }
@@ -207,20 +207,6 @@ function shownCall(asked: Asked) {
   };
   const bytes = new TextEncoder().encode(canonicalJson(call));
   return bytes.byteLength > APPROVAL_CALL_BYTES_MAX ? null : bytes;
-}
-
-/** As policies compare it: their numbers are floats. The digest of the call keeps every digit. */
-function plainJson(value: unknown): Json {
-  if (isExactNumber(value)) return Number(sourceOf(value));
-  if (isList(value)) return value.map(plainJson);
-  if (isRecord(value)) {
-    return Object.fromEntries(
-      Object.entries(value).map(([name, member]) => [name, plainJson(member)] as const),
-    );
-  }
-  const isPlain = typeof value === "string" || typeof value === "number";
-  assert(isPlain || typeof value === "boolean" || value === null, "a JSON value");
-  return value;
 }
 
 /** The members of the body that a header may carry, too; a header counts first. */

@@ -126,7 +126,8 @@ async function answer(turn: Turn): Promise<Response | "again"> {
     ? gateway.admit(caller, intent, isGone)
     : admitWaiting(gateway, caller, intent, patience));
   if (admission.kind === "gone") return exchange.handled;
-  assert(admission.kind !== "granted", "what the model door asks for is dispatched here");
+  const isElsewhere = admission.kind === "granted" || admission.kind === "tool_admitted";
+  assert(!isElsewhere, "what the model door asks for is dispatched to a model");
   if (admission.kind === "refused") {
     const { refusal, runId, attempt, policyVersion } = admission;
     const repeat = await repeatOf(turn, refusal);

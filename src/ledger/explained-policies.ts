@@ -1,6 +1,6 @@
 /** What a decision's record says of policies, and the ledger of its approval, for sentences. */
 import type { ExplainedApproval, ExplainedPolicies } from "../core/explain-policies.ts";
-import { isList, isRecord } from "../lib/json.ts";
+import { isList, isRecord, textOrNull } from "../lib/json.ts";
 import { findApproval, listVotes } from "../store/approvals.ts";
 import type { Database } from "../store/database.ts";
 
@@ -28,6 +28,7 @@ export function policiesIn(record: Members): ExplainedPolicies | null {
     ),
     // Where nobody searched there is nothing to be incomplete.
     isSearchComplete: search["complete"] !== false,
+    taintedBy: textOrNull(membersOf(record["history"])["tainted_by"]),
     rerouted: typeof model === "string" && typeof policy === "string" ? { model, policy } : null,
     outputTokensMax: typeof outputTokensMax === "number" ? outputTokensMax : null,
     redact: isList(redact) ? redact.filter((name) => typeof name === "string") : [],

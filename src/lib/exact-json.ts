@@ -1,3 +1,13 @@
+import { assert } from "./assert.ts";
+
+declare global {
+  interface JSON {
+    /** A JSON text that `stringify` writes as it stands (ECMAScript, JSON.parse source text access). */
+    rawJSON(text: string): object;
+    isRawJSON(value: unknown): boolean;
+  }
+}
+
 /** A JSON number as it was written, where a float would not be the same number. */
 export type ExactNumber = { readonly [SOURCE]: string };
 
@@ -23,6 +33,38 @@ export function isExactNumber(value: unknown): value is ExactNumber {
 /** What stood in the JSON text. */
 export function sourceOf(number: ExactNumber): string {
   return number[SOURCE];
+}
+
+type Plain =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly Plain[]
+  | { readonly [name: string]: Plain };
+
+/** The same value with floats for its numbers. Takes what `JSON.parse` or `parseExactJson` makes. */
+export function plainJson(value: unknown): Plain {
+  if (isExactNumber(value)) return Number(sourceOf(value));
+  if (Array.isArray(value)) return value.map(plainJson);
+  if (typeof value === "object" && value !== null) {
+    return Object.fromEntries(
+      Object.entries(value).map(([name, part]) => [name, plainJson(part)] as const),
+    );
+  }
+  const isPlain = typeof value === "string" || typeof value === "number";
+  assert(isPlain || typeof value === "boolean" || value === null, "a JSON value");
+  return value;
+}
+
+/** The same value for `JSON.stringify`, which then writes each number as it was written. */
+export function asWritten(value: unknown): unknown {
+  if (isExactNumber(value)) return JSON.rawJSON(sourceOf(value));
+  if (JSON.isRawJSON(value)) return value;
+  if (Array.isArray(value)) return value.map(asWritten);
+  if (typeof value !== "object" || value === null) return value;
+  // Not by assignment: `__proto__` is a name like any other.
+  return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, asWritten(part)]));
 }
 
 function exactly(_key: string, value: unknown, context?: { readonly source?: string }): unknown {

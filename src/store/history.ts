@@ -2,7 +2,8 @@
 import { ATTEMPT_STATUSES } from "../core/attempt.ts";
 import { HISTORY_ATTEMPTS_MAX } from "../core/limits-policy.ts";
 import type { History } from "../core/facts.ts";
-import type { Sql } from "./database.ts";
+import { textOrNull } from "../lib/json.ts";
+import type { Queryable } from "./events.ts";
 
 export type HistoryOf = {
   readonly tenantId: string;
@@ -17,23 +18,28 @@ export type HistoryOf = {
 };
 
 /** One look, as of now. Zeros and an empty status where nothing went before. */
-export async function readHistory(sql: Sql, of: HistoryOf): Promise<History> {
+export async function readHistory(sql: Queryable, of: HistoryOf): Promise<History> {
   const { tenantId, runId, stepDigest, isStepNamed, left, sdkRetries } = of;
   const [row] = await sql`
     select floor(extract(epoch from tollgate_now() - run.first_at))::int as age, run.attempts,
-           run.spend::text as spend, prior.attempt_id, prior.attempt, prior.state, prior.unread,
+           run.spend::text as spend, run.tainted_by, prior.attempt_id, prior.attempt, prior.state, prior.unread,
            prior.since >= tollgate_now() - tollgate_retry_window() as is_recent
     from (
       select min(d.decided_at) as first_at, count(*)::int as attempts,
-             coalesce(sum(coalesce(s.cost, r.cost_picousd, 0)), 0) as spend
+             coalesce(sum(coalesce(s.cost, r.cost_picousd, 0)), 0) as spend,
+             (array_agg(d.resource order by d.decided_at, d.attempt_id) filter (where s.taints))[1] as tainted_by
       from (
-        select tenant_id, attempt_id, decided_at from decisions
+        select tenant_id, attempt_id, decided_at, door, resource from decisions
         where tenant_id = ${tenantId} and run_id = ${runId} and verdict = 'allow'
         limit ${HISTORY_ATTEMPTS_MAX}
       ) as d
       left join reservations r on r.tenant_id = d.tenant_id and r.attempt_id = d.attempt_id
       left join lateral (
-        select sum(cost_picousd) as cost from settlements
+        select sum(cost_picousd) as cost,
+               -- Of other doors no record is read.
+               bool_or(case when d.door = 'tool' and ending in ('succeeded', 'failed')
+                 then record->>'untrusted' = 'true' end) as taints
+        from settlements
         where tenant_id = d.tenant_id and attempt_id = d.attempt_id
       ) as s on true
     ) as run
@@ -55,6 +61,7 @@ export async function readHistory(sql: Sql, of: HistoryOf): Promise<History> {
     runSpendPicousd: BigInt(String(row?.["spend"] ?? "0")),
     attempt: Math.max(sdkRetries + 1, numberAfter(last, prior)),
     priorStatus,
+    taintedBy: textOrNull(row?.["tainted_by"]),
   };
 }
 

@@ -13,6 +13,7 @@ const NOTHING: Results = {
   chunks: null,
   memory: null,
   start: null,
+  tools: null,
 };
 
 const rowWith = (some: Partial<Row>): Row => ({

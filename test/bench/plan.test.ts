@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { HELP, planOf } from "./plan.ts";
 
 test("a run measures everything, a quick one calls only, and --only says otherwise", () => {
-  const all = ["calls", "scaling", "overload", "admissions", "chunks", "memory", "start"];
+  const all = ["calls", "scaling", "overload", "admissions", "chunks", "memory", "start", "tools"];
   expect(planOf([]).only).toEqual(all);
   expect(planOf(["--quick"]).only).toEqual(["calls"]);
   expect(planOf(["--quick", "--only", "memory,admissions"]).only).toEqual(["memory", "admissions"]);

@@ -5,7 +5,16 @@ import { SCENARIOS, type ScenarioName } from "./scenario.ts";
 import { TARGET_NAMES, type TargetName } from "./targets.ts";
 
 /** In the order of the report. */
-const PARTS = ["calls", "scaling", "overload", "admissions", "chunks", "memory", "start"] as const;
+const PARTS = [
+  "calls",
+  "scaling",
+  "overload",
+  "admissions",
+  "chunks",
+  "memory",
+  "start",
+  "tools",
+] as const;
 export type Part = (typeof PARTS)[number];
 
 export const HELP = `npm run bench -- [options]
@@ -18,6 +27,7 @@ export const HELP = `npm run bench -- [options]
                           chunks      what each target adds to each chunk of a paced stream
                           memory      what a thousand open streams weigh in each target
                           start       from the start of the program to ready, on an existing database
+                          tools       what the gate adds to a tool call, one call after the other
   --targets names       of: ${TARGET_NAMES.join(", ")}; default: all (calls, chunks, memory)
   --scenarios names     of: ${SCENARIOS.map(({ name }) => name).join(", ")}; default: all (calls)
   --connections counts  default: 1,64,256 (calls); the targets are told of 64

@@ -8,6 +8,8 @@ import type { Start } from "./start.ts";
 import type { StreamMemory } from "./stream-memory.ts";
 import { median } from "./summary.ts";
 import { TARGET_NAMES } from "./targets.ts";
+import type { ToolClient } from "./tool-call.ts";
+import type { Tools } from "./tools.ts";
 
 type Maybe = number | null;
 
@@ -212,5 +214,47 @@ export const startLines = ({ readyMs, medianMs }: Start): readonly string[] => [
   "",
   `One process on a database that exists, from the start of the program to the first 200 of /readyz: **${figure(medianMs, 0)} ms**`,
   `(median of ${readyMs.length}; ${figure(Math.min(...readyMs), 0)} to ${figure(Math.max(...readyMs), 0)}).`,
+  "",
+];
+
+const CLIENTS: Readonly<Record<ToolClient, string>> = {
+  library: "the official client",
+  posts: "plain posts",
+};
+
+export const toolLines = ({ version, rounds, added }: Tools): readonly string[] => [
+  "## Tool calls",
+  "",
+  "One call after the other on one connection, straight to a fast MCP server and through Tollgate: the official",
+  "client, which works itself, too, and plain posts of the same calls. “Added” is against direct.",
+  `Tollgate: ${version}.`,
+  "",
+  ...headOf(
+    "by, to",
+    "per second",
+    "p50 ms",
+    "p99 ms",
+    "added p50 ms",
+    "added p99 ms",
+    "CPU µs/call Tollgate",
+    "PostgreSQL",
+    "failed",
+  ),
+  ...added.flatMap((more) =>
+    (["direct", "tollgate"] as const).map((target) => {
+      const of = rounds.filter((each) => each.by === more.by && each.target === target);
+      return rowOf(`${CLIENTS[more.by]}, ${target}`, [
+        [median(of.map((each) => each.perSecond)), 0],
+        [ms(median(of.map((each) => each.p50Micros))), 2],
+        [ms(median(of.map((each) => each.p99Micros))), 2],
+        [target === "direct" ? null : ms(more.p50Micros), 2],
+        [target === "direct" ? null : ms(more.p99Micros), 2],
+        [median(of.map((each) => each.cpuMicros.gateway)), 0],
+        [median(of.map((each) => each.cpuMicros.database)), 0],
+        [of.reduce((sum, each) => sum + each.failed, 0), 0],
+      ]);
+    }),
+  ),
+  ...failuresOf(rounds),
   "",
 ];

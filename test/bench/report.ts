@@ -11,6 +11,7 @@ import {
   overloadLines,
   scalingLines,
   startLines,
+  toolLines,
 } from "./report-parts.ts";
 import { figure, type Results } from "./results.ts";
 import { SCENARIOS } from "./scenario.ts";
@@ -173,7 +174,7 @@ const failureLines = (rows: readonly Row[]): readonly string[] => {
 };
 
 export const markdownOf = (report: Report): string => {
-  const { calls, scaling, overload, admissions, chunks, memory, start } = report;
+  const { calls, scaling, overload, admissions, chunks, memory, start, tools } = report;
   const lines = [
     ...introOf(report),
     ...aimLines(report),
@@ -193,6 +194,7 @@ export const markdownOf = (report: Report): string => {
     ...(chunks === null ? [] : chunkLines(chunks)),
     ...(memory === null ? [] : memoryLines(memory)),
     ...(start === null ? [] : startLines(start)),
+    ...(tools === null ? [] : toolLines(tools)),
   ];
   return `${lines.join("\n").trimEnd()}\n`;
 };

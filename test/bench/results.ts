@@ -6,6 +6,7 @@ import type { Overload } from "./overload.ts";
 import type { Scaling } from "./scaling.ts";
 import type { Start } from "./start.ts";
 import type { StreamMemory } from "./stream-memory.ts";
+import type { Tools } from "./tools.ts";
 
 export type Results = {
   readonly calls: Calls | null;
@@ -15,14 +16,17 @@ export type Results = {
   readonly chunks: Chunks | null;
   readonly memory: readonly StreamMemory[] | null;
   readonly start: Start | null;
+  readonly tools: Tools | null;
 };
 
 /** Calls that failed in any part: a figure from those is no figure. */
-export const failedIn = ({ calls, scaling, overload }: Results): number =>
-  [...(calls?.rows ?? []), ...(scaling?.rounds ?? []), ...(overload?.rounds ?? [])].reduce(
-    (sum, each) => sum + each.failed,
-    0,
-  );
+export const failedIn = ({ calls, scaling, overload, tools }: Results): number =>
+  [
+    ...(calls?.rows ?? []),
+    ...(scaling?.rounds ?? []),
+    ...(overload?.rounds ?? []),
+    ...(tools?.rounds ?? []),
+  ].reduce((sum, each) => sum + each.failed, 0);
 
 export const figure = (value: number | null, digits: number): string =>
   value === null

@@ -16,6 +16,7 @@ import type { Surroundings } from "./stage.ts";
 import { measureStart } from "./start.ts";
 import { measureStreamMemory } from "./stream-memory.ts";
 import type { Defer } from "./targets.ts";
+import { measureTools } from "./tools.ts";
 
 const progress = (text: string): void => void process.stderr.write(`${text}\n`);
 
@@ -53,13 +54,14 @@ const measureParts = async (plan: Plan, ends: (() => Promise<void>)[]): Promise<
   };
   // The short parts first: should one of them fail, the hours of the calls are not lost with it.
   const start = await part("start", measureStart);
+  const tools = await part("tools", measureTools);
   const memory = await part("memory", measureStreamMemory);
   const chunks = await part("chunks", measureChunks);
   const admissions = await part("admissions", measureAdmissions);
   const overload = await part("overload", measureOverload);
   const scaling = await part("scaling", measureScaling);
   const calls = await part("calls", measureCalls);
-  const results = { calls, scaling, overload, admissions, chunks, memory, start };
+  const results = { calls, scaling, overload, admissions, chunks, memory, start, tools };
   return reportOf(startedAt, machineHere(), { plan, results });
 };
 

@@ -15,6 +15,8 @@ import {
   type Child,
 } from "./child.ts";
 
+import { SERVER, TOOL } from "./tool-call.ts";
+
 export const TARGET_NAMES = ["direct", "raw", "tollgate", "portkey"] as const;
 export type TargetName = (typeof TARGET_NAMES)[number];
 
@@ -151,10 +153,11 @@ export type Installation = {
   readonly launch: (processes: number) => Child;
 };
 
-/** A PostgreSQL of its own with fsync on, and a configuration with one upstream. */
+/** A PostgreSQL of its own with fsync on, and a configuration with one upstream and what more is given. */
 export const installTollgate = async (
   upstreamPort: number,
   defer: Defer,
+  yaml = "",
 ): Promise<Installation> => {
   const cluster = await startPostgres();
   defer(cluster.stop);
@@ -163,7 +166,7 @@ export const installTollgate = async (
   const home = await mkdtemp(join(tmpdir(), "tollgate-bench-"));
   defer(() => rm(home, { recursive: true, force: true }));
   const config = join(home, "tollgate.yaml");
-  await writeFile(config, configOf(upstreamPort));
+  await writeFile(config, `${configOf(upstreamPort)}${yaml}`);
   const port = await freePort();
   const started = await startArguments();
   const launch = (processes: number): Child => {
@@ -215,6 +218,43 @@ export const startTollgate = async (
     databasePid: database.pid,
     version: `${processes === 1 ? "one process" : `${processes} processes`}, everything on, PostgreSQL ${database.version}, ${database.durability}`,
     note: "key, tenant budget in USD, requests quota of the tenant and run budget on the path.",
+    evidence: () => tollgateEvidence(origin, tenant),
+  };
+};
+
+export type ToolGate = {
+  readonly endpoint: {
+    readonly url: string;
+    readonly headers: Readonly<Record<string, string>>;
+  };
+  readonly version: string;
+  /** Of the gateway and of its database. */
+  readonly pids: readonly number[];
+  readonly evidence: Target["evidence"];
+};
+
+/** The same, with an MCP server behind it whose one tool is declared and priced, so that the budgets count. */
+export const startToolGate = async (serverUrl: string, defer: Defer): Promise<ToolGate> => {
+  const yaml = `mcp_servers:\n  - { name: ${SERVER}, url: "${serverUrl}" }\n`;
+  // No model is called: nobody listens on the port of the upstream.
+  const upstreamPort = await freePort();
+  const { origin, databaseUrl, launch } = await installTollgate(upstreamPort, defer, yaml);
+  const database = await aboutPostgres(databaseUrl);
+  const child = launch(1);
+  await readyAt(child, `${origin}/readyz`);
+  const { tenant, key } = await provision(origin);
+  const discovered = await api(origin, "POST", `/mcp-servers/${SERVER}/discover`, { tenant });
+  const { tools } = discovered as { tools: readonly unknown[] };
+  const definition = textMember(tools[0], "sha256");
+  const declared = { effect: "pure", price_usd: "0.000001", definition };
+  await api(origin, "PUT", `/tools/${SERVER}%2F${TOOL}?tenant=${tenant}`, declared);
+  return {
+    endpoint: {
+      url: `${origin}/mcp/${SERVER}`,
+      headers: { authorization: `Bearer ${key}`, "tollgate-run": RUN },
+    },
+    version: `one process, everything on, PostgreSQL ${database.version}, ${database.durability}`,
+    pids: [child.pid, database.pid].filter((pid) => pid !== null),
     evidence: () => tollgateEvidence(origin, tenant),
   };
 };

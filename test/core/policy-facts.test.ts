@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { STARTER_POLICIES } from "../../src/entry/cli/starter-policies.ts";
+import { needsHistory } from "../../src/core/policy-bundle.ts";
 import { policyFacts } from "../../src/core/policy-facts.ts";
 import { readBundle } from "../../src/core/policy-source.ts";
-import { judge, policies, policy } from "../support/judging.ts";
+import { bundleOf, intentOf, judge, policies, policy } from "../support/judging.ts";
 
 const DOCUMENT = readFileSync(new URL("../../docs/policies.md", import.meta.url), "utf8");
 
@@ -41,6 +42,7 @@ describe("every fact", () => {
       runSpendPicousd: 1n,
       attempt: 1,
       priorStatus: "" as const,
+      taintedBy: null,
     },
     findings: { secrets: 0, pii: 0, injection: 0, found: [], complete: true, outside: [] },
   };
@@ -65,6 +67,9 @@ describe("every fact", () => {
 test("the starter bundle lets an ordinary call pass, and asks about a dear one", () => {
   const findings = { secrets: 0, pii: 0, injection: 0, found: [], complete: true, outside: [] };
   expect(judge(STARTER_POLICIES, { findings })).toMatchObject({ kind: "ask", approval: null });
+  // Its policy on tainted runs is about tools: model calls read no history for it.
+  expect(needsHistory(bundleOf(STARTER_POLICIES), intentOf())).toBe(false);
+  expect(needsHistory(bundleOf(STARTER_POLICIES), intentOf({ door: "tool" }))).toBe(true);
   const dear = judge(STARTER_POLICIES, { findings }, { demand: { inputBytes: 200_000_000_000 } });
   expect(dear).toMatchObject({ kind: "ask", approval: { quorum: 1 } });
   expect(judge(STARTER_POLICIES, { findings, price: null })).toMatchObject({

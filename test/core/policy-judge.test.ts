@@ -3,8 +3,8 @@ import { describe, expect, test } from "vitest";
 import { decide } from "../../src/core/decide.ts";
 import type { Facts, History } from "../../src/core/facts.ts";
 import type { Intent } from "../../src/core/intent.ts";
-import { HISTORY_ATTEMPTS_MAX, RISK_MAX } from "../../src/core/limits-policy.ts";
-import { needsFindings, unreadableBundle } from "../../src/core/policy-bundle.ts";
+import { HISTORY_ATTEMPTS_MAX, RISK_MAX, TAINT_RISK } from "../../src/core/limits-policy.ts";
+import { needsFindings, needsHistory, unreadableBundle } from "../../src/core/policy-bundle.ts";
 import { cpuMsOf } from "../support/cpu-time.ts";
 import {
   bundleOf,
@@ -22,6 +22,7 @@ const HISTORY: History = {
   runSpendPicousd: 5_000_000_000_000n,
   attempt: 2,
   priorStatus: "failed",
+  taintedBy: null,
 };
 
 const BLOCK = policy("b", "true");
@@ -332,6 +333,72 @@ describe("the risk score", () => {
     });
     const much = policies(weigh("a", "true", 90), weigh("b", "true", 90));
     expect(judge(much).policies?.risk.score).toBe(RISK_MAX);
+  });
+
+  test("is higher in a run that has read what is not trusted, and says from where", () => {
+    const risk = (history: History | null) =>
+      judge(policies(MISSED), { history }, { door: "tool" }).policies?.risk;
+    expect(risk(null)).toEqual({ score: 0, inputs: [] });
+    expect(risk(HISTORY)).toEqual({ score: 0, inputs: [] });
+    expect(risk({ ...HISTORY, taintedBy: "web/fetch" })).toEqual({
+      score: TAINT_RISK,
+      inputs: [{ of: "taint:web/fetch", weight: TAINT_RISK }],
+    });
+  });
+});
+
+describe("a tainted run", () => {
+  const text = policies(
+    policy("t", "run.tainted", 'effect: block, reason: "It has read {run.tainted_by}."'),
+  );
+  const after = (history: Partial<History>) => {
+    const verdict = judge(text, { history: { ...HISTORY, ...history } }, { door: "tool" });
+    return verdict.kind === "block" ? verdict.message : verdict.kind;
+  };
+
+  test("is one whose first untrusted tool is known", () => {
+    expect(after({})).toBe("ask");
+    expect(after({ taintedBy: "web/fetch" })).toMatch(/It has read web\/fetch\.$/u);
+  });
+
+  test("is any of which more was done than is looked at", () => {
+    expect(after({ runAttempts: HISTORY_ATTEMPTS_MAX - 1 })).toBe("ask");
+    expect(after({ runAttempts: HISTORY_ATTEMPTS_MAX })).toMatch(/^Policy `t` blocks this/u);
+  });
+});
+
+describe("what went before is looked at", () => {
+  const at = (door: string) => `effect: block, applies_to: { doors: [${door}] }`;
+  const quoting = 'effect: block, reason: "After {run.spend}."';
+  test.each<[what: string, text: string, doors: readonly string[]]>([
+    ["for every act that a policy is about, for its risk", policies(MISSED), ["tool", "step"]],
+    ["for none that none is about", policies(policy("a", "false", at("model"))), []],
+    [
+      "for acts of the door that one is about",
+      policies(policy("a", "false", at("tool"))),
+      ["tool"],
+    ],
+    [
+      "for model calls where a policy about these reads it",
+      policies(policy("a", "run.tainted", at("model"))),
+      ["model"],
+    ],
+    [
+      "and not where one about others does",
+      policies(policy("a", "run.tainted", at("'tool', step")), policy("b", "false", at("model"))),
+      ["tool", "step"],
+    ],
+    ["or quotes it", policies(policy("a", "false", quoting)), ["model", "tool", "step"]],
+    [
+      "and in shadow as well",
+      policies(policy("a", "run.tainted", `${at("model")}, mode: shadow`)),
+      ["model"],
+    ],
+  ])("%s", (_what, source, doors) => {
+    const bundle = bundleOf(source);
+    const all = ["model", "tool", "step"] as const;
+    expect(all.filter((door) => needsHistory(bundle, intentOf({ door })))).toEqual(doors);
+    expect(needsHistory(null, intentOf({ door: "tool" }))).toBe(false);
   });
 });
 

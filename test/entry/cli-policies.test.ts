@@ -52,7 +52,7 @@ test("the starter bundle is sound, and is checked without a server", async () =>
   expect(code).toBe(0);
   const checked = await place.run(["policies", "check", file("starter.yaml", out)]);
   expect(checked).toMatchObject({ code: 0, err: "" });
-  expect(checked.out).toMatch(/^sound {2}pol_[0-9a-f]{64} · 6 policies\n$/);
+  expect(checked.out).toMatch(/^sound {2}pol_[0-9a-f]{64} · 7 policies\n$/);
 });
 
 test("a broken bundle is told with file, line and column, and the exit code is 1", async () => {

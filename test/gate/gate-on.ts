@@ -82,6 +82,7 @@ export async function gateOn(db: Database, options: GateOptions = {}): Promise<G
   };
   const gateway = await createGateway(ports, {
     catalogue: { upstreams: [{ name: "up", models: ["*"] }], aliases: {} },
+    servers: new Map(),
     upstreams: new Map([["up", upstream]]),
     prices: priceBook([priceOf({ upstream: "up", model: "m", outputTokensMax: 1_000 })]),
     adminDigest: "",

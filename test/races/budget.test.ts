@@ -157,7 +157,7 @@ describeOnPostgres("10,000 asks on one budget of $1", (database) => {
     const intent = intentOf({ demand: { inputBytes: 30_000_000 } });
     let asked = 0;
     let spent = 0n;
-    const outcomes = { admitted: 0, granted: 0, refused: 0, gone: 0 };
+    const outcomes = { admitted: 0, tool_admitted: 0, granted: 0, refused: 0, gone: 0 };
     const worker = async (gate: Gate): Promise<void> => {
       while (asked < 10_000) {
         asked += 1;

@@ -66,6 +66,7 @@ export async function createTestManagement(db: Database): Promise<Management> {
   const { pepper } = await findOrCreateInstallation(db.admin, "pepper of the tests");
   const gateway = await createGateway(portsOn(db), {
     catalogue: { upstreams: [], aliases: {} },
+    servers: new Map(),
     upstreams: new Map(),
     prices: priceBook(priceSnapshot()),
     adminDigest: hmacSha256Hex(pepper, ADMIN_KEY),

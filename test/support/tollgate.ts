@@ -10,6 +10,7 @@ import type { Price } from "../../src/core/price.ts";
 import type { ScopeKind, Unit, Window } from "../../src/core/verdict.ts";
 import type { Config, UpstreamConfig } from "../../src/entry/config.ts";
 import { REFRESH_MS } from "../../src/gate/authority.ts";
+import type { McpServer } from "../../src/gate/authority.ts";
 import { start } from "../../src/entry/node.ts";
 import type { Gateway } from "../../src/gate/gateway.ts";
 import type { CountTokens } from "../../src/gate/ports.ts";
@@ -39,6 +40,7 @@ export type StartOptions = {
   readonly aliases?: Readonly<Record<string, string>>;
   /** Instead of the one price of `MODEL`. */
   readonly prices?: readonly Price[];
+  readonly mcpServers?: readonly McpServer[];
   /** Webhooks may go to receivers of the test itself. */
   readonly allowsPrivateWebhooks?: boolean;
   /** How long `close` waits for answers under way before it cuts them. */
@@ -316,6 +318,7 @@ function configFor(options: StartOptions, adminKey: string): Config {
     prices: options.prices ?? [
       priceOf({ upstream: UPSTREAM, model: MODEL, outputTokensMax: 1_000 }),
     ],
+    mcpServers: options.mcpServers ?? [],
     allowsPrivateWebhooks: options.allowsPrivateWebhooks ?? false,
     configFile: null,
   };

@@ -59,4 +59,14 @@ policies:
     mode: shadow
     risk: 10
     reason: "The client library has tried {retry.sdk_retries} times already."
+
+  # What a tool answers that nobody trusts may hold instructions: whatever the run then does outside is looked at.
+  - id: tainted-effects
+    name: Effects of a tainted run
+    applies_to: { doors: [tool, step] }
+    when: request.operation == "execute_tool" && run.tainted && tool.effect_class == "effectful"
+    effect: require_approval
+    approval: { quorum: 1, expires_in: 24h }
+    mode: shadow
+    reason: "{resource.name} has effects outside, and the run has read what is not trusted ({run.tainted_by})."
 `;

@@ -69,6 +69,8 @@ export function createIsolate(bindings: Bindings, yaml: string | null): Isolate 
     readAsset: () => Promise.resolve(null),
     monotonicMs,
     largeBodies: inPlaceBodies(),
+    // Its packages would be half of the program again, and what it drains ends with a request: see docs/workers.md.
+    toolDoor: null,
   });
   const bodies = createIsolateBudget(WORKER_BODIES_BYTES_MAX);
   return { settings, log, app, bodies, newId, standing: null };
@@ -100,7 +102,7 @@ export async function openGateway(
 }
 
 async function gatewayOn(standing: Standing, ports: Ports): Promise<Gateway> {
-  const gateway = await createGateway(ports, standing.configuration, standing);
+  const gateway = await createGateway(ports, standing.configuration, { standing });
   // Node asks every second; an isolate that nobody calls may not, so whoever calls next does.
   if (monotonicMs() - standing.held.confirmedMs >= REFRESH_MS) await gateway.authority.refresh();
   return gateway;

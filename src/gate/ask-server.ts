@@ -1,0 +1,104 @@
+/**
+ * What is asked of an MCP server, over the connection of its tenant. A server that has forgotten a session said so
+ * before it ran anything: it is asked once more over a new one.
+ */
+import { LIST_MS_MAX, LIST_PAGES_MAX, LISTED_TOOLS_MAX } from "../core/limits-tools.ts";
+import type { Members } from "../dialects/mcp.ts";
+import { isList } from "../lib/json.ts";
+import type { McpServer } from "./authority.ts";
+import {
+  askServer,
+  cancelAt,
+  type ExchangeParts,
+  type ExchangeTerms,
+  type ServerAnswer,
+} from "./server-exchange.ts";
+import type { Connections, Unreached } from "./servers.ts";
+
+export type AskParts = ExchangeParts & {
+  readonly connections: Connections;
+  readonly newId: () => string;
+};
+
+export type Place = { readonly tenantId: string; readonly server: McpServer };
+
+export async function ask(
+  parts: AskParts,
+  { tenantId, server }: Place,
+  asked: { readonly method: string; readonly params: Members },
+  terms: ExchangeTerms,
+): Promise<ServerAnswer> {
+  const { connections } = parts;
+  for (let turn = 0; ; turn += 1) {
+    const reached = await connections.reach(tenantId, server);
+    if (reached.kind === "unreached") {
+      const { message } = reached;
+      return { kind: "unanswered", sent: false, lapsed: false, message, isTimeout: false };
+    }
+    const { connection } = reached;
+    const { handshake } = connection;
+    const request = { id: parts.newId(), ...asked, wantsProgress: terms.onProgress !== null };
+    const answer = await askServer(parts, { tenantId, server, handshake }, request, terms);
+    if (answer.kind === "unanswered" && answer.sent && isGivenUp(answer, terms)) {
+      cancelAt(parts, { tenantId, server, handshake }, { id: request.id, reason: answer.message });
+    }
+    if (!isForgotten(answer, handshake.session !== null)) return answer;
+    connections.forget(tenantId, server, connection);
+    if (turn > 0) return answer;
+  }
+}
+
+/** By us, and not by the server. */
+function isGivenUp({ isTimeout }: { readonly isTimeout: boolean }, { signal }: ExchangeTerms) {
+  return isTimeout || signal?.aborted === true;
+}
+
+/** By the standard 404; servers made after its examples answer 400. And one that was upgraded knows our revision no more. */
+function isForgotten(answer: ServerAnswer, hasSession: boolean): boolean {
+  if (answer.kind === "error") return answer.code === UNSUPPORTED_VERSION;
+  return (
+    answer.kind === "refused" && hasSession && (answer.status === 404 || answer.status === 400)
+  );
+}
+
+const UNSUPPORTED_VERSION = -32_022;
+
+export type ToolsListed = { readonly kind: "listed"; readonly tools: readonly unknown[] };
+
+/** All tools that a server lists, as it tells them. */
+export async function listTools(parts: AskParts, place: Place): Promise<ToolsListed | Unreached> {
+  const name = `The MCP server \`${place.server.name}\``;
+  const tools: unknown[] = [];
+  let cursor: unknown;
+  for (let page = 0; page < LIST_PAGES_MAX; page += 1) {
+    const params = cursor === undefined ? {} : { cursor };
+    const answer = await ask(parts, place, { method: "tools/list", params }, LISTING);
+    if (answer.kind === "error" && answer.code === METHOD_NOT_FOUND)
+      return { kind: "listed", tools };
+    if (answer.kind !== "result") {
+      return unreached(`${name} does not list its tools: ${answer.message}.`);
+    }
+    const { tools: listed, nextCursor } = answer.result;
+    if (!isList(listed)) return unreached(`${name} lists its tools as something that is no list.`);
+    tools.push(...listed.slice(0, LISTED_TOOLS_MAX + 1));
+    if (tools.length > LISTED_TOOLS_MAX) break;
+    if (typeof nextCursor !== "string" || nextCursor === "") return { kind: "listed", tools };
+    cursor = nextCursor;
+  }
+  return unreached(
+    `${name} lists more than ${LISTED_TOOLS_MAX} tools, or more than ${LIST_PAGES_MAX} pages.`,
+  );
+}
+
+function unreached(message: string): Unreached {
+  return { kind: "unreached", message };
+}
+
+const METHOD_NOT_FOUND = -32_601;
+
+const LISTING: ExchangeTerms = {
+  timeoutMs: LIST_MS_MAX,
+  mayStart: () => true,
+  onProgress: null,
+  signal: null,
+};

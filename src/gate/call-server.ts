@@ -1,0 +1,218 @@
+/**
+ * Asks an MCP server what a permit allows, and ends the permit: exactly once, by what is known of it.
+ *
+ * An answer of the server ends it as succeeded or failed. Where nothing was sent, nothing ran. In every other case
+ * nobody knows whether it ran, and the attempt is told as unknown, its money held: a server that hangs, dies or answers
+ * what cannot be read may have done what it was asked.
+ */
+import { NOTHING, type Charge } from "../core/charge.ts";
+import { RESULT_STORED_BYTES_MAX } from "../core/limits.ts";
+import { ANY_OUTPUT, type Tool } from "../core/tool.ts";
+import { checkResult, resultRecord } from "../core/tool-result.ts";
+import { flawOfToolResult, type Members } from "../dialects/mcp.ts";
+import { assert } from "../lib/assert.ts";
+import { asWritten } from "../lib/exact-json.ts";
+import { isRecord } from "../lib/json.ts";
+import type { ToolPermit } from "./admit.ts";
+import { ask, type AskParts } from "./ask-server.ts";
+import type { Captured } from "./capture.ts";
+import { NOTHING_READ, type Ending } from "./ending.ts";
+import type { Fence } from "./fence.ts";
+import type { ServerAnswer } from "./server-exchange.ts";
+
+export type ServerCall = {
+  readonly method: string;
+  /** With exact numbers. */
+  readonly params: Members;
+  /** As it is declared, of a call of a tool; null: nobody declared it, or it is no tool. */
+  readonly tool: Tool | null;
+  readonly onProgress: ((params: Members) => void) | null;
+  readonly signal: AbortSignal | null;
+};
+
+/** What its caller is told. */
+export type Called =
+  /** Its numbers are written as they were, see `lib/exact-json.ts`. */
+  | { readonly kind: "result"; readonly result: Members; readonly ending: Ending }
+  /** The server's own error, as it told it. */
+  | {
+      readonly kind: "error";
+      readonly code: number;
+      readonly message: string;
+      readonly data: unknown;
+      readonly ending: Ending;
+    }
+  /** `reason`: a word for programs, beside the sentence. */
+  | {
+      readonly kind: "failed";
+      readonly reason: "not_run" | "outcome_unknown" | "withheld";
+      readonly message: string;
+      readonly ending: Ending;
+    };
+
+export type CallParts = AskParts & {
+  readonly fence: Fence;
+  readonly settle: (
+    permit: ToolPermit,
+    ending: Ending,
+    charge: Charge,
+    captured: Captured | null,
+  ) => Promise<unknown>;
+};
+
+/** `settled` resolves when the ending has committed. */
+export async function callServer(
+  parts: CallParts,
+  permit: ToolPermit,
+  call: ServerCall,
+): Promise<{ readonly called: Called; readonly settled: Promise<unknown> }> {
+  const startedMs = parts.monotonicMs();
+  const { server, tenantId } = permit;
+  const answer = await ask(
+    parts,
+    { tenantId, server },
+    { method: call.method, params: call.params },
+    {
+      timeoutMs: server.timeoutMs,
+      mayStart: () => parts.fence.refusal(permit.askedAtMs) === null,
+      onProgress: call.onProgress,
+      signal: call.signal,
+    },
+  );
+  const durationMs = parts.monotonicMs() - startedMs;
+  const { called, captured } = calledBy(permit, call, { answer, durationMs });
+  const charge = chargeOf(permit, called);
+  return { called, settled: parts.settle(permit, called.ending, charge, captured) };
+}
+
+type Answered = { readonly answer: ServerAnswer; readonly durationMs: number };
+type Ended = { readonly called: Called; readonly captured: Captured | null };
+
+function calledBy(permit: ToolPermit, call: ServerCall, { answer, durationMs }: Answered): Ended {
+  const common = {
+    durationMs,
+    firstByteMs: null,
+    upstreamRequestId: null,
+    clientLeft: false,
+  };
+  const read = { reading: NOTHING_READ, text: () => "" };
+  const failed = (error: string, status: number | null): Ending => ({
+    ...common,
+    ...read,
+    kind: "failed",
+    status,
+    error: error.slice(0, ERROR_CHARS_MAX),
+  });
+  switch (answer.kind) {
+    case "error": {
+      const { code, message, data } = answer;
+      const ending = failed(`${code}: ${message}`, null);
+      return { called: { kind: "error", code, message, data, ending }, captured: null };
+    }
+    case "refused": {
+      const ending: Ending = { ...failed(answer.message, answer.status) };
+      const message = `The MCP server \`${permit.server.name}\` refused it (${answer.message}), so it was not run.`;
+      return { called: { kind: "failed", reason: "not_run", message, ending }, captured: null };
+    }
+    case "unanswered":
+      return { called: unanswered(permit, answer, common), captured: null };
+    case "result": {
+      const flaw = call.method === "tools/call" ? flawOfToolResult(answer.result) : null;
+      if (flaw === null) return answered(permit, call, answer, { ...common, ...read, status: 200 });
+      const told = { sent: true, message: `its result cannot be read: ${flaw}` };
+      return { called: unanswered(permit, told, common), captured: null };
+    }
+  }
+}
+
+/** An error of a server may be of any length. */
+const ERROR_CHARS_MAX = 1_000;
+
+type ReadCommon = Common & {
+  readonly status: number;
+  readonly reading: typeof NOTHING_READ;
+  readonly text: () => string;
+};
+
+type Common = Pick<Ending, "durationMs" | "firstByteMs" | "upstreamRequestId" | "clientLeft">;
+
+function unanswered(
+  { server, attemptId }: ToolPermit,
+  { sent, message: why }: { readonly sent: boolean; readonly message: string },
+  common: Common,
+): Called {
+  const error = why.slice(0, ERROR_CHARS_MAX);
+  if (!sent) {
+    const ending: Ending = { ...common, kind: "released", status: null, error };
+    const message = `Nothing was sent to the MCP server \`${server.name}\` (${error}), so it was not run and nothing is charged.`;
+    return { kind: "failed", reason: "not_run", message, ending };
+  }
+  const ending: Ending = { ...common, kind: "unknown", status: null, error };
+  const message =
+    `The MCP server \`${server.name}\` gave no answer (${error}), so nobody knows whether it ran. ` +
+    `Find out before it is done again, and reconcile attempt ${attemptId}.`;
+  return { kind: "failed", reason: "outcome_unknown", message, ending };
+}
+
+/** What of it passes is up to the tool's declaration; what it costs and whether it ran is not. */
+function answered(
+  permit: ToolPermit,
+  call: ServerCall,
+  { result: exact, bytes }: Extract<ServerAnswer, { kind: "result" }>,
+  common: ReadCommon,
+): Ended {
+  const isTool = call.method === "tools/call";
+  const result = asWritten(exact);
+  assert(isRecord(result), "an object stays one");
+  const isError = isTool && result["isError"] === true;
+  const output = call.tool?.output ?? ANY_OUTPUT;
+  const checked = isTool ? checkResult(result, output, bytes) : null;
+  const passing = checked?.kind === "pass" ? checked.result : result;
+  const isWithheld = checked?.kind === "withheld";
+  const captured = isError || isWithheld ? null : keptResult(permit, passing);
+  const details = {
+    ...(checked === null ? {} : { tool_result: resultRecord(checked, bytes) }),
+    ...(isTool && call.tool?.isTrusted !== true ? { untrusted: true } : {}),
+    ...(permit.answerKeptMs === null || isError ? {} : { result: keptAs(captured, isWithheld) }),
+  };
+  const ending: Ending = {
+    ...common,
+    kind: isError ? "failed" : "succeeded",
+    error: isError ? "the tool told an error" : null,
+    details,
+  };
+  if (isWithheld) {
+    const message = `\`${permit.intent.resource}\` ran, and its result is withheld: ${checked.why}`;
+    return { called: { kind: "failed", reason: "withheld", message, ending }, captured: null };
+  }
+  assert(isRecord(passing), "what passes of a result is an object");
+  return { called: { kind: "result", result: passing, ending }, captured };
+}
+
+/** For those who ask again for the same; null where nobody may, or it is more than is kept. */
+function keptResult({ answerKeptMs }: ToolPermit, result: unknown): Captured | null {
+  if (answerKeptMs === null) return null;
+  const body = Buffer.from(JSON.stringify(result));
+  return body.byteLength > RESULT_STORED_BYTES_MAX ? null : { status: 200, headers: [], body };
+}
+
+function keptAs(captured: Captured | null, isWithheld: boolean): "kept" | "none" | "too_large" {
+  if (captured !== null) return "kept";
+  return isWithheld ? "none" : "too_large";
+}
+
+/** Codes by which a server says that it ran nothing: it does not know the method, or the arguments are none of it. */
+const NOT_RUN: ReadonlySet<number> = new Set([-32_700, -32_600, -32_601, -32_602]);
+
+/** A call that ran costs its price; where none is declared it is unpriced, which is not the same as free. */
+function chargeOf({ estimate }: ToolPermit, called: Called): Charge {
+  const { ending } = called;
+  const isNotRun =
+    ending.kind === "released" ||
+    (called.kind === "failed" && called.reason === "not_run") ||
+    (called.kind === "error" && NOT_RUN.has(called.code));
+  if (isNotRun || estimate.basis === "free") return NOTHING;
+  const { costPicousd } = estimate;
+  if (costPicousd === null) return { ...NOTHING, basis: "unpriced", costPicousd: null };
+  return { ...NOTHING, basis: "computed", costPicousd };
+}

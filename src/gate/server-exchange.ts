@@ -1,0 +1,284 @@
+/**
+ * One request to an MCP server and its answer, over the port that also reaches the models: so it is known whether a
+ * byte was sent, nothing is sent by a permit that has lapsed, and each tenant has connections of its own.
+ *
+ * The answer is a JSON body, or an event stream that ends with it. It is read whole, exactly and once; what cannot be
+ * read is no answer, and then nobody knows whether the request ran.
+ */
+import { SERVER_ANSWER_BYTES_MAX } from "../core/limits-tools.ts";
+import {
+  readServerMessage,
+  writeCancellation,
+  writeServerRequest,
+  type Handshake,
+  type Members,
+  type ServerMessage,
+  type ServerRequest,
+  type Written,
+} from "../dialects/mcp.ts";
+import { createEventSplitter, joinData, readEvent } from "../dialects/sse.ts";
+import { decodeUtf8 } from "../lib/json.ts";
+import type { McpServer } from "./authority.ts";
+import type { Ports, UpstreamExchange, UpstreamFailure, UpstreamRequest } from "./ports.ts";
+import { valueOf } from "./headers.ts";
+import type { Watch, Watched } from "./watch.ts";
+
+export type ServerAnswer =
+  /** `bytes`: of the message as it came. */
+  | { readonly kind: "result"; readonly result: Members; readonly bytes: number }
+  | (ServerMessage & { readonly kind: "error" })
+  /** The server said no in HTTP, and did not run it. */
+  | { readonly kind: "refused"; readonly status: number; readonly message: string }
+  /** `sent` false: no byte reached it, so it did not run. `lapsed`: the gate took its permit back. */
+  | {
+      readonly kind: "unanswered";
+      readonly sent: boolean;
+      readonly lapsed: boolean;
+      readonly message: string;
+      readonly isTimeout: boolean;
+    };
+
+export type Addressed = {
+  readonly server: McpServer;
+  readonly tenantId: string;
+  readonly handshake: Handshake;
+};
+
+export type ExchangeTerms = {
+  readonly timeoutMs: number;
+  /** Asked when the first byte is about to be written. */
+  readonly mayStart: () => boolean;
+  readonly onProgress: ((params: Members) => void) | null;
+  /** Ends the exchange: what was sent may have run. */
+  readonly signal: AbortSignal | null;
+};
+
+export type ExchangeParts = Pick<Ports, "upstream" | "monotonicMs"> & { readonly watch: Watch };
+
+/** Resolves once, and never rejects. */
+export function askServer(
+  parts: ExchangeParts,
+  to: Addressed,
+  request: ServerRequest,
+  terms: ExchangeTerms,
+): Promise<ServerAnswer> {
+  return new Promise((resolve) => run(parts, { to, request, terms, resolve }));
+}
+
+/** The name of a tenant's own pool of connections to a server. */
+export function poolOf({ name }: McpServer, tenantId: string): string {
+  return `mcp ${name} ${tenantId}`;
+}
+
+type Running = {
+  readonly to: Addressed;
+  readonly request: ServerRequest;
+  readonly terms: ExchangeTerms;
+  readonly resolve: (answer: ServerAnswer) => void;
+};
+
+function run(parts: ExchangeParts, { to, request, terms, resolve }: Running): void {
+  const { handshake } = to;
+  const startedMs = parts.monotonicMs();
+  const reader = createReader(request.id, terms.onProgress);
+  let isOver = false;
+  const finish = (answer: ServerAnswer) => {
+    if (isOver) return;
+    isOver = true;
+    parts.watch.remove(watched);
+    terms.signal?.removeEventListener("abort", onAbort);
+    resolve(answer);
+  };
+  const giveUp = (message: string, isTimeout: boolean) => {
+    const sent = exchange.isSent();
+    finish({ kind: "unanswered", sent, lapsed: false, message, isTimeout });
+    exchange.abort();
+  };
+  const onAbort = () => giveUp("its caller cancelled it", false);
+  const watched: Watched = {
+    tick: (nowMs) => {
+      if (nowMs - startedMs > terms.timeoutMs)
+        giveUp(`no answer within ${terms.timeoutMs} ms`, true);
+      else if (!exchange.isSent() && !terms.mayStart()) {
+        const message = "its permit lapsed before it was sent";
+        finish({ kind: "unanswered", sent: false, lapsed: true, message, isTimeout: false });
+        exchange.abort();
+      }
+    },
+  };
+  parts.watch.add(watched);
+  const written = writeServerRequest(handshake, request);
+  const exchange: UpstreamExchange = parts.upstream.dispatch(posted(to, written, terms.mayStart), {
+    onHead: reader.head,
+    onData: (chunk) => {
+      if (isOver) return true;
+      const answer = reader.data(chunk);
+      if (answer !== null) {
+        finish(answer);
+        // Behind its answer nothing is waited for.
+        exchange.abort();
+      }
+      return true;
+    },
+    onEnd: () => finish(reader.end()),
+    onFail: (failure) => finish(failedAnswer(failure)),
+  });
+  if (terms.signal?.aborted === true) onAbort();
+  else terms.signal?.addEventListener("abort", onAbort, { once: true });
+}
+
+/**
+ * Tells a server of the generation before that nobody waits for a request any more: the newer one hears it from its
+ * stream, which ends. It has no answer, and what becomes of it changes nothing.
+ */
+export function cancelAt(
+  { upstream }: Pick<ExchangeParts, "upstream">,
+  to: Addressed,
+  { id, reason }: { readonly id: string; readonly reason: string },
+): void {
+  if (to.handshake.envelope !== null) return;
+  const written = writeCancellation(to.handshake, id, reason);
+  const nothing = () => {};
+  upstream.dispatch(
+    posted(to, written, () => true),
+    {
+      onHead: nothing,
+      onData: () => true,
+      onEnd: nothing,
+      onFail: nothing,
+    },
+  );
+}
+
+function posted(
+  { server, tenantId }: Addressed,
+  { headers, body }: Written,
+  mayStart: () => boolean,
+): UpstreamRequest {
+  const bytes = new TextEncoder().encode(body);
+  return {
+    upstream: poolOf(server, tenantId),
+    origin: server.origin,
+    path: server.path,
+    method: "POST",
+    headers: [...ownHeaders(server, bytes.byteLength), ...headers],
+    body: bytes,
+    mayStart,
+  };
+}
+
+function ownHeaders({ headers }: McpServer, bytes: number): string[] {
+  return [
+    ...Object.entries(headers).flat(),
+    "content-type",
+    "application/json",
+    "accept",
+    "application/json, text/event-stream",
+    "content-length",
+    String(bytes),
+  ];
+}
+
+function failedAnswer(failure: UpstreamFailure): ServerAnswer {
+  const { kind, sent, message } = failure;
+  const lapsed = kind === "lapsed";
+  return { kind: "unanswered", sent, lapsed, message, isTimeout: kind === "timeout" };
+}
+
+type Reader = {
+  readonly head: (status: number, headers: readonly string[]) => void;
+  /** The answer, once it is there. */
+  readonly data: (chunk: Uint8Array) => ServerAnswer | null;
+  readonly end: () => ServerAnswer;
+};
+
+function createReader(id: string, onProgress: ExchangeTerms["onProgress"]): Reader {
+  let status = 0;
+  let media = "";
+  let bytes = 0;
+  let parts: Uint8Array[] = [];
+  let answer: ServerAnswer | null = null;
+  const take = (text: Uint8Array) => {
+    answer ??= readMessage(text, id, onProgress);
+  };
+  const events = createEventSplitter(
+    {
+      event: (whole) => {
+        const { data } = readEvent(whole);
+        const text = joinData(whole, data);
+        // One without data only tells an id, from which a stream could be resumed.
+        if (text.byteLength > 0) take(text);
+      },
+      trail: () => {},
+      oversized: () => {},
+    },
+    SERVER_ANSWER_BYTES_MAX,
+  );
+  return {
+    head: (code, headers) => {
+      status = code;
+      const [essence = ""] = (valueOf(headers, "content-type") ?? "").split(";", 1);
+      media = essence.trim().toLowerCase();
+    },
+    data: (chunk) => {
+      bytes += chunk.byteLength;
+      if (bytes > SERVER_ANSWER_BYTES_MAX) {
+        return unread(`its answer has more than ${SERVER_ANSWER_BYTES_MAX} bytes`);
+      }
+      if (status === 200 && media === "text/event-stream") events.push(chunk);
+      else parts.push(chunk);
+      return answer;
+    },
+    end: () => {
+      const whole = Buffer.concat(parts);
+      parts = [];
+      if (status !== 200) return statusAnswer(status, whole, id);
+      if (media === "application/json") take(whole);
+      else if (media !== "text/event-stream") {
+        return unread(`its answer is neither JSON nor an event stream (${media.slice(0, 80)})`);
+      }
+      return answer ?? unread("its answer ended without a result");
+    },
+  };
+}
+
+function readMessage(
+  bytes: Uint8Array,
+  id: string,
+  onProgress: ExchangeTerms["onProgress"],
+): ServerAnswer | null {
+  const text = decodeUtf8(bytes);
+  if (text === null) return unread("its answer is not UTF-8");
+  const message = readServerMessage(text, id);
+  switch (message.kind) {
+    case "result":
+      return { ...message, bytes: bytes.byteLength };
+    case "error":
+      return message;
+    case "malformed":
+      return unread(message.why);
+    case "progress":
+      onProgress?.(message.params);
+      return null;
+    case "other":
+      return null;
+  }
+}
+
+/**
+ * A no of HTTP says that it did not run, but for those behind which it may have: a server that failed, or something in
+ * front of it that gave up. Some servers answer an error of JSON-RPC with such a status, and that is their answer.
+ */
+function statusAnswer(status: number, body: Uint8Array, id: string): ServerAnswer {
+  const text = decodeUtf8(body.subarray(0, SERVER_ANSWER_BYTES_MAX));
+  const told = text === null ? null : readServerMessage(text, id);
+  if (told !== null && told.kind === "error") return told;
+  const message = `HTTP ${status}`;
+  const mayHaveRun =
+    status < 400 || status === 408 || (status >= 500 && status !== 501 && status !== 503);
+  return mayHaveRun ? unread(message) : { kind: "refused", status, message };
+}
+
+function unread(message: string): ServerAnswer {
+  return { kind: "unanswered", sent: true, lapsed: false, message, isTimeout: false };
+}

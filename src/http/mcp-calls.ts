@@ -1,0 +1,296 @@
+/** A request to an MCP server: admitted by the gate, asked, and what its client is told of either. */
+import { InputError } from "../core/errors.ts";
+import { TOOL_NAME_CHARS_MAX } from "../core/limits-tools.ts";
+import type { Tool } from "../core/tool.ts";
+import {
+  failureResult,
+  type Members,
+  refusalResult,
+  type Told,
+  withDecision,
+} from "../dialects/mcp.ts";
+import { NOTHING } from "../core/charge.ts";
+import type { Admission, ToolPermit } from "../gate/admit.ts";
+import { standingOf, type Catalogued, type CataloguedTool } from "../gate/catalogue.ts";
+import { neverSent } from "../gate/ending.ts";
+import type { Gateway } from "../gate/gateway.ts";
+import type { Called } from "../gate/call-server.ts";
+import type { Unreached } from "../gate/servers.ts";
+import type { Ledger } from "../ledger/ledger.ts";
+import { assert } from "../lib/assert.ts";
+import { parseExactJson } from "../lib/exact-json.ts";
+import { isRecord } from "../lib/json.ts";
+import { admitWaiting } from "./admit-waiting.ts";
+import { tellCarried } from "./carried-outcome.ts";
+import { phraseDryRun } from "./dry-run.ts";
+import {
+  askingOfRequest,
+  askingOfTool,
+  type Carrier,
+  listingIntent,
+  type ToolAsking,
+} from "./tool-asking.ts";
+
+/** An error of JSON-RPC. */
+export type RpcError = {
+  readonly kind: "error";
+  readonly code: number;
+  readonly message: string;
+  readonly data: unknown;
+};
+
+/** What a client is told. */
+export type Answer = { readonly kind: "result"; readonly result: Members } | RpcError;
+
+export type CallHooks = {
+  readonly gateway: Gateway;
+  readonly ledger: Ledger;
+  readonly from: Carrier;
+  readonly monotonicMs: () => number;
+  readonly isGone: () => boolean;
+  /** Told when the client leaves before it has its answer. */
+  readonly onGone: (listener: () => void) => void;
+  /** From here on its client may cancel it by its id. */
+  readonly begin: () => void;
+  readonly end: () => void;
+  readonly control: AbortController;
+};
+
+/** What the gate said of a request. */
+export type Call =
+  /** Answered by us: nothing is asked of the server. */
+  | Answer
+  | {
+      readonly kind: "permitted";
+      readonly permit: ToolPermit;
+      readonly method: string;
+      readonly params: Members;
+      readonly tool: Tool | null;
+      /** Whether somebody owns the permit that ends it. */
+      isUsed: boolean;
+    };
+
+/** What is asked of servers for clients. The rest the official package answers, or says that it does not know it. */
+const PASSED: ReadonlySet<string> = new Set([
+  "tools/list",
+  "tools/call",
+  "resources/list",
+  "resources/templates/list",
+  "resources/read",
+  "prompts/list",
+  "prompts/get",
+  "completion/complete",
+]);
+
+export function isPassed(method: string): boolean {
+  return PASSED.has(method);
+}
+
+/** Throws what is answered by HTTP alone: that the gate cannot decide. */
+export async function admitCall(
+  hooks: CallHooks,
+  { method, params }: { readonly method: string; readonly params: Members },
+): Promise<Call> {
+  try {
+    if (method === "tools/list") return await listTools(hooks, params);
+    return await admitted(hooks, method, params);
+  } catch (error) {
+    // A mistake in the message is told in the protocol's words, and the connection goes on.
+    if (!(error instanceof InputError)) throw error;
+    const { code, param, message } = error;
+    return rpcError(INVALID_PARAMS, message, { code, param });
+  }
+}
+
+function rpcError(code: number, message: string, data: unknown = null): RpcError {
+  return { kind: "error", code, message, data };
+}
+
+async function admitted(hooks: CallHooks, method: string, params: Members): Promise<Call> {
+  const { gateway, from, monotonicMs, isGone } = hooks;
+  const { caller } = from;
+  const isTool = method === "tools/call";
+  const asked = isTool ? await toolAsked(hooks, params) : askedOf(hooks, method, params);
+  if (asked.kind === "error") return asked;
+  const { asking, tool } = asked;
+  const { intent, outcome, waitMs } = asking;
+  if (outcome !== null) await tellCarried(gateway, caller, { outcome, intent });
+  if (intent.context.dryRun) {
+    return { kind: "result", result: dryRunResult(await gateway.admitDry(caller, intent)) };
+  }
+  const patience = { waitMs, isGone, monotonicMs };
+  const admission = await admitWaiting(gateway, caller, intent, patience);
+  switch (admission.kind) {
+    case "tool_admitted": {
+      const { permit } = admission;
+      return { kind: "permitted", permit, method, params: asking.params, tool, isUsed: false };
+    }
+    case "refused":
+      return await refused(hooks, asking, admission);
+    case "gone":
+      return rpcError(INTERNAL, "The client left.");
+    case "admitted":
+    case "granted":
+      assert(false, "what the tool door asks for goes to a server");
+  }
+}
+
+const INVALID_PARAMS = -32_602;
+const INTERNAL = -32_603;
+
+/** A refusal of a tool is a tool's error, which models read; of anything else one of the protocol. */
+async function refused(
+  hooks: CallHooks,
+  { intent }: ToolAsking,
+  { refusal, runId }: Extract<Admission, { kind: "refused" }>,
+): Promise<Call> {
+  const attemptId = refusal.retry?.priorAttempt ?? null;
+  const told: Told = { decisionId: refusal.decisionId, attemptId, runId };
+  const prior = await priorResult(hooks, refusal.reason, attemptId);
+  if (prior !== null) return { kind: "result", result: withDecision(prior, told, true) };
+  const result = refusalResult(refusal, told);
+  if (intent.operation === "execute_tool") return { kind: "result", result };
+  const data = { reason: refusal.reason, decision: refusal.decisionId };
+  return rpcError(REFUSED, refusal.message, data);
+}
+
+/** Of the range that implementations define. */
+const REFUSED = -32_001;
+const SERVER_AWAY = -32_000;
+
+/** What the same call gave, where only these two reasons say that its content is the same; null where it is not kept. */
+async function priorResult(
+  { gateway, from }: CallHooks,
+  reason: string,
+  attemptId: string | null,
+): Promise<Members | null> {
+  const isSame = reason === "duplicate_request" || reason === "effect_applied";
+  if (!isSame || attemptId === null) return null;
+  const name = { tenantId: from.caller.tenantId, attemptId };
+  const prior = await gateway.steps.prior(name, { asks: true, tells: "same" });
+  if (prior === null || prior.result.kind !== "kept") return null;
+  const read = parseExactJson(prior.result.json);
+  return read !== null && isRecord(read.value) ? read.value : null;
+}
+
+function dryRunResult(admission: Admission): Members {
+  const { body } = phraseDryRun(admission);
+  return { content: [{ type: "text", text: body }], _meta: { "tollgate/dry_run": true } };
+}
+
+type Asked = {
+  readonly kind: "asked";
+  readonly asking: ToolAsking;
+  /** As it is declared; null: nobody did, or it is no tool. */
+  readonly tool: Tool | null;
+};
+
+function askedOf({ from }: CallHooks, method: string, params: Members): Asked {
+  return { kind: "asked", asking: askingOfRequest(from, method, params), tool: null };
+}
+
+async function toolAsked({ gateway, from }: CallHooks, params: Members): Promise<Asked | RpcError> {
+  const { caller, server } = from;
+  const { name } = params;
+  if (typeof name !== "string" || name === "") {
+    throw new InputError("missing_required_parameter", "name", "A call names its tool: `name`.");
+  }
+  const catalogued = await toolsOf(gateway, from);
+  if (catalogued.kind === "unreached") return rpcError(SERVER_AWAY, catalogued.message);
+  const listed = catalogued.tools.get(name);
+  if (listed === undefined) {
+    const shown = name.slice(0, TOOL_NAME_CHARS_MAX);
+    const message = `Unknown tool: the server \`${server.name}\` lists no \`${shown}\`.`;
+    return rpcError(INVALID_PARAMS, message);
+  }
+  const tool = gateway.authority.tool(caller.tenantId, `${server.name}/${name}`);
+  const standing = standingOf(gateway.authority, caller, { server, listed });
+  const asking = askingOfTool(from, params, { tool, listed: standing, name });
+  return { kind: "asked", asking, tool };
+}
+
+function toolsOf(
+  { servers }: Gateway,
+  { caller, server }: Pick<Carrier, "caller" | "server">,
+): Promise<Catalogued | Unreached> {
+  assert(servers !== null, "a server of the configuration is connected to");
+  return servers.catalogue.tools({ tenantId: caller.tenantId, server });
+}
+
+/** What this key may call, as its server lists it: not what is blocked whatever its arguments are. */
+async function listTools(hooks: CallHooks, params: Members): Promise<Answer> {
+  const catalogued = await toolsOf(hooks.gateway, hooks.from);
+  if (catalogued.kind === "unreached") return rpcError(SERVER_AWAY, catalogued.message);
+  const shown = [...catalogued.tools.values()].filter((tool) => isShown(hooks, params, tool));
+  return { kind: "result", result: { tools: shown.map(({ definition }) => definition) } };
+}
+
+function isShown({ gateway, from }: CallHooks, params: Members, listed: CataloguedTool): boolean {
+  const { authority } = gateway;
+  const { caller, server } = from;
+  const standing = standingOf(authority, caller, { server, listed });
+  if (standing.standing !== "callable" && standing.standing !== "observed") return false;
+  const tool = authority.tool(caller.tenantId, `${server.name}/${listed.tool}`);
+  const of = { tool, listed: standing, name: listed.tool };
+  return !gateway.isBlockedOutright(caller, listingIntent(from, params, of));
+}
+
+/** Asks the server what was permitted, and answers what the client is told. */
+export async function answerCall(
+  { gateway, begin, end, control, onGone }: CallHooks,
+  call: Call,
+  onProgress: ((params: Members) => void) | null,
+): Promise<Answer> {
+  if (call.kind !== "permitted") return call;
+  const { permit, method, params, tool } = call;
+  call.isUsed = true;
+  assert(gateway.servers !== null, "what is permitted has servers");
+  begin();
+  // What may have an effect is waited for: else nobody would know whether it had.
+  const isHarmless = method !== "tools/call" || tool?.effectClass === "pure";
+  if (isHarmless) onGone(() => control.abort());
+  try {
+    const terms = { method, params, tool, onProgress, signal: control.signal };
+    const { called, settled } = await gateway.servers.call(permit, terms);
+    // Who is told of a failure may ask again at once: by then every process must know that it failed.
+    if (called.ending.kind !== "succeeded")
+      await Promise.race([Promise.allSettled([settled]), soon()]);
+    return answerOf(called, permit, method === "tools/call");
+  } finally {
+    end();
+  }
+}
+
+function answerOf(called: Called, permit: ToolPermit, isTool: boolean): Answer {
+  const { decisionId, attemptId, runId } = permit;
+  const told = { decisionId, attemptId, runId };
+  switch (called.kind) {
+    case "result": {
+      const { result } = called;
+      return { kind: "result", result: isTool ? withDecision(result, told, false) : result };
+    }
+    case "error":
+      return rpcError(called.code, called.message, called.data ?? null);
+    case "failed": {
+      const { message, reason } = called;
+      if (!isTool) return rpcError(INTERNAL, message, { reason });
+      return { kind: "result", result: failureResult(message, reason, told) };
+    }
+  }
+}
+
+/** An answer waits no longer than that for its ending to be written. */
+const WRITTEN_MS_MAX = 2_000;
+
+function soon(): Promise<void> {
+  return new Promise((done) => {
+    setTimeout(done, WRITTEN_MS_MAX).unref();
+  });
+}
+
+/** Ends a permit that nobody took over: nothing was sent. */
+export async function unused({ gateway }: CallHooks, call: Call): Promise<void> {
+  if (call.kind !== "permitted" || call.isUsed) return;
+  call.isUsed = true;
+  await gateway.settle(call.permit, neverSent("the protocol refused the message"), NOTHING);
+}

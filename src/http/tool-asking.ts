@@ -1,0 +1,230 @@
+/** What a message to an MCP server asks of the gate: its context, its intent, and how its tool stands. */
+import type { Caller } from "../core/caller.ts";
+import { detect } from "../core/detect.ts";
+import { InputError } from "../core/errors.ts";
+import { NO_DEMAND, type Intent, type ToolListed } from "../core/intent.ts";
+import { APPROVAL_CALL_BYTES_MAX, PREFER_WAIT_MS_MAX } from "../core/limits.ts";
+import type { ToldOutcome } from "../core/outcome.ts";
+import { operationText } from "../core/operation.ts";
+import type { Tool } from "../core/tool.ts";
+import { classifyStep } from "../dialects/gate.ts";
+import type { Members } from "../dialects/mcp.ts";
+import { textsOf } from "../dialects/openai/texts.ts";
+import type { McpServer } from "../gate/authority.ts";
+import { canonicalJson } from "../lib/canonical-json.ts";
+import { sha256Hex } from "../lib/hash.ts";
+import { isRecord } from "../lib/json.ts";
+import { plainJson } from "../lib/exact-json.ts";
+import { readCarriedOutcome } from "./carried-outcome.ts";
+import { readClient, readContext, readIdempotency, readWaitMs } from "./context.ts";
+
+/** Who asks whom, and with which headers. */
+export type Carrier = {
+  readonly caller: Caller;
+  readonly server: McpServer;
+  readonly header: (name: string) => string | null;
+  readonly pathRun: string | null;
+  readonly pathStep: string | null;
+};
+
+export type ToolAsking = {
+  readonly intent: Intent;
+  /** What it says of its own run, to be recorded before it is admitted. */
+  readonly outcome: ToldOutcome | null;
+  /** How long its caller waits for somebody else's answer to the same, or for a person's. */
+  readonly waitMs: number;
+  /** What its server is sent. */
+  readonly params: Members;
+};
+
+/** A call of a tool. Throws InputError. */
+export function askingOfTool(
+  from: Carrier,
+  params: Members,
+  of: { readonly tool: Tool | null; readonly listed: ToolListed; readonly name: string },
+): ToolAsking {
+  const { name, tool, listed } = of;
+  const { arguments: args = {} } = params;
+  if (!isRecord(args)) {
+    throw new InputError("invalid_value", "arguments", "The arguments of a tool are an object.");
+  }
+  const { context, outcome, exchange, meta } = contextOf(from, params);
+  const resource = `${from.server.name}/${name}`;
+  const meant = classifyStep(
+    {
+      kind: "tool",
+      name: resource,
+      arguments: args,
+      effect: null,
+      estimatePicousd: null,
+      repeats: textMember(meta, "tollgate/repeats"),
+      idempotencyKey: readIdempotency(exchange)?.key ?? null,
+    },
+    context,
+    tool,
+  );
+  const intent: Intent = {
+    door: "tool",
+    operation: "execute_tool",
+    billing: "stated",
+    resource,
+    demand: NO_DEMAND,
+    stream: false,
+    reachesStored: false,
+    inputDigest: meant.inputDigest,
+    arguments: plainJson(args),
+    inspect: () => detect(textsOf(args).map((text) => ({ text, isContent: true }))),
+    call: () => shownCall(resource, args, listed),
+    context: {
+      ...context,
+      tool: resource,
+      operation: meant.business === null ? null : operationText(meant.business),
+    },
+    client: readClient(exchange),
+    tool: resource,
+    idempotency: meant.idempotency,
+    effect: meant.effect,
+    costStatedPicousd: meant.costStatedPicousd,
+    act: { ...meant.act, listed },
+    leaseMs: null,
+  };
+  const told = outcome === null ? null : readCarriedOutcome(outcome, context.run);
+  const sent = { ...params, name, arguments: args };
+  return { intent, outcome: told, waitMs: waitOf(exchange, meta), params: forwarded(sent) };
+}
+
+/** Such a call, before anybody has made it: without arguments, for whoever asks which tools there are. */
+export function listingIntent(
+  from: Carrier,
+  params: Members,
+  of: { readonly tool: Tool | null; readonly listed: ToolListed; readonly name: string },
+): Intent {
+  const {
+    arguments: _,
+    inspect: __,
+    ...asked
+  } = askingOfRequest(from, "tools/list", params).intent;
+  const resource = `${from.server.name}/${of.name}`;
+  const { tool, listed } = of;
+  return {
+    ...asked,
+    operation: "execute_tool",
+    billing: "stated",
+    resource,
+    tool: resource,
+    context: { ...asked.context, tool: resource },
+    costStatedPicousd: tool?.pricePicousd ?? null,
+    act: {
+      effectClass: tool?.effectClass ?? "effectful",
+      effect: null,
+      extracted: null,
+      listed,
+      approval: tool?.approval ?? null,
+    },
+  };
+}
+
+/** Anything else that is asked of a server: it costs nothing here, and is decided and recorded like everything. */
+export function askingOfRequest(from: Carrier, method: string, params: Members): ToolAsking {
+  const { context, outcome, exchange, meta } = contextOf(from, params);
+  const sent = forwarded(params);
+  const intent: Intent = {
+    door: "tool",
+    operation: "mcp_request",
+    billing: "free",
+    resource: `${from.server.name}/${method}`,
+    demand: NO_DEMAND,
+    stream: false,
+    reachesStored: false,
+    inputDigest: sha256Hex(canonicalJson(sent)),
+    arguments: plainJson(sent),
+    inspect: () => detect(textsOf(sent).map((text) => ({ text, isContent: true }))),
+    call: () => null,
+    context,
+    client: readClient(exchange),
+    tool: null,
+    idempotency: null,
+    effect: null,
+    costStatedPicousd: null,
+    act: null,
+    leaseMs: null,
+  };
+  const told = outcome === null ? null : readCarriedOutcome(outcome, context.run);
+  return { intent, outcome: told, waitMs: waitOf(exchange, meta), params: sent };
+}
+
+type Carried = ReturnType<typeof readContext> & {
+  readonly exchange: { readonly header: (name: string) => string | null };
+  readonly meta: Members;
+};
+
+/** By headers, else by what the request's `_meta` says: clients that set headers once can say more with each call. */
+function contextOf({ header, pathRun, pathStep }: Carrier, params: Members): Carried {
+  const meta = isRecord(params["_meta"]) ? params["_meta"] : {};
+  const metadata: Record<string, string> = {};
+  for (const name of Object.keys(meta)) {
+    const text = name.startsWith(OURS) ? textMember(meta, name) : null;
+    if (text !== null) metadata[name.slice(OURS.length).replaceAll("-", "_")] = text;
+  }
+  const exchange = {
+    header: (name: string) => header(name) ?? (IN_META.has(name) ? metaHeader(meta, name) : null),
+  };
+  return { ...readContext({ exchange, pathRun, pathStep, metadata }), exchange, meta };
+}
+
+const OURS = "tollgate/";
+
+/** Headers that a request's `_meta` may carry, by the protocol's name or by ours. */
+const IN_META: ReadonlySet<string> = new Set(["traceparent", "baggage", "idempotency-key"]);
+
+function metaHeader(meta: Members, name: string): string | null {
+  if (name === "idempotency-key") return textMember(meta, "tollgate/idempotency_key");
+  return textMember(meta, name);
+}
+
+function textMember(meta: Members, name: string): string | null {
+  const value = meta[name];
+  if (value === undefined || name === WAIT) return null;
+  if (typeof value === "string") return value;
+  throw new InputError("invalid_value", `_meta.${name}`, `\`_meta["${name}"]\` is a string.`);
+}
+
+const WAIT = "tollgate/wait";
+
+function waitOf(exchange: Carried["exchange"], meta: Members): number {
+  const seconds = meta[WAIT];
+  if (seconds === undefined) return readWaitMs(exchange) ?? 0;
+  const most = PREFER_WAIT_MS_MAX / 1_000;
+  if (
+    typeof seconds === "number" &&
+    Number.isSafeInteger(seconds) &&
+    seconds >= 0 &&
+    seconds <= most
+  ) {
+    return seconds * 1_000;
+  }
+  const message = `\`_meta["${WAIT}"]\` is a whole number of seconds, at most ${most}.`;
+  throw new InputError("invalid_value", `_meta.${WAIT}`, message);
+}
+
+/** What of the params a server is sent: not what is for us, nor what is of the client's own connection. */
+function forwarded(params: Members): Members {
+  const { _meta: meta, ...rest } = params;
+  if (!isRecord(meta)) return rest;
+  const theirs = Object.entries(meta).filter(([name]) => !isOwn(name));
+  return theirs.length === 0 ? rest : { ...rest, _meta: Object.fromEntries(theirs) };
+}
+
+function isOwn(name: string): boolean {
+  return (
+    name.startsWith(OURS) || name === "progressToken" || name.startsWith("io.modelcontextprotocol/")
+  );
+}
+
+/** What a person is asked about: the call as it was asked for, and the definition that was approved for it. */
+function shownCall(name: string, args: Members, { definition }: ToolListed): Uint8Array | null {
+  const bytes = new TextEncoder().encode(
+    canonicalJson({ kind: "tool", name, arguments: args, definition }),
+  );
+  return bytes.byteLength > APPROVAL_CALL_BYTES_MAX ? null : bytes;
+}

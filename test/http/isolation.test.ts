@@ -13,6 +13,7 @@ import {
   type Management,
 } from "../support/management.ts";
 import { TEST_SEAL } from "../support/seal.ts";
+import { listTools } from "../support/tool-catalogue.ts";
 
 type Operation = {
   readonly method: string;
@@ -118,7 +119,10 @@ describeEachDatabase("isolation", (database) => {
     });
     const limit = await api.call(owner.key, "POST", "/api/limits", BODIES["post /api/limits"]);
     await api.call(owner.key, "PUT", "/api/runs/owned", { budget_usd: "3" });
-    await api.call(owner.key, "PUT", "/api/tools/owned", BODIES["put /api/tools/{tool}"]);
+    const server = { tenantId: owner.id, server: "owned" };
+    const listed = [{ name: "wire", description: `of ${owner.name}` }];
+    await listTools(database.db.admin, server, listed);
+    await api.call(owner.key, "PUT", "/api/tools/owned%2Fwire", BODIES["put /api/tools/{tool}"]);
     await api.call(owner.key, "POST", "/api/outcome-types", { name: "owned" });
     const attempt = await api.admit({
       tenantId: owner.id,
@@ -152,7 +156,7 @@ describeEachDatabase("isolation", (database) => {
       key: owner.keyId,
       limit: limit.body.id,
       run: "owned",
-      tool: "owned",
+      tool: "owned%2Fwire",
       outcome_type: "owned",
       type: "refund",
       attempt,

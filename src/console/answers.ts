@@ -317,6 +317,7 @@ export const Key = z.object({
   name: z.string(),
   scopes: Scopes,
   labels,
+  tools: z.array(z.string()).nullable(),
   active: z.boolean(),
   created_at: time,
   expires_at: maybeTime,

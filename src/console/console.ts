@@ -21,6 +21,7 @@ import { pricesPage } from "./pages/prices.ts";
 import { runPages } from "./pages/runs.ts";
 import { signInRoutes, signInPage } from "./pages/sign-in.ts";
 import { tenantsPage } from "./pages/tenants.ts";
+import { toolPages } from "./pages/tools.ts";
 import { webhookPages } from "./pages/webhooks.ts";
 import { readFields } from "./fields.ts";
 import { createSessions, isFromHere, isOwnForm, type Session, type Sessions } from "./session.ts";
@@ -105,6 +106,7 @@ const PAGES: readonly ((routes: Routes) => void)[] = [
   budgetPages,
   approvalPages,
   policyPages,
+  toolPages,
   keyPages,
   pricesPage,
   webhookPages,

@@ -53,12 +53,14 @@ function at(rows: readonly Uint16Array[], i: number, j: number): number {
   return rows[i]?.[j] ?? 0;
 }
 
-/**
- * A call as it is read: JSON by its members, in the order in which they came; everything else as it is. What
- * has no shape of its own is written out: a mark that turns the direction of text would hide what follows it.
- */
+/** A call as it is read: JSON by its members, in the order in which they came; everything else as it is. */
 export function prettyCall(call: string): string {
-  return (indented(call) ?? call).replaceAll(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (mark) => {
+  return visible(indented(call) ?? call);
+}
+
+/** With what has no shape of its own written out: a mark that turns the direction of text would hide what follows it. */
+export function visible(text: string): string {
+  return text.replaceAll(/(?!\n)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (mark) => {
     const code = mark.codePointAt(0) ?? 0;
     return `⟨U+${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
   });

@@ -18,6 +18,15 @@ export const DIFFERENCE_CONTEXT_CHARS = 40;
 /** The pointer to one place: 200 of the longest that 64 KiB have would be megabytes. */
 export const DIFFERENCE_PATH_CHARS_MAX = 256;
 
+/** Definitions of one tool that are shown beside the approved and the current one: a server that changes daily has a month. */
+export const DEFINITIONS_SHOWN_MAX = 30;
+
+/** Rows that a declaration may let a result have: more do not fit into an answer. */
+export const OUTPUT_ROWS_MAX = 1_000_000;
+
+/** Tools that a key is made for: a key for more is one for all tools of a server, `files/*`. */
+export const KEY_TOOLS_MAX = 64;
+
 /** One answer of a server, in bytes: a model reads a part of it at best; a page of a report with a picture has a few megabytes. */
 export const SERVER_ANSWER_BYTES_MAX = 8 * 1024 * 1024;
 

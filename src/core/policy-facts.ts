@@ -82,12 +82,12 @@ export function policyFacts(): readonly Fact[] {
 function requestFacts(): readonly Fact[] {
   return [
     fact("request.door", "string", {
-      about: "The door: `model` or `step`.",
+      about: "The door: `model`, `tool` or `step`.",
       read: ({ intent }) => intent.door,
     }),
     fact("request.operation", "string", {
       about:
-        "What is done: `chat`, `responses`, `embeddings`, `image_generation`, `pass_through` and so on; at the step door `execute_tool` or `step`.",
+        "What is done: `chat`, `responses`, `embeddings`, `image_generation`, `pass_through` and so on; at the tool door `execute_tool` or `mcp_request`, at the step door `execute_tool` or `step`.",
       read: ({ intent }) => intent.operation,
     }),
     fact("request.billing", "string", {

@@ -42,8 +42,9 @@ export function meterMessage(reason: Reason, meter: MeterFigures): string {
 function advice(reason: Reason, meter: MeterFigures, reset: string): string {
   if (reason === "budget_contended") return "Retry when calls in flight have settled.";
   if (reason === "concurrency_exceeded") return "Retry when a call in flight has ended.";
-  const lower =
-    meter.unit === "usd" || meter.unit === "tokens" ? " or lower max_completion_tokens" : "";
+  // A tool has no such member, and of a tool's budget nothing else asks for less.
+  const isOfAnswers = meter.scope !== "tool" && (meter.unit === "usd" || meter.unit === "tokens");
+  const lower = isOfAnswers ? " or lower max_completion_tokens" : "";
   return `${reset} Raise the limit${lower}.`;
 }
 

@@ -43,3 +43,32 @@ export type ToolOutput = {
 };
 
 export const ANY_OUTPUT: ToolOutput = { bytesMax: null, rowsMax: null, block: [], redact: [] };
+
+/** As the API shows it, and as it is stored. */
+export type OutputMembers = {
+  readonly bytes_max: number | null;
+  readonly rows_max: number | null;
+  readonly block: readonly string[];
+  readonly redact: readonly string[];
+};
+
+export function membersOfOutput({ bytesMax, rowsMax, block, redact }: ToolOutput): OutputMembers {
+  return { bytes_max: bytesMax, rows_max: rowsMax, block, redact };
+}
+
+/**
+ * How a tool stands. `callable`: its server lists it as it was approved · `quarantined`: its server lists it as
+ * something else · `undeclared`: it is listed, and no definition of it was approved · `not_listed`: its server lists it
+ * no more · `own`: callers run it themselves.
+ */
+export const TOOL_STATES = ["callable", "quarantined", "undeclared", "not_listed", "own"] as const;
+export type ToolState = (typeof TOOL_STATES)[number];
+
+/** A name behind the tool door, `server/tool`, in its parts; null for what callers run themselves. */
+export function partsOfToolName(
+  name: string,
+): { readonly server: string; readonly tool: string } | null {
+  const slash = name.indexOf("/");
+  if (slash <= 0 || slash === name.length - 1) return null;
+  return { server: name.slice(0, slash), tool: name.slice(slash + 1) };
+}

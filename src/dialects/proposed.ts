@@ -11,7 +11,7 @@ import { canonicalJson, parseStrictJson } from "../lib/canonical-json.ts";
 import { isExactNumber } from "../lib/exact-json.ts";
 import { sha256Hex } from "../lib/hash.ts";
 import { excessOf } from "../lib/json-bounds.ts";
-import { isRecord } from "../lib/json.ts";
+import { clipped, isRecord } from "../lib/json.ts";
 
 /**
  * The tool calls that a model asks for, while its answer tells them. Their arguments are held only until the
@@ -72,10 +72,9 @@ export function takeOver(
   proposed.chars += call.text?.length ?? 0;
 }
 
-/** A name or an id that can stand in a record: PostgreSQL reads no zero character in JSON, and no half of one. */
+/** A name or an id, as it can stand in a record. */
 export function wordOf(value: unknown): string {
-  if (typeof value !== "string") return "";
-  return value.slice(0, TOOL_CALL_WORD_CHARS_MAX).toWellFormed().replaceAll("\0", "\uFFFD");
+  return typeof value === "string" ? clipped(value, TOOL_CALL_WORD_CHARS_MAX) : "";
 }
 
 /** What is recorded of them. */

@@ -79,6 +79,7 @@ export async function establishFirstTenant(
       name: "first",
       scopes: ["invoke", "report"],
       labels: {},
+      tools: null,
       expiresAt: null,
     });
     return { tenantKey: text };

@@ -28,6 +28,8 @@ export type NewKeyTerms = {
   readonly scopes: readonly Scope[];
   /** `role`: what it is among approvers. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Globs of the tools behind the tool door that it may call; null: all that its tenant may. */
+  readonly tools: readonly string[] | null;
   readonly expiresAt: Date | null;
 };
 

@@ -1,6 +1,7 @@
 import type { Scope } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
 import { withPrefix } from "../core/ids.ts";
+import { matchesGlob } from "../core/route.ts";
 import { formatKey, KEY_SECRET_BYTES, parseKey } from "../core/key.ts";
 import { assert } from "../lib/assert.ts";
 import { hmacSha256Hex } from "../lib/hash.ts";
@@ -9,6 +10,7 @@ import {
   findKey,
   findSuccessor,
   insertKey,
+  type KeyTools,
   readPepper,
   revokeKey as revoke,
 } from "../store/keys.ts";
@@ -33,9 +35,10 @@ export async function createKey(
   requireScope(actor, terms.tenantId, ["admin"]);
   refuseWiderScopes(actor, terms.scopes);
   refusePastExpiry(ports, terms.expiresAt);
-  const issued = await changeRegister(ports.db, (tx) =>
-    issueKey(ports, tx, { ...terms, actor, rotatedFrom: null }),
-  );
+  const issued = await changeRegister(ports.db, async (tx) => {
+    await refuseWiderTools(tx, actor, terms.tools);
+    return issueKey(ports, tx, { ...terms, actor, rotatedFrom: null });
+  });
   await ports.refresh();
   return issued;
 }
@@ -74,8 +77,9 @@ export async function rotateKey(
     if (!old.active) {
       throw new InputError("conflict", "key", "This key is revoked or expired: create a new one.");
     }
-    // Otherwise rotating a wider key would hand its scopes to a narrower one.
+    // Otherwise rotating a wider key would hand its scopes and tools to a narrower one.
     refuseWiderScopes(actor, old.scopes);
+    await refuseWiderTools(tx, actor, old.tools);
     const successor = await findSuccessor(tx, key.tenantId, key.keyId);
     if (successor !== null) {
       const message = `Key ${successor} replaces this one already: revoke one of them first.`;
@@ -86,6 +90,7 @@ export async function rotateKey(
       name: old.name,
       scopes: old.scopes,
       labels: old.labels,
+      tools: old.tools,
       expiresAt: key.expiresAt ?? old.expiresAt,
       actor,
       rotatedFrom: key.keyId,
@@ -106,7 +111,7 @@ async function issueKey(
   const parts = parseKey(text);
   const pepper = await readPepper(tx);
   assert(parts !== null && pepper !== null, "an installation with its row makes a key it can read");
-  const { tenantId, name, scopes, labels, expiresAt, rotatedFrom } = key;
+  const { tenantId, name, scopes, labels, tools, expiresAt, rotatedFrom } = key;
   await insertKey(tx, {
     tenantId,
     keyId,
@@ -114,6 +119,7 @@ async function issueKey(
     digest: hmacSha256Hex(pepper, parts.secret),
     scopes,
     labels,
+    tools,
     createdBy: nameOf(key.actor),
     expiresAt,
     rotatedFrom,
@@ -128,6 +134,7 @@ async function issueKey(
       name,
       scopes,
       labels,
+      tools,
       expires_at: expiresAt?.toISOString() ?? null,
       rotated_from: rotatedFrom,
     },
@@ -142,6 +149,18 @@ function refuseWiderScopes(actor: Actor, scopes: readonly Scope[]): void {
   if (wider.length === 0) return;
   const message = `A key gives no scope that it lacks itself: ${wider.join(", ")}.`;
   throw new InputError("forbidden", "scopes", message);
+}
+
+/** The same of tools: each glob stands within one of the maker's own. */
+async function refuseWiderTools(tx: Queryable, actor: Actor, tools: KeyTools): Promise<void> {
+  if ("installation" in actor) return;
+  const own = (await findKey(tx, actor.tenantId, actor.keyId))?.tools ?? null;
+  if (own === null) return;
+  // The stars of a glob are matched like letters, and only a star takes them: so all that it matches is matched.
+  const wider = tools?.filter((tool) => !own.some((glob) => matchesGlob(glob, tool))) ?? ["*"];
+  if (wider.length === 0) return;
+  const message = `A key gives no tool that it may not call itself: ${wider.join(", ")}. It may call ${own.join(", ") || "none"}.`;
+  throw new InputError("forbidden", "tools", message);
 }
 
 function refusePastExpiry(ports: AdministrationPorts, expiresAt: Date | null): void {

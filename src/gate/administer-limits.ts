@@ -3,7 +3,7 @@ import { withPrefix } from "../core/ids.ts";
 import { METERS_PER_ASK_MAX, RUN_DEPTH_MAX } from "../core/limits.ts";
 import { dollars, picousdFromUsd } from "../core/money.ts";
 import { isTimeZone } from "../core/time-zone.ts";
-import type { Unit } from "../core/verdict.ts";
+import type { ScopeKind, Unit } from "../core/verdict.ts";
 import { changeRegister, insertEvent, lockRun, type Queryable } from "../store/events.ts";
 import { findKey } from "../store/keys.ts";
 import {
@@ -176,8 +176,11 @@ function termsOf(given: NewLimitTerms): LimitTerms {
   };
 }
 
+/** Kinds of limits on one thing: the others count all of a tenant, or each of many apart. */
+const NAMED: ReadonlySet<ScopeKind> = new Set(["key", "run", "model", "tool"]);
+
 function scopeIdOf(scope: NewLimitTerms["scope"]): string {
-  const needsId = scope.kind === "key" || scope.kind === "run" || scope.kind === "model";
+  const needsId = NAMED.has(scope.kind);
   if (needsId && (scope.id === null || scope.id === "")) {
     const message = `A limit on one ${scope.kind} names it.`;
     throw new InputError("missing_required_parameter", "scope.id", message);

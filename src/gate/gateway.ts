@@ -150,11 +150,9 @@ export async function createGateway(
   const underWay = createUnderWay(settler, ports.runAfter);
   const [watch, leavers, onLeft] = [createWatch(monotonicMs), createLeavers(), underWay.leave];
   const shared = { watch, fence, leavers, isCutShort: () => isCutShort, onLeft };
-  const parts = {
-    ...{ authority, contention, now, monotonicMs, newId, seal },
-    history: (of: HistoryOf) => historyInTime(db, trust, of),
-    leftOf: underWay.leftOf,
-  };
+  const history = (of: HistoryOf) => historyInTime(db, trust, of);
+  const { leftOf } = underWay;
+  const parts = { authority, contention, now, monotonicMs, newId, history, seal, leftOf };
   const postings = createPostings(ports, replicaId, fence);
   const submit = (ask: Ask): Promise<Posted> =>
     postings.submit(ask).catch((error: unknown) => {

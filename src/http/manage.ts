@@ -23,6 +23,7 @@ import {
   Tenant,
   Tenanted,
   TenantOnly,
+  ToolGlobs,
 } from "./schemas.ts";
 
 const KeyId = z.strictObject({ key: Id });
@@ -190,7 +191,7 @@ function keyRoutes(api: Api): void {
       path: "/keys",
       summary: "Create a key",
       description:
-        "The key is in this answer and in no other. Its scopes are never wider than its creator's. The label `role` is its role among approvers.",
+        "The key is in this answer and in no other. Its scopes and tools are never wider than its creator's. `tools` names those behind the tool door that it may call, by globs; null or absent: all. The label `role` is its role among approvers.",
       scopes: ["admin"],
       tenancy: "one",
       params: NONE,
@@ -200,15 +201,16 @@ function keyRoutes(api: Api): void {
         name: Name,
         scopes: Scopes,
         labels: Labels.optional(),
+        tools: ToolGlobs.nullable().optional(),
         expires_at: Moment.nullable().optional(),
       }),
       status: 201,
       answer: IssuedKey,
     },
     async ({ bindings: { administration, ledger }, actor, tenantId, body }) => {
-      const { name, scopes, labels = {} } = body;
+      const { name, scopes, labels = {}, tools = null } = body;
       const expiresAt = momentOrNull(body.expires_at);
-      const terms = { tenantId, name, scopes, labels, expiresAt };
+      const terms = { tenantId, name, scopes, labels, tools, expiresAt };
       const issued = await administration.createKey(actor, terms);
       return { ...found(await ledger.key(tenantId, issued.keyId), "key"), key: issued.text };
     },

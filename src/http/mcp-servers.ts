@@ -4,8 +4,8 @@ import { z } from "@hono/zod-openapi";
 import { InputError } from "../core/errors.ts";
 import { STANDINGS } from "../core/intent.ts";
 import { standingOf } from "../gate/catalogue.ts";
-import { define, NONE, type Api } from "./api.ts";
-import { Tenanted } from "./schemas.ts";
+import { define, type Api } from "./api.ts";
+import { Tenanted, TenantOnly } from "./schemas.ts";
 
 const ServerParams = z.strictObject({ server: z.string().min(1).max(63) });
 
@@ -36,7 +36,7 @@ export function mcpServerRoutes(api: Api): void {
       scopes: ["admin"],
       tenancy: "one",
       params: ServerParams,
-      query: NONE,
+      query: TenantOnly,
       body: z.strictObject(Tenanted),
       status: 200,
       answer: Discovered,

@@ -9,6 +9,7 @@ import {
   PAGE_ROWS_DEFAULT,
   PAGE_ROWS_MAX,
 } from "../core/limits.ts";
+import { KEY_TOOLS_MAX } from "../core/limits-tools.ts";
 import { SCOPE_KINDS, UNITS, WINDOWS } from "../core/verdict.ts";
 import { isExactNumber, sourceOf } from "../lib/exact-json.ts";
 
@@ -70,6 +71,13 @@ export const Labels = z
   .refine((labels) => Object.keys(labels).length <= LABELS_MAX, {
     error: `at most ${LABELS_MAX} labels`,
   });
+
+/** Of names as `server/tool`; a star stands for any characters. */
+export const ToolGlobs = z
+  .array(RunId)
+  .max(KEY_TOOLS_MAX)
+  .refine((globs) => new Set(globs).size === globs.length, { error: "each glob once" })
+  .openapi({ example: ["files/*"] });
 
 export const Customer = line(CONTEXT_FIELD_BYTES_MAX);
 export const ModelName = line(CONTEXT_FIELD_BYTES_MAX);
@@ -154,6 +162,9 @@ const keyMembers = {
   name: z.string(),
   scopes: z.array(z.enum(SCOPES)).readonly(),
   labels: z.record(z.string(), z.string()).readonly(),
+  tools: z.array(z.string()).readonly().nullable().openapi({
+    description: "Globs of the tools behind the tool door that it may call; null: all.",
+  }),
   active: z.boolean(),
   created_by: z.string(),
   created_at: time,

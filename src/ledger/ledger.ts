@@ -2,6 +2,7 @@
  * Looking back, and at what is set up. It changes nothing of the ledger, and keeps the sums that reports read;
  * every question but the list of tenants names a tenant.
  */
+import type { ToolState } from "../core/tool.ts";
 import type { Database } from "../store/database.ts";
 import { readNow } from "../store/usage.ts";
 import { countReservations } from "../store/settlement.ts";
@@ -69,13 +70,10 @@ import {
   limitsOf,
   tenantOf,
   tenantsOf,
-  toolOf,
-  toolsOf,
   type EventView,
   type KeyView,
   type LimitView,
   type TenantView,
-  type ToolView,
 } from "./register.ts";
 import {
   decisionsOf,
@@ -86,6 +84,7 @@ import {
   type RunListed,
   type RunView,
 } from "./timeline.ts";
+import { definitionsOf, toolOf, toolsOf, type DefinitionsView, type ToolView } from "./tools.ts";
 import { usageOf, type UsageView } from "./usage.ts";
 
 export type Waiting = {
@@ -111,9 +110,14 @@ export type Ledger = {
     tenantId: string,
     page: Page & { readonly run: string | null; readonly subject: string | null },
   ) => Promise<Paged<LimitView>>;
-  /** Declared, and not removed. */
+  /** Declared or listed by a server. */
   readonly tool: (tenantId: string, name: string) => Promise<ToolView | null>;
-  readonly tools: (tenantId: string, page: Page) => Promise<Paged<ToolView>>;
+  readonly tools: (
+    tenantId: string,
+    page: Page & { readonly state: ToolState | null },
+  ) => Promise<Paged<ToolView>>;
+  /** Null also of a tool that callers run themselves: no server says what it is. */
+  readonly toolDefinitions: (tenantId: string, name: string) => Promise<DefinitionsView | null>;
   /** Declared, and not removed. */
   readonly outcomeType: (tenantId: string, name: string) => Promise<OutcomeTypeView | null>;
   readonly outcomeTypes: (tenantId: string, page: Page) => Promise<Paged<OutcomeTypeView>>;
@@ -233,6 +237,7 @@ export function createLedger(db: Database): Ledger {
     limits: (tenantId, page) => limitsOf(db, tenantId, page),
     tool: (tenantId, name) => toolOf(db, tenantId, name),
     tools: (tenantId, page) => toolsOf(db, tenantId, page),
+    toolDefinitions: (tenantId, name) => definitionsOf(db, tenantId, name),
     outcomeType: (tenantId, name) => outcomeTypeOf(db, tenantId, name),
     outcomeTypes: (tenantId, page) => outcomeTypesOf(db, tenantId, page),
     outcome: (tenantId, outcomeId) => outcomeOf(db, tenantId, outcomeId),

@@ -1,12 +1,10 @@
 /** What is set up, as the API shows it: tenants, keys, limits with what they hold now, events. */
-import { usdOf, usdOrNull } from "../core/money.ts";
+import { usdOrNull } from "../core/money.ts";
 import type { Database } from "../store/database.ts";
 import { type Page, listEvents } from "../store/events.ts";
 import { type KeyRecord, findKey, listKeys } from "../store/keys.ts";
 import { type LimitRecord, findLimit, listLimits } from "../store/limits.ts";
 import { type TenantRecord, findTenant, listTenants } from "../store/tenants.ts";
-import { type ToolRecord, findTool, listTools } from "../store/tools.ts";
-import type { EffectClass, Extractor } from "../core/operation.ts";
 import { amountOf, timeOrNull, type Amount } from "./amounts.ts";
 import { pageOf, type Paged } from "./paged.ts";
 
@@ -30,6 +28,8 @@ export type KeyView = {
   readonly name: string;
   readonly scopes: readonly ("invoke" | "report" | "approve" | "admin")[];
   readonly labels: Readonly<Record<string, string>>;
+  /** Globs of the tools that it may call; null: all that its tenant may. */
+  readonly tools: readonly string[] | null;
   readonly active: boolean;
   readonly created_by: string;
   readonly created_at: string;
@@ -58,15 +58,6 @@ export type LimitView = {
   readonly reserved: Amount | null;
   readonly remaining: Amount | null;
   readonly resets_at: string | null;
-};
-
-export type ToolView = {
-  readonly name: string;
-  readonly tenant: string;
-  readonly effect: EffectClass;
-  readonly price_usd: string | null;
-  readonly operation: Extractor | null;
-  readonly created_at: string;
 };
 
 export type EventView = {
@@ -124,28 +115,6 @@ export async function limitsOf(
   );
 }
 
-export async function toolOf(
-  db: Database,
-  tenantId: string,
-  name: string,
-): Promise<ToolView | null> {
-  const row = await findTool(db.admin, tenantId, name);
-  return row === null ? null : toolView(tenantId, row);
-}
-
-export async function toolsOf(
-  db: Database,
-  tenantId: string,
-  page: Page,
-): Promise<Paged<ToolView>> {
-  const rows = await listTools(db.admin, tenantId, oneMore(page));
-  return pageOf(
-    rows.map((row) => toolView(tenantId, row)),
-    page,
-    (tool) => tool.name,
-  );
-}
-
 export async function eventsOf(
   db: Database,
   tenantId: string,
@@ -187,23 +156,13 @@ function keyView(tenantId: string, row: KeyRecord): KeyView {
     name: row.name,
     scopes: row.scopes,
     labels: row.labels,
+    tools: row.tools,
     active: row.active,
     created_by: row.createdBy,
     created_at: row.createdAt.toISOString(),
     expires_at: timeOrNull(row.expiresAt),
     revoked_at: timeOrNull(row.revokedAt),
     rotated_from: row.rotatedFrom,
-  };
-}
-
-function toolView(tenantId: string, row: ToolRecord): ToolView {
-  return {
-    name: row.name,
-    tenant: tenantId,
-    effect: row.effectClass,
-    price_usd: row.pricePicousd === null ? null : usdOf(row.pricePicousd),
-    operation: row.extractor,
-    created_at: row.createdAt.toISOString(),
   };
 }
 

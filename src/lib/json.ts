@@ -70,6 +70,14 @@ export function isList(value: unknown): value is readonly unknown[] {
   return Array.isArray(value);
 }
 
+/**
+ * The beginning of a text of strangers, so that a JSON text that holds it can be read by PostgreSQL: that refuses a
+ * document with a NUL or half a character in it, whatever member of it is asked for, and a cut may leave a half.
+ */
+export function clipped(text: string, charsMax: number): string {
+  return text.slice(0, charsMax).toWellFormed().replaceAll("\0", "\uFFFD");
+}
+
 export function textOrNull(value: unknown): string | null {
   return typeof value === "string" ? value : null;
 }

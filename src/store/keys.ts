@@ -10,10 +10,14 @@ export type NewKey = {
   readonly digest: string;
   readonly scopes: readonly Scope[];
   readonly labels: KeyLabels;
+  readonly tools: KeyTools;
   readonly createdBy: string;
   readonly expiresAt: Date | null;
   readonly rotatedFrom: string | null;
 };
+
+/** Globs of the tools behind the tool door that it may call; null: all that its tenant may. */
+export type KeyTools = readonly string[] | null;
 
 /** What policies may ask of a key. `role`: what it is among approvers. */
 export type KeyLabels = Readonly<Record<string, string>>;
@@ -23,6 +27,7 @@ export type KeyRecord = {
   readonly name: string;
   readonly scopes: readonly Scope[];
   readonly labels: KeyLabels;
+  readonly tools: KeyTools;
   readonly createdBy: string;
   readonly createdAt: Date;
   readonly expiresAt: Date | null;
@@ -39,12 +44,13 @@ export async function readPepper(sql: Queryable): Promise<string | null> {
 }
 
 export async function insertKey(tx: Queryable, key: NewKey): Promise<void> {
+  const tools = key.tools === null ? null : arrayLiteral(key.tools);
   await tx`
     insert into keys
-      (tenant_id, key_id, name, digest, scopes, labels, created_by, expires_at, rotated_from)
+      (tenant_id, key_id, name, digest, scopes, labels, tools, created_by, expires_at, rotated_from)
     values (${key.tenantId}, ${key.keyId}, ${key.name}, ${key.digest},
             ${arrayLiteral(key.scopes)}::text::text[], ${JSON.stringify(key.labels)}::text::json,
-            ${key.createdBy},
+            ${tools}::text::text[], ${key.createdBy},
             ${key.expiresAt?.toISOString() ?? null}::text::timestamptz, ${key.rotatedFrom})`;
 }
 
@@ -97,7 +103,7 @@ export async function revokeKey(tx: Queryable, tenantId: string, keyId: string):
 
 function columns(sql: Queryable) {
   return sql`
-    key_id as "keyId", name, scopes, labels, created_by as "createdBy", created_at as "createdAt",
+    key_id as "keyId", name, scopes, labels, tools, created_by as "createdBy", created_at as "createdAt",
     expires_at as "expiresAt", revoked_at as "revokedAt", rotated_from as "rotatedFrom",
     revoked_at is null and (expires_at is null or expires_at > tollgate_now()) as active`;
 }

@@ -24,6 +24,8 @@ export type DefinitionRow = ListedTool & {
   readonly firstSeenAt: Date;
   /** It is what the server lists now. */
   readonly isCurrent: boolean;
+  /** Definitions of the tool in all. */
+  readonly total: number;
 };
 
 /** Records what a server lists now, whole: what it lists no more is gone. One statement; the same again changes nothing. */
@@ -65,20 +67,31 @@ export async function listCatalogue(
     order by server, tool collate "C"`;
 }
 
-/** All definitions of one tool that were ever seen, the newest first, at most so many. */
+/**
+ * Definitions of one tool that were ever seen, the newest first: so many, and these whatever their age. `total` of
+ * the tool, in each row.
+ */
 export async function listDefinitions(
   sql: Queryable,
   tenantId: string,
-  of: { readonly server: string; readonly tool: string; readonly rows: number },
+  of: {
+    readonly server: string;
+    readonly tool: string;
+    readonly rows: number;
+    readonly always: readonly string[];
+  },
 ): Promise<readonly DefinitionRow[]> {
   return await sql<DefinitionRow[]>`
-    select d.server, d.tool, d.sha256, d.content, d.first_seen_at as "firstSeenAt",
-           c.sha256 is not null as "isCurrent"
-    from tool_definitions d
-    left join tool_catalogue c
-      on c.tenant_id = d.tenant_id and c.server = d.server and c.tool = d.tool and c.sha256 = d.sha256
-         and c.gone_at is null
-    where d.tenant_id = ${tenantId} and d.server = ${of.server} and d.tool = ${of.tool}
-    order by d.first_seen_at desc, d.sha256
-    limit ${of.rows}`;
+    select * from (
+      select d.server, d.tool, d.sha256, d.content, d.first_seen_at as "firstSeenAt",
+             c.sha256 is not null as "isCurrent", (count(*) over ())::int as total,
+             row_number() over (order by d.first_seen_at desc, d.sha256) as place
+      from tool_definitions d
+      left join tool_catalogue c
+        on c.tenant_id = d.tenant_id and c.server = d.server and c.tool = d.tool and c.sha256 = d.sha256
+           and c.gone_at is null
+      where d.tenant_id = ${tenantId} and d.server = ${of.server} and d.tool = ${of.tool}
+    ) d
+    where place <= ${of.rows} or "isCurrent" or sha256 = any (${arrayLiteral(of.always)}::text::text[])
+    order by place`;
 }

@@ -1,14 +1,21 @@
 /** Tools: what an operator declares of each. The gate judges by the replicas' snapshot of them. */
 import { picousd } from "../core/money.ts";
 import { EFFECT_CLASSES, type Extractor } from "../core/operation.ts";
-import { ANY_OUTPUT, type Tool, type ToolApproval, type ToolOutput } from "../core/tool.ts";
+import {
+  ANY_OUTPUT,
+  membersOfOutput,
+  type Tool,
+  type ToolApproval,
+  type ToolOutput,
+} from "../core/tool.ts";
 import { assert } from "../lib/assert.ts";
 import { isList, isRecord } from "../lib/json.ts";
-import type { Page, Queryable } from "./events.ts";
+import type { Queryable } from "./events.ts";
 
 export type ToolRecord = Tool & { readonly createdAt: Date };
 
-type Row = {
+/** A row of `tools`. */
+export type ToolRow = {
   readonly name: string;
   readonly effectClass: string;
   readonly pricePicousd: string | null;
@@ -28,7 +35,7 @@ export async function putTool(tx: Queryable, tenantId: string, tool: Tool): Prom
     insert into tools (tenant_id, name, effect_class, price_picousd, extractor, definition_sha256, approval, output,
                        trusted, created_at)
     values (${tenantId}, ${name}, ${effectClass}, ${price}::text::numeric, ${jsonOrNull(tool.extractor)}::text::json,
-            ${definition}, ${jsonOrNull(tool.approval)}::text::json, ${jsonOrNull(outputMembers(tool.output))}::text::json,
+            ${definition}, ${jsonOrNull(tool.approval)}::text::json, ${jsonOrNull(membersOfOutput(tool.output))}::text::json,
             ${isTrusted}, tollgate_now())
     on conflict (tenant_id, name) do update
     set effect_class = excluded.effect_class, price_picousd = excluded.price_picousd,
@@ -40,10 +47,6 @@ export async function putTool(tx: Queryable, tenantId: string, tool: Tool): Prom
 
 function jsonOrNull(value: object | null): string | null {
   return value === null ? null : JSON.stringify(value);
-}
-
-function outputMembers({ bytesMax, rowsMax, block, redact }: ToolOutput): object {
-  return { bytes_max: bytesMax, rows_max: rowsMax, block, redact };
 }
 
 /** False when there is no such tool. The row stays, for decisions name it. */
@@ -60,25 +63,10 @@ export async function findTool(
   tenantId: string,
   name: string,
 ): Promise<ToolRecord | null> {
-  const [row] = await sql<Row[]>`
-    select ${columns(sql)} from tools
+  const [row] = await sql<ToolRow[]>`
+    select ${toolColumns(sql)} from tools
     where tenant_id = ${tenantId} and name = ${name} and removed_at is null`;
-  return row === undefined ? null : recordFrom(row);
-}
-
-/** By name. */
-export async function listTools(
-  sql: Queryable,
-  tenantId: string,
-  page: Page,
-): Promise<readonly ToolRecord[]> {
-  const rows = await sql<Row[]>`
-    select ${columns(sql)} from tools
-    where tenant_id = ${tenantId} and removed_at is null
-      ${page.after === null ? sql`` : sql`and name collate "C" > ${page.after}`}
-    order by name collate "C"
-    limit ${page.rows}`;
-  return rows.map(recordFrom);
+  return row === undefined ? null : toolRecordFrom(row);
 }
 
 export async function countTools(sql: Queryable, tenantId: string): Promise<number> {
@@ -148,11 +136,11 @@ function extractorFrom(value: unknown): Extractor | null {
   };
 }
 
-function recordFrom(row: Row): ToolRecord {
+export function toolRecordFrom(row: ToolRow): ToolRecord {
   return { ...toolFrom(row), createdAt: row.createdAt };
 }
 
-function columns(sql: Queryable) {
+export function toolColumns(sql: Queryable) {
   return sql`
     name, effect_class as "effectClass", price_picousd as "pricePicousd", extractor,
     definition_sha256 as definition, approval, output, trusted as "isTrusted", created_at as "createdAt"`;

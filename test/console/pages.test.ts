@@ -35,6 +35,10 @@ const PAGES: Readonly<Record<string, (alive: Alive) => string>> = {
   policies: () => "/policies",
   "a bundle": () => "/policies/active",
   backtest: () => "/policies/backtest",
+  tools: () => "/tools",
+  "a changed tool": () => "/tools/pay%2Fwire",
+  "a tool that nobody approved": () => "/tools/pay%2Fbalance",
+  "a tool of the callers' own": () => "/tools/search",
   keys: () => "/keys",
   "a key": ({ appId }) => `/keys/${appId}`,
   prices: () => "/prices?search=gpt-5-mini",
@@ -116,6 +120,8 @@ describeOnPostgres("the console", (database) => {
       "/runs/nightly-report": HOSTILE_IMAGE,
       "/keys": HOSTILE_IMAGE,
       "/policies": HOSTILE_IMAGE,
+      "/tools/pay%2Fwire": HOSTILE,
+      "/tools/pay%2Fbalance": JSON.stringify(`Of ${HOSTILE_IMAGE}`),
       [`/approvals/${alive.approvalId}`]: HOSTILE,
     };
     for (const [path, text] of Object.entries(texts)) {

@@ -37,6 +37,8 @@ const pathsOf = (alive: Alive): Readonly<Record<string, string>> => ({
   approval: `/approvals/${alive.approvalId}`,
   policies: "/policies",
   backtest: "/policies/backtest",
+  tools: "/tools",
+  tool: "/tools/pay%2Fwire",
   keys: "/keys",
   prices: "/prices?search=openai/gpt-5",
   webhooks: "/webhooks",

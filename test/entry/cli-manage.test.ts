@@ -78,13 +78,16 @@ test("a key passes the door from its creation to its revocation, and is shown on
   expect(err).toMatch(/^key_\S+: keep the key now, it is not shown again\.\n$/);
   const id = err.split(":")[0] ?? "";
   expect((await call(key, "keyed")).status).toBe(200);
-  const listed = await check(["keys", "list"], new RegExp(`${id} +robot +invoke +- +active +20`));
+  const listed = await check(
+    ["keys", "list"],
+    new RegExp(`${id} +robot +invoke +- +all +active +20`),
+  );
   expect(listed).not.toContain(key);
   const rotated = await json("keys", "rotate", id);
   expect((await call(String(rotated["key"]), "keyed")).status).toBe(200);
   await check(["keys", "revoke", id], new RegExp(`^Revoked ${id}\\.\n`));
   expect((await call(key, "keyed")).status).toBe(401);
-  await check(["keys", "list"], new RegExp(`${id} +robot +invoke +- +revoked`));
+  await check(["keys", "list"], new RegExp(`${id} +robot +invoke +- +all +revoked`));
 });
 
 test("a limit is created, listed with its figures, changed and removed", async () => {
@@ -298,7 +301,7 @@ test("a tool is declared, shown, listed and removed", async () => {
     /operation +refund at \/order_id/,
     /mode +observe/,
   );
-  await check(["tools", "list"], /^NAME +EFFECT +PRICE +OPERATION/, /refund +effectful +0\.05/);
+  await check(["tools", "list"], /^NAME +STATE +EFFECT +PRICE/, /refund +own +effectful +0\.05/);
   await check(["tools", "show", "refund"], /name +refund/);
   const half = await tollgate("tools", "set", "x", "--effect", "pure", "--operation", "refund");
   expect([half.code, half.err]).toEqual([2, expect.stringContaining("--pointer")]);

@@ -218,9 +218,9 @@ describe("output", () => {
   test("in a pipe a table is aligned plain text, and the hint is not among the data", async () => {
     const { out, err } = await list({});
     expect(out.split("\n")).toEqual([
-      "ID      NAME                 SCOPES          LABELS  STATE    EXPIRES               CREATED",
-      "key_1   a\\u{1b}[2Jb\\u{202e}  invoke, report  -       active   -                     -",
-      "key_22  c                    admin           -       expired  2020-01-01T00:00:00Z  -",
+      "ID      NAME                 SCOPES          LABELS  TOOLS  STATE    EXPIRES               CREATED",
+      "key_1   a\\u{1b}[2Jb\\u{202e}  invoke, report  -       -      active   -                     -",
+      "key_22  c                    admin           -       -      expired  2020-01-01T00:00:00Z  -",
       "",
     ]);
     expect(err).toBe("There is more: add --cursor key_22\n");

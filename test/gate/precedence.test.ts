@@ -197,6 +197,10 @@ const SAME_RUNG: ReadonlySet<Reason> = new Set([
   "approval_expired",
   "approval_used",
   "approval_impossible",
+  // A call of a tool stands in one of these ways: `core/tool-judge` tests which, and before what.
+  "tool_not_allowed",
+  "tool_undeclared",
+  "tool_quarantined",
 ]);
 
 describeEachDatabase("the reason that a refusal tells", (database) => {

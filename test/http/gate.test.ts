@@ -128,6 +128,67 @@ describeEachDatabase("the step door", (database) => {
     expect(second.headers.get("x-should-retry")).toBe("false");
   });
 
+  test("a tool's own budget, in dollars or requests, stops that tool and says its figures", async () => {
+    const door = await stepDoorOn(api);
+    await door.declare("pay/wire", { effect: "pure", price_usd: "0.03" });
+    for (const tool of ["search", "mail/send"]) {
+      await door.declare(tool, { effect: "pure", price_usd: "0" });
+    }
+    const limit = async (unit: string, window: string, amount: string, id: string) => {
+      const scope = { kind: "tool", id };
+      const body = { scope, unit, window, limit: amount };
+      const made = await api.call(door.key, "POST", "/api/limits", body);
+      expect(made.body).toMatchObject({ scope, committed: unit === "usd" ? "0.00" : 0 });
+      return made.body.id as string;
+    };
+    const usd = await limit("usd", "none", "0.05", "pay/wire");
+    const ask = (name: string) => door.ask({ kind: "tool", name, run: "r" });
+    const first = await ask("pay/wire");
+    expect(first.body.budget_remaining).toBe("0.02; scope=tool");
+    await door.report(first.body.attempt_id, "complete");
+    const poor = await ask("pay/wire");
+    expect([poor.status, poor.body.error.code]).toEqual([402, "budget_exceeded"]);
+    expect(poor.body.error.message).toContain(
+      "The tool budget of $0.05 for `pay/wire` has no room: $0.03 is settled, $0.00 is reserved by calls in " +
+        "flight, $0.02 is left, and this call could take $0.03. It does not reset. Raise the limit.",
+    );
+    await limit("requests", "day", "1", "search");
+    const only = await ask("search");
+    expect(only.status).toBe(200);
+    await door.report(only.body.attempt_id, "complete");
+    const second = await ask("search");
+    expect(second.status).toBe(402);
+    expect(second.body.error.message).toContain(
+      "The daily tool request quota of 1 for `search` has no room: 1 is settled, 0 is reserved by calls in " +
+        "flight, 0 is left, and this call could take 1. It resets at ",
+    );
+    // Another tool, and a model call that names no tool, are not counted there.
+    expect((await ask("mail/send")).status).toBe(200);
+    const limits = await api.call(door.key, "GET", "/api/limits");
+    expect(limits.body.data.find((each: Json) => each.id === usd)).toMatchObject({
+      scope: { kind: "tool", id: "pay/wire" },
+      committed: "0.03",
+      remaining: "0.02",
+    });
+    const report = await api.call(door.key, "GET", "/api/reports/budgets");
+    expect(report.body.rows).toEqual([
+      expect.objectContaining({
+        scope: { kind: "tool", id: "pay/wire" },
+        subject: "pay/wire",
+        committed: "0.03",
+        reserved: "0.00",
+        remaining: "0.02",
+      }),
+    ]);
+  });
+
+  test("a limit on one tool names it", async () => {
+    const door = await stepDoorOn(api);
+    const body = { scope: { kind: "tool" }, unit: "requests", window: "none", limit: "1" };
+    const made = await api.call(door.key, "POST", "/api/limits", body);
+    expect([made.status, made.body.error.param]).toEqual([400, "scope.id"]);
+  });
+
   test("reads its context from headers first", async () => {
     const door = await stepDoorOn(api);
     const answer = await door.ask(

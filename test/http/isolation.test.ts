@@ -13,6 +13,7 @@ import {
   type Management,
 } from "../support/management.ts";
 import { TEST_SEAL } from "../support/seal.ts";
+import { listTools } from "../support/tool-catalogue.ts";
 
 type Operation = {
   readonly method: string;
@@ -50,6 +51,7 @@ const BODIES: Readonly<Record<string, unknown>> = {
   "post /api/webhooks/{webhook}/test": {},
   "post /api/deliveries/{delivery}/redeliver": {},
   "put /api/tools/{tool}": { effect: "pure" },
+  "post /api/mcp-servers/{server}/discover": {},
   "post /api/outcome-types": { name: "owned" },
   "post /api/report-schedules": { name: "owned", report: "spend", every: "day" },
   "patch /api/report-schedules/{schedule}": { name: "stolen" },
@@ -118,7 +120,10 @@ describeEachDatabase("isolation", (database) => {
     });
     const limit = await api.call(owner.key, "POST", "/api/limits", BODIES["post /api/limits"]);
     await api.call(owner.key, "PUT", "/api/runs/owned", { budget_usd: "3" });
-    await api.call(owner.key, "PUT", "/api/tools/owned", BODIES["put /api/tools/{tool}"]);
+    const server = { tenantId: owner.id, server: "owned" };
+    const listed = [{ name: "wire", description: `of ${owner.name}` }];
+    await listTools(database.db.admin, server, listed);
+    await api.call(owner.key, "PUT", "/api/tools/owned%2Fwire", BODIES["put /api/tools/{tool}"]);
     await api.call(owner.key, "POST", "/api/outcome-types", { name: "owned" });
     const attempt = await api.admit({
       tenantId: owner.id,
@@ -152,7 +157,8 @@ describeEachDatabase("isolation", (database) => {
       key: owner.keyId,
       limit: limit.body.id,
       run: "owned",
-      tool: "owned",
+      server: "owned",
+      tool: "owned%2Fwire",
       outcome_type: "owned",
       type: "refund",
       attempt,

@@ -95,6 +95,62 @@ describeEachDatabase("the management API", (database) => {
     expect(keys.body.data).toHaveLength(2);
   });
 
+  test("no key makes or rotates one for a tool that it may not call itself", async () => {
+    const tenant = await api.newTenant(["admin"]);
+    const make = (key: string, tools?: readonly string[] | null) =>
+      api.call(key, "POST", "/api/keys", { name: "k", scopes: ["admin"], tools });
+    const wide = await make(tenant.key);
+    expect(wide.body.tools).toBeNull();
+    const files = await make(tenant.key, ["files/*", "pay/*_balance"]);
+    expect(files.body.tools).toEqual(["files/*", "pay/*_balance"]);
+    for (const tools of [["files/*"], ["files/read"], ["files/r*", "pay/get_balance"], []]) {
+      const made = await make(files.body.key, tools);
+      expect([made.status, made.body.tools]).toEqual([201, tools]);
+    }
+    for (const tools of [undefined, null, ["*"], ["files*"], ["f*/read"], ["files/a", "pay/*"]]) {
+      const made = await make(files.body.key, tools);
+      expect([tools, made.status, made.body.error.param]).toEqual([tools, 403, "tools"]);
+      expect(made.body.error.message).toContain("files/*, pay/*_balance");
+    }
+    const stolen = await api.call(files.body.key, "POST", `/api/keys/${wide.body.id}/rotate`, {});
+    expect([stolen.status, stolen.body.error.param]).toEqual([403, "tools"]);
+  });
+
+  test("the tools of a key are kept when it is rotated, listed, told in its event, and judged by", async () => {
+    const tenant = await api.newTenant();
+    const body = { name: "k", scopes: ["invoke"], tools: ["files/*"] };
+    const made = await api.call(tenant.key, "POST", "/api/keys", body);
+    const next = await api.call(tenant.key, "POST", `/api/keys/${made.body.id}/rotate`, {});
+    expect(next.body.tools).toEqual(["files/*"]);
+    const listed = await api.call(tenant.key, "GET", "/api/keys");
+    expect(listed.body.data.map((key: Json) => key.tools)).toEqual([
+      null,
+      ["files/*"],
+      ["files/*"],
+    ]);
+    const events = await api.call(tenant.key, "GET", "/api/events");
+    const ours = events.body.data.find((event: Json) => event.subject === next.body.id);
+    expect(ours.body.tools).toEqual(["files/*"]);
+    const { mayCall } = api.gateway.authority;
+    expect(mayCall(next.body.id, "files/read")).toBe(true);
+    expect(mayCall(next.body.id, "pay/wire")).toBe(false);
+    expect(mayCall(tenant.keyId, "pay/wire")).toBe(true);
+  });
+
+  test.each([
+    ["too many globs", Array.from({ length: 65 }, (_, index) => `files/${index}`), "tools"],
+    ["a glob too long", ["f".repeat(257)], "tools.0"],
+    ["an empty glob", [""], "tools.0"],
+    ["a glob twice", ["files/*", "files/*"], "tools"],
+    ["a line end in a glob", ["files/*\n"], "tools.0"],
+    ["a text", "files/*", "tools"],
+  ])("a key for tools with %s is refused", async (_what, tools, param) => {
+    const tenant = await api.newTenant();
+    const body = { name: "k", scopes: ["invoke"], tools };
+    const made = await api.call(tenant.key, "POST", "/api/keys", body);
+    expect([made.status, made.body.error.param]).toEqual([400, param]);
+  });
+
   test("a rotated key and its successor both work, and there is one successor", async () => {
     const tenant = await api.newTenant();
     const rotated = await api.call(tenant.key, "POST", `/api/keys/${tenant.keyId}/rotate`);

@@ -6,7 +6,7 @@ import { RUN_CALLS_MAX } from "../../src/core/limits.ts";
 import { canonicalJson } from "../../src/lib/canonical-json.ts";
 import { sha256Hex } from "../../src/lib/hash.ts";
 import { describeEachDatabase } from "../support/databases.ts";
-import { chatAnswer, chatFrames, responseAnswer } from "../support/openai-answers.ts";
+import { chatAnswer, chatFrames, errorAnswer, responseAnswer } from "../support/openai-answers.ts";
 import { startScriptedUpstream, type ScriptedUpstream } from "../support/scripted-upstream.ts";
 import { MODEL, startTollgate, type Tenant, type Tollgate } from "../support/tollgate.ts";
 import type { Json } from "../support/management.ts";
@@ -202,6 +202,25 @@ describeEachDatabase("a tool call that a model proposes", (database) => {
     expect(await recordOf("responses")).toMatchObject(expected);
     await tenant.client.chat.completions.create(ask("Hello"), inRun("plain"));
     expect(await recordOf("plain")).not.toHaveProperty("tool_calls");
+  });
+
+  test("does not keep its run from being read, whatever characters its provider writes", async () => {
+    const call = { id: "c\0", name: `${"n".repeat(255)}😀`, arguments: "{}" };
+    upstream.next({ kind: "json", body: calling([call]) });
+    await tenant.client.chat.completions.create(ask("Odd"), inRun("odd"));
+    const said = `\0${"e".repeat(498)}😀`;
+    upstream.next({ kind: "json", status: 400, body: errorAnswer(said, "odd\0", "odd\0") });
+    await expect(tenant.client.chat.completions.create(ask("Fails"), inRun("odd"))).rejects.toThrow(
+      "400",
+    );
+    // What had failed is looked up where the same is asked again.
+    await tollgate.gateway.settled();
+    await tenant.client.chat.completions.create(ask("Fails"), inRun("odd"));
+    expect(await attemptsOf("odd")).toMatchObject([
+      { proposals: [{ id: "c\uFFFD", name: `${"n".repeat(255)}\uFFFD`, attempt: null }] },
+      { status: "failed" },
+      { status: "succeeded", retry: { because: "fingerprint" } },
+    ]);
   });
 
   test("is not matched behind the first of a very long run, and that is told", async () => {

@@ -15,6 +15,14 @@ describeEachDatabase("a tool", (database) => {
     operation: { type: "refund", pointers: ["/order/id", "/region"], mode: "observe" },
   };
 
+  /** What a declaration says by saying nothing. */
+  const NOTHING_MORE = {
+    definition: null,
+    approval: null,
+    output: { bytes_max: null, rows_max: null, block: [], redact: [] },
+    trusted: false,
+  };
+
   test("is declared whole, shown, listed by name, and judged by at once", async () => {
     const { key, id } = await api.newTenant();
     expect(api.gateway.authority.tool(id, "refund")).toBeNull();
@@ -26,6 +34,10 @@ describeEachDatabase("a tool", (database) => {
       effectClass: "effectful",
       pricePicousd: 50_000_000_000n,
       extractor: REFUND.operation,
+      definition: null,
+      approval: null,
+      output: { bytesMax: null, rowsMax: null, block: [], redact: [] },
+      isTrusted: false,
     });
     await api.call(key, "PUT", "/api/tools/mail%2Fsend", { effect: "keyed" });
     const list = await api.call(key, "GET", "/api/tools");
@@ -56,7 +68,8 @@ describeEachDatabase("a tool", (database) => {
       ["tool.changed", keyId],
       ["tool.declared", keyId],
     ]);
-    expect(ours[1].body).toEqual({ before: REFUND, after: { ...REFUND, price_usd: "0.06" } });
+    const before = { ...REFUND, ...NOTHING_MORE };
+    expect(ours[1].body).toEqual({ before, after: { ...before, price_usd: "0.06" } });
   });
 
   test("is gone when removed, and can be declared again", async () => {
@@ -108,6 +121,18 @@ describeEachDatabase("a tool", (database) => {
       "operation.mode",
     ],
     ["an unknown member", { effect: "pure", idempotent: true }, "idempotent"],
+    ["a definition that is no hash", { effect: "pure", definition: "latest" }, "definition"],
+    ["a definition, and no server", { effect: "pure", definition: "a".repeat(64) }, "definition"],
+    ["a quorum of nobody", { effect: "pure", approval: { quorum: 0 } }, "approval.quorum"],
+    ["a quorum beyond any", { effect: "pure", approval: { quorum: 11 } }, "approval.quorum"],
+    ["a result of no bytes", { effect: "pure", output: { bytes_max: 0 } }, "output.bytes_max"],
+    ["half a row", { effect: "pure", output: { rows_max: 0.5 } }, "output.rows_max"],
+    ["a finding that is none", { effect: "pure", output: { block: ["lies"] } }, "output.block.0"],
+    [
+      "a finding that is blocked and replaced",
+      { effect: "pure", output: { block: ["pii"], redact: ["pii"] } },
+      "output",
+    ],
   ])("with %s is refused", async (_, body, param) => {
     const { key } = await api.newTenant();
     const answer = await api.call(key, "PUT", "/api/tools/refund", body);

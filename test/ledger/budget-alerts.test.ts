@@ -54,12 +54,14 @@ type Spent = {
   readonly share?: number | null;
   readonly isOpen?: boolean;
   readonly customer?: string;
+  readonly tool?: string;
 };
 
 /** One call that the limit counts. */
 async function spend(db: Database, tenantId: string, spent: Spent): Promise<void> {
   const { limitId, subject = "", usd = 0n, tokens = 1, share = null } = spent;
-  const context = spent.customer === undefined ? {} : { customer: spent.customer };
+  const { customer, tool } = spent;
+  const context = { customer, tool };
   const ask: Ask = {
     attemptId: `att_${newId()}`,
     tenantId,
@@ -280,6 +282,19 @@ describeEachDatabase("alerts of budgets", (database) => {
       "budget.forecast 6500 of 1000",
       "budget.threshold 50 of 1000",
     ]);
+  });
+
+  test("of a tool are forecast from what that tool costs", async () => {
+    const limitId = await limit({ scope: "tool", scopeId: "pay/wire", window: "day" });
+    await used({ limitId: await limit(), usd: 5n, tool: "mail/send" });
+    await used({ limitId, subject: "pay/wire", tool: "pay/wire", usd: 9n });
+    // 9 used, and 12 hours of nine dollars to come; the month's own is at 5, and at 14 in an hour.
+    expect((await turn()).toSorted()).toEqual([
+      "budget.forecast 117 of 100",
+      "budget.forecast 7229 of 100",
+    ]);
+    await used({ limitId, subject: "pay/wire", tool: "pay/wire", usd: 50n });
+    expect(await turn()).toEqual(["budget.threshold 50 of 100"]);
   });
 
   test("are not of shadows, runs, shares, minutes or removed limits", async () => {

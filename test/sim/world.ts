@@ -177,6 +177,7 @@ async function addKey(world: World): Promise<void> {
     name: "sim",
     scopes: ["invoke"],
     labels: {},
+    tools: null,
     expiresAt: null,
   });
   world.keys.push({ id, text, isRevoked: false });

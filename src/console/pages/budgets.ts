@@ -47,6 +47,7 @@ const SCOPES: readonly Choice[] = [
   ["key", "One key"],
   ["run", "One run"],
   ["model", "One model"],
+  ["tool", "One tool"],
   ["each_run", "Each run by itself"],
   ["each_customer", "Each customer by itself"],
   ["each_operation", "Each operation by itself"],
@@ -206,7 +207,7 @@ function createForm(visit: Visit, form: Form | null): Markup {
   const was = (name: string, otherwise: string) => form?.text(name) || otherwise;
   const fields = html`<div class="fields">
       ${field("Whom it counts", choose("scope", SCOPES, was("scope", "tenant")))}
-      ${field("Which one", html`<input name="id" maxlength="256" value="${was("id", "")}" />`, "The key's id, the run or the model; empty for the others.")}
+      ${field("Which one", html`<input name="id" maxlength="256" value="${was("id", "")}" />`, "The key's id, the run, the model or the tool; empty for the others.")}
       ${field("What it counts", choose("unit", UNITS, was("unit", "usd")))}
       ${field("Per", choose("window", WINDOWS, was("window", "day")))}
       ${field("At most", html`<input name="limit" required inputmode="decimal" maxlength="64" value="${was("limit", "")}" />`, "Such as 5 or 0.25.")}

@@ -82,6 +82,7 @@ function createForm(visit: Visit, form: Form | null): Markup {
   const fields = html`<div class="fields">
       ${field("Name", html`<input name="name" required maxlength="128" value="${form?.text("name") ?? ""}" />`, "Who or what uses it.")}
       ${field("Expires", html`<input type="date" name="expires" value="${form?.text("expires") ?? ""}" />`, "At midnight UTC; empty: never.")}
+      ${field("Tools", html`<input name="tools" maxlength="4096" value="${form?.text("tools") ?? ""}" />`, html`Of servers, that it may call, as <code>files/* pay/balance</code>; empty: all.`)}
       ${field("Role", html`<input name="role" maxlength="256" value="${form?.text("role") ?? ""}" />`, "Among approvers, where a policy asks for one.")}
     </div>
     <fieldset class="checks">
@@ -104,6 +105,10 @@ function createForm(visit: Visit, form: Form | null): Markup {
 
 async function create({ visit, form, ...asked }: Sent): Promise<Outcome> {
   const [expires, role] = [form.text("expires"), form.text("role")];
+  const tools = form
+    .text("tools")
+    .split(/\s+/u)
+    .filter((glob) => glob !== "");
   const acted = await visit.api.act({
     method: "POST",
     path: "/keys",
@@ -111,6 +116,7 @@ async function create({ visit, form, ...asked }: Sent): Promise<Outcome> {
       name: form.text("name"),
       scopes: form.all("scope"),
       ...(role === "" ? {} : { labels: { role } }),
+      ...(tools.length === 0 ? {} : { tools }),
       ...(expires === "" ? {} : { expires_at: `${expires}T00:00:00Z` }),
     },
     once: form.text("once"),
@@ -153,6 +159,7 @@ function keyFacts(visit: Visit, key: Key): Markup {
   return facts([
     ["Id", html`<code>${key.id}</code>`],
     ["Scopes", key.scopes.join(", ")],
+    ["Tools", key.tools === null ? "all" : key.tools.join(", ") || "none"],
     ["Created", when(key.created_at, visit.now)],
     ["Expires", whenOrDash(key.expires_at, visit.now)],
     ...(key.revoked_at === null ? [] : [["Revoked", when(key.revoked_at, visit.now)] as const]),

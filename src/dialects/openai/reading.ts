@@ -1,5 +1,5 @@
 import type { Operation } from "../../core/intent.ts";
-import { isList, isRecord } from "../../lib/json.ts";
+import { clipped, isList, isRecord } from "../../lib/json.ts";
 import type { Reading } from "../dialect.ts";
 import { readUsage } from "./usage.ts";
 
@@ -95,5 +95,5 @@ function readWord(value: unknown): string | null {
 }
 
 function clip(text: string): string {
-  return text.slice(0, WORDS_LENGTH_MAX);
+  return clipped(text, WORDS_LENGTH_MAX);
 }

@@ -3,6 +3,7 @@ import { Argument, InvalidArgumentError, Option, type Command } from "commander"
 
 import { SCOPES } from "../../core/caller.ts";
 import { SCOPE_KINDS, UNITS, WINDOWS } from "../../core/verdict.ts";
+import { isList } from "../../lib/json.ts";
 import { collectLabel, labelsOf } from "./look.ts";
 import { member, paint, textOf, writeHint, type Column } from "./output.ts";
 import * as session from "./session.ts";
@@ -28,6 +29,7 @@ const KEY_COLUMNS: readonly Column[] = [
   { title: "name", value: "name" },
   { title: "scopes", value: "scopes" },
   { title: "labels", value: "labels" },
+  { title: "tools", value: (row) => toolsText(row) },
   { title: "state", value: (row) => keyState(row) },
   { title: "expires", value: "expires_at" },
   { title: "created", value: "created_at" },
@@ -197,16 +199,23 @@ export function addKeys(program: Command, terminal: Terminal): void {
     .addOption(new Option("--scope <scope...>", "what it may do (default: invoke)").choices(SCOPES))
     .option("--label <name=value>", "as role=lead; may be repeated", collectLabel)
     .option(
+      "--tool <glob>",
+      "which tools of servers it may call, as 'files/*' (default: all); may be repeated",
+      session.collect,
+    )
+    .option(
       "--expires <when>",
       "2027-01-31, 2027-01-31T12:00:00Z, or a while from now: 12h, 30d",
       expiry,
     );
   session.act(create, terminal, async (s) => {
     const scopes = session.repeated(s.options, "scope");
+    const tools = session.repeated(s.options, "tool");
     const body = {
       name: s.argument(0),
       scopes: scopes.length === 0 ? ["invoke"] : scopes,
       labels: labelsOf(session.repeated(s.options, "label")),
+      tools: tools.length === 0 ? null : tools,
       expires_at: session.option(s.options, "expires"),
     };
     showKey(s, await s.ask({ method: "POST", path: "/api/keys", body, scope: "admin" }));
@@ -297,7 +306,7 @@ function limitOptions(command: Command): Command {
     .default("none");
   return command
     .addOption(kinds)
-    .option("--id <id>", "which key, run or model")
+    .option("--id <id>", "which key, run, model or tool, as pay/wire")
     .addOption(new Option("--unit <unit>", "what it counts").choices(UNITS).makeOptionMandatory())
     .requiredOption("--limit <amount>", "dollars (12.50) or a count", session.amount)
     .option("--resource <name>", "with attempts: whose retries, a tool, model:NAME or * for each")
@@ -327,6 +336,13 @@ function showKey(s: Session, reply: Reply): void {
     terminal,
     `${textOf(member(reply.body, "id"))}: keep the key now, it is not shown again.`,
   );
+}
+
+/** No glob at all is no tool, which is not what a dash says. */
+function toolsText(row: unknown): string {
+  const tools = member(row, "tools");
+  if (tools === null) return "all";
+  return isList(tools) && tools.length === 0 ? "none" : textOf(tools);
 }
 
 function keyState(row: unknown): string {

@@ -74,6 +74,11 @@ export function repeated(
   return isList(value) ? value.filter((item) => typeof item === "string") : [];
 }
 
+/** What may be given several times, each time with one more text. */
+export function collect(text: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), text];
+}
+
 /**
  * A key implies its tenant. The installation's key does not: then it is the one named, else the only
  * one, else `default`.

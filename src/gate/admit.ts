@@ -47,8 +47,8 @@ import type { Seal } from "./sealing.ts";
 
 const permitted: unique symbol = Symbol("permitted");
 
-/** The right to one attempt, once: whoever it is sent to. */
-type AnyPermit = {
+/** The right to send one attempt, once, to whom it names. */
+type PermitTo<To extends Addressee> = {
   readonly [permitted]: true;
   readonly attemptId: string;
   readonly decisionId: string;
@@ -70,11 +70,8 @@ type AnyPermit = {
   readonly meters: readonly MeterFigures[];
   /** When its posting was asked for, by the monotonic clock. */
   readonly askedAtMs: number;
-};
-
-/** The right to dispatch one attempt to an upstream. */
-export type Permit = AnyPermit & {
-  readonly upstream: Upstream;
+  readonly upstream: To["upstream"];
+  readonly server: To["server"];
   /** The model to name upstream, or null for a pass-through. */
   readonly model: string | null;
   readonly price: Price | null;
@@ -86,8 +83,13 @@ export type Permit = AnyPermit & {
   readonly redact: readonly string[];
 };
 
-/** The right to ask an MCP server once. */
-export type ToolPermit = AnyPermit & { readonly server: McpServer };
+type Addressee = { readonly upstream: Upstream | null; readonly server: McpServer | null };
+
+/** The right to dispatch one attempt to an upstream. */
+export type Permit = PermitTo<{ readonly upstream: Upstream; readonly server: null }>;
+
+/** The right to ask an MCP server once: it names no model and has no price by tokens. */
+export type ToolPermit = PermitTo<{ readonly upstream: null; readonly server: McpServer }>;
 
 /** What a caller is granted that acts itself: it reports how the attempt ended, or its lease runs out. */
 export type Grant = {
@@ -196,10 +198,12 @@ type Turn = {
 function admitted(turn: Turn, posted: Posted, askedAtMs: number): Admission {
   const { upstream, server } = turn.look;
   if (upstream !== null) {
-    return { kind: "admitted", permit: permitFor({ ...turn, upstream }, posted, askedAtMs) };
+    const to = { upstream, server: null };
+    return { kind: "admitted", permit: permitFor(turn, to, { posted, askedAtMs }) };
   }
   if (server === null) return { kind: "granted", grant: grantFor(turn, posted) };
-  return { kind: "tool_admitted", permit: toolPermitFor({ ...turn, server }, posted, askedAtMs) };
+  const to = { upstream, server };
+  return { kind: "tool_admitted", permit: permitFor(turn, to, { posted, askedAtMs }) };
 }
 
 function historyOf({ history }: AdmitParts, look: Look, intent: Intent): Promise<History> {
@@ -284,11 +288,11 @@ function grantFor({ look, intent, verdict }: Turn, posted: Posted): Grant {
   };
 }
 
-function permitFor(
-  { look, intent, facts, verdict, upstream }: Turn & { readonly upstream: Upstream },
-  posted: Posted,
-  askedAtMs: number,
-): Permit {
+function permitFor<To extends Addressee>(
+  { look, intent, facts, verdict }: Turn,
+  { upstream, server }: To,
+  { posted, askedAtMs }: { readonly posted: Posted; readonly askedAtMs: number },
+): PermitTo<To> {
   assert(verdict.kind === "ask", "only what was judged askable is allowed");
   const { estimate } = verdict;
   return {
@@ -303,11 +307,12 @@ function permitFor(
     isStrict: look.caller.mode === "strict",
     intent,
     estimate,
-    answerKeptMs: intent.idempotency?.keptMs ?? null,
+    answerKeptMs: answerKeptMsOf(intent),
     policyVersion: policyVersionOf(verdict),
     meters: posted.meters,
     askedAtMs,
     upstream,
+    server,
     model: facts.route?.model ?? null,
     price: facts.price,
     priceOf: look.priceOf,
@@ -318,32 +323,9 @@ function permitFor(
   };
 }
 
-/** A result is kept where somebody may ask again for the same: under its key, or for its effect. */
-function toolPermitFor(
-  { look, intent, verdict, server }: Turn & { readonly server: McpServer },
-  posted: Posted,
-  askedAtMs: number,
-): ToolPermit {
-  assert(verdict.kind === "ask", "only what was judged askable is allowed");
-  return {
-    attemptId: `att_${look.id}`,
-    decisionId: `dec_${look.id}`,
-    tenantId: look.caller.tenantId,
-    runId: look.runId,
-    stepId: intent.context.step,
-    attempt: posted.attempt,
-    stepDigest: look.step?.stepDigest ?? null,
-    retry: posted.retry,
-    isStrict: look.caller.mode === "strict",
-    intent,
-    estimate: verdict.estimate,
-    answerKeptMs: intent.idempotency !== null || intent.effect !== null ? TOOL_KEY_KEPT_MS : null,
-    policyVersion: policyVersionOf(verdict),
-    meters: posted.meters,
-    askedAtMs,
-    server,
-    [permitted]: true,
-  };
+/** An answer is kept where somebody may ask again for the same: under its key, or for its effect. */
+function answerKeptMsOf({ idempotency, effect }: Intent): number | null {
+  return idempotency?.keptMs ?? (effect === null ? null : TOOL_KEY_KEPT_MS);
 }
 
 function policyVersionOf({ policies }: Final): string {

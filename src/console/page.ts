@@ -235,6 +235,7 @@ const TONES: Readonly<Record<string, Tone>> = {
   consumed: "good",
   callable: "good",
   quarantined: "bad",
+  observed: "warn",
   undeclared: "warn",
   not_listed: "warn",
   failed: "bad",

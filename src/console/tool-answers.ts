@@ -14,7 +14,14 @@ const Output = z.object({
 
 const Operation = z.object({ type: z.string(), pointers: z.array(z.string()), mode: z.string() });
 
-export const TOOL_STATES = ["callable", "quarantined", "undeclared", "not_listed", "own"] as const;
+export const TOOL_STATES = [
+  "callable",
+  "observed",
+  "undeclared",
+  "quarantined",
+  "not_listed",
+  "own",
+] as const;
 
 export const Tool = z.object({
   name: z.string(),

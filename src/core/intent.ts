@@ -118,11 +118,7 @@ export type ActFacts = {
   readonly approval: ToolApproval | null;
 };
 
-/**
- * How a tool stands that a server lists. `callable`: its definition was approved · `observed`: nobody declared it, and
- * its server's undeclared tools may be called all the same · `undeclared`: they may not · `quarantined`: it is not what
- * was approved · `not_allowed`: not to this key.
- */
+/** How a tool that a server lists stands with a key: as operators see it (`TOOL_STATES`), unless its key is not for it. */
 export const STANDINGS = [
   "callable",
   "observed",

@@ -57,12 +57,26 @@ export function membersOfOutput({ bytesMax, rowsMax, block, redact }: ToolOutput
 }
 
 /**
- * How a tool stands. `callable`: its server lists it as it was approved · `quarantined`: its server lists it as
- * something else · `undeclared`: it is listed, and no definition of it was approved · `not_listed`: its server lists it
- * no more · `own`: callers run it themselves.
+ * How a tool stands, as operators see it. `callable`: its server lists it as it was approved · `observed`: it is listed,
+ * no definition of it was approved, and its server's such tools may be called all the same · `undeclared`: they may not ·
+ * `quarantined`: its server lists it as something else than was approved · `not_listed`: its server lists it no more, or
+ * the configuration has no such server for its tenant · `own`: callers run it themselves.
  */
-export const TOOL_STATES = ["callable", "quarantined", "undeclared", "not_listed", "own"] as const;
+export const TOOL_STATES = [
+  "callable",
+  "observed",
+  "undeclared",
+  "quarantined",
+  "not_listed",
+  "own",
+] as const;
 export type ToolState = (typeof TOOL_STATES)[number];
+
+/** Whose tools: what was seen of any other server than the tenant's counts as listed no more. */
+export type ToolsOf = {
+  readonly tenantId: string;
+  readonly servers: readonly { readonly name: string; readonly observesUndeclared: boolean }[];
+};
 
 /** A name behind the tool door, `server/tool`, in its parts; null for what callers run themselves. */
 export function partsOfToolName(

@@ -80,6 +80,8 @@ export type Authority = {
   readonly upstream: (name: string) => Upstream | undefined;
   /** The MCP server of that name, where it is one of this tenant's, or null. */
   readonly server: (tenantId: string, name: string) => McpServer | null;
+  /** All MCP servers of this tenant. */
+  readonly servers: (tenantId: string) => readonly McpServer[];
   readonly configuration: Configuration;
   /** All prices, the imported ones as this snapshot knows them. */
   readonly prices: () => Prices;
@@ -161,14 +163,14 @@ export async function createAuthority(
     route: (model) => routeModel(configuration.catalogue, model),
     defaultUpstream: () => configuration.catalogue.upstreams[0]?.name ?? null,
     upstream: (name) => configuration.upstreams.get(name),
-    server: (tenantId, serverName) => {
-      const server = configuration.servers.get(serverName);
-      if (server === undefined) return null;
-      const { tenants } = server;
-      const name = known.snapshot.tenants.get(tenantId)?.name ?? tenantId;
-      const isTheirs = tenants === null || tenants.includes(tenantId) || tenants.includes(name);
-      return isTheirs ? server : null;
+    server: (tenantId, name) => {
+      const server = configuration.servers.get(name);
+      return server !== undefined && isFor(server, tenantId, known.snapshot) ? server : null;
     },
+    servers: (tenantId) =>
+      [...configuration.servers.values()].filter((server) =>
+        isFor(server, tenantId, known.snapshot),
+      ),
     configuration,
     prices: () => ({ imported: known.snapshot.prices.imported, listed: configuration.prices }),
     limitsFor: (counted) => limitsFor(known.snapshot, configuration.catalogue, counted),
@@ -178,8 +180,9 @@ export async function createAuthority(
     keyLabels: (keyId) => known.snapshot.keys.get(keyId)?.labels ?? {},
     tool: (tenantId, name) => known.snapshot.tenants.get(tenantId)?.tools.get(name) ?? null,
     mayCall: (keyId, name) => {
-      const globs = known.snapshot.keys.get(keyId)?.tools ?? null;
-      return globs === null || globs.some((glob) => matchesGlob(glob, name));
+      const key = known.snapshot.keys.get(keyId);
+      if (key === undefined) return false;
+      return key.tools === null || key.tools.some((glob) => matchesGlob(glob, name));
     },
     isCurrent: ({ keyId }) => {
       const key = known.snapshot.keys.get(keyId);
@@ -193,6 +196,11 @@ export async function createAuthority(
       answered(askedAtMs);
     },
   };
+}
+
+function isFor({ tenants: ids }: McpServer, tenantId: string, { tenants }: Snapshot): boolean {
+  if (ids === null) return true;
+  return ids.includes(tenantId) || ids.includes(tenants.get(tenantId)?.name ?? tenantId);
 }
 
 function activeBundle({ tenants, bundles }: Snapshot, tenantId: string): CompiledBundle | null {

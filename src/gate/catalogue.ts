@@ -121,18 +121,26 @@ async function read(
   return of.known;
 }
 
+type ListedBy = { readonly server: Place["server"]; readonly listed: ListedTool };
+
 /** How a listed tool stands with a caller. */
 export function standingOf(
   authority: Pick<Authority, "tool" | "mayCall">,
   { tenantId, keyId }: Pick<Caller, "tenantId" | "keyId">,
-  { server, listed }: { readonly server: Place["server"]; readonly listed: ListedTool },
+  { server, listed }: ListedBy,
 ): ToolListed {
-  const { sha256: definition } = listed;
-  const name = `${server.name}/${listed.tool}`;
-  if (!authority.mayCall(keyId, name)) return { standing: "not_allowed", definition };
-  const approved = authority.tool(tenantId, name)?.definition ?? null;
-  if (approved === null) {
-    return { standing: server.observesUndeclared ? "observed" : "undeclared", definition };
-  }
-  return { standing: approved === definition ? "callable" : "quarantined", definition };
+  const mayCall = authority.mayCall(keyId, `${server.name}/${listed.tool}`);
+  const standing = mayCall ? stateOf(authority, tenantId, { server, listed }) : "not_allowed";
+  return { standing, definition: listed.sha256 };
+}
+
+/** How a listed tool stands, whichever key asks. */
+export function stateOf(
+  authority: Pick<Authority, "tool">,
+  tenantId: string,
+  { server, listed }: ListedBy,
+): "callable" | "observed" | "undeclared" | "quarantined" {
+  const approved = authority.tool(tenantId, `${server.name}/${listed.tool}`)?.definition ?? null;
+  if (approved === null) return server.observesUndeclared ? "observed" : "undeclared";
+  return approved === listed.sha256 ? "callable" : "quarantined";
 }

@@ -13,6 +13,7 @@ import { identifyStep, type StepIdentity } from "../core/step.ts";
 import { hmacSha256Hex } from "../lib/hash.ts";
 import type { Ask } from "../store/posting.ts";
 import type { Authority, McpServer, Upstream } from "./authority.ts";
+import { noServer } from "./servers.ts";
 
 export type LookParts = {
   readonly authority: Authority;
@@ -151,9 +152,8 @@ function upstreamFor(
 function serverFor(authority: Authority, { tenantId }: Caller, { resource }: Intent): McpServer {
   const name = resource.slice(0, Math.max(0, resource.indexOf("/")));
   const server = authority.server(tenantId, name);
-  if (server !== null) return server;
-  const message = `There is no MCP server \`${name}\` here: tollgate.yaml names none for this tenant.`;
-  throw new InputError("not_found", "server", message);
+  if (server === null) throw noServer(name);
+  return server;
 }
 
 /** Which step it is an attempt of, and what it claims. What costs nothing here is no step of anything. */

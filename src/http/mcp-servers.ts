@@ -2,10 +2,11 @@
 import { z } from "@hono/zod-openapi";
 
 import { InputError } from "../core/errors.ts";
-import { STANDINGS } from "../core/intent.ts";
-import { standingOf } from "../gate/catalogue.ts";
+import { stateOf } from "../gate/catalogue.ts";
+import { noServer } from "../gate/servers.ts";
 import { define, type Api } from "./api.ts";
 import { Tenanted, TenantOnly } from "./schemas.ts";
+import { ToolStates } from "./tools.ts";
 
 const ServerParams = z.strictObject({ server: z.string().min(1).max(63) });
 
@@ -17,7 +18,7 @@ const Discovered = z
         z.object({
           name: z.string().openapi({ example: "files/read_file" }),
           sha256: z.string(),
-          state: z.enum(STANDINGS),
+          state: ToolStates,
         }),
       )
       .readonly(),
@@ -43,19 +44,15 @@ export function mcpServerRoutes(api: Api): void {
     },
     async ({ bindings: { gateway }, tenantId, params }) => {
       const server = gateway.authority.server(tenantId, params.server);
-      if (server === null || gateway.servers === null) {
-        const message = `There is no MCP server \`${params.server}\` here: tollgate.yaml names none for this tenant.`;
-        throw new InputError("not_found", "server", message);
-      }
+      if (server === null || gateway.servers === null) throw noServer(params.server);
       const found = await gateway.servers.catalogue.discover({ tenantId, server });
       if (found.kind === "unreached") throw new InputError("conflict", "server", found.message);
-      const anyKey = { tenantId, keyId: "" };
       return {
         server: server.name,
         tools: [...found.tools.values()].map((tool) => ({
           name: `${server.name}/${tool.tool}`,
           sha256: tool.sha256,
-          state: standingOf(gateway.authority, anyKey, { server, listed: tool }).standing,
+          state: stateOf(gateway.authority, tenantId, { server, listed: tool }),
         })),
       };
     },

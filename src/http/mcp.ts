@@ -16,7 +16,7 @@ import { STEP_BODY_BYTES_MAX } from "../core/limits.ts";
 import { readClientMessage, type ClientMessage, type Members } from "../dialects/mcp.ts";
 import { splitRunPrefix } from "../dialects/openai/path.ts";
 import type { Log } from "../gate/ports.ts";
-import type { Connection } from "../gate/servers.ts";
+import { noServer, type Connection } from "../gate/servers.ts";
 import { asWritten } from "../lib/exact-json.ts";
 import { isRecord } from "../lib/json.ts";
 import { readJson } from "./api-body.ts";
@@ -95,10 +95,7 @@ async function readTurn(
   const { path, run: pathRun, step: pathStep } = splitRunPrefix(c.req.path);
   const name = path.split("/")[2] ?? "";
   const server = gateway.authority.server(caller.tenantId, name);
-  if (server === null || gateway.servers === null) {
-    const message = `There is no MCP server \`${name}\` here: tollgate.yaml names none for this tenant.`;
-    throw new InputError("not_found", "server", message);
-  }
+  if (server === null || gateway.servers === null) throw noServer(name);
   if (c.req.method !== "POST") {
     // Sessions are not kept, and servers have nothing to say by themselves.
     throw new InputError("method_not_allowed", null, "MCP is asked with POST here.");

@@ -5,8 +5,9 @@ import { FINDING_NAMES } from "../core/detect.ts";
 import { APPROVERS_MAX, CONTEXT_FIELD_BYTES_MAX, POINTERS_MAX } from "../core/limits.ts";
 import { OUTPUT_ROWS_MAX, SERVER_ANSWER_BYTES_MAX } from "../core/limits-tools.ts";
 import { EFFECT_CLASSES } from "../core/operation.ts";
-import { ANY_OUTPUT, TOOL_STATES, type ToolOutput } from "../core/tool.ts";
+import { ANY_OUTPUT, TOOL_STATES, type ToolOutput, type ToolsOf } from "../core/tool.ts";
 import { define, found, NONE, pageOf as pageFrom, type Api } from "./api.ts";
+import type { Env } from "./env.ts";
 import {
   AmountText,
   anyJson,
@@ -37,10 +38,11 @@ const Operation = z.strictObject({
   mode: z.enum(["observe", "enforce"]),
 });
 
-const States = z.enum(TOOL_STATES).openapi({
+export const ToolStates = z.enum(TOOL_STATES).openapi({
   description:
     "Its server lists it as it was approved (`callable`), as something else (`quarantined`), before any definition of " +
-    "it was approved (`undeclared`), no more (`not_listed`); or callers run it themselves (`own`).",
+    "it was approved (`undeclared`; `observed` where it may be called all the same), no more, or is configured no more " +
+    "(`not_listed`); or callers run it themselves (`own`).",
 });
 
 const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, "a SHA-256, as 64 lowercase hex digits");
@@ -67,7 +69,7 @@ const Tool = z
   .object({
     name: z.string(),
     tenant: z.string(),
-    state: States,
+    state: ToolStates,
     listed: z
       .object({ sha256: z.string(), since: time })
       .nullable()
@@ -98,7 +100,7 @@ const Definitions = z
   .object({
     name: z.string(),
     tenant: z.string(),
-    state: States,
+    state: ToolStates,
     approved: z.string().nullable(),
     current: z.string().nullable(),
     difference: z
@@ -150,13 +152,16 @@ function readRoutes(api: Api): void {
       scopes: ["report", "admin"],
       tenancy: "one",
       params: NONE,
-      query: z.strictObject({ ...Tenanted, ...Paging, state: States.optional() }),
+      query: z.strictObject({ ...Tenanted, ...Paging, state: ToolStates.optional() }),
       body: NONE,
       status: 200,
       answer: pageOf(Tool),
     },
-    ({ bindings: { ledger }, tenantId, query }) =>
-      ledger.tools(tenantId, { ...pageFrom(query), state: query.state ?? null }),
+    ({ bindings, tenantId, query }) =>
+      bindings.ledger.tools(of(bindings, tenantId), {
+        ...pageFrom(query),
+        state: query.state ?? null,
+      }),
   );
   define(
     api,
@@ -172,8 +177,7 @@ function readRoutes(api: Api): void {
       status: 200,
       answer: Tool,
     },
-    async ({ bindings: { ledger }, tenantId, params }) =>
-      found(await ledger.tool(tenantId, params.tool), "tool"),
+    async ({ bindings, tenantId, params }) => toolOf(bindings, tenantId, params.tool),
   );
   define(
     api,
@@ -193,8 +197,11 @@ function readRoutes(api: Api): void {
       status: 200,
       answer: Definitions,
     },
-    async ({ bindings: { ledger }, tenantId, params }) =>
-      found(await ledger.toolDefinitions(tenantId, params.tool), "tool of a server"),
+    async ({ bindings, tenantId, params }) => {
+      const { ledger } = bindings;
+      const definitions = await ledger.toolDefinitions(of(bindings, tenantId), params.tool);
+      return found(definitions, "tool of a server");
+    },
   );
 }
 
@@ -229,8 +236,8 @@ function changeRoutes(api: Api): void {
       status: 200,
       answer: Tool,
     },
-    async ({ bindings: { administration, ledger }, actor, tenantId, params, body }) => {
-      await administration.putTool(actor, {
+    async ({ bindings, actor, tenantId, params, body }) => {
+      await bindings.administration.putTool(actor, {
         tenantId,
         name: params.tool,
         effectClass: body.effect,
@@ -244,7 +251,7 @@ function changeRoutes(api: Api): void {
         output: outputOf(body.output),
         isTrusted: body.trusted ?? false,
       });
-      return found(await ledger.tool(tenantId, params.tool), "tool");
+      return toolOf(bindings, tenantId, params.tool);
     },
   );
   define(
@@ -262,12 +269,23 @@ function changeRoutes(api: Api): void {
       status: 200,
       answer: Tool,
     },
-    async ({ bindings: { administration, ledger }, actor, tenantId, params }) => {
-      const before = found(await ledger.tool(tenantId, params.tool), "tool");
-      await administration.removeTool(actor, tenantId, params.tool);
+    async ({ bindings, actor, tenantId, params }) => {
+      const before = await toolOf(bindings, tenantId, params.tool);
+      await bindings.administration.removeTool(actor, tenantId, params.tool);
       return before;
     },
   );
+}
+
+type Bindings = Pick<Env["Bindings"], "gateway" | "ledger">;
+
+/** Whose tools, and which servers of the configuration are theirs: of another one nothing is listed. */
+function of({ gateway }: Bindings, tenantId: string): ToolsOf {
+  return { tenantId, servers: gateway.authority.servers(tenantId) };
+}
+
+async function toolOf(bindings: Bindings, tenantId: string, name: string) {
+  return found(await bindings.ledger.tool(of(bindings, tenantId), name), "tool");
 }
 
 function outputOf(body: z.infer<typeof Output> | undefined): ToolOutput {

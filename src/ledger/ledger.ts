@@ -2,7 +2,7 @@
  * Looking back, and at what is set up. It changes nothing of the ledger, and keeps the sums that reports read;
  * every question but the list of tenants names a tenant.
  */
-import type { ToolState } from "../core/tool.ts";
+import type { ToolsOf, ToolState } from "../core/tool.ts";
 import type { Database } from "../store/database.ts";
 import { readNow } from "../store/usage.ts";
 import { countReservations } from "../store/settlement.ts";
@@ -111,13 +111,13 @@ export type Ledger = {
     page: Page & { readonly run: string | null; readonly subject: string | null },
   ) => Promise<Paged<LimitView>>;
   /** Declared or listed by a server. */
-  readonly tool: (tenantId: string, name: string) => Promise<ToolView | null>;
+  readonly tool: (of: ToolsOf, name: string) => Promise<ToolView | null>;
   readonly tools: (
-    tenantId: string,
+    of: ToolsOf,
     page: Page & { readonly state: ToolState | null },
   ) => Promise<Paged<ToolView>>;
   /** Null also of a tool that callers run themselves: no server says what it is. */
-  readonly toolDefinitions: (tenantId: string, name: string) => Promise<DefinitionsView | null>;
+  readonly toolDefinitions: (of: ToolsOf, name: string) => Promise<DefinitionsView | null>;
   /** Declared, and not removed. */
   readonly outcomeType: (tenantId: string, name: string) => Promise<OutcomeTypeView | null>;
   readonly outcomeTypes: (tenantId: string, page: Page) => Promise<Paged<OutcomeTypeView>>;
@@ -235,9 +235,9 @@ export function createLedger(db: Database): Ledger {
     keys: (tenantId, page) => keysOf(db, tenantId, page),
     limit: (limit, subject) => limitOf(db, limit, subject),
     limits: (tenantId, page) => limitsOf(db, tenantId, page),
-    tool: (tenantId, name) => toolOf(db, tenantId, name),
-    tools: (tenantId, page) => toolsOf(db, tenantId, page),
-    toolDefinitions: (tenantId, name) => definitionsOf(db, tenantId, name),
+    tool: (of, name) => toolOf(db, of, name),
+    tools: (of, page) => toolsOf(db, of, page),
+    toolDefinitions: (of, name) => definitionsOf(db, of, name),
     outcomeType: (tenantId, name) => outcomeTypeOf(db, tenantId, name),
     outcomeTypes: (tenantId, page) => outcomeTypesOf(db, tenantId, page),
     outcome: (tenantId, outcomeId) => outcomeOf(db, tenantId, outcomeId),

@@ -11,6 +11,7 @@ import {
   partsOfToolName,
   type OutputMembers,
   type ToolApproval,
+  type ToolsOf,
   type ToolState,
 } from "../core/tool.ts";
 import { differenceOf, type Difference } from "../core/tool-definition.ts";
@@ -57,24 +58,20 @@ export type DefinitionsView = {
   readonly more: number;
 };
 
-export async function toolOf(
-  db: Database,
-  tenantId: string,
-  name: string,
-): Promise<ToolView | null> {
-  const found = await findStandingTool(db.admin, tenantId, name);
-  return found === null ? null : toolView(tenantId, found);
+export async function toolOf(db: Database, of: ToolsOf, name: string): Promise<ToolView | null> {
+  const found = await findStandingTool(db.admin, of, name);
+  return found === null ? null : toolView(of.tenantId, found);
 }
 
 /** Also those that servers list and nobody declared: they are what an operator looks for. */
 export async function toolsOf(
   db: Database,
-  tenantId: string,
+  of: ToolsOf,
   page: Page & { readonly state: ToolState | null },
 ): Promise<Paged<ToolView>> {
-  const rows = await listStandingTools(db.admin, tenantId, { ...page, rows: page.rows + 1 });
+  const rows = await listStandingTools(db.admin, of, { ...page, rows: page.rows + 1 });
   return pageOf(
-    rows.map((row) => toolView(tenantId, row)),
+    rows.map((row) => toolView(of.tenantId, row)),
     page,
     (tool) => tool.name,
   );
@@ -83,11 +80,12 @@ export async function toolsOf(
 /** Every definition of a tool that was seen, the newest first, the approved and the current one whatever their age. */
 export async function definitionsOf(
   db: Database,
-  tenantId: string,
+  of: ToolsOf,
   name: string,
 ): Promise<DefinitionsView | null> {
+  const { tenantId } = of;
   const parts = partsOfToolName(name);
-  const tool = await findStandingTool(db.admin, tenantId, name);
+  const tool = await findStandingTool(db.admin, of, name);
   if (tool === null || parts === null) return null;
   const approved = tool.declared?.definition ?? null;
   const current = tool.listed?.sha256 ?? null;
@@ -110,7 +108,7 @@ export async function definitionsOf(
     data: rows.map((row) => ({
       sha256: row.sha256,
       content: contentOf(row),
-      is_current: row.isCurrent,
+      is_current: row.sha256 === current,
       is_approved: row.sha256 === approved,
       first_seen_at: row.firstSeenAt.toISOString(),
     })),

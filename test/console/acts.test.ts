@@ -4,7 +4,7 @@ import { describeOnPostgres } from "../support/databases.ts";
 import { startReceiver, type Receiver } from "../support/receiver.ts";
 import { listTools } from "../support/tool-catalogue.ts";
 import { startTollgate, type Tollgate } from "../support/tollgate.ts";
-import { fill, HOSTILE, HOSTILE_NAMES, PRICES, type Alive } from "./alive.ts";
+import { fill, HOSTILE, HOSTILE_NAMES, PRICES, SERVERS, type Alive } from "./alive.ts";
 import { signIn, startBrowser } from "./browser.ts";
 
 /** Every act of the console, as a person does it: forms that are filled in and sent in a real Chromium. */
@@ -19,7 +19,12 @@ describeOnPostgres("who is signed in to the console", (database) => {
   let page: Page;
   beforeAll(async () => {
     receiver = await startReceiver();
-    tollgate = await startTollgate({ database, prices: PRICES, allowsPrivateWebhooks: true });
+    tollgate = await startTollgate({
+      database,
+      prices: PRICES,
+      mcpServers: SERVERS,
+      allowsPrivateWebhooks: true,
+    });
     alive = await fill(tollgate, "acme", { days: 0, names: HOSTILE_NAMES });
     browser = await startBrowser();
     page = await signIn(browser, { url: tollgate.url, key: alive.admin });

@@ -2,6 +2,7 @@
 import type { Scope } from "../../src/core/caller.ts";
 import { picousd } from "../../src/core/money.ts";
 import type { Price } from "../../src/core/price.ts";
+import { mcpServer, NOWHERE } from "../mcp/tool-door.ts";
 import { shiftClock, resetClock } from "../support/clock.ts";
 import { listTools } from "../support/tool-catalogue.ts";
 import { priceOf } from "../support/prices.ts";
@@ -165,6 +166,9 @@ type Described = {
   readonly names: Names;
 };
 type Put = (path: string, body: object) => Promise<Record<string, unknown>>;
+
+/** The servers of its configuration. */
+export const SERVERS = [mcpServer("pay", NOWHERE)];
 
 /** One tool that its server describes anew, one that nobody looked at, and one of the callers' own. */
 async function toolsOfServers({ tollgate, tenantId, names }: Described, put: Put): Promise<void> {

@@ -5,7 +5,15 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { resetClock, shiftClock } from "../support/clock.ts";
 import { describeOnPostgres } from "../support/databases.ts";
 import { startTollgate, type Tollgate } from "../support/tollgate.ts";
-import { fill, HOSTILE, HOSTILE_IMAGE, HOSTILE_NAMES, PRICES, type Alive } from "./alive.ts";
+import {
+  fill,
+  HOSTILE,
+  HOSTILE_IMAGE,
+  HOSTILE_NAMES,
+  PRICES,
+  SERVERS,
+  type Alive,
+} from "./alive.ts";
 import { signIn, startBrowser } from "./browser.ts";
 
 /** Every page of the console in a real Chromium, on a whole Tollgate with real calls in it. */
@@ -54,7 +62,7 @@ describeOnPostgres("the console", (database) => {
   const logged: string[] = [];
 
   beforeAll(async () => {
-    tollgate = await startTollgate({ database, prices: PRICES });
+    tollgate = await startTollgate({ database, prices: PRICES, mcpServers: SERVERS });
     alive = await fill(tollgate, `acme ${HOSTILE_IMAGE}`, { days: 2, names: HOSTILE_NAMES });
     browser = await startBrowser();
     const open = async (viewport: (typeof SIZES)["phone" | "desktop"]) => {

@@ -11,7 +11,7 @@ import { openEmbedded } from "../../src/entry/pglite.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { startReceiver } from "../support/receiver.ts";
 import { startTollgate, type Tollgate } from "../support/tollgate.ts";
-import { fill, PLAIN_NAMES, PRICES, type Alive } from "./alive.ts";
+import { fill, PLAIN_NAMES, PRICES, SERVERS, type Alive } from "./alive.ts";
 import { signIn, startBrowser } from "./browser.ts";
 import { palettePng, type Pixels } from "./palette-png.ts";
 
@@ -50,7 +50,7 @@ async function main(): Promise<void> {
   try {
     await migrate(embedded.address);
     const receiver = await startReceiver();
-    const terms = { prices: PRICES, allowsPrivateWebhooks: true };
+    const terms = { prices: PRICES, mcpServers: SERVERS, allowsPrivateWebhooks: true };
     const tollgate = await startTollgate({ database: embedded, ...terms });
     try {
       const story = { days: DAYS, names: PLAIN_NAMES, webhook: `${receiver.url}/hooks/tollgate` };

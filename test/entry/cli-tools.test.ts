@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeOnPostgres } from "../support/databases.ts";
-import { mcpServer } from "../mcp/tool-door.ts";
+import { mcpServer, NOWHERE } from "../mcp/tool-door.ts";
 import { startScriptedMcp, type ScriptedMcp } from "../support/scripted-mcp.ts";
 import { listTools, type Listed } from "../support/tool-catalogue.ts";
 import { startTollgate, type Tenant, type Tollgate } from "../support/tollgate.ts";
@@ -13,7 +13,9 @@ describeOnPostgres("the command line of tools behind servers", (database) => {
   let tenant: Tenant;
   beforeAll(async () => {
     server = await startScriptedMcp();
-    tollgate = await startTollgate({ database, mcpServers: [mcpServer("bank", server.url)] });
+    const silent = ["pay", "files", "mail", "dns"].map((name) => mcpServer(name, NOWHERE));
+    const mcpServers = [mcpServer("bank", server.url), ...silent];
+    tollgate = await startTollgate({ database, mcpServers });
     tenant = await tollgate.tenant();
   });
   afterAll(async () => {

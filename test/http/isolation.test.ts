@@ -3,6 +3,7 @@
  * tenant, asked by an administrator of the first. The document is the list, so a new route is in.
  */
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { mcpServer, NOWHERE } from "../mcp/tool-door.ts";
 import { askApproval } from "../support/approvals.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import {
@@ -100,7 +101,7 @@ describeEachDatabase("isolation", (database) => {
   let ids: Readonly<Record<string, string>>;
 
   beforeAll(async () => {
-    api = await createTestManagement(database.db);
+    api = await createTestManagement(database.db, [mcpServer("owned", NOWHERE)]);
     // With every scope: what is refused is refused for the tenant's sake.
     const scopes = ["invoke", "report", "approve", "admin"];
     owner = await api.newTenant(scopes);

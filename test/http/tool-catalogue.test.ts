@@ -3,11 +3,17 @@ import { resetClock, setClock } from "../support/clock.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import { createTestManagement, type Json, type Management } from "../support/management.ts";
 import { listTools, type Listed } from "../support/tool-catalogue.ts";
+import { mcpServer, NOWHERE } from "../mcp/tool-door.ts";
 
 describeEachDatabase("a tool of a server", (database) => {
   let api: Management;
   beforeAll(async () => {
-    api = await createTestManagement(database.db);
+    api = await createTestManagement(database.db, [
+      mcpServer("pay", NOWHERE),
+      mcpServer("bank", NOWHERE),
+      mcpServer("loose", NOWHERE, { observesUndeclared: true }),
+      mcpServer("theirs", NOWHERE, { tenants: ["somebody else"] }),
+    ]);
   });
   afterAll(() => api.close());
 
@@ -151,6 +157,32 @@ describeEachDatabase("a tool of a server", (database) => {
       next: "pay-own",
     });
     expect((await api.call(key, "GET", "/api/tools?state=safe")).status).toBe(400);
+  });
+
+  test("of a server that is not configured for its tenant is not listed, whatever was seen of it", async () => {
+    const { key, id } = await api.newTenant();
+    const [wire = ""] = await lists(id, "pay", [WIRE]);
+    for (const server of ["theirs", "removed", "loose"]) {
+      await lists(id, server, [WIRE, { name: "balance" }, { name: "own" }]);
+      const put = (tool: string, body: object) =>
+        api.call(key, "PUT", `/api/tools/${server}%2F${tool}`, { effect: "pure", ...body });
+      expect((await put("wire", { definition: wire })).status).toBe(200);
+      expect((await put("own", {})).status).toBe(200);
+    }
+    const { data } = (await api.call(key, "GET", "/api/tools")).body;
+    expect(data.map((tool: Json) => [tool.name, tool.state, tool.listed === null])).toEqual([
+      ["loose/balance", "observed", false],
+      ["loose/own", "observed", false],
+      ["loose/wire", "callable", false],
+      ["pay/wire", "undeclared", false],
+      ["removed/own", "own", true],
+      ["removed/wire", "not_listed", true],
+      ["theirs/own", "own", true],
+      ["theirs/wire", "not_listed", true],
+    ]);
+    const seen = (await api.call(key, "GET", "/api/tools/removed%2Fwire/definitions")).body;
+    expect(seen).toMatchObject({ approved: wire, current: null, difference: null });
+    expect(seen.data).toMatchObject([{ sha256: wire, is_current: false, is_approved: true }]);
   });
 
   test("has every definition that was seen, and the difference from the approved to the current one", async () => {

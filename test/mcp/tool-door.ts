@@ -78,6 +78,9 @@ export type RawAnswer = {
   readonly message: Json;
 };
 
+/** Where no server answers: for tests of which nothing asks one. */
+export const NOWHERE = "http://127.0.0.1:9/mcp";
+
 /** A server as an operator would configure it. */
 export function mcpServer(name: string, url: string, more: Partial<McpServer> = {}): McpServer {
   const { origin, pathname } = new URL(url);

@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { priceSnapshot } from "../../src/core/price-snapshot.ts";
 import { priceBook } from "../../src/core/price.ts";
 import { createAdministration, type Administration } from "../../src/gate/administration.ts";
+import type { McpServer } from "../../src/gate/authority.ts";
 import { createGateway, type Gateway } from "../../src/gate/gateway.ts";
 import type { Ports } from "../../src/gate/ports.ts";
 import { createManagement, createDocs } from "../../src/http/docs.ts";
@@ -62,11 +63,14 @@ const BODY_IDLE_MS = 500;
 const randomId = createRandomId();
 const newId = () => randomId(Date.now());
 
-export async function createTestManagement(db: Database): Promise<Management> {
+export async function createTestManagement(
+  db: Database,
+  mcpServers: readonly McpServer[] = [],
+): Promise<Management> {
   const { pepper } = await findOrCreateInstallation(db.admin, "pepper of the tests");
   const gateway = await createGateway(portsOn(db), {
     catalogue: { upstreams: [], aliases: {} },
-    servers: new Map(),
+    servers: new Map(mcpServers.map((server) => [server.name, server])),
     upstreams: new Map(),
     prices: priceBook(priceSnapshot()),
     adminDigest: hmacSha256Hex(pepper, ADMIN_KEY),

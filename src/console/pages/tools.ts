@@ -109,8 +109,9 @@ function toolHref(visit: Visit, name: string): string {
 const LEADS: Readonly<Record<Tool["state"], string>> = {
   callable: "Its server lists it as it was approved.",
   quarantined: "Its server lists it as something else than was approved, so it is not called.",
+  observed: "Its server lists it, nobody has approved it yet, and it may be called all the same.",
   undeclared: "Its server lists it, and nobody has approved it yet.",
-  not_listed: "Its server does not list it any more.",
+  not_listed: "Its server does not list it any more, or is configured no more.",
   own: "Callers run it themselves: no server says what it is.",
 };
 

@@ -5,7 +5,8 @@
  * cannot be known (a picture that nobody reads, too much text) keeps it from passing. No sentence and no record here
  * holds a text that was found.
  */
-import { isList, isRecord, rawNumberOf } from "../lib/json.ts";
+import { rawNumberOf } from "../lib/exact-json.ts";
+import { isList, isRecord } from "../lib/json.ts";
 import { stringAt } from "../lib/json-scan.ts";
 import { detect, type Findings, isNamed } from "./detect.ts";
 import { DETECT_CHARS_MAX, RESULT_POINTER_CHARS_MAX } from "./limits-policy.ts";

@@ -12,7 +12,7 @@ import { checkResult, resultRecord } from "../core/tool-result.ts";
 import { flawOfToolResult, type Members } from "../dialects/mcp.ts";
 import { assert } from "../lib/assert.ts";
 import { asWritten } from "../lib/exact-json.ts";
-import { isRecord } from "../lib/json.ts";
+import { clipped, isRecord } from "../lib/json.ts";
 import type { ToolPermit } from "./admit.ts";
 import { ask, type AskParts } from "./ask-server.ts";
 import type { Captured } from "./capture.ts";
@@ -101,12 +101,12 @@ function calledBy(permit: ToolPermit, call: ServerCall, { answer, durationMs }: 
     ...read,
     kind: "failed",
     status,
-    error: error.slice(0, ERROR_CHARS_MAX),
+    error: clipped(error, ERROR_CHARS_MAX),
   });
   switch (answer.kind) {
     case "error": {
       const { code, message, data, status } = answer;
-      const ending = failed(`${code}: ${message}`, status);
+      const ending = { ...failed(`${code}: ${message}`, status), details: taintOf(call) };
       return { called: { kind: "error", code, message, data, ending }, captured: null };
     }
     case "refused": {
@@ -141,7 +141,7 @@ function unanswered(
   { sent, message: why }: { readonly sent: boolean; readonly message: string },
   common: Common,
 ): Called {
-  const error = why.slice(0, ERROR_CHARS_MAX);
+  const error = clipped(why, ERROR_CHARS_MAX);
   if (!sent) {
     const ending: Ending = { ...common, kind: "released", status: null, error };
     const message = `Nothing was sent to the MCP server \`${server.name}\` (${error}), so it was not run and nothing is charged.`;
@@ -152,6 +152,14 @@ function unanswered(
     `The MCP server \`${server.name}\` gave no answer (${error}), so nobody knows whether it ran. ` +
     `Find out before it is done again, and reconcile attempt ${attemptId}.`;
   return { kind: "failed", reason: "outcome_unknown", message, ending };
+}
+
+/**
+ * Whatever a tool that is not trusted answers taints its run: its error too, whose words its server chose, and a result
+ * that is withheld, for the sentence in place of it may name members as the server did.
+ */
+function taintOf({ method, tool }: ServerCall): { readonly untrusted?: true } {
+  return method === "tools/call" && tool?.isTrusted !== true ? { untrusted: true } : {};
 }
 
 /** What of it passes is up to the tool's declaration; what it costs and whether it ran is not. */
@@ -172,7 +180,7 @@ function answered(
   const captured = isError || isWithheld ? null : keptResult(permit, passing);
   const details = {
     ...(checked === null ? {} : { tool_result: resultRecord(checked, bytes) }),
-    ...(isTool && call.tool?.isTrusted !== true ? { untrusted: true } : {}),
+    ...taintOf(call),
     ...(permit.answerKeptMs === null || isError ? {} : { result: keptAs(captured, isWithheld) }),
   };
   const ending: Ending = {

@@ -67,6 +67,11 @@ export function asWritten(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, part]) => [name, asWritten(part)]));
 }
 
+/** The text of a number that `asWritten` made; null for all else. */
+export function rawNumberOf(value: unknown): string | null {
+  return JSON.isRawJSON(value) ? JSON.stringify(value) : null;
+}
+
 function exactly(_key: string, value: unknown, context?: { readonly source?: string }): unknown {
   const source = context?.source;
   if (typeof value !== "number" || source === undefined) return value;

@@ -48,18 +48,6 @@ export function decodeBase64Url(text: string): string | null {
   }
 }
 
-declare global {
-  interface JSON {
-    /** ECMAScript, JSON.parse source text access. */
-    isRawJSON(value: unknown): boolean;
-  }
-}
-
-/** The text of a number that `JSON.rawJSON` made, which `JSON.stringify` writes as it stands; null for all else. */
-export function rawNumberOf(value: unknown): string | null {
-  return JSON.isRawJSON(value) ? JSON.stringify(value) : null;
-}
-
 /** A JSON object: not null, not an array. */
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);

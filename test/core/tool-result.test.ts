@@ -9,7 +9,8 @@ import {
 } from "../../src/core/limits-policy.ts";
 import { ANY_OUTPUT, type ToolOutput } from "../../src/core/tool.ts";
 import { checkResult, resultRecord, type CheckedResult } from "../../src/core/tool-result.ts";
-import { isList, isRecord, rawNumberOf } from "../../src/lib/json.ts";
+import { rawNumberOf } from "../../src/lib/exact-json.ts";
+import { isList, isRecord } from "../../src/lib/json.ts";
 import { INJECTIONS, letters, of, PERSONAL, SECRETS } from "../support/findings.ts";
 
 const MAIL = "jane@acme.io";

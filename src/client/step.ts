@@ -184,7 +184,11 @@ async function tellFailure(
   try {
     await transport.post(
       `/api/attempts/${encodeURIComponent(attemptId)}/fail`,
-      { error: String(error).slice(0, ERROR_LENGTH_MAX), executed: happened, ...cost },
+      {
+        error: String(error).slice(0, ERROR_LENGTH_MAX).toWellFormed(),
+        executed: happened,
+        ...cost,
+      },
       { repeats: true },
     );
   } catch (telling) {

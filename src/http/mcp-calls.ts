@@ -7,6 +7,7 @@ import {
   type Members,
   refusalResult,
   type Told,
+  toolResultOf,
   withDecision,
 } from "../dialects/mcp.ts";
 import { NOTHING } from "../core/charge.ts";
@@ -19,7 +20,6 @@ import type { Unreached } from "../gate/servers.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { assert } from "../lib/assert.ts";
 import { parseExactJson } from "../lib/exact-json.ts";
-import { isRecord } from "../lib/json.ts";
 import { admitWaiting } from "./admit-waiting.ts";
 import { tellCarried } from "./carried-outcome.ts";
 import { phraseDryRun } from "./dry-run.ts";
@@ -170,7 +170,7 @@ async function priorResult(
   const prior = await gateway.steps.prior(name, { asks: true, tells: "same" });
   if (prior === null || prior.result.kind !== "kept") return null;
   const read = parseExactJson(prior.result.json);
-  return read !== null && isRecord(read.value) ? read.value : null;
+  return read === null ? null : toolResultOf(read.value, prior.result.json);
 }
 
 function dryRunResult(admission: Admission): Members {

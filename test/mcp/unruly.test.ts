@@ -33,7 +33,8 @@ describeOnPostgres("a call of an unruly MCP server", (database) => {
     server.speak("both");
     server.behave({ kind: "ordinary" });
     tenant = await door.tollgate.tenant({ guards: "off" });
-    await door.declareAll(tenant, "bank", PAID);
+    // Each declaration is a turn of the whole register: only what most tests call.
+    await door.declare(tenant, "bank/wire", PAID);
   });
   afterAll(async () => {
     expect(await ledgerViolations(database.db.admin, null)).toEqual([]);
@@ -144,6 +145,7 @@ describeOnPostgres("a call of an unruly MCP server", (database) => {
   });
 
   test("shows its server its own credentials, and nothing of the caller's or of ours", async () => {
+    await door.declare(tenant, "bank/echo", PAID);
     await door.post(tenant, "bank", {
       tool: "echo",
       args: { a: 1 },
@@ -168,7 +170,7 @@ describeOnPostgres("a call of an unruly MCP server", (database) => {
     async (_, first, change) => {
       server.speak(first);
       tenant = await door.tollgate.tenant();
-      await door.declareAll(tenant, "bank", PAID);
+      await door.declare(tenant, "bank/wire", PAID);
       const wires = server.effects.wires.length;
       for (const run of ["before", "after"]) {
         expect((await wire(run)).text).toContain("sent as tr_");
@@ -200,6 +202,7 @@ describeOnPostgres("a call of an unruly MCP server", (database) => {
     ["a tool in another case", '"name":"echo","Name":"wire","arguments":{}'],
     ["arguments in another case", '"name":"wire","arguments":{},"Arguments":{"amount":5}'],
   ])("that names %s is sent to no server", async (_, params) => {
+    await door.declare(tenant, "bank/echo", PAID);
     const before = server.journal.length;
     const answer = await door.post(tenant, "bank", { body: bodyWith(params) });
     expect(answer.message.error ?? answer.message.result.isError).toBeTruthy();
@@ -209,6 +212,7 @@ describeOnPostgres("a call of an unruly MCP server", (database) => {
   });
 
   test("is sent as it was judged, to the last digit", async () => {
+    await door.declare(tenant, "bank/echo", PAID);
     const args = '{ "amount": 12345678901234567890.10, "to": "\\u0061cme" , "n":1e400}';
     const body = bodyWith(`"name":"echo","arguments":${args}`);
     expect((await door.post(tenant, "bank", { tool: "echo", body })).status).toBe(200);
@@ -220,6 +224,7 @@ describeOnPostgres("a call of an unruly MCP server", (database) => {
 
   test("whose tool has become another one is quarantined, and its other tools go on", async () => {
     const { changeDefinition } = server;
+    await door.declareAll(tenant, "bank", PAID);
     const tell = async () => {
       const path = `/tools/bank%2Fsearch?tenant=${tenant.id}`;
       return (await door.manage("GET", path)).body.state;
@@ -262,7 +267,7 @@ describeOnPostgres("a call of an unruly MCP server", (database) => {
       return door.post(second, "bank", { tool: "wire", args: WIRE, headers });
     };
     expect(refusalIn(await ask())).toMatchObject({ isError: true, reason: "tool_undeclared" });
-    await door.declareAll(second, "bank", PAID);
+    await door.declare(second, "bank/wire", PAID);
     const before = server.effects.wires.length;
     server.next({ kind: "effect_then_hang" });
     expect(refusalIn(await ask()).isError).toBe(true);

@@ -337,5 +337,8 @@ export const APPROVERS_MAX = 10;
 /** How long an approval may be waited for: a long weekend, and a week more. */
 export const APPROVAL_MS_MAX = 14 * 86_400_000;
 
+/** How long people have who are given no time, in ms: who is asked in the evening can answer in the morning. */
+export const APPROVAL_MS_DEFAULT = 86_400_000;
+
 /** What a library's own count of its retries is taken for at most: none tries more often, and it is only its word. */
 export const SDK_RETRIES_MAX = 1_000;

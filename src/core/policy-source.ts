@@ -9,6 +9,7 @@ import { readTree, type TreeProblem } from "../lib/yaml-tree.ts";
 import { FINDING_NAMES } from "./detect.ts";
 import { DOORS } from "./intent.ts";
 import {
+  APPROVAL_MS_DEFAULT,
   APPROVAL_MS_MAX,
   APPROVERS_MAX,
   CLAMP_TOKENS_MIN,
@@ -62,7 +63,7 @@ const VALUE_STARTS = /^[ \t]*-[ \t\r\n]|[[{,]/gmu;
 const DESCRIPTION_CHARS_MAX = 2_000;
 /** Written as an escape of YAML it passes the door; no member of a JSON that PostgreSQL reads may hold it. */
 const NO_NUL = /^[^\0]*$/u;
-const APPROVAL_DEFAULT = { quorum: 1, role: null, expiresInMs: 86_400_000 };
+const APPROVAL_DEFAULT = { quorum: 1, role: null, expiresInMs: APPROVAL_MS_DEFAULT };
 
 const UNITS_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 

@@ -1,11 +1,9 @@
 /** What the declaration of a tool says of a call of it, beside what policies say. */
 import { assert } from "../lib/assert.ts";
 import type { Intent } from "./intent.ts";
+import { APPROVAL_MS_DEFAULT } from "./limits.ts";
 import type { Approval } from "./policy-judge.ts";
 import type { Reason } from "./verdict.ts";
-
-/** A day, as policies give people that say no time. */
-const APPROVAL_MS = 86_400_000;
 
 export type ToolRefused = {
   readonly reason: Reason;
@@ -59,7 +57,7 @@ export function withDeclared(byPolicies: Approval | null, { act, resource }: Int
   const approval = {
     quorum: Math.max(byPolicies?.quorum ?? 1, declared.quorum),
     role: [...roles][0] ?? null,
-    expiresInMs: Math.min(byPolicies?.expiresInMs ?? APPROVAL_MS, APPROVAL_MS),
+    expiresInMs: Math.min(byPolicies?.expiresInMs ?? APPROVAL_MS_DEFAULT, APPROVAL_MS_DEFAULT),
     policies,
   };
   return { kind: "asks", approval };

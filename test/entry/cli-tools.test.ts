@@ -168,7 +168,7 @@ describeOnPostgres("the command line of tools behind servers", (database) => {
     const coloured = await heard(words, { env: env(), isTerminal: true, hasColours: true });
     expect(coloured.out).toContain('\u001b[32m  + "Set"');
     const { out } = await heard(["completion", "bash"]);
-    expect(out).toContain('"tools list --state") words="callable quarantined');
+    expect(out).toContain('"tools list --state") words="callable observed');
     expect(out).toMatch(/"tools"\) words="[^"]*approve[^"]*discover/);
   });
 });

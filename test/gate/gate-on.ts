@@ -6,7 +6,9 @@ import { priceBook } from "../../src/core/price.ts";
 import type { Admission, Permit } from "../../src/gate/admit.ts";
 import type { Ending } from "../../src/gate/ending.ts";
 import { createGateway, type Gateway } from "../../src/gate/gateway.ts";
+import type { McpServer } from "../../src/gate/authority.ts";
 import type { Ports } from "../../src/gate/ports.ts";
+import type { Connections } from "../../src/gate/servers.ts";
 import { createRandomId } from "../../src/lib/random-id.ts";
 import type { Database } from "../../src/store/database.ts";
 import { findOrCreateInstallation } from "../../src/store/installation.ts";
@@ -34,6 +36,9 @@ export type GateOptions = {
   readonly db?: Database;
   readonly upstream?: Ports["upstream"];
   readonly isClosing?: () => boolean;
+  /** Servers of the tool door, and the way to them. */
+  readonly servers?: readonly McpServer[];
+  readonly connections?: Connections;
   readonly monotonicMs?: () => number;
 };
 
@@ -80,14 +85,16 @@ export async function gateOn(db: Database, options: GateOptions = {}): Promise<G
     priceList: "up",
     sharedObjects: true,
   };
-  const gateway = await createGateway(ports, {
+  const configuration = {
     catalogue: { upstreams: [{ name: "up", models: ["*"] }], aliases: {} },
-    servers: new Map(),
+    servers: new Map((options.servers ?? []).map((server) => [server.name, server])),
     upstreams: new Map([["up", upstream]]),
     prices: priceBook([priceOf({ upstream: "up", model: "m", outputTokensMax: 1_000 })]),
     adminDigest: "",
     pepper,
-  });
+  };
+  const { connections } = options;
+  const gateway = await createGateway(ports, configuration, { connections });
   return {
     gateway,
     ports,

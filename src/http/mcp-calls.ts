@@ -22,6 +22,7 @@ import { assert } from "../lib/assert.ts";
 import { parseExactJson } from "../lib/exact-json.ts";
 import { admitWaiting } from "./admit-waiting.ts";
 import { tellCarried } from "./carried-outcome.ts";
+import { REPEAT_MS_MIN } from "./context.ts";
 import { phraseDryRun } from "./dry-run.ts";
 import {
   askingOfRequest,
@@ -118,7 +119,12 @@ async function admitted(hooks: CallHooks, method: string, params: Members): Prom
   if (intent.context.dryRun) {
     return { kind: "result", result: dryRunResult(await gateway.admitDry(caller, intent)) };
   }
-  const patience = { waitMs, isGone, monotonicMs };
+  const mayRepeat = intent.idempotency !== null || intent.effect !== null;
+  const patience = {
+    waitMs: Math.max(waitMs, mayRepeat ? REPEAT_MS_MIN : 0),
+    isGone,
+    monotonicMs,
+  };
   const admission = await admitWaiting(gateway, caller, intent, patience);
   switch (admission.kind) {
     case "tool_admitted": {

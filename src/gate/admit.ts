@@ -87,7 +87,11 @@ export type Permit = AnyPermit & {
 };
 
 /** The right to ask an MCP server once. */
-export type ToolPermit = AnyPermit & { readonly server: McpServer };
+export type ToolPermit = AnyPermit & {
+  readonly server: McpServer;
+  /** People have approved it: nothing goes beside what they were shown. */
+  readonly isApproved: boolean;
+};
 
 /** What a caller is granted that acts itself: it reports how the attempt ended, or its lease runs out. */
 export type Grant = {
@@ -342,6 +346,7 @@ function toolPermitFor(
     meters: posted.meters,
     askedAtMs,
     server,
+    isApproved: verdict.approval !== null,
     [permitted]: true,
   };
 }

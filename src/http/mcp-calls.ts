@@ -7,6 +7,7 @@ import {
   type Members,
   refusalResult,
   type Told,
+  toolResultOf,
   withDecision,
 } from "../dialects/mcp.ts";
 import { NOTHING } from "../core/charge.ts";
@@ -19,9 +20,9 @@ import type { Unreached } from "../gate/servers.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { assert } from "../lib/assert.ts";
 import { parseExactJson } from "../lib/exact-json.ts";
-import { isRecord } from "../lib/json.ts";
 import { admitWaiting } from "./admit-waiting.ts";
 import { tellCarried } from "./carried-outcome.ts";
+import { REPEAT_MS_MIN } from "./context.ts";
 import { phraseDryRun } from "./dry-run.ts";
 import {
   askingOfRequest,
@@ -133,7 +134,13 @@ async function admitted(hooks: CallHooks, method: string, params: Members): Prom
     looks.push(now);
     return now.kind === "error" ? null : now.asking.intent;
   };
-  const patience = { waitMs, isGone, monotonicMs, renewed };
+  const mayRepeat = intent.idempotency !== null || intent.effect !== null;
+  const patience = {
+    waitMs: Math.max(waitMs, mayRepeat ? REPEAT_MS_MIN : 0),
+    isGone,
+    monotonicMs,
+    renewed,
+  };
   const admission = await admitWaiting(gateway, caller, intent, patience);
   const asked = looks.at(-1) ?? first;
   if (asked.kind === "error") return asked;
@@ -189,7 +196,7 @@ async function priorResult(
   const prior = await gateway.steps.prior(name, { asks: true, tells: "same" });
   if (prior === null || prior.result.kind !== "kept") return null;
   const read = parseExactJson(prior.result.json);
-  return read !== null && isRecord(read.value) ? read.value : null;
+  return read === null ? null : toolResultOf(read.value, prior.result.json);
 }
 
 function dryRunResult(admission: Admission): Members {
@@ -271,8 +278,8 @@ export async function answerCall(
   try {
     const terms = { method, params, tool, onProgress, signal: control.signal };
     const { called, settled } = await gateway.servers.call(permit, terms);
-    // Who is told of a failure, or has a name for it, may ask again at once: by then every process must know of it.
-    if (called.ending.kind !== "succeeded" || permit.answerKeptMs !== null)
+    // Who is told of a failure may ask again at once: by then every process must know that it failed.
+    if (called.ending.kind !== "succeeded")
       await Promise.race([Promise.allSettled([settled]), soon()]);
     return answerOf(called, permit, method === "tools/call");
   } finally {

@@ -11,7 +11,7 @@ import type { Intent } from "./intent.ts";
 import { dollars, picousd, type Picousd } from "./money.ts";
 import { type Approval, type Judged, judgePolicies, type Obligations } from "./policy-judge.ts";
 import { redactionOf, whyNotRedacted } from "./redact.ts";
-import { whyNotCallable, withDeclared } from "./tool-judge.ts";
+import { whyNotAgain, whyNotCallable, withDeclared } from "./tool-judge.ts";
 import type { Reason } from "./verdict.ts";
 
 /** What is asked of the meters. `costPicousd` is null where no price is known and the tenant tolerates it. */
@@ -223,7 +223,7 @@ function priceMetered(facts: Facts, intent: Intent, clampedTo: number | null): P
 
 /** A tool or a step: what it costs at most is declared by its operator, or said by its caller. */
 function priceStated(facts: Facts, intent: Intent): Priced {
-  const why = whyNotCallable(intent);
+  const why = whyNotCallable(intent) ?? whyNotAgain(facts.history, intent);
   if (why !== null) return { estimate: null, refusal: why };
   const { costStatedPicousd: cost } = intent;
   if (cost === null) {

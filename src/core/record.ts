@@ -32,6 +32,7 @@ export function decisionRecord(facts: Facts, intent: Intent, verdict: Final): st
     policies: verdict.policies?.results.map(policyMembers) ?? [],
     policy_version: verdict.policies?.version ?? null,
     ...(verdict.policies === null ? {} : policyOutcome(verdict.policies)),
+    ...approvalAsked(verdict),
     ...(rerouted === null ? {} : { rerouted }),
     tenant_mode: caller.mode,
     scopes: caller.scopes,
@@ -103,9 +104,6 @@ function policyOutcome({ outcome, risk, shadow }: Judged): object {
   return {
     risk: { score: risk.score, inputs: risk.inputs },
     shadow,
-    ...(outcome.kind === "pass" && outcome.approval !== null
-      ? { approval: approvalMembers(outcome.approval) }
-      : {}),
     ...(hasObligations
       ? {
           obligations: {
@@ -116,6 +114,14 @@ function policyOutcome({ outcome, risk, shadow }: Judged): object {
         }
       : {}),
   };
+}
+
+/** By policies and by the tool's declaration together; where something else said no, by policies alone. */
+function approvalAsked(verdict: Final): object {
+  const outcome = verdict.policies?.outcome;
+  const byPolicies = outcome?.kind === "pass" ? outcome.approval : null;
+  const approval = verdict.kind === "ask" ? verdict.approval : byPolicies;
+  return approval === null ? {} : { approval: approvalMembers(approval) };
 }
 
 function approvalMembers({ quorum, role, expiresInMs, policies }: Approval): object {

@@ -112,6 +112,9 @@ export function duplicateMessage(
     case "duplicate_request":
       return `The same request, with this Idempotency-Key, has succeeded already${prior}, and its answer is not kept any more. It was not run again.`;
     case "outcome_unknown":
+      if (intent.idempotency === null) {
+        return `The same call was sent, and nobody knows whether it ran${prior}. ${wayOut(intent)}`;
+      }
       return `The same request, with this Idempotency-Key, was sent, and nobody knows whether it ran${prior}. ${wayOut(intent)}`;
     case "idempotency_key_reused":
       return "This Idempotency-Key belongs to a request with other content. Use another key for another request.";

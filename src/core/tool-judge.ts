@@ -1,5 +1,6 @@
 /** What the declaration of a tool says of a call of it, beside what policies say. */
 import { assert } from "../lib/assert.ts";
+import type { History } from "./facts.ts";
 import type { Intent } from "./intent.ts";
 import { APPROVAL_MS_DEFAULT } from "./limits.ts";
 import type { Approval } from "./policy-judge.ts";
@@ -32,6 +33,28 @@ export function whyNotCallable({ act, resource }: Intent): ToolRefused | null {
       return { reason: "tool_quarantined", message, param: "name" };
     }
   }
+}
+
+/**
+ * Whether the attempt before it decides whether it may be tried at all: of what is done twice when it runs twice, and
+ * claims no effect by which the posting would know.
+ */
+function hangsOnPrior({ act }: Intent): boolean {
+  return (
+    act !== null && act.listed !== null && act.effectClass === "effectful" && act.effect === null
+  );
+}
+
+/** Whether that attempt must be looked at. Under a key the posting looks at it. */
+export function looksAtPrior(intent: Intent): boolean {
+  return intent.idempotency === null && hangsOnPrior(intent);
+}
+
+/** Why it is not tried again: nobody knows whether the same call ran. */
+export function whyNotAgain(history: History | null, intent: Intent): ToolRefused | null {
+  if (history?.priorStatus !== "unknown" || !hangsOnPrior(intent)) return null;
+  const message = `The same call of \`${intent.resource}\` was sent, and nobody knows whether it ran. Find out, and reconcile that attempt.`;
+  return { reason: "outcome_unknown", message, param: null };
 }
 
 export type Asked =

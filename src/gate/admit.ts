@@ -35,6 +35,7 @@ import {
   runMessage,
 } from "../core/refusal.ts";
 import type { RetryFacts } from "../core/retry.ts";
+import { looksAtPrior } from "../core/tool-judge.ts";
 import type { MeterFigures, Refusal } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
 import type { HistoryOf } from "../store/history.ts";
@@ -81,6 +82,8 @@ type PermitTo<To extends Addressee> = {
   readonly clampedTo: number | null;
   /** What policies have replaced in its texts; empty for most. */
   readonly redact: readonly string[];
+  /** People have approved it: nothing goes beside what they were shown. */
+  readonly isApproved: boolean;
 };
 
 type Addressee = { readonly upstream: Upstream | null; readonly server: McpServer | null };
@@ -145,7 +148,7 @@ export async function admit(
   // Ends: each turn either answers, waits within CONTENTION_WAIT_MS_MAX, or uses up a relook.
   for (let relooks = 0; ;) {
     if (isGone()) return { kind: "gone" };
-    const looksBack = needsHistory(look.facts.bundle, intent);
+    const looksBack = needsHistory(look.facts.bundle, intent) || looksAtPrior(intent);
     const history = looksBack ? await historyOf(parts, look, intent) : null;
     const facts: Facts = { ...look.facts, now: parts.now(), clampedTo, history };
     const verdict = decide(facts, intent);
@@ -318,6 +321,7 @@ function permitFor<To extends Addressee>(
     priceOf: look.priceOf,
     clampedTo: estimate.clampedTo,
     redact: verdict.redact,
+    isApproved: verdict.approval !== null,
     // Last: what stands behind a computed name is set one by one, which took six times as long.
     [permitted]: true,
   };

@@ -35,6 +35,10 @@ export async function ask(
       const { message } = reached;
       return { kind: "unanswered", sent: false, lapsed: false, message, isTimeout: false };
     }
+    if (terms.signal?.aborted === true) {
+      const message = "its caller cancelled it";
+      return { kind: "unanswered", sent: false, lapsed: false, message, isTimeout: false };
+    }
     const { connection } = reached;
     const { handshake } = connection;
     const request = { id: parts.newId(), ...asked, wantsProgress: terms.onProgress !== null };

@@ -17,6 +17,7 @@ import {
   type Written,
 } from "../dialects/mcp.ts";
 import { createEventSplitter, joinData, readEvent } from "../dialects/sse.ts";
+import { asWritten } from "../lib/exact-json.ts";
 import { decodeUtf8 } from "../lib/json.ts";
 import type { McpServer } from "./authority.ts";
 import type { Ports, UpstreamExchange, UpstreamFailure, UpstreamRequest } from "./ports.ts";
@@ -88,7 +89,7 @@ function run(parts: ExchangeParts, { to, request, terms, resolve }: Running): vo
     isOver = true;
     parts.watch.remove(watched);
     terms.signal?.removeEventListener("abort", onAbort);
-    resolve(answer);
+    resolve(withoutCredentials(to.server, answer));
   };
   const giveUp = (message: string, isTimeout: boolean) => {
     const sent = exchange.isSent();
@@ -179,6 +180,23 @@ function ownHeaders({ headers }: McpServer, bytes: number): string[] {
     String(bytes),
   ];
 }
+
+/** A server may say what it was shown, and its errors are stored and told to whoever asked. */
+function withoutCredentials({ headers }: McpServer, answer: ServerAnswer): ServerAnswer {
+  if (answer.kind === "result") return answer;
+  const secrets = Object.values(headers)
+    .flatMap((value) => [value, ...value.split(/\s+/)])
+    .filter(({ length }) => length >= SECRET_CHARS_MIN);
+  let { message } = answer;
+  for (const secret of secrets) message = message.replaceAll(secret, "[credential]");
+  if (answer.kind !== "error") return { ...answer, message };
+  const told = JSON.stringify(asWritten(answer.data)) ?? "";
+  const data = secrets.some((secret) => told.includes(secret)) ? undefined : answer.data;
+  return { ...answer, message, data };
+}
+
+/** Shorter parts of a header are words: `Bearer`, `true`. */
+const SECRET_CHARS_MIN = 8;
 
 function failedAnswer(failure: UpstreamFailure): ServerAnswer {
   const { kind, sent, message } = failure;

@@ -10,6 +10,8 @@ export type Patience = {
   readonly waitMs: number;
   readonly isGone: () => boolean;
   readonly monotonicMs: () => number;
+  /** The same ask after a wait, by what has become so in it; null: it can be asked no more. */
+  readonly renewed?: () => Promise<Intent | null>;
 };
 
 /**
@@ -19,10 +21,11 @@ export type Patience = {
 export async function admitWaiting(
   gateway: Gateway,
   caller: Caller,
-  intent: Intent,
-  { waitMs, isGone, monotonicMs }: Patience,
+  asked: Intent,
+  { waitMs, isGone, monotonicMs, renewed }: Patience,
 ): Promise<Admission> {
   const { tenantId } = caller;
+  let intent = asked;
   const untilMs = monotonicMs() + waitMs;
   for (let looks = 0; ; looks += 1) {
     const admission = await gateway.admit(caller, intent, isGone);
@@ -36,6 +39,10 @@ export async function admitWaiting(
     } else if (attemptId !== null && AT_WORK.has(reason)) {
       await gateway.answers.ended({ tenantId, attemptId }, { ms, isGone });
     } else return admission;
+    if (renewed === undefined) continue;
+    const now = await renewed();
+    if (now === null) return admission;
+    intent = now;
   }
 }
 

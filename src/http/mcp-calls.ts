@@ -92,14 +92,21 @@ export async function admitCall(
   hooks: CallHooks,
   { method, params }: { readonly method: string; readonly params: Members },
 ): Promise<Call> {
+  // Before it is admitted, which may take as long as a person does: it can be cancelled meanwhile.
+  hooks.begin();
+  let isPermitted = false;
   try {
     if (method === "tools/list") return await listTools(hooks, params);
-    return await admitted(hooks, method, params);
+    const call = await admitted(hooks, method, params);
+    isPermitted = call.kind === "permitted";
+    return call;
   } catch (error) {
     // A mistake in the message is told in the protocol's words, and the connection goes on.
     if (!(error instanceof InputError)) throw error;
     const { code, param, message } = error;
     return rpcError(INVALID_PARAMS, message, { code, param });
+  } finally {
+    if (!isPermitted) hooks.end();
   }
 }
 
@@ -108,31 +115,44 @@ function rpcError(code: number, message: string, data: unknown = null): RpcError
 }
 
 async function admitted(hooks: CallHooks, method: string, params: Members): Promise<Call> {
-  const { gateway, from, monotonicMs, isGone } = hooks;
+  const { gateway, from, monotonicMs, control } = hooks;
   const { caller } = from;
-  const isTool = method === "tools/call";
-  const asked = isTool ? await toolAsked(hooks, params) : askedOf(hooks, method, params);
-  if (asked.kind === "error") return asked;
-  const { asking, tool } = asked;
-  const { intent, outcome, waitMs } = asking;
+  const look = async () =>
+    method === "tools/call" ? await toolAsked(hooks, params) : askedOf(hooks, method, params);
+  const first = await look();
+  if (first.kind === "error") return first;
+  const { intent, outcome, waitMs } = first.asking;
   if (outcome !== null) await tellCarried(gateway, caller, { outcome, intent });
   if (intent.context.dryRun) {
     return { kind: "result", result: dryRunResult(await gateway.admitDry(caller, intent)) };
   }
+  const isGone = () => hooks.isGone() || control.signal.aborted;
+  // While it waited its definition, its declaration and what its key may call can have become others.
+  const looks: (Asked | RpcError)[] = [first];
+  const renewed = async () => {
+    const now = await look();
+    looks.push(now);
+    return now.kind === "error" ? null : now.asking.intent;
+  };
   const mayRepeat = intent.idempotency !== null || intent.effect !== null;
   const patience = {
     waitMs: Math.max(waitMs, mayRepeat ? REPEAT_MS_MIN : 0),
     isGone,
     monotonicMs,
+    renewed,
   };
   const admission = await admitWaiting(gateway, caller, intent, patience);
+  const asked = looks.at(-1) ?? first;
+  if (asked.kind === "error") return asked;
   switch (admission.kind) {
     case "tool_admitted": {
       const { permit } = admission;
-      return { kind: "permitted", permit, method, params: asking.params, tool, isUsed: false };
+      const { asking, tool } = asked;
+      const sent = permit.isApproved ? asking.shown : asking.params;
+      return { kind: "permitted", permit, method, params: sent, tool, isUsed: false };
     }
     case "refused":
-      return await refused(hooks, asking, admission);
+      return await refused(hooks, asked.asking, admission);
     case "gone":
       return rpcError(INTERNAL, "The client left.");
     case "admitted":
@@ -243,15 +263,15 @@ function isShown({ gateway, from }: CallHooks, params: Members, listed: Catalogu
 
 /** Asks the server what was permitted, and answers what the client is told. */
 export async function answerCall(
-  { gateway, begin, end, control, onGone }: CallHooks,
+  { gateway, end, control, onGone }: CallHooks,
   call: Call,
   onProgress: ((params: Members) => void) | null,
 ): Promise<Answer> {
   if (call.kind !== "permitted") return call;
   const { permit, method, params, tool } = call;
+  assert(!call.isUsed, "a permit is used once");
   call.isUsed = true;
   assert(gateway.servers !== null, "what is permitted has servers");
-  begin();
   // What may have an effect is waited for: else nobody would know whether it had.
   const isHarmless = method !== "tools/call" || tool?.effectClass === "pure";
   if (isHarmless) onGone(() => control.abort());
@@ -295,8 +315,9 @@ function soon(): Promise<void> {
 }
 
 /** Ends a permit that nobody took over: nothing was sent. */
-export async function unused({ gateway }: CallHooks, call: Call): Promise<void> {
+export async function unused({ gateway, end }: CallHooks, call: Call): Promise<void> {
   if (call.kind !== "permitted" || call.isUsed) return;
   call.isUsed = true;
+  end();
   await gateway.settle(call.permit, neverSent("the protocol refused the message"), NOTHING);
 }

@@ -35,6 +35,8 @@ export type ToolAsking = {
   readonly waitMs: number;
   /** What its server is sent. */
   readonly params: Members;
+  /** The part of it that people are shown where they are asked. */
+  readonly shown: Members;
 };
 
 /** A call of a tool. Throws InputError. */
@@ -63,6 +65,11 @@ export function askingOfTool(
     context,
     tool,
   );
+  const sent = forwarded({ ...params, name, arguments: args });
+  const { name: _, arguments: __, _meta: ___, ...beside } = sent;
+  // Whoever may not call it is told that, and not what others got of it.
+  const isAllowed = listed.standing !== "not_allowed";
+  const digestOf = (digest: string) => withParams(digest, beside);
   const intent: Intent = {
     door: "tool",
     operation: "execute_tool",
@@ -71,7 +78,7 @@ export function askingOfTool(
     demand: NO_DEMAND,
     stream: false,
     reachesStored: false,
-    inputDigest: meant.inputDigest,
+    inputDigest: digestOf(meant.inputDigest),
     arguments: plainJson(args),
     inspect: () => detect(textsOf(args).map((text) => ({ text, isContent: true }))),
     call: () => shownCall(resource, args, listed),
@@ -82,15 +89,28 @@ export function askingOfTool(
     },
     client: readClient(exchange),
     tool: resource,
-    idempotency: meant.idempotency,
-    effect: meant.effect,
+    idempotency: isAllowed ? withContent(meant.idempotency, digestOf) : null,
+    effect: isAllowed ? withContent(meant.effect, digestOf) : null,
     costStatedPicousd: meant.costStatedPicousd,
     act: { ...meant.act, listed },
     leaseMs: null,
   };
   const told = outcome === null ? null : readCarriedOutcome(outcome, context.run);
-  const sent = { ...params, name, arguments: args };
-  return { intent, outcome: told, waitMs: waitOf(exchange, meta), params: forwarded(sent) };
+  const shown = { name, arguments: args };
+  return { intent, outcome: told, waitMs: waitOf(exchange, meta), params: sent, shown };
+}
+
+/** Of a call with params that this revision of the protocol does not have: another call than the one without them. */
+function withParams(digest: string, beside: Members): string {
+  if (Object.keys(beside).length === 0) return digest;
+  return sha256Hex(JSON.stringify([digest, canonicalJson(beside)]));
+}
+
+function withContent<Claim extends { readonly content: string }>(
+  claim: Claim | null,
+  digestOf: (digest: string) => string,
+): Claim | null {
+  return claim === null ? null : { ...claim, content: digestOf(claim.content) };
 }
 
 /** Such a call, before anybody has made it: without arguments, for whoever asks which tools there are. */
@@ -150,7 +170,7 @@ export function askingOfRequest(from: Carrier, method: string, params: Members):
     leaseMs: null,
   };
   const told = outcome === null ? null : readCarriedOutcome(outcome, context.run);
-  return { intent, outcome: told, waitMs: waitOf(exchange, meta), params: sent };
+  return { intent, outcome: told, waitMs: waitOf(exchange, meta), params: sent, shown: sent };
 }
 
 type Carried = ReturnType<typeof readContext> & {

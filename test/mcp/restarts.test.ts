@@ -1,7 +1,7 @@
 /** Servers, and the gateway itself, that end and come back while their clients go on. */
 import { randomUUID } from "node:crypto";
-import { afterAll, beforeAll, expect, test } from "vitest";
-import { LEASE_MS } from "../../src/core/limits.ts";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { LEASE_MS, UNKNOWN_GRACE_MS } from "../../src/core/limits.ts";
 import { ledgerViolations } from "../store/violations.ts";
 import { resetClock, shiftClock } from "../support/clock.ts";
 import { describeOnPostgres } from "../support/databases.ts";
@@ -100,6 +100,16 @@ describeOnPostgres("a gateway that is killed while a wire is on its way", (datab
         expect(bank.calls("wire")).toHaveLength(1);
         const attempts = await doorOf(second).attempts(tenant, "payout-1");
         expect(attempts).toMatchObject([{ status: "unknown", reserved_usd: "0.25" }]);
+        // After its grace it is charged in full, and holds nothing any more.
+        await shiftClock(db, 2 * LEASE_MS + UNKNOWN_GRACE_MS);
+        await vi.waitFor(
+          async () =>
+            expect(await doorOf(second).attempts(tenant, "payout-1")).toMatchObject([
+              { cost_usd: "0.25", reserved_usd: "0.00" },
+            ]),
+          { timeout: 20_000, interval: 200 },
+        );
+        expect(refusalIn(await ask()).reason).toBe("effect_uncertain");
       } finally {
         await second.close();
       }

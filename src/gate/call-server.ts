@@ -12,7 +12,7 @@ import { checkResult, resultRecord } from "../core/tool-result.ts";
 import { flawOfToolResult, type Members } from "../dialects/mcp.ts";
 import { assert } from "../lib/assert.ts";
 import { asWritten } from "../lib/exact-json.ts";
-import { isRecord } from "../lib/json.ts";
+import { clipped, isRecord } from "../lib/json.ts";
 import type { ToolPermit } from "./admit.ts";
 import { ask, type AskParts } from "./ask-server.ts";
 import type { Captured } from "./capture.ts";
@@ -101,7 +101,7 @@ function calledBy(permit: ToolPermit, call: ServerCall, { answer, durationMs }: 
     ...read,
     kind: "failed",
     status,
-    error: error.slice(0, ERROR_CHARS_MAX),
+    error: clipped(error, ERROR_CHARS_MAX),
   });
   switch (answer.kind) {
     case "error": {
@@ -141,7 +141,7 @@ function unanswered(
   { sent, message: why }: { readonly sent: boolean; readonly message: string },
   common: Common,
 ): Called {
-  const error = why.slice(0, ERROR_CHARS_MAX);
+  const error = clipped(why, ERROR_CHARS_MAX);
   if (!sent) {
     const ending: Ending = { ...common, kind: "released", status: null, error };
     const message = `Nothing was sent to the MCP server \`${server.name}\` (${error}), so it was not run and nothing is charged.`;

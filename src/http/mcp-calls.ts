@@ -8,6 +8,7 @@ import {
   refusalResult,
   type Told,
   withDecision,
+  withoutOurs,
 } from "../dialects/mcp.ts";
 import { NOTHING } from "../core/charge.ts";
 import type { Admission, ToolPermit } from "../gate/admit.ts";
@@ -267,7 +268,10 @@ function answerOf(called: Called, permit: ToolPermit, isTool: boolean): Answer {
   switch (called.kind) {
     case "result": {
       const { result } = called;
-      return { kind: "result", result: isTool ? withDecision(result, told, false) : result };
+      return {
+        kind: "result",
+        result: isTool ? withDecision(result, told, false) : withoutOurs(result),
+      };
     }
     case "error":
       return rpcError(called.code, called.message, called.data ?? null);

@@ -45,6 +45,9 @@ export const HANDSHAKE_BYTES_MAX = 1024 * 1024;
 /** How long a server may take to say who it is, in ms. */
 export const HANDSHAKE_MS_MAX = 10_000;
 
+/** How long a server may take to hear that a session is over, in ms: the closing of a process waits for it. */
+export const SESSION_END_MS_MAX = 2_000;
+
 /** Connections of one process, each of one tenant to one server: each has a session and what its server lists. */
 export const SERVER_CONNECTIONS_MAX = 1_000;
 

@@ -17,6 +17,7 @@ import {
   HANDSHAKE_BYTES_MAX,
   HANDSHAKE_MS_MAX,
   SERVER_CONNECTIONS_MAX,
+  SESSION_END_MS_MAX,
 } from "../core/limits-tools.ts";
 import type { McpServer } from "../gate/authority.ts";
 import type { Ports } from "../gate/ports.ts";
@@ -74,7 +75,8 @@ export function createConnections(
       if (kept.get(key)?.connection === known) kept.delete(key);
     },
     close: async () => {
-      const all = [...kept.values()];
+      // One that is still being made has nothing to end, and may never be made.
+      const all = [...kept.values()].filter(({ connection }) => connection !== null);
       kept.clear();
       await Promise.all(all.map(end));
     },
@@ -211,7 +213,8 @@ function handshakeFetch(
         failed(why);
         exchange.abort();
       };
-      const timer = setTimeout(over, HANDSHAKE_MS_MAX, `no answer within ${HANDSHAKE_MS_MAX} ms`);
+      const msMax = method === "DELETE" ? SESSION_END_MS_MAX : HANDSHAKE_MS_MAX;
+      const timer = setTimeout(over, msMax, `no answer within ${msMax} ms`);
       open.add(over);
       const exchange = upstream.dispatch(
         {

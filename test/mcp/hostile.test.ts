@@ -238,11 +238,65 @@ describeOnPostgres("a hostile MCP server", (database) => {
     expect(answer.message.error.data.code).toBe("invalid_value");
   });
 
-  const read = (run: string) => {
+  test("cannot fill the database with definitions that change each time", async () => {
+    let told = 0;
+    server.behave(({ message, result }) => {
+      if (message.method !== "tools/list") return false;
+      const tools = Array.from({ length: 700 }, (_, n) => ({ name: `t${n}`, title: `${told}` }));
+      told += 1;
+      result({ tools });
+      return true;
+    });
+    const path = "/mcp-servers/bank/discover";
+    const discover = async () => (await door.manage("POST", path, { tenant: tenant.id })).status;
+    const statuses: number[] = [];
+    for (let n = 0; n < 5; n += 1) statuses.push(await discover());
+    expect(statuses).toEqual([200, 200, 200, 409, 409]);
+    const [row] = await database.db.admin`
+      select count(*)::int as count from tool_definitions where tenant_id = ${tenant.id}`;
+    expect(row?.["count"]).toBe(2_100);
+  });
+
+  test("is read by no key that was made for tools of another one", async () => {
+    await door.declareAll(tenant, "bank", PAID);
+    const keyFor = async (...tools: string[]) => {
+      const body = { tenant: tenant.id, name: "limited", scopes: ["invoke"], tools };
+      const made = await door.manage("POST", "/keys", body);
+      expect(made.status).toBe(201);
+      return made.body.key;
+    };
+    for (const [key, code] of [
+      [await keyFor("other/*", "bank/wire"), -32_001],
+      [await keyFor("bank/*"), undefined],
+    ] as const) {
+      const before = server.asked.length;
+      const { message } = await read("r", { key });
+      expect(message.error?.code).toBe(code);
+      const asked = server.asked.slice(before).filter(({ method }) => method === "resources/read");
+      expect(asked).toHaveLength(code === undefined ? 1 : 0);
+    }
+  });
+
+  test.each(["\\u0000", "a\\u0000b"])(
+    "is called with %s in arguments that a policy reads, and its run is read",
+    async (text) => {
+      const operation = { type: "wire", pointers: ["/to"], mode: "observe" };
+      await door.declareAll(tenant, "bank", { ...PAID, operation });
+      const body = callOf("wire", {}).replace('"arguments":{}', `"arguments":{"to":"${text}"}`);
+      const headers = { "tollgate-run": "nul" };
+      const answer = await door.post(tenant, "bank", { tool: "wire", body, headers });
+      expect(answer.status).toBe(200);
+      expect((await door.attempts(tenant, "nul")).map(({ status }) => status)).toEqual([
+        "succeeded",
+      ]);
+    },
+  );
+
+  const read = (run: string, as: Pick<Tenant, "key"> = tenant) => {
     const body = callOf("", {})
       .replace("tools/call", "resources/read")
       .replace(/"name":""/, '"uri":"a:b"');
     const headers = { "tollgate-run": run, "mcp-method": "resources/read", "mcp-name": "a:b" };
-    return door.post(tenant, "bank", { body, headers });
+    return door.post(as, "bank", { body, headers });
   };
 });

@@ -186,8 +186,10 @@ type Asked = {
   readonly tool: Tool | null;
 };
 
-function askedOf({ from }: CallHooks, method: string, params: Members): Asked {
-  return { kind: "asked", asking: askingOfRequest(from, method, params), tool: null };
+function askedOf({ gateway, from }: CallHooks, method: string, params: Members): Asked {
+  const { caller, server } = from;
+  const mayAsk = gateway.authority.mayCall(caller.keyId, `${server.name}/${method}`);
+  return { kind: "asked", asking: askingOfRequest(from, { method, mayAsk }, params), tool: null };
 }
 
 async function toolAsked({ gateway, from }: CallHooks, params: Members): Promise<Asked | RpcError> {

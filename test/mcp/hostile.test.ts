@@ -1,6 +1,7 @@
 /** An MCP server that means harm: what it cannot do to the gateway, to its other tenants, and to what is kept. */
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { describeOnPostgres } from "../support/databases.ts";
+import { policies, policy } from "../support/judging.ts";
 import type { Tenant } from "../support/tollgate.ts";
 import { startHostileServer, withSessions, type HostileServer } from "./hostile-server.ts";
 import { callOf, mcpServer, refusalIn, startToolDoor, type ToolDoor } from "./tool-door.ts";
@@ -196,6 +197,25 @@ describeOnPostgres("a hostile MCP server", (database) => {
     expect(all).not.toContain(key);
   });
 
+  test("cannot flood the client with how far it is", async () => {
+    await door.declareAll(tenant, "bank", PAID);
+    server.behave(({ message, response }) => {
+      if (message.method !== "tools/call") return false;
+      const { progressToken } = message.params._meta;
+      const params = { progressToken, progress: 1 };
+      const one = { jsonrpc: "2.0", method: "notifications/progress", params };
+      response.setHeader("content-type", "text/event-stream");
+      response.write(`data: ${JSON.stringify(one)}\n\n`.repeat(2_000));
+      const last = { jsonrpc: "2.0", id: message.id, result: { content: [] } };
+      response.end(`data: ${JSON.stringify(last)}\n\n`);
+      return true;
+    });
+    const body = callOf("wire", {}).replace('"_meta":{', '"_meta":{"progressToken":7,');
+    const answer = await door.post(tenant, "bank", { tool: "wire", body });
+    expect(answer.text.split("notifications/progress")).toHaveLength(1_001);
+    expect(answer.message.result.content).toEqual([]);
+  });
+
   test("taints a run by an error and by a resource as it does by a result", async () => {
     await door.declareAll(tenant, "bank", PAID);
     const untrusted = async (run: string) => {
@@ -277,20 +297,30 @@ describeOnPostgres("a hostile MCP server", (database) => {
     }
   });
 
-  test.each(["\\u0000", "a\\u0000b"])(
-    "is called with %s in arguments that a policy reads, and its run is read",
-    async (text) => {
-      const operation = { type: "wire", pointers: ["/to"], mode: "observe" };
-      await door.declareAll(tenant, "bank", { ...PAID, operation });
-      const body = callOf("wire", {}).replace('"arguments":{}', `"arguments":{"to":"${text}"}`);
+  test("is called with a NUL in arguments that a policy reads, and its run is read and goes on", async () => {
+    const operation = { type: "wire", pointers: ["/to"], mode: "observe" };
+    await door.declareAll(tenant, "bank", { ...PAID, operation });
+    const source = policies(policy("to", 'arguments != null && arguments.to == "mallory"'));
+    const post = (path: string, body = {}) =>
+      door.manage("POST", path, { tenant: tenant.id, ...body });
+    const applied = await post("/policies", { source });
+    expect((await post(`/policies/${applied.body.version}/activate`)).status).toBe(200);
+    const call = async (to: string) => {
+      const body = callOf("wire", {}).replace('"arguments":{}', `"arguments":{"to":"${to}"}`);
       const headers = { "tollgate-run": "nul" };
-      const answer = await door.post(tenant, "bank", { tool: "wire", body, headers });
-      expect(answer.status).toBe(200);
-      expect((await door.attempts(tenant, "nul")).map(({ status }) => status)).toEqual([
-        "succeeded",
-      ]);
-    },
-  );
+      return (await door.post(tenant, "bank", { tool: "wire", body, headers })).status;
+    };
+    expect([await call("a\\u0000b"), await call("c")]).toEqual([200, 200]);
+    const attempts = await door.attempts(tenant, "nul");
+    expect(attempts.map(({ status }) => status)).toEqual(["succeeded", "succeeded"]);
+    for (const { id } of attempts) {
+      const of = await door.manage(
+        "GET",
+        `/decisions/${id.replace("att_", "dec_")}?tenant=${tenant.id}`,
+      );
+      expect(of.status).toBe(200);
+    }
+  });
 
   const read = (run: string, as: Pick<Tenant, "key"> = tenant) => {
     const body = callOf("", {})

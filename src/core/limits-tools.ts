@@ -39,6 +39,9 @@ export const SERVER_ANSWER_VALUES_MAX = 100_000;
 /** Characters of one number there: databases tell amounts with a hundred digits, and nobody more. */
 export const SERVER_NUMBER_CHARS_MAX = 1_000;
 
+/** How often a client is told how far one call is: a server may say it without end, and each time costs as much as a call. */
+export const PROGRESS_TOLD_MAX = 1_000;
+
 /** What is asked to begin with, or told at the end: capabilities and names. */
 export const HANDSHAKE_BYTES_MAX = 1024 * 1024;
 

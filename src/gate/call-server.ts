@@ -7,6 +7,7 @@
  */
 import { NOTHING, type Charge } from "../core/charge.ts";
 import { RESULT_STORED_BYTES_MAX } from "../core/limits.ts";
+import { PROGRESS_TOLD_MAX } from "../core/limits-tools.ts";
 import { ANY_OUTPUT, type Tool } from "../core/tool.ts";
 import { checkResult, resultRecord } from "../core/tool-result.ts";
 import { flawOfResult, flawOfToolResult, progressOf, type Members } from "../dialects/mcp.ts";
@@ -90,7 +91,11 @@ function progressTo({ tool, onProgress }: ServerCall): ServerCall["onProgress"] 
   if (onProgress === null) return null;
   const { bytesMax, block, redact } = tool?.output ?? ANY_OUTPUT;
   const mayTell = bytesMax === null && block.length === 0 && redact.length === 0;
-  return (params) => onProgress(progressOf(params, mayTell));
+  let told = 0;
+  return (params) => {
+    told += 1;
+    if (told <= PROGRESS_TOLD_MAX) onProgress(progressOf(params, mayTell));
+  };
 }
 
 type Answered = { readonly answer: ServerAnswer; readonly durationMs: number };

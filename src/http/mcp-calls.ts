@@ -246,6 +246,8 @@ export async function answerCall(
 ): Promise<Answer> {
   if (call.kind !== "permitted") return call;
   const { permit, method, params, tool } = call;
+  // One that was ended as never sent is sent by nobody, in whichever order the package does things.
+  assert(!call.isUsed, "a permit is used once");
   call.isUsed = true;
   assert(gateway.servers !== null, "what is permitted has servers");
   begin();

@@ -7,6 +7,7 @@
  * `_meta`) is searched, too, and can only keep the result from passing.
  */
 import { type JsonScan, nestsDeeper, scanJson, stringAt } from "../lib/json-scan.ts";
+import { excessOf } from "../lib/json-bounds.ts";
 import { isList, isRecord, parseJson } from "../lib/json.ts";
 import type { Text } from "./detect.ts";
 import { namesSecret } from "./detect-secrets.ts";
@@ -65,7 +66,12 @@ const REFUSED = {
 export function jsonIn(text: string): JsonScan | null {
   // A lone string or number is a text like any other.
   if (!/^\s*[[{]/.test(text)) return null;
+  const last = text.trimEnd().at(-1);
+  if (last !== "]" && last !== "}") return null;
   if (nestsDeeper(text, JSON_DEPTH_MAX)) return { kind: "refused", why: "too_deep" };
+  // Before anything is built of it: eight megabytes of empty objects take a second.
+  const bounds = { valuesMax: RESULT_VALUES_MAX, numberCharsMax: text.length };
+  if (excessOf(text, bounds) !== null) return { kind: "refused", why: "too_many" };
   if (parseJson(text) === null) return null;
   return scanJson(text, { depthMax: JSON_DEPTH_MAX, valuesMax: RESULT_VALUES_MAX });
 }

@@ -3,7 +3,8 @@
  * answers; and refusals in the protocol's own words. What carries them (HTTP, sessions, generations) is not here.
  *
  * A client's message is read in one way only: a member that stands twice was refused before it was parsed, and one
- * that differs from another, or from a name of the protocol, in its case alone is refused here. What is sent on is the
+ * that differs from another, or from a name of the protocol, in its case alone is refused here, as is what a call holds
+ * beside its arguments: nobody would have judged it. What is sent on is the
  * writing anew of what was judged, so no server can read another call in it.
  */
 import { InputError } from "../core/errors.ts";
@@ -54,6 +55,7 @@ export function readClientMessage(value: unknown): ClientMessage {
     throw invalid("params", "The params of a message are an object.");
   }
   refuseVariants(params);
+  if (method === "tools/call") refuseUnjudged(params);
   if (id === undefined) return { kind: "notification", method, params };
   if (typeof id !== "string" && typeof id !== "number") {
     throw invalid("id", "The id of a message is a string or a whole number.");
@@ -61,9 +63,18 @@ export function readClientMessage(value: unknown): ClientMessage {
   return { kind: "request", id, method, params };
 }
 
+/** All that a call of a tool has. What else it held would be sent with what was judged and approved, and be neither. */
+const OF_CALL = ["name", "arguments", "_meta"] as const;
+
+function refuseUnjudged(params: Members): void {
+  const other = Object.keys(params).find((name) => !OF_CALL.some((known) => known === name));
+  if (other === undefined) return;
+  throw invalid(other, `A call of a tool has ${OF_CALL.join(", ")}, and no \`${other}\`.`);
+}
+
 function refuseVariants(params: Members): void {
   for (const name of Object.keys(params)) {
-    const known = OF_PARAMS.find((each) => each === name.toLowerCase());
+    const known = OF_PARAMS.find((each) => each === folded(name));
     if (known !== undefined && known !== name) {
       throw invalid(name, `\`params\` has the member \`${name}\`: write \`${known}\`.`);
     }
@@ -79,13 +90,18 @@ function variantIn(value: unknown): string | null {
   if (typeof value !== "object" || value === null || isExactNumber(value)) return null;
   const seen = new Set<string>();
   for (const [name, part] of Object.entries(value)) {
-    const folded = name.toLowerCase();
-    if (seen.has(folded)) return name;
-    seen.add(folded);
+    const same = folded(name);
+    if (seen.has(same)) return name;
+    seen.add(same);
     const within = variantIn(part);
     if (within !== null) return within;
   }
   return null;
+}
+
+/** As readers compare that do not tell cases apart: of three characters two may be capital, as of `ſ`, `s` and `S`. */
+function folded(name: string): string {
+  return name.toUpperCase().toLowerCase();
 }
 
 function invalid(param: string | null, message: string): InputError {
@@ -206,7 +222,14 @@ function malformed(why: string): ServerMessage {
   return { kind: "malformed", why };
 }
 
-/** What a tool's own result must be, as the end of a sentence, or null where it is that. */
+/** What any result must be, as the end of a sentence, or null where it is that. */
+export function flawOfResult({ resultType }: Members): string | null {
+  // Whatever a server wants of a client before it goes on (its words, its model) would go around the gate.
+  const isWhole = resultType === undefined || resultType === "complete";
+  return isWhole ? null : "it asks for more, which is not passed on";
+}
+
+/** What a tool's own result must be besides. */
 export function flawOfToolResult(result: Members): string | null {
   const { content, structuredContent } = result;
   if (content !== undefined && !isList(content)) return "its content is no list";
@@ -276,10 +299,35 @@ export function failureResult(message: string, reason: string, told: Told): Memb
 
 /** A result as its server gave it, with the decision that let it pass; `replayed`: it was given before. */
 export function withDecision(result: Members, told: Told, replayed: boolean): Members {
-  const own = isRecord(result["_meta"]) ? result["_meta"] : {};
   return {
     ...result,
-    _meta: { ...own, ...metaOf(told), ...(replayed ? { "tollgate/replayed": true } : {}) },
+    _meta: {
+      ...theirs(result["_meta"]),
+      ...metaOf(told),
+      ...(replayed ? { "tollgate/replayed": true } : {}),
+    },
+  };
+}
+
+/** Without what only the gate says: a server could tell an agent of an approval, or that nothing was run. */
+function theirs(meta: unknown): Members {
+  if (!isRecord(meta)) return {};
+  return Object.fromEntries(Object.entries(meta).filter(([name]) => !name.startsWith("tollgate/")));
+}
+
+/** A result of what is no tool, as its server gave it. */
+export function withoutOurs(result: Members): Members {
+  const { _meta: meta } = result;
+  return meta === undefined ? result : { ...result, _meta: theirs(meta) };
+}
+
+/** How far a call is, by the protocol's own members; without its server's words where these may not pass unsearched. */
+export function progressOf(params: Members, mayTell: boolean): Members {
+  const { progress, total, message } = params;
+  return {
+    progress,
+    ...(total === undefined ? {} : { total }),
+    ...(mayTell && message !== undefined ? { message } : {}),
   };
 }
 

@@ -17,6 +17,7 @@ import {
   HANDSHAKE_BYTES_MAX,
   HANDSHAKE_MS_MAX,
   SERVER_CONNECTIONS_MAX,
+  SESSION_END_MS_MAX,
 } from "../core/limits-tools.ts";
 import type { McpServer } from "../gate/authority.ts";
 import type { Ports } from "../gate/ports.ts";
@@ -74,7 +75,8 @@ export function createConnections(
       if (kept.get(key)?.connection === known) kept.delete(key);
     },
     close: async () => {
-      const all = [...kept.values()];
+      // One that is still being made has nothing to end, and may never be made.
+      const all = [...kept.values()].filter(({ connection }) => connection !== null);
       kept.clear();
       await Promise.all(all.map(end));
     },
@@ -100,9 +102,10 @@ async function make(
     // What a server would ask its client is nothing that a gate answers.
     capabilities: {},
   });
+  const open: Open = new Set();
   const transport = new StreamableHTTPClientTransport(new URL(server.path, server.origin), {
     requestInit: { headers: { ...server.headers } },
-    fetch: handshakeFetch(ports, tenantId, server),
+    fetch: handshakeFetch(ports, tenantId, { server, open }),
     reconnectionOptions: {
       maxRetries: 0,
       initialReconnectionDelay: 1_000,
@@ -117,6 +120,9 @@ async function make(
     const why = error instanceof Error ? (reasonOf(error) ?? error.message) : String(error);
     const message = `The MCP server \`${server.name}\` cannot be reached: ${why.slice(0, 300)}.`;
     return { kind: "unreached", message };
+  } finally {
+    // A server may leave the streams open on which it answered.
+    for (const over of open) over("it is over");
   }
   const version = transport.protocolVersion ?? client.getNegotiatedProtocolVersion();
   if (version === undefined) throw new Fault("a connection has a protocol version");
@@ -168,13 +174,19 @@ const HANDSHAKE: ReadonlySet<unknown> = new Set([
   "notifications/cancelled",
 ]);
 
+/** What ends each exchange that is under way, by the reason. */
+type Open = Set<(why: string) => void>;
+
 type Fetch = (url: string | URL, init?: RequestInit) => Promise<Response>;
 
-/** `fetch` over the port, for the beginning and the end of a connection. Follows no redirect. */
+/**
+ * `fetch` over the port, for the beginning and the end of a connection. Follows no redirect. Each exchange has a
+ * deadline here: for some of what it sends the client has none, and everybody who asks this server waits for it.
+ */
 function handshakeFetch(
   { upstream }: Pick<Ports, "upstream">,
   tenantId: string,
-  server: McpServer,
+  { server, open }: { readonly server: McpServer; readonly open: Open },
 ): Fetch {
   return (_, init) => {
     const method = init?.method ?? "GET";
@@ -188,6 +200,22 @@ function handshakeFetch(
     }
     return new Promise((resolve, reject) => {
       const answer = createAnswer(resolve);
+      const ended = () => {
+        clearTimeout(timer);
+        open.delete(over);
+      };
+      const failed = (why: string) => {
+        ended();
+        answer.fail(why);
+        reject(new Error(why));
+      };
+      const over = (why: string) => {
+        failed(why);
+        exchange.abort();
+      };
+      const msMax = method === "DELETE" ? SESSION_END_MS_MAX : HANDSHAKE_MS_MAX;
+      const timer = setTimeout(over, msMax, `no answer within ${msMax} ms`);
+      open.add(over);
       const exchange = upstream.dispatch(
         {
           upstream: poolOf(server, tenantId),
@@ -201,17 +229,17 @@ function handshakeFetch(
         {
           onHead: answer.head,
           onData: (chunk) => {
-            if (!answer.data(chunk)) exchange.abort();
+            if (!answer.data(chunk)) over("it tells more than there is to tell");
             return true;
           },
-          onEnd: answer.end,
-          onFail: ({ message: why }) => {
-            answer.fail(why);
-            reject(new Error(why));
+          onEnd: () => {
+            ended();
+            answer.end();
           },
+          onFail: ({ message: why }) => failed(why),
         },
       );
-      init?.signal?.addEventListener("abort", () => exchange.abort(), { once: true });
+      init?.signal?.addEventListener("abort", () => over("it was given up"), { once: true });
     });
   };
 }

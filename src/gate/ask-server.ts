@@ -2,7 +2,12 @@
  * What is asked of an MCP server, over the connection of its tenant. A server that has forgotten a session said so
  * before it ran anything: it is asked once more over a new one.
  */
-import { LIST_MS_MAX, LIST_PAGES_MAX, LISTED_TOOLS_MAX } from "../core/limits-tools.ts";
+import {
+  LIST_BYTES_MAX,
+  LIST_MS_MAX,
+  LIST_PAGES_MAX,
+  LISTED_TOOLS_MAX,
+} from "../core/limits-tools.ts";
 import type { Members } from "../dialects/mcp.ts";
 import { isList } from "../lib/json.ts";
 import type { McpServer } from "./authority.ts";
@@ -82,16 +87,23 @@ export type ToolsListed = { readonly kind: "listed"; readonly tools: readonly un
 export async function listTools(parts: AskParts, place: Place): Promise<ToolsListed | Unreached> {
   const name = `The MCP server \`${place.server.name}\``;
   const tools: unknown[] = [];
+  const startedMs = parts.monotonicMs();
+  let bytes = 0;
   let cursor: unknown;
   for (let page = 0; page < LIST_PAGES_MAX; page += 1) {
     const params = cursor === undefined ? {} : { cursor };
-    const answer = await ask(parts, place, { method: "tools/list", params }, LISTING);
+    const timeoutMs = LIST_MS_MAX - (parts.monotonicMs() - startedMs);
+    if (timeoutMs <= 0) break;
+    const listing = { ...LISTING, timeoutMs };
+    const answer = await ask(parts, place, { method: "tools/list", params }, listing);
     if (answer.kind === "error" && answer.code === METHOD_NOT_FOUND)
       return { kind: "listed", tools };
     if (answer.kind !== "result") {
       return unreached(`${name} does not list its tools: ${answer.message}.`);
     }
     const { tools: listed, nextCursor } = answer.result;
+    bytes += answer.bytes;
+    if (bytes > LIST_BYTES_MAX) break;
     if (!isList(listed)) return unreached(`${name} lists its tools as something that is no list.`);
     tools.push(...listed.slice(0, LISTED_TOOLS_MAX + 1));
     if (tools.length > LISTED_TOOLS_MAX) break;
@@ -99,7 +111,7 @@ export async function listTools(parts: AskParts, place: Place): Promise<ToolsLis
     cursor = nextCursor;
   }
   return unreached(
-    `${name} lists more than ${LISTED_TOOLS_MAX} tools, or more than ${LIST_PAGES_MAX} pages.`,
+    `${name} lists more than ${LISTED_TOOLS_MAX} tools, ${LIST_PAGES_MAX} pages or ${LIST_BYTES_MAX} bytes, or takes longer than ${LIST_MS_MAX} ms.`,
   );
 }
 
@@ -109,8 +121,7 @@ function unreached(message: string): Unreached {
 
 const METHOD_NOT_FOUND = -32_601;
 
-const LISTING: ExchangeTerms = {
-  timeoutMs: LIST_MS_MAX,
+const LISTING: Omit<ExchangeTerms, "timeoutMs"> = {
   mayStart: () => true,
   onProgress: null,
   signal: null,

@@ -7,12 +7,13 @@
  */
 import { NOTHING, type Charge } from "../core/charge.ts";
 import { RESULT_STORED_BYTES_MAX } from "../core/limits.ts";
+import { PROGRESS_TOLD_MAX } from "../core/limits-tools.ts";
 import { ANY_OUTPUT, type Tool } from "../core/tool.ts";
 import { checkResult, resultRecord } from "../core/tool-result.ts";
-import { flawOfToolResult, type Members } from "../dialects/mcp.ts";
+import { flawOfResult, flawOfToolResult, progressOf, type Members } from "../dialects/mcp.ts";
 import { assert } from "../lib/assert.ts";
 import { asWritten } from "../lib/exact-json.ts";
-import { clipped, isRecord } from "../lib/json.ts";
+import { clipped, isList, isRecord } from "../lib/json.ts";
 import type { ToolPermit } from "./admit.ts";
 import { ask, type AskParts } from "./ask-server.ts";
 import type { Captured } from "./capture.ts";
@@ -75,7 +76,7 @@ export async function callServer(
     {
       timeoutMs: server.timeoutMs,
       mayStart: () => parts.fence.refusal(permit.askedAtMs) === null,
-      onProgress: call.onProgress,
+      onProgress: progressTo(call),
       signal: call.signal,
     },
   );
@@ -83,6 +84,18 @@ export async function callServer(
   const { called, captured } = calledBy(permit, call, { answer, durationMs });
   const charge = chargeOf(permit, called);
   return { called, settled: parts.settle(permit, called.ending, charge, captured) };
+}
+
+/** What is searched of results would pass in the words that come before them. */
+function progressTo({ tool, onProgress }: ServerCall): ServerCall["onProgress"] {
+  if (onProgress === null) return null;
+  const { bytesMax, block, redact } = tool?.output ?? ANY_OUTPUT;
+  const mayTell = bytesMax === null && block.length === 0 && redact.length === 0;
+  let told = 0;
+  return (params) => {
+    told += 1;
+    if (told <= PROGRESS_TOLD_MAX) onProgress(progressOf(params, mayTell));
+  };
 }
 
 type Answered = { readonly answer: ServerAnswer; readonly durationMs: number };
@@ -105,9 +118,15 @@ function calledBy(permit: ToolPermit, call: ServerCall, { answer, durationMs }: 
   });
   switch (answer.kind) {
     case "error": {
-      const { code, message, data, status } = answer;
-      const ending = { ...failed(`${code}: ${message}`, status), details: taintOf(call) };
-      return { called: { kind: "error", code, message, data, ending }, captured: null };
+      const { code, status } = answer;
+      const told = errorPassing(call, answer);
+      const details = taintOf(call);
+      const words = told.kind === "withheld" ? "withheld" : told.message;
+      const ending: Ending = { ...failed(`${code}: ${words}`, status), details };
+      if (told.kind === "told")
+        return { called: { ...told, kind: "error", code, ending }, captured: null };
+      const message = `The MCP server \`${permit.server.name}\` told an error (${code}), which is withheld: ${told.why}`;
+      return { called: { kind: "failed", reason: "withheld", message, ending }, captured: null };
     }
     case "refused": {
       const ending: Ending = { ...failed(answer.message, answer.status) };
@@ -117,12 +136,45 @@ function calledBy(permit: ToolPermit, call: ServerCall, { answer, durationMs }: 
     case "unanswered":
       return { called: unanswered(permit, answer, common), captured: null };
     case "result": {
-      const flaw = call.method === "tools/call" ? flawOfToolResult(answer.result) : null;
+      const { result } = answer;
+      const ofTool = call.method === "tools/call" ? flawOfToolResult(result) : null;
+      const flaw = flawOfResult(result) ?? ofTool;
       if (flaw === null) return answered(permit, call, answer, { ...common, ...read, status: 200 });
       const told = { sent: true, message: `its result cannot be read: ${flaw}` };
       return { called: unanswered(permit, told, common), captured: null };
     }
   }
+}
+
+/** What comes to a model that nobody vouches for: of servers' lists, tools were approved, and the rest names what there is. */
+const READ_BY_MODELS: ReadonlySet<string> = new Set([
+  "tools/call",
+  "resources/read",
+  "prompts/get",
+]);
+
+type ErrorPassing =
+  | { readonly kind: "told"; readonly message: string; readonly data: unknown }
+  | { readonly kind: "withheld"; readonly why: string };
+
+/** An error passes by the terms of a result: else a server would put into it what may not pass there. */
+function errorPassing(
+  { tool }: ServerCall,
+  { message, data: exact, bytes }: Extract<ServerAnswer, { kind: "error" }>,
+): ErrorPassing {
+  const data = asWritten(exact);
+  const result = {
+    content: [{ type: "text", text: message }],
+    ...(data === undefined ? {} : { structuredContent: data }),
+  };
+  const checked = checkResult(result, tool?.output ?? ANY_OUTPUT, bytes);
+  if (checked.kind === "withheld") return checked;
+  const passing = checked.result;
+  assert(isRecord(passing) && isList(passing["content"]), "what is checked keeps its form");
+  const [block] = passing["content"];
+  const text = isRecord(block) ? block["text"] : null;
+  assert(typeof text === "string", "a text stays one");
+  return { kind: "told", message: text, data: passing["structuredContent"] };
 }
 
 /** An error of a server may be of any length. */
@@ -159,7 +211,8 @@ function unanswered(
  * that is withheld, for the sentence in place of it may name members as the server did.
  */
 function taintOf({ method, tool }: ServerCall): { readonly untrusted?: true } {
-  return method === "tools/call" && tool?.isTrusted !== true ? { untrusted: true } : {};
+  const isTrusted = tool?.isTrusted === true || !READ_BY_MODELS.has(method);
+  return isTrusted ? {} : { untrusted: true };
 }
 
 /** What of it passes is up to the tool's declaration; what it costs and whether it ran is not. */

@@ -7,11 +7,16 @@
  */
 import type { Caller } from "../core/caller.ts";
 import type { ToolListed } from "../core/intent.ts";
-import { LIST_AGE_MS_MAX, LIST_RENEWED_MS, SERVER_CONNECTIONS_MAX } from "../core/limits-tools.ts";
+import {
+  DEFINITIONS_DAY_MAX,
+  LIST_AGE_MS_MAX,
+  LIST_RENEWED_MS,
+  SERVER_CONNECTIONS_MAX,
+} from "../core/limits-tools.ts";
 import { definitionOf } from "../core/tool-definition.ts";
 import type { Members } from "../dialects/mcp.ts";
 import { isRecord } from "../lib/json.ts";
-import { recordCatalogue, type ListedTool } from "../store/tool-catalogue.ts";
+import { countNewDefinitions, recordCatalogue, type ListedTool } from "../store/tool-catalogue.ts";
 import type { Authority } from "./authority.ts";
 import { listTools, type AskParts, type Place } from "./ask-server.ts";
 import type { Ports } from "./ports.ts";
@@ -98,22 +103,31 @@ async function read(
   const tools = new Map<string, CataloguedTool>();
   const list = await listTools(parts, place);
   if (list.kind === "unreached") return list;
+  const flaws: string[] = [];
   for (const listed of list.tools) {
     const defined = definitionOf(listed);
     const isTwice = defined.kind === "listed" && tools.has(defined.tool);
     if (defined.kind === "flawed" || isTwice || !isRecord(listed)) {
-      const why = defined.kind === "flawed" ? defined.why : `${defined.tool} is listed twice.`;
-      parts.log.warn(
-        { server: server.name, tenantId, why },
-        "a tool is left off its server's list",
-      );
+      flaws.push(defined.kind === "flawed" ? defined.why : `${defined.tool} is listed twice.`);
       continue;
     }
     const { tool, sha256, content } = defined;
     tools.set(tool, { tool, sha256, content, definition: listed });
   }
+  const [why] = flaws;
+  // Once for all of a list: it is renewed every few seconds, and a thousand lines each time would be the server's to write.
+  if (why !== undefined) {
+    const about = { server: server.name, tenantId, tools: flaws.length, why };
+    parts.log.warn(about, "tools are left off their server's list");
+  }
   const recorded = JSON.stringify([...tools.values()].map(({ tool, sha256 }) => [tool, sha256]));
   if (recorded !== of.recorded) {
+    const seen = await countNewDefinitions(parts.db.admin, { tenantId, server: server.name });
+    if (seen >= DEFINITIONS_DAY_MAX) {
+      // What is not recorded is not judged by: who changes so much is not called.
+      const message = `The MCP server \`${server.name}\` has told ${seen} definitions of tools within 24 hours, and another one is not taken.`;
+      return { kind: "unreached", message };
+    }
     await recordCatalogue(parts.db.admin, { tenantId, server: server.name }, [...tools.values()]);
     of.recorded = recorded;
   }

@@ -5,7 +5,12 @@
  * The answer is a JSON body, or an event stream that ends with it. It is read whole, exactly and once; what cannot be
  * read is no answer, and then nobody knows whether the request ran.
  */
-import { SERVER_ANSWER_BYTES_MAX } from "../core/limits-tools.ts";
+import {
+  CANCELLATION_MS_MAX,
+  SERVER_ANSWER_BYTES_MAX,
+  SERVER_ANSWER_VALUES_MAX,
+  SERVER_NUMBER_CHARS_MAX,
+} from "../core/limits-tools.ts";
 import {
   readServerMessage,
   writeCancellation,
@@ -18,6 +23,7 @@ import {
 } from "../dialects/mcp.ts";
 import { createEventSplitter, joinData, readEvent } from "../dialects/sse.ts";
 import { asWritten } from "../lib/exact-json.ts";
+import { countValues } from "../lib/json-bounds.ts";
 import { decodeUtf8 } from "../lib/json.ts";
 import type { McpServer } from "./authority.ts";
 import type { Ports, UpstreamExchange, UpstreamFailure, UpstreamRequest } from "./ports.ts";
@@ -28,7 +34,11 @@ export type ServerAnswer =
   /** `bytes`: of the message as it came. */
   | { readonly kind: "result"; readonly result: Members; readonly bytes: number }
   /** `status`: of HTTP, where it was a no, too; null where it was not. */
-  | (ServerMessage & { readonly kind: "error"; readonly status: number | null })
+  | (ServerMessage & {
+      readonly kind: "error";
+      readonly status: number | null;
+      readonly bytes: number;
+    })
   /** The server said no in HTTP, and did not run it. */
   | { readonly kind: "refused"; readonly status: number; readonly message: string }
   /** `sent` false: no byte reached it, so it did not run. `lapsed`: the gate took its permit back. */
@@ -134,20 +144,31 @@ function run(parts: ExchangeParts, { to, request, terms, resolve }: Running): vo
  * stream, which ends. It has no answer, and what becomes of it changes nothing.
  */
 export function cancelAt(
-  { upstream }: Pick<ExchangeParts, "upstream">,
+  { upstream, watch, monotonicMs }: ExchangeParts,
   to: Addressed,
   { id, reason }: { readonly id: string; readonly reason: string },
 ): void {
   if (to.handshake.envelope !== null) return;
   const written = writeCancellation(to.handshake, id, reason);
-  const nothing = () => {};
-  upstream.dispatch(
+  const startedMs = monotonicMs();
+  const watched: Watched = {
+    tick: (nowMs) => {
+      if (nowMs - startedMs > CANCELLATION_MS_MAX) over();
+    },
+  };
+  const over = () => {
+    watch.remove(watched);
+    exchange.abort();
+  };
+  watch.add(watched);
+  const exchange: UpstreamExchange = upstream.dispatch(
     posted(to, written, () => true),
     {
-      onHead: nothing,
+      // That it has heard it is all; a server may go on telling for ever.
+      onHead: over,
       onData: () => true,
-      onEnd: nothing,
-      onFail: nothing,
+      onEnd: over,
+      onFail: () => watch.remove(watched),
     },
   );
 }
@@ -217,8 +238,9 @@ function createReader(id: string, onProgress: ExchangeTerms["onProgress"]): Read
   let bytes = 0;
   let parts: Uint8Array[] = [];
   let answer: ServerAnswer | null = null;
+  const values: Values = { left: SERVER_ANSWER_VALUES_MAX };
   const take = (text: Uint8Array) => {
-    answer ??= readMessage(text, id, onProgress);
+    answer ??= readMessage(text, values, { id, onProgress });
   };
   const events = createEventSplitter(
     {
@@ -261,19 +283,22 @@ function createReader(id: string, onProgress: ExchangeTerms["onProgress"]): Read
   };
 }
 
+/** That an exchange may still have. */
+type Values = { left: number };
+
+type Awaited = { readonly id: string; readonly onProgress: ExchangeTerms["onProgress"] };
+
 function readMessage(
   bytes: Uint8Array,
-  id: string,
-  onProgress: ExchangeTerms["onProgress"],
+  values: Values,
+  { id, onProgress }: Awaited,
 ): ServerAnswer | null {
-  const text = decodeUtf8(bytes);
-  if (text === null) return unread("its answer is not UTF-8");
-  const message = readServerMessage(text, id);
+  const message = boundedMessage(bytes, values, id);
   switch (message.kind) {
     case "result":
       return { ...message, bytes: bytes.byteLength };
     case "error":
-      return { ...message, status: null };
+      return { ...message, status: null, bytes: bytes.byteLength };
     case "malformed":
       return unread(message.why);
     case "progress":
@@ -284,14 +309,30 @@ function readMessage(
   }
 }
 
+/** Nothing is built of a text before it is known how much there is of it. */
+function boundedMessage(bytes: Uint8Array, values: Values, id: string): ServerMessage {
+  const text = decodeUtf8(bytes);
+  if (text === null) return { kind: "malformed", why: "its answer is not UTF-8" };
+  const bounds = { valuesMax: values.left, numberCharsMax: SERVER_NUMBER_CHARS_MAX };
+  const counted = countValues(text, bounds);
+  if (counted.kind === "excess") {
+    const why =
+      counted.of === "values"
+        ? `its answer has more than ${SERVER_ANSWER_VALUES_MAX} JSON values`
+        : `its answer has a number of more than ${SERVER_NUMBER_CHARS_MAX} characters`;
+    return { kind: "malformed", why };
+  }
+  values.left -= counted.values;
+  return readServerMessage(text, id);
+}
+
 /**
  * A no of HTTP says that it did not run, but for those behind which it may have: a server that failed, or something in
  * front of it that gave up. Some servers answer an error of JSON-RPC with such a status, and that is their answer.
  */
 function statusAnswer(status: number, body: Uint8Array, id: string): ServerAnswer {
-  const text = decodeUtf8(body.subarray(0, SERVER_ANSWER_BYTES_MAX));
-  const told = text === null ? null : readServerMessage(text, id);
-  if (told !== null && told.kind === "error") return { ...told, status };
+  const told = boundedMessage(body, { left: SERVER_ANSWER_VALUES_MAX }, id);
+  if (told.kind === "error") return { ...told, status, bytes: body.byteLength };
   const message = `HTTP ${status}`;
   return isNoOfHttp(status) ? { kind: "refused", status, message } : unread(message);
 }

@@ -9,6 +9,7 @@ import {
   type Told,
   toolResultOf,
   withDecision,
+  withoutOurs,
 } from "../dialects/mcp.ts";
 import { NOTHING } from "../core/charge.ts";
 import type { Admission, ToolPermit } from "../gate/admit.ts";
@@ -211,8 +212,10 @@ type Asked = {
   readonly tool: Tool | null;
 };
 
-function askedOf({ from }: CallHooks, method: string, params: Members): Asked {
-  return { kind: "asked", asking: askingOfRequest(from, method, params), tool: null };
+function askedOf({ gateway, from }: CallHooks, method: string, params: Members): Asked {
+  const { caller, server } = from;
+  const mayAsk = gateway.authority.mayCall(caller.keyId, `${server.name}/${method}`);
+  return { kind: "asked", asking: askingOfRequest(from, { method, mayAsk }, params), tool: null };
 }
 
 async function toolAsked({ gateway, from }: CallHooks, params: Members): Promise<Asked | RpcError> {
@@ -269,6 +272,7 @@ export async function answerCall(
 ): Promise<Answer> {
   if (call.kind !== "permitted") return call;
   const { permit, method, params, tool } = call;
+  // One that was ended as never sent is sent by nobody, in whichever order the package does things.
   assert(!call.isUsed, "a permit is used once");
   call.isUsed = true;
   assert(gateway.servers !== null, "what is permitted has servers");
@@ -293,7 +297,10 @@ function answerOf(called: Called, permit: ToolPermit, isTool: boolean): Answer {
   switch (called.kind) {
     case "result": {
       const { result } = called;
-      return { kind: "result", result: isTool ? withDecision(result, told, false) : result };
+      return {
+        kind: "result",
+        result: isTool ? withDecision(result, told, false) : withoutOurs(result),
+      };
     }
     case "error":
       return rpcError(called.code, called.message, called.data ?? null);

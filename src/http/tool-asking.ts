@@ -2,7 +2,7 @@
 import type { Caller } from "../core/caller.ts";
 import { detect } from "../core/detect.ts";
 import { InputError } from "../core/errors.ts";
-import { NO_DEMAND, type Intent, type ToolListed } from "../core/intent.ts";
+import { NO_DEMAND, type ActFacts, type Intent, type ToolListed } from "../core/intent.ts";
 import { APPROVAL_CALL_BYTES_MAX, PREFER_WAIT_MS_MAX } from "../core/limits.ts";
 import type { ToldOutcome } from "../core/outcome.ts";
 import { operationText } from "../core/operation.ts";
@@ -123,7 +123,7 @@ export function listingIntent(
     arguments: _,
     inspect: __,
     ...asked
-  } = askingOfRequest(from, "tools/list", params).intent;
+  } = askingOfRequest(from, { method: "tools/list", mayAsk: true }, params).intent;
   const resource = `${from.server.name}/${of.name}`;
   const { tool, listed } = of;
   return {
@@ -144,14 +144,21 @@ export function listingIntent(
   };
 }
 
-/** Anything else that is asked of a server: it costs nothing here, and is decided and recorded like everything. */
-export function askingOfRequest(from: Carrier, method: string, params: Members): ToolAsking {
+/**
+ * Anything else that is asked of a server: it costs nothing here, and is decided and recorded like everything. A key
+ * that was made for some tools asks it where its globs hold the server and the method, as `files/*` does.
+ */
+export function askingOfRequest(
+  from: Carrier,
+  { method, mayAsk }: { readonly method: string; readonly mayAsk: boolean },
+  params: Members,
+): ToolAsking {
   const { context, outcome, exchange, meta } = contextOf(from, params);
   const sent = forwarded(params);
   const intent: Intent = {
     door: "tool",
     operation: "mcp_request",
-    billing: "free",
+    billing: mayAsk ? "free" : "stated",
     resource: `${from.server.name}/${method}`,
     demand: NO_DEMAND,
     stream: false,
@@ -166,12 +173,21 @@ export function askingOfRequest(from: Carrier, method: string, params: Members):
     idempotency: null,
     effect: null,
     costStatedPicousd: null,
-    act: null,
+    act: mayAsk ? null : NOT_ALLOWED,
     leaseMs: null,
   };
   const told = outcome === null ? null : readCarriedOutcome(outcome, context.run);
   return { intent, outcome: told, waitMs: waitOf(exchange, meta), params: sent, shown: sent };
 }
+
+/** What is no tool has no definition. */
+const NOT_ALLOWED: ActFacts = {
+  effectClass: "pure",
+  effect: null,
+  extracted: null,
+  listed: { standing: "not_allowed", definition: "" },
+  approval: null,
+};
 
 type Carried = ReturnType<typeof readContext> & {
   readonly exchange: { readonly header: (name: string) => string | null };

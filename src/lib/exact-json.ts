@@ -43,18 +43,28 @@ type Plain =
   | readonly Plain[]
   | { readonly [name: string]: Plain };
 
-/** The same value with floats for its numbers. Takes what `JSON.parse` or `parseExactJson` makes. */
+/**
+ * The same value with floats for its numbers, and no NUL: it is judged, and kept in a record into which PostgreSQL looks
+ * only if there is none in it. Takes what `JSON.parse` or `parseExactJson` makes.
+ */
 export function plainJson(value: unknown): Plain {
   if (isExactNumber(value)) return Number(sourceOf(value));
+  if (typeof value === "string") return withoutNul(value);
   if (Array.isArray(value)) return value.map(plainJson);
   if (typeof value === "object" && value !== null) {
     return Object.fromEntries(
-      Object.entries(value).map(([name, part]) => [name, plainJson(part)] as const),
+      Object.entries(value).map(
+        ([name, part]) => [name.replaceAll("\0", "\uFFFD"), plainJson(part)] as const,
+      ),
     );
   }
-  const isPlain = typeof value === "string" || typeof value === "number";
-  assert(isPlain || typeof value === "boolean" || value === null, "a JSON value");
+  const isPlain = typeof value === "number" || typeof value === "boolean";
+  assert(isPlain || value === null, "a JSON value");
   return value;
+}
+
+function withoutNul(text: string): string {
+  return text.replaceAll("\0", "\uFFFD");
 }
 
 /** The same value for `JSON.stringify`, which then writes each number as it was written. */

@@ -28,6 +28,17 @@ export type DefinitionRow = ListedTool & {
   readonly total: number;
 };
 
+/** How many definitions of a server were first seen within 24 hours. */
+export async function countNewDefinitions(
+  sql: Queryable,
+  { tenantId, server }: { readonly tenantId: string; readonly server: string },
+): Promise<number> {
+  const [row] = await sql<{ readonly count: number }[]>`
+    select count(*)::int as count from tool_definitions
+    where tenant_id = ${tenantId} and server = ${server} and first_seen_at > tollgate_now() - interval '24 hours'`;
+  return row?.count ?? 0;
+}
+
 /** Records what a server lists now, whole: what it lists no more is gone. One statement; the same again changes nothing. */
 export async function recordCatalogue(
   sql: Queryable,

@@ -48,7 +48,10 @@ export function mcpServerRoutes(api: Api): void {
         throw new InputError("not_found", "server", message);
       }
       const found = await gateway.servers.catalogue.discover({ tenantId, server });
-      if (found.kind === "unreached") throw new InputError("conflict", "server", found.message);
+      if (found.kind === "unreached") {
+        const message = `${found.message} Start it, or correct its \`url\` and \`headers\` in tollgate.yaml.`;
+        throw new InputError("conflict", "server", message);
+      }
       const anyKey = { tenantId, keyId: "" };
       return {
         server: server.name,

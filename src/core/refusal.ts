@@ -24,7 +24,11 @@ export function meterAtFault(reason: Reason, meters: readonly MeterFigures[]): M
   return null;
 }
 
-export function meterMessage(reason: Reason, meter: MeterFigures): string {
+export function meterMessage(
+  reason: Reason,
+  meter: MeterFigures,
+  { door }: Pick<Intent, "door">,
+): string {
   const left = meter.limit - meter.committed - meter.reserved;
   const remaining = left > 0n ? left : 0n;
   const name = `The ${limitName(meter)} of ${show(meter.unit, meter.limit)}${subjectOf(meter)}`;
@@ -36,14 +40,16 @@ export function meterMessage(reason: Reason, meter: MeterFigures): string {
     meter.resetsAt === null
       ? "It does not reset."
       : `It resets at ${meter.resetsAt.toISOString()}.`;
-  return `${name} has no room: ${figures}. ${advice(reason, meter, reset)}`;
+  return `${name} has no room: ${figures}. ${advice(reason, meter, { reset, door })}`;
 }
 
-function advice(reason: Reason, meter: MeterFigures, reset: string): string {
+type Advised = { readonly reset: string; readonly door: Intent["door"] };
+
+function advice(reason: Reason, meter: MeterFigures, { reset, door }: Advised): string {
   if (reason === "budget_contended") return "Retry when calls in flight have settled.";
   if (reason === "concurrency_exceeded") return "Retry when a call in flight has ended.";
-  // A tool has no such member, and of a tool's budget nothing else asks for less.
-  const isOfAnswers = meter.scope !== "tool" && (meter.unit === "usd" || meter.unit === "tokens");
+  // Nothing else has such a member.
+  const isOfAnswers = door === "model" && (meter.unit === "usd" || meter.unit === "tokens");
   const lower = isOfAnswers ? " or lower max_completion_tokens" : "";
   return `${reset} Raise the limit${lower}.`;
 }

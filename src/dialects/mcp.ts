@@ -220,6 +220,17 @@ export function flawOfToolResult(result: Members): string | null {
   return null;
 }
 
+/**
+ * What a call gave, as a tool's result. Who reconciles it, or runs the same act without a server, may tell any JSON:
+ * clients would throw at it, or take it for a result that says nothing.
+ */
+export function toolResultOf(value: unknown, json: string): Members {
+  const members = isRecord(value) && !isExactNumber(value) ? value : null;
+  if (members !== null && flawOfToolResult(members) === null) return members;
+  const content = [{ type: "text", text: json }];
+  return members === null ? { content } : { content, structuredContent: members };
+}
+
 /** What is told of the gate's answer, beside its text. */
 export type Told = {
   readonly decisionId: string;

@@ -372,5 +372,5 @@ function refusalFor({ look, intent, verdict }: Turn, posted: Posted): Refusal {
   if (held !== null) return { ...base, message: held, meter: null, param: null };
   const meter = meterAtFault(reason, meters);
   assert(meter !== null, "a limit that refuses is on the path");
-  return { ...base, message: meterMessage(reason, meter), meter, param: null };
+  return { ...base, message: meterMessage(reason, meter, intent), meter, param: null };
 }

@@ -97,6 +97,9 @@ export function readIdempotency(
   return { key, acceptsUnknown: unknown === "accept" };
 }
 
+/** A repeat that comes at once finds its answer being written: it waits that long, in ms, preferred or not. */
+export const REPEAT_MS_MIN = 250;
+
 /** `Prefer: wait=N` (RFC 7240) in milliseconds, at most what anybody may wait here; null without one. */
 export function readWaitMs(exchange: Pick<Exchange, "header">): number | null {
   const prefer = exchange.header("prefer");

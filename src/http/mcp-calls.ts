@@ -7,6 +7,7 @@ import {
   type Members,
   refusalResult,
   type Told,
+  toolResultOf,
   withDecision,
 } from "../dialects/mcp.ts";
 import { NOTHING } from "../core/charge.ts";
@@ -19,9 +20,9 @@ import type { Unreached } from "../gate/servers.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { assert } from "../lib/assert.ts";
 import { parseExactJson } from "../lib/exact-json.ts";
-import { isRecord } from "../lib/json.ts";
 import { admitWaiting } from "./admit-waiting.ts";
 import { tellCarried } from "./carried-outcome.ts";
+import { REPEAT_MS_MIN } from "./context.ts";
 import { phraseDryRun } from "./dry-run.ts";
 import {
   askingOfRequest,
@@ -118,7 +119,12 @@ async function admitted(hooks: CallHooks, method: string, params: Members): Prom
   if (intent.context.dryRun) {
     return { kind: "result", result: dryRunResult(await gateway.admitDry(caller, intent)) };
   }
-  const patience = { waitMs, isGone, monotonicMs };
+  const mayRepeat = intent.idempotency !== null || intent.effect !== null;
+  const patience = {
+    waitMs: Math.max(waitMs, mayRepeat ? REPEAT_MS_MIN : 0),
+    isGone,
+    monotonicMs,
+  };
   const admission = await admitWaiting(gateway, caller, intent, patience);
   switch (admission.kind) {
     case "tool_admitted": {
@@ -170,7 +176,7 @@ async function priorResult(
   const prior = await gateway.steps.prior(name, { asks: true, tells: "same" });
   if (prior === null || prior.result.kind !== "kept") return null;
   const read = parseExactJson(prior.result.json);
-  return read !== null && isRecord(read.value) ? read.value : null;
+  return read === null ? null : toolResultOf(read.value, prior.result.json);
 }
 
 function dryRunResult(admission: Admission): Members {

@@ -17,7 +17,7 @@ import { answerHeaders, headerText } from "./answer-headers.ts";
 import { admitWaiting } from "./admit-waiting.ts";
 import { tellCarried } from "./carried-outcome.ts";
 import { readAsking, refuseRenamedForm, type Asking } from "./asking.ts";
-import { readWaitMs } from "./context.ts";
+import { REPEAT_MS_MIN, readWaitMs } from "./context.ts";
 import { phraseDryRun } from "./dry-run.ts";
 import { editsFor } from "./edits.ts";
 import { phraseFailure, phraseUnavailable } from "./errors.ts";
@@ -43,9 +43,6 @@ const WRITTEN_MS_MAX = 500;
  * a second, and on a busy machine in many. Its settlement waits as long as that takes.
  */
 const COUNTED_MS_MAX = 2_000;
-
-/** A repeat that comes at once finds its answer being written: it waits that long, preferred or not. */
-const REPEAT_MS_MIN = 250;
 
 /** Upstreams and models that were seen not to know `stream_options`; more than these are asked again. */
 const REMEMBERED_MAX = 1_000;

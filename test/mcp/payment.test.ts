@@ -105,6 +105,32 @@ describeOnPostgres("a wire whose answer gets lost", (database) => {
     expect(done(from)).toEqual({ wires: 1, notifications: 1, calls: 2 });
   });
 
+  test.each(LIBRARIES)(
+    "is told to $name as whoever looked has told it, in any form",
+    async (library) => {
+      for (const [at, result] of [
+        { transfer: "tr_9", usd: 5.0 },
+        "sent as tr_9",
+        null,
+        [1],
+      ].entries()) {
+        tenant = await door.tollgate.tenant();
+        await door.declare(tenant, "pay/wire", TERMS);
+        bank.next({ kind: "effect_then_reset" });
+        await live(library, `payout-${at}`);
+        const [attempt] = await door.attempts(tenant, `payout-${at}`);
+        await reconcile(attempt?.id ?? "", {
+          applied: true,
+          evidence: "the bank's journal",
+          result,
+        });
+        const told = await live(library, "later");
+        expect(told).toMatchObject({ text: JSON.stringify(result), isError: false });
+        if (at === 0) expect(told.structured).toEqual(result);
+      }
+    },
+  );
+
   test("is explained by the timelines of both runs", async () => {
     const [library] = LIBRARIES;
     if (library === undefined) throw new Error("no library");

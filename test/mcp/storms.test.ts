@@ -19,7 +19,11 @@ describeOnPostgres("a storm of tool calls", (database) => {
   beforeAll(async () => {
     [one, other] = [await startScriptedMcp(), await startScriptedMcp()];
     door = await startToolDoor(database, {
-      mcpServers: [mcpServer("one", one.url), mcpServer("other", other.url)],
+      mcpServers: [
+        mcpServer("one", one.url),
+        mcpServer("other", other.url),
+        mcpServer("theirs", other.url, { tenants: ["nobody here"] }),
+      ],
     });
   });
   beforeEach(async () => {
@@ -138,5 +142,18 @@ describeOnPostgres("a storm of tool calls", (database) => {
     expect([mine.size > 0, theirs.size > 0]).toEqual([true, true]);
     expect(mine.intersection(theirs).size).toBe(0);
     expect(mine.has(undefined) || theirs.has(undefined)).toBe(false);
+  });
+
+  test("to the server of another tenant meets what it would meet if there were none", async () => {
+    const from = other.journal.length;
+    const ask = (server: string) => door.post(tenant, server, { args: {} });
+    const [theirs, none] = [await ask("theirs"), await ask("none")];
+    expect([theirs.status, none.status]).toEqual([404, 404]);
+    expect(theirs.text.replaceAll("theirs", "none")).toBe(none.text);
+    const discovered = await door.manage("POST", "/mcp-servers/theirs/discover", {
+      tenant: tenant.id,
+    });
+    expect(discovered.status).toBe(404);
+    expect(other.journal).toHaveLength(from);
   });
 });

@@ -78,17 +78,18 @@ function noteNull(bytes: Uint8Array, start: number, end: number, cuts: number[])
   cuts.push(before, valueEnd);
 }
 
-function withoutCuts(bytes: Uint8Array, cuts: readonly number[]): Uint8Array {
+/** Ranges in their order: start, end, start, end. */
+export function withoutCuts(bytes: Uint8Array, cuts: readonly number[]): Uint8Array {
   if (cuts.length === 0) return bytes;
-  const out = new Uint8Array(bytes.length);
+  const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const out = Buffer.allocUnsafe(bytes.length);
   let from = 0;
   let to = 0;
   for (let index = 0; index < cuts.length; index += 2) {
     const start = cuts[index] ?? from;
-    out.set(bytes.subarray(from, start), to);
-    to += start - from;
+    to += all.copy(out, to, from, start);
     from = cuts[index + 1] ?? start;
   }
-  out.set(bytes.subarray(from), to);
-  return out.subarray(0, to + bytes.length - from);
+  to += all.copy(out, to, from);
+  return out.subarray(0, to);
 }

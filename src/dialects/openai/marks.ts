@@ -38,16 +38,22 @@ export function findPlain(bytes: Uint8Array, from: number): { end: number; hasNu
   return { end: bytes.length, hasNull };
 }
 
+/** The first mark that begins between two places, as its bits; 0 where none does. */
+export function firstMark(bytes: Uint8Array, from: number, to: number): number {
+  const found = nextMark(bytes, from, to);
+  return found < 0 ? 0 : found % MARKS;
+}
+
 function placeOf(found: number): number {
   return Math.floor(found / MARKS);
 }
 
-/** The first mark at or behind `from`, as its place times `MARKS` and itself, or -1. */
-function nextMark(bytes: Uint8Array, from: number): number {
+/** The first mark at or behind `from` and before `to`, as its place times `MARKS` and itself, or -1. */
+function nextMark(bytes: Uint8Array, from: number, to: number = bytes.length): number {
   if (startsErrorEvent(bytes, from)) return from * MARKS + ERROR;
   // Every mark is longer than two bytes, so nothing is missed at the end, and no read leaves the array:
   // one that does makes the engine give up its fast path for the whole loop.
-  const last = bytes.length - 2;
+  const last = Math.min(to, bytes.length - 2);
   for (let index = from; index < last; index += 1) {
     const byte = bytes[index] ?? 0;
     if (byte > 0x5b) continue;
@@ -62,6 +68,13 @@ function nextMark(bytes: Uint8Array, from: number): number {
     if (mark !== 0) return index * MARKS + mark;
   }
   return -1;
+}
+
+/** Whether a mark may begin here, by as much of it as stands before `end`. */
+export function mayBegin(bytes: Uint8Array, at: number, end: number): boolean {
+  const byte = bytes[at];
+  if (byte === 0x5b || byte === 0x0a || byte === 0x0d) return true;
+  return byte === QUOTE && (at + 2 >= end || mayMark(bytes[at + 1], bytes[at + 2]));
 }
 
 /** Most names are told apart by two letters, before anything larger is called. */

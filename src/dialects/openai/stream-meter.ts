@@ -6,7 +6,8 @@ import type { ByteStore } from "../byte-store.ts";
 import { createEventSplitter, firstEventEnd, joinData, lastEventEnd, readEvent } from "../sse.ts";
 import type { EventFields, EventSink, EventSplitter } from "../sse.ts";
 import { textOfStream } from "./delivered.ts";
-import { hideNulls } from "./hide-nulls.ts";
+import { eventsAlike, templateOf, type Template } from "./alike.ts";
+import { hideNulls, withoutCuts } from "./hide-nulls.ts";
 import { hideUsage } from "./hide.ts";
 import { CALL, findMarks, findPlain, MATTERS, USAGE, USAGE_NULL } from "./marks.ts";
 import { noteGap, noteProposed } from "./note-proposed.ts";
@@ -16,6 +17,9 @@ import { parseTelling } from "./usage.ts";
 
 /** The first events are parsed for model and id; a stream that has not said them by then does not. */
 const HEAD_EVENTS_MAX = 4;
+
+/** What is alike changes when a model turns from thinking to telling; a stream whose events are never alike is not tried for ever. */
+const TEMPLATES_MAX = 8;
 
 const EMPTY = new Uint8Array(0);
 
@@ -30,6 +34,9 @@ type Metering = {
   /** Something of the chunk at hand was hidden. */
   isChanged: boolean;
   lastDropped: boolean;
+  /** Of events in which nothing matters, once two have come. */
+  template: Template | null;
+  templatesLeft: number;
   /** The last whole event, or a chunk that ends with it. */
   lastWhole: Uint8Array;
   /** What the client got so far, up to STREAM_TEXT_BYTES_MAX. */
@@ -50,6 +57,8 @@ export function createStreamMeter(route: Route, hides: boolean): Meter {
     shown: [],
     isChanged: false,
     lastDropped: false,
+    template: null,
+    templatesLeft: TEMPLATES_MAX,
     lastWhole: EMPTY,
     kept: emptyBytes(),
   };
@@ -86,7 +95,10 @@ function takeChunk(at: Metering, splitter: EventSplitter, chunk: Uint8Array): Ui
   const wasBetween = splitter.isBetween();
   let from = 0;
   while (from < chunk.length) {
-    if (splitter.isClean() && !isHead(at)) from = takePlain(at, splitter, chunk, from);
+    if (splitter.isClean() && !isHead(at)) {
+      from = takeAlike(at, chunk, from);
+      if (from < chunk.length) from = takePlain(at, splitter, chunk, from);
+    }
     // One event that matters, or the rest of one that is under way.
     const end = firstEventEnd(chunk, from);
     splitter.push(end < 0 ? chunk.subarray(from) : chunk.subarray(from, end));
@@ -97,12 +109,28 @@ function takeChunk(at: Metering, splitter: EventSplitter, chunk: Uint8Array): Ui
   return wasBetween && !at.isChanged && shown.length === chunk.length ? chunk : shown;
 }
 
+/** Takes the events that are like those before, and answers where they end. */
+function takeAlike(at: Metering, chunk: Uint8Array, from: number): number {
+  if (at.template === null) return from;
+  const { end, cuts } = eventsAlike(at.template, chunk, from);
+  if (end === from) return from;
+  const events = from === 0 && end === chunk.length ? chunk : chunk.subarray(from, end);
+  at.lastWhole = events;
+  at.lastDropped = false;
+  if (cuts.length > 0) at.isChanged = true;
+  if (at.hides) show(at, withoutCuts(events, from === 0 ? cuts : cuts.map((cut) => cut - from)));
+  return end;
+}
+
 /** Takes the whole events up to the first that matters in one piece, and answers where they end. */
-function takePlain(at: Metering, splitter: EventSplitter, chunk: Uint8Array, from: number): number {
+function takePlain(at: Metering, splitter: EventSplitter, whole: Uint8Array, from: number): number {
+  // Two are enough to make a template of, and the rest is like them.
+  const isFirst = at.template === null && at.templatesLeft > 0;
+  const chunk = isFirst ? whole.subarray(0, secondEnd(whole, from)) : whole;
   const plain = findPlain(chunk, from);
   const end = lastEventEnd(chunk, from, plain.end);
   if (end === from) return from;
-  const events = from === 0 && end === chunk.length ? chunk : chunk.subarray(from, end);
+  const events = from === 0 && end === whole.length ? whole : whole.subarray(from, end);
   const visible = at.hides && plain.hasNull ? hideNulls(events) : events;
   if (visible === null) {
     splitter.push(events);
@@ -112,7 +140,17 @@ function takePlain(at: Metering, splitter: EventSplitter, chunk: Uint8Array, fro
   at.lastDropped = false;
   if (visible !== events) at.isChanged = true;
   show(at, visible);
+  if (at.templatesLeft > 0) {
+    at.templatesLeft -= 1;
+    at.template = templateOf(events, at.hides) ?? at.template;
+  }
   return end;
+}
+
+function secondEnd(chunk: Uint8Array, from: number): number {
+  const first = firstEventEnd(chunk, from);
+  const second = first < 0 ? first : firstEventEnd(chunk, first);
+  return second < 0 ? chunk.length : second;
 }
 
 function takeEvent(at: Metering, event: Uint8Array): void {

@@ -234,7 +234,7 @@ describe("a run", () => {
 });
 
 test("usage and prices are told by model and by day", async () => {
-  await check(["usage"], /cost +\d+\.\d+/, /MODEL +ATTEMPTS/, /demo-chat/, /DAY +ATTEMPTS/);
+  await check(["usage"], /cost +\d+\.\d+/, /UPSTREAM +MODEL +ATTEMPTS/, /^demo +demo-chat /m, /DAY +ATTEMPTS/);
   await check(["prices", "--upstream", "demo"], /demo +demo-chat +.*input=2\.50/);
 });
 

@@ -81,7 +81,7 @@ const REASON_SENTENCES: Readonly<Record<Reason, string>> = {
   tool_not_allowed: "its key was made for other tools",
   tool_undeclared: "nobody had approved the tool's definition",
   tool_quarantined: "the tool's definition was not the one that was approved",
-  price_unknown: "no price is known for its model and its tenant is strict",
+  price_unknown: "no price is known for it and its tenant is strict",
   cost_unbounded: "nothing bounds what it could cost and its tenant is strict",
   max_cost_exceeded: "it could cost more than the caller's own `Tollgate-Max-Cost`",
   retry_budget_exceeded: "its retries are used up",
@@ -214,15 +214,18 @@ function cost(decision: Explained): string {
     ...(tokens === null || tokens === 0n ? [] : [`${tokens} tokens`]),
   ];
   const what = used.length === 0 ? "" : ` for ${used.join(" and ")}`;
-  const basis = milliseconds === null ? basisWords(decision.basis) : "its time, paid by the hour";
+  const basis = milliseconds === null ? basisWords(decision) : "its time, paid by the hour";
   const corrected = decision.corrected ? ", corrected by later evidence" : "";
   return `cost ${dollars(decision.costPicousd)}${what} (${basis}${corrected})`;
 }
 
-function basisWords(basis: string | null): string {
+function basisWords({ basis, upstream, model }: Explained): string {
   switch (basis) {
     case "computed":
-      return "computed from the usage the upstream told";
+      // What a server serves without a model is a tool.
+      return upstream !== null && model === null
+        ? "the declared price of one call"
+        : "computed from the usage the upstream told";
     case "estimated":
       return "estimated, for the upstream told no usage";
     case "presumed":

@@ -20,6 +20,7 @@ export function printBanner(config: Config, started: Started): void {
     "",
     `  Tollgate is listening on ${url}`,
     `  upstreams: ${names}   ·   API: ${url}/docs   ·   database: ${databaseOf(config)}`,
+    ...serversLine(config, url),
     `  console: ${url}/console   (sign in with a key, or the administration key)`,
     `  ${processes}`,
     "",
@@ -28,6 +29,15 @@ export function printBanner(config: Config, started: Started): void {
     ...(tenantKey === null ? [] : firstCall(url, tenantKey)),
   ];
   process.stdout.write(`${lines.join("\n")}\n`);
+}
+
+/** Not whether they answer: a server that is away now keeps no gateway from starting. */
+function serversLine({ mcpServers }: Config, url: string): string[] {
+  if (mcpServers.length === 0) return [];
+  const names = mcpServers.map(({ name }) => name).join(", ");
+  return [
+    `  MCP servers: ${names}   ·   at ${url}/mcp/…   ·   which tools may be called: npx tollgate tools list`,
+  ];
 }
 
 function databaseOf(config: Config): string {

@@ -70,7 +70,7 @@ export function upstreamSchema() {
       name: matching(NAME, "1 to 63 lowercase letters, digits, - or _"),
       kind: z.enum(["openai"], "openai (the wire it speaks)"),
       base_url: z.string("a URL in text").superRefine((text, context) => {
-        const wrong = wrongBaseUrl(text);
+        const wrong = wrongBaseUrl(text, "api_key");
         if (wrong !== null) context.addIssue({ code: "custom", message: wrong });
       }),
       api_key: matching(
@@ -103,7 +103,7 @@ export function serverSchema() {
     {
       name: matching(NAME, "1 to 63 lowercase letters, digits, - or _"),
       url: z.string("a URL in text").superRefine((text, context) => {
-        const wrong = wrongBaseUrl(text);
+        const wrong = wrongBaseUrl(text, "headers");
         if (wrong !== null) context.addIssue({ code: "custom", message: wrong });
       }),
       headers: z
@@ -205,12 +205,15 @@ export function wrongHeaders(headers: Readonly<Record<string, string>>): [string
 }
 
 /** Says what is wrong and never repeats the URL, which may hold a password. */
-function wrongBaseUrl(text: string): string | null {
+function wrongBaseUrl(text: string, place: "api_key" | "headers"): string | null {
   const url = /[\s\\]/.test(text) ? null : URL.parse(text);
-  if (url === null) return "an absolute URL, as https://api.openai.com/v1";
+  if (url === null)
+    return place === "api_key"
+      ? "an absolute URL, as https://api.openai.com/v1"
+      : "an absolute URL, as http://127.0.0.1:3001/mcp";
   if (url.protocol !== "https:" && url.protocol !== "http:") return "an http or https URL";
   if (url.username !== "" || url.password !== "" || text.includes("@")) {
-    return "a URL without user and password: use api_key";
+    return `a URL without user and password: use ${place}`;
   }
   if (text.includes("?")) return "a URL without a query: use headers for fixed parameters";
   if (text.includes("#")) return "a URL without a fragment: remove # and what follows";

@@ -1,15 +1,24 @@
 /** The MCP servers of `tollgate.yaml`. */
 import type { McpServer } from "../gate/authority.ts";
+import { isRecord } from "../lib/json.ts";
 import { parse, type Path, type Reader } from "../lib/yaml-reader.ts";
 import { serverSchema, type ServerEntry, wrongHeaders } from "./config-schema.ts";
 
 /** A tool that takes longer tells how far it is, and its server is given the time that it needs. */
 const TIMEOUT_MS_DEFAULT = 60_000;
 
+/** As the files of desktop clients name a server. */
+const STDIO =
+  "no process is started from here: put the server behind streamable HTTP and name its url (docs/mcp.md, A server that speaks stdio)";
+
 export function readServers(reader: Reader, entries: readonly unknown[]): readonly McpServer[] {
   const servers: McpServer[] = [];
   for (const [at, entry] of entries.entries()) {
     const path = ["mcp_servers", at];
+    if (isRecord(entry) && entry["command"] !== undefined) {
+      reader.reportKey([...path, "command"], STDIO);
+      continue;
+    }
     const read = parse(reader, serverSchema(), entry, path);
     const server = read === null ? null : serverOf(reader, read, path);
     if (server === null) continue;

@@ -99,7 +99,9 @@ export async function listTools(parts: AskParts, place: Place): Promise<ToolsLis
     if (answer.kind === "error" && answer.code === METHOD_NOT_FOUND)
       return { kind: "listed", tools };
     if (answer.kind !== "result") {
-      return unreached(`${name} does not list its tools: ${answer.message}.`);
+      // What a server says itself need not end as a sentence does.
+      const why = answer.message.replace(/\.$/u, "");
+      return unreached(`${name} does not list its tools: ${why}.`);
     }
     const { tools: listed, nextCursor } = answer.result;
     bytes += answer.bytes;

@@ -46,7 +46,10 @@ export function mcpServerRoutes(api: Api): void {
       const server = gateway.authority.server(tenantId, params.server);
       if (server === null || gateway.servers === null) throw noServer(params.server);
       const found = await gateway.servers.catalogue.discover({ tenantId, server });
-      if (found.kind === "unreached") throw new InputError("conflict", "server", found.message);
+      if (found.kind === "unreached") {
+        const message = `${found.message} Start it, or correct its \`url\` and \`headers\` in tollgate.yaml.`;
+        throw new InputError("conflict", "server", message);
+      }
       return {
         server: server.name,
         tools: [...found.tools.values()].map((tool) => ({

@@ -168,6 +168,13 @@ describeOnPostgres("who is signed in to the console", (database) => {
       approval: { quorum: 2, role: "lead" },
       output: { bytes_max: null, rows_max: 100, block: ["secrets"], redact: [] },
     });
+    await page.fill("input[name=price]", "0.30");
+    await send("Declare it so");
+    expect(await alive.call(alive.admin, "GET", "/api/tools/pay%2Fwire")).toMatchObject({
+      state: "callable",
+      price_usd: "0.30",
+      approval: { quorum: 2, role: "lead" },
+    });
     await go("/tools?state=quarantined");
     expect(await page.locator("main").innerText()).toContain("No tool is quarantined.");
     const reporter = await signIn(browser, { url: tollgate.url, key: alive.reporter });

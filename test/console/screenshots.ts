@@ -32,6 +32,7 @@ const pathsOf = (alive: Alive): Readonly<Record<string, string>> => ({
   outcomes: "/outcomes?period=90_days&by=day",
   runs: "/runs",
   run: `/runs/${alive.runs.busy}`,
+  "run-tools": "/runs/agent-3",
   decision: `/decisions/${alive.refusedDecision}`,
   budgets: "/budgets",
   approval: `/approvals/${alive.approvalId}`,

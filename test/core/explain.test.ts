@@ -121,6 +121,18 @@ const CASES: readonly (readonly [string, Partial<Explained>, string])[] = [
     "It succeeded on 2026-11-22T10:00:05.000Z and cost $0.01 for 20 tokens (computed from the usage the upstream told).",
   ],
   [
+    "success of a tool",
+    {
+      ...SETTLED,
+      status: "succeeded",
+      upstream: "pay",
+      model: null,
+      basis: "computed",
+      costPicousd: 10_000_000_000n,
+    },
+    "(the declared price of one call).",
+  ],
+  [
     "a correction",
     { ...SETTLED, status: "succeeded", basis: "computed", corrected: true, costPicousd: 1n },
     "corrected by later evidence",

@@ -13,7 +13,10 @@ let firstKey = "";
 let tollgate: Served["tollgate"];
 
 beforeAll(async () => {
-  served = await startServed();
+  served = await startServed(({ directory }) => {
+    const yaml = "mcp_servers: [{ name: files, url: 'http://127.0.0.1:1/mcp' }]\n";
+    writeFileSync(join(directory, "tollgate.yaml"), yaml);
+  });
   ({ place, url, firstKey, tollgate } = served);
 });
 
@@ -231,7 +234,13 @@ describe("a run", () => {
 });
 
 test("usage and prices are told by model and by day", async () => {
-  await check(["usage"], /cost +\d+\.\d+/, /MODEL +ATTEMPTS/, /demo-chat/, /DAY +ATTEMPTS/);
+  await check(
+    ["usage"],
+    /cost +\d+\.\d+/,
+    /UPSTREAM +MODEL +ATTEMPTS/,
+    /^demo +demo-chat /m,
+    /DAY +ATTEMPTS/,
+  );
   await check(["prices", "--upstream", "demo"], /demo +demo-chat +.*input=2\.50/);
 });
 
@@ -262,6 +271,10 @@ test("a wrong key is told where the right one comes from", async () => {
   const ran = await tollgate("tenants", "list", "--key", "wrong-key");
   expect(ran.code).toBe(1);
   expect(ran.err).toMatch(/does not know this key\. It comes from --key\./);
+});
+
+test("a start names the MCP servers, whether they answer or not, and where agents find them", () => {
+  expect(served.banner).toContain(`MCP servers: files   ·   at ${url}/mcp/`);
 });
 
 test("doctor knows the Tollgate that is running", async () => {

@@ -6,6 +6,9 @@ import { listTools, type Listed } from "../support/tool-catalogue.ts";
 import { startTollgate, type Tenant, type Tollgate } from "../support/tollgate.ts";
 import { createPlace, heard, type Ran } from "./command.ts";
 
+/** Nobody listens on the port of the multiplexer. */
+const NOWHERE = "http://127.0.0.1:1/mcp";
+
 describeOnPostgres("the command line of tools behind servers", (database) => {
   const place = createPlace();
   let server: ScriptedMcp;
@@ -13,7 +16,7 @@ describeOnPostgres("the command line of tools behind servers", (database) => {
   let tenant: Tenant;
   beforeAll(async () => {
     server = await startScriptedMcp();
-    const silent = ["pay", "files", "mail", "dns"].map((name) => mcpServer(name, NOWHERE));
+    const silent = ["pay", "files", "mail", "dns", "away"].map((name) => mcpServer(name, NOWHERE));
     const mcpServers = [mcpServer("bank", server.url), ...silent];
     tollgate = await startTollgate({ database, mcpServers });
     tenant = await tollgate.tenant();
@@ -130,6 +133,45 @@ describeOnPostgres("the command line of tools behind servers", (database) => {
     await check([...approve, "--price", "0", "--yes"], /state +callable/, /effect +effectful/);
     const nobody = await run("tools", "discover", "nobody");
     expect([nobody.code, nobody.err]).toEqual([1, expect.stringContaining("nobody")]);
+  });
+
+  test("approve declares what is said and keeps the rest, also of what is approved already", async () => {
+    await lists("shop", { name: "buy" });
+    const words = ["tools", "approve", "shop/buy"];
+    await check(
+      words,
+      /tollgate tools approve shop\/buy --effect CLASS --definition [0-9a-f]{64} --yes/,
+    );
+    const output = ["--redact", "pii", "--rows-max", "10"];
+    await check(
+      [...words, "--effect", "keyed", ...output, "--yes"],
+      /tools approve shop\/buy --price 0 --yes/,
+    );
+    await check(
+      [...words, "--price", "0", "--approvals", "1", "--role", "on call"],
+      /^shop\/buy is approved as it is listed\.$/m,
+      /shop\/buy --price 0 --approvals 1 --role 'on call' --definition [0-9a-f]{64} --yes/,
+    );
+    const more = ["--price", "0", "--approvals", "1", "--bytes-max", "99", "--trusted"];
+    await check([...words, ...more, "--yes"], /state +callable/);
+    expect(await json("tools", "show", "shop/buy")).toMatchObject({
+      effect: "keyed",
+      price_usd: "0.00",
+      approval: { quorum: 1 },
+      output: { bytes_max: 99, rows_max: 10, redact: ["pii"] },
+      trusted: true,
+    });
+    await check([...words, "--redact", "secrets", "--yes"], /10 rows; secrets redacted/);
+  });
+
+  test("a server that is away is told in one sentence, with what to do", async () => {
+    const { code, err } = await run("tools", "discover", "away");
+    expect([code, err]).toEqual([
+      1,
+      expect.stringMatching(
+        /^error: [^.]* cannot be reached: ECONNREFUSED\. Start it, or correct its `url`/,
+      ),
+    ]);
   });
 
   test("what no server lists cannot be approved, and a declaration without a definition says so", async () => {

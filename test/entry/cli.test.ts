@@ -10,6 +10,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { createProgram } from "../../src/entry/cli/program.ts";
 import { wantsColours, type Terminal } from "../../src/entry/cli/terminal.ts";
 import { openPostgres } from "../support/databases.ts";
+import { startScriptedMcp } from "../support/scripted-mcp.ts";
 import { createPlace, heard, type Ran } from "./command.ts";
 
 const place = createPlace();
@@ -351,6 +352,29 @@ describe("doctor", () => {
       },
     );
   });
+});
+
+test("doctor --online asks each MCP server for its tools, and tells a wrong path from one that is away", async () => {
+  const server = await startScriptedMcp();
+  try {
+    await withServer(
+      (_, response) => response.writeHead(404).end(),
+      async (other) => {
+        const line = (name: string, url: string) => `  - { name: ${name}, url: '${url}' }\n`;
+        const yaml = `mcp_servers:\n${line("a", server.url)}${line("b", other)}${line("c", NOWHERE)}`;
+        writeFileSync(join(place.directory, "servers.yaml"), yaml);
+        const env = { PORT: "0", TOLLGATE_CONFIG: "servers.yaml" };
+        const ran = await place.run(["doctor", "--online"], env);
+        check(ran, 1, /config +warn +.*; MCP servers: a, b, c\n/);
+        check(ran, 1, /server a +ok +.* lists [1-9]\d* tools\n/);
+        check(ran, 1, /server b +fail +.* answered 404: check the path of its url\n/);
+        check(ran, 1, /server c +fail +.*: start it, or check its url\n/);
+        check(await place.run(["check", "servers.yaml"]), 0, / · MCP servers a, b, c\n$/);
+      },
+    );
+  } finally {
+    await server.close();
+  }
 });
 
 test("a long backtest lists the first thousand changes, and counts the others", async () => {

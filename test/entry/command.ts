@@ -102,6 +102,8 @@ export type Served = {
   readonly url: string;
   /** The key that the first start shows. */
   readonly firstKey: string;
+  /** What it wrote of itself when it had started. */
+  readonly banner: string;
   /** Runs a command beside the server: the administration key is found in its data directory. */
   readonly tollgate: (...words: readonly string[]) => Promise<Ran>;
   /** Ends the server and removes its place. */
@@ -131,6 +133,7 @@ export async function startServed(
     place,
     url,
     firstKey,
+    banner: said,
     tollgate: (...words) => place.runHere(words, { TOLLGATE_URL: url }),
     close: async () => {
       const ended = once(server, "exit");

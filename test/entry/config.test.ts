@@ -51,6 +51,7 @@ describe("the environment", () => {
       upstreams: [],
       aliases: {},
       allowsPrivateWebhooks: false,
+      mcpServers: [],
       prices: [],
       configFile: null,
     });
@@ -145,6 +146,18 @@ describe("the environment", () => {
       /^tollgate\.yaml:1:13: unknown key allow_privat\. Did you mean allow_private\?/,
     );
     check(mistakes({}, "webhooks: yes please\n"), /^tollgate\.yaml:1:11: .*must be an object/);
+  });
+
+  test("an MCP server that would have to be started is told to be put behind HTTP, and its keys nothing else", () => {
+    const server = "{ name: fs, command: npx, args: ['-y', 'some-server'] }";
+    check(
+      mistakes({}, `mcp_servers:\n  - ${server}\n`),
+      /^tollgate\.yaml:2:17: no process is started from here: put the server behind streamable HTTP and name its url \(docs\/mcp\.md/,
+    );
+    check(
+      mistakes({}, "mcp_servers: [{ name: fs, url: 'http://u:p@h/mcp' }]\n"),
+      /mcp_servers\[0\]\.url must be a URL without user and password: use headers$/,
+    );
   });
 
   test("all mistakes are told at once, of the environment and of the file", () => {

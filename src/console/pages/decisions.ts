@@ -128,6 +128,8 @@ export function linked(visit: Visit, sentence: string): Markup {
 
 function figures(visit: Visit, decision: Decision): Markup {
   const { usage, step, upstream, model, basis } = decision;
+  // A tool's server says no model.
+  const served = [upstream, model].filter((part) => part !== null).join("/");
   const used = Object.entries(usage).map(([kind, units]) => `${count(units)} ${worded(kind)}`);
   return facts([
     ["Cost", usdOrDash(decision.cost_usd)],
@@ -137,7 +139,7 @@ function figures(visit: Visit, decision: Decision): Markup {
     ["Key", shortId(decision.key)],
     ["Step", step ?? "not named"],
     ["Attempt", count(decision.attempt)],
-    ["Served by", upstream === null ? "nobody" : `${upstream}/${model ?? ""}`],
+    ["Served by", served === "" ? "nobody" : served],
     ["Ended", whenOrDash(decision.ended_at, visit.now)],
   ]);
 }

@@ -321,7 +321,8 @@ function told({ attempt, retry, basis, upstream, model, resource }: AttemptInRun
       retry.prior_status === null ? "" : ` after one that ${endedHow(retry.prior_status)}`;
     parts.push(`${cause}${before}`);
   }
-  if (upstream !== null && `${upstream}/${model}` !== resource)
+  // A tool says its server in its own name.
+  if (upstream !== null && model !== null && `${upstream}/${model}` !== resource)
     parts.push(`by ${upstream}/${model}`);
   if (basis !== null && BASES.has(basis)) parts.push(`cost ${basis}`);
   return parts.join(", ");

@@ -175,7 +175,8 @@ type Approvable = { readonly tool: Tool; readonly seen: ToolDefinitions; readonl
 
 function approveCard(visit: Visit, { tool, seen, given: { form } }: Approvable): Markup | string {
   const { approved, current } = seen;
-  if (!visit.may("admin") || current === null || current === approved) return "";
+  if (!visit.may("admin") || current === null) return "";
+  const isApproved = current === approved;
   const effect = form?.text("effect") ?? tool.effect ?? "effectful";
   const price = form?.text("price") ?? tool.price_usd ?? "";
   const fields = html`<input type="hidden" name="definition" value="${current}" />
@@ -184,12 +185,12 @@ function approveCard(visit: Visit, { tool, seen, given: { form } }: Approvable):
       ${field("Price of a call, in dollars", html`<input name="price" inputmode="decimal" maxlength="32" value="${price}" />`, "Empty: none is declared.")}
     </div>`;
   const path = `${toolPath(tool.name)}/approve`;
-  const note =
-    "Exactly what is shown above is approved. The rest of what is declared stays as it is.";
+  const which = isApproved ? "" : "Exactly what is shown above is approved. ";
+  const button = isApproved ? "Declare it so" : "Approve this definition";
   return card(
-    "Approve it",
-    html`<p class="note">${note}</p>
-      ${actForm(visit, path, { fields, button: "Approve this definition" })}`,
+    isApproved ? "Change its effect or price" : "Approve it",
+    html`<p class="note">${which}The rest of what is declared stays as it is.</p>
+      ${actForm(visit, path, { fields, button })}`,
   );
 }
 

@@ -13,7 +13,7 @@ import { member, writeTable } from "./output.ts";
 import { act, option } from "./session.ts";
 import { CliError, type Terminal } from "./terminal.ts";
 
-type Check = {
+export type Check = {
   readonly check: string;
   readonly status: "ok" | "warn" | "fail";
   readonly detail: string;
@@ -26,7 +26,7 @@ export function addDoctor(program: Command, terminal: Terminal): void {
   const doctor = program
     .command("doctor")
     .description("look for what keeps Tollgate from running here")
-    .option("--online", "also ask each configured upstream for its models");
+    .option("--online", "also ask each upstream for its models, and each MCP server for its tools");
   act(doctor, terminal, async (session) => {
     const isOnline = session.options["online"] === true;
     const checks = await examine(terminal.env, option(session.options, "url"), isOnline);
@@ -55,7 +55,12 @@ async function examine(env: Env, url: string | null, isOnline: boolean): Promise
   const answering = await isTollgate(origin);
   checks.push(await databaseCheck(config, answering));
   checks.push(await listenerCheck(config, origin, answering));
-  if (isOnline) checks.push(...(await Promise.all(config.upstreams.map(upstreamCheck))));
+  if (!isOnline) return checks;
+  checks.push(...(await Promise.all(config.upstreams.map(upstreamCheck))));
+  if (config.mcpServers.length === 0) return checks;
+  // Loaded only here: no other check speaks the protocol.
+  const { serverCheck } = await import("./doctor-servers.ts");
+  checks.push(...(await Promise.all(config.mcpServers.map(serverCheck))));
   return checks;
 }
 
@@ -71,7 +76,9 @@ function configOf(env: Env, checks: Check[]): Config | null {
     const config = readConfig(env, diskFiles);
     const names = config.upstreams.map(({ name }) => name);
     const served = names.length === 0 ? "only the built-in demo/* models" : names.join(", ");
-    const detail = `${config.configFile ?? "no tollgate.yaml"}; upstreams: ${served}`;
+    const servers = config.mcpServers.map(({ name }) => name).join(", ");
+    const tools = servers === "" ? "" : `; MCP servers: ${servers}`;
+    const detail = `${config.configFile ?? "no tollgate.yaml"}; upstreams: ${served}${tools}`;
     checks.push({ check: "config", status: names.length === 0 ? "warn" : "ok", detail });
     return config;
   } catch (error) {

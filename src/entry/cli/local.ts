@@ -69,13 +69,16 @@ async function checkConfig(session: Session): Promise<void> {
   }
 }
 
-function summaryOf({ upstreams, aliases, prices, configFile }: Config): string {
+function summaryOf({ upstreams, aliases, prices, mcpServers, configFile }: Config): string {
   const names = upstreams.map(({ name }) => name);
   const parts = [
     configFile ?? `no ${CONFIG_DEFAULT}, the environment alone`,
     names.length === 0 ? "no upstream but demo" : `upstreams ${names.join(", ")}`,
     `${Object.keys(aliases).length} aliases`,
     `${prices.length} prices`,
+    ...(mcpServers.length === 0
+      ? []
+      : [`MCP servers ${mcpServers.map(({ name }) => name).join(", ")}`]),
   ];
   return parts.join(" · ");
 }

@@ -254,7 +254,9 @@ function showUsage(s: Session, reply: Reply): void {
     const rows = member(reply.body, `by_${name}`);
     if (!isList(rows) || rows.length === 0) continue;
     s.terminal.out("\n");
-    writeTable(s.terminal, [{ title: name, value: name }, ...counts], rows);
+    // Calls of tools are summed by what is asked of each server.
+    const of = name === "model" ? [{ title: "upstream", value: "upstream" }] : [];
+    writeTable(s.terminal, [...of, { title: name, value: name }, ...counts], rows);
   }
   showRetries(s, member(reply.body, "by_attempt"));
 }

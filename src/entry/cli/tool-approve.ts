@@ -7,12 +7,14 @@ import { member, paint, textOf, writeHint, type Column } from "./output.ts";
 import * as session from "./session.ts";
 import type { Session } from "./session.ts";
 import { CliError, EXIT_USAGE, type Terminal } from "./terminal.ts";
+import { approvalOf, outputOf, resultOptions, saidAgain } from "./tool-declaration.ts";
 
 export function addApprove(tools: Command, terminal: Terminal, columns: readonly Column[]): void {
   const approve = tools
     .command("approve")
     .description(
-      "show what a tool's server says that it is, or where that changed, and approve it with --yes",
+      "show what a tool's server says that it is, or where that changed, and approve it with --yes; " +
+        "what is said of its declaration replaces that part, the rest is kept",
     )
     .argument("<name>", "as pay/wire")
     .addOption(
@@ -23,7 +25,7 @@ export function addApprove(tools: Command, terminal: Terminal, columns: readonly
     .option("--price <usd>", "of one call, in dollars", session.amount)
     .option("--definition <sha256>", "only if it is this one still")
     .option("--yes", "approve it");
-  session.act(approve, terminal, async (s) => {
+  session.act(resultOptions(approve), terminal, async (s) => {
     const path = `/api/tools/${encodeURIComponent(s.argument(0))}`;
     const tool = await s.ask({ method: "GET", path, scope: "report" });
     const seen = await s.ask({ method: "GET", path: `${path}/definitions`, scope: "report" });
@@ -31,7 +33,7 @@ export function addApprove(tools: Command, terminal: Terminal, columns: readonly
     const body = declarationOf(s, tool.body, current);
     if (s.options["yes"] !== true) {
       if (s.json) return session.writeJson(s, seen);
-      return showFirst(s, seen.body, current);
+      return showFirst(s, { tool: tool.body, seen: seen.body, current });
     }
     if (body.effect === null) {
       const message = `Nobody has declared it yet: say with --effect what running it twice does (${EFFECT_CLASSES.join(", ")}).`;
@@ -41,7 +43,11 @@ export function addApprove(tools: Command, terminal: Terminal, columns: readonly
     const reply = await s.ask({ method: "PUT", path, body, scope: "admin" });
     session.showOne(s, reply, columns);
     if (member(reply.body, "price_usd") !== null) return;
-    writeHint(terminal, "It has no price, so a strict tenant's calls of it are refused: --price 0");
+    const name = textOf(member(reply.body, "name"));
+    writeHint(
+      terminal,
+      `It has no price, so a strict tenant's calls of it are refused. 0 is one: tollgate tools approve ${name} --price 0 --yes`,
+    );
   });
 }
 
@@ -69,9 +75,9 @@ function declarationOf(s: Session, tool: unknown, definition: string) {
     price_usd: session.option(s.options, "price") ?? member(tool, "price_usd"),
     operation: member(tool, "operation"),
     definition,
-    approval: withoutNulls(member(tool, "approval")),
-    output: withoutNulls(member(tool, "output")),
-    trusted: member(tool, "trusted"),
+    approval: approvalOf(s) ?? withoutNulls(member(tool, "approval")),
+    output: { ...withoutNulls(member(tool, "output")), ...outputOf(s) },
+    trusted: s.options["trusted"] === true || member(tool, "trusted"),
   };
 }
 
@@ -81,19 +87,22 @@ function withoutNulls(value: unknown): object | null {
   return Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== null));
 }
 
-function showFirst(s: Session, seen: unknown, current: string): void {
+type Shown = { readonly tool: unknown; readonly seen: unknown; readonly current: string };
+
+function showFirst(s: Session, { tool, seen, current }: Shown): void {
   const name = textOf(member(seen, "name"));
-  if (member(seen, "approved") === current) {
+  const said = saidAgain(s);
+  if (member(seen, "approved") !== current) {
+    showWhat(s, seen);
+  } else {
     s.terminal.out(`${name} is approved as it is listed.\n`);
-    return;
+    if (said.length === 0) return;
   }
-  showWhat(s, seen);
-  const effect = session.option(s.options, "effect");
-  const price = session.option(s.options, "price");
+  const hasEffect = typeof (member(tool, "effect") ?? s.options["effect"]) === "string";
   const words = [
     `tollgate tools approve ${name}`,
-    ...(effect === null ? [] : [`--effect ${effect}`]),
-    ...(price === null ? [] : [`--price ${price}`]),
+    ...said,
+    ...(hasEffect ? [] : ["--effect CLASS"]),
     // Between looking and approving it may be changed once more.
     `--definition ${current} --yes`,
   ];

@@ -1,9 +1,9 @@
 /** `tools`: what is declared of each, and what their servers say that they are. */
 import { Option, type Command } from "commander";
 
-import { FINDING_NAMES } from "../../core/detect.ts";
 import { EFFECT_CLASSES } from "../../core/operation.ts";
 import { TOOL_STATES } from "../../core/tool.ts";
+import { approvalOf, outputOf, resultOptions } from "./tool-declaration.ts";
 import { addApprove, writeDefinition, writeDifference } from "./tool-approve.ts";
 import { member, textOf, writeHint, writeTable, type Column } from "./output.ts";
 import * as session from "./session.ts";
@@ -98,7 +98,10 @@ function addDiscover(tools: Command, terminal: Terminal): void {
     const reply = await s.ask({ method: "POST", path, body: {}, scope: "admin" });
     if (s.json) return session.writeJson(s, reply);
     writeTable(terminal, DISCOVERED, session.listOf(reply.body, "tools"));
-    writeHint(terminal, "Look at one and approve it: tollgate tools approve NAME --effect CLASS");
+    writeHint(
+      terminal,
+      "Look at one, then approve it: tollgate tools approve NAME --effect CLASS --price USD",
+    );
   });
 }
 
@@ -120,7 +123,8 @@ function addSet(tools: Command, terminal: Terminal): void {
         "--mode <mode>",
         "observe records what enforce would claim (default: observe)",
       ).choices(["observe", "enforce"]),
-    );
+    )
+    .option("--definition <sha256>", "of its server's definitions, the one that may be called");
   session.act(resultOptions(set), terminal, async (s) => {
     const body = {
       effect: session.option(s.options, "effect"),
@@ -135,23 +139,9 @@ function addSet(tools: Command, terminal: Terminal): void {
     session.showOne(s, reply, COLUMNS);
     if (member(reply.body, "state") !== "undeclared") return;
     const name = textOf(member(reply.body, "name"));
-    const hint = `No definition of it is approved, so it is not called: tollgate tools approve ${name}`;
+    const hint = `No definition of it is approved, so it is not called: tollgate tools approve ${name}, which takes these options too and keeps the rest`;
     writeHint(terminal, hint);
   });
-}
-
-function resultOptions(set: Command): Command {
-  const findings = (flag: string, what: string) =>
-    new Option(`${flag} <finding...>`, what).choices(FINDING_NAMES);
-  return set
-    .option("--definition <sha256>", "of its server's definitions, the one that may be called")
-    .option("--approvals <n>", "people who must approve each call", session.wholeNumber)
-    .option("--role <role>", "the label `role` of the keys that may approve")
-    .option("--bytes-max <n>", "bytes of a result that pass", session.wholeNumber)
-    .option("--rows-max <n>", "items of a result's longest list that pass", session.wholeNumber)
-    .addOption(findings("--block", "findings that keep a result from passing"))
-    .addOption(findings("--redact", "findings that are replaced in a result"))
-    .option("--trusted", "nobody else writes what it answers: it does not taint its run");
 }
 
 function operationOf({ options }: Session): object | null {
@@ -162,26 +152,6 @@ function operationOf({ options }: Session): object | null {
   if (type === null && pointers.length === 0 && mode === null) return null;
   const message = "An operation takes both --operation TYPE and --pointer POINTER.";
   throw new CliError(message, EXIT_USAGE);
-}
-
-function approvalOf({ options }: Session): object | null {
-  const quorum = session.option(options, "approvals");
-  const role = session.option(options, "role");
-  if (quorum !== null) return { quorum: Number(quorum), ...(role === null ? {} : { role }) };
-  if (role === null) return null;
-  throw new CliError("How many of that role? Say --approvals 1.", EXIT_USAGE);
-}
-
-function outputOf({ options }: Session): object | null {
-  const [bytes, rows] = [session.option(options, "bytesMax"), session.option(options, "rowsMax")];
-  const [block, redact] = [session.repeated(options, "block"), session.repeated(options, "redact")];
-  const output = {
-    ...(bytes === null ? {} : { bytes_max: Number(bytes) }),
-    ...(rows === null ? {} : { rows_max: Number(rows) }),
-    ...(block.length === 0 ? {} : { block }),
-    ...(redact.length === 0 ? {} : { redact }),
-  };
-  return Object.keys(output).length === 0 ? null : output;
 }
 
 function pathOf(s: Session): string {

@@ -7,7 +7,6 @@ import { startTollgate, type Tenant, type Tollgate } from "../support/tollgate.t
 import { createPlace, heard, type Ran } from "./command.ts";
 
 /** Nobody listens on the port of the multiplexer. */
-const NOWHERE = "http://127.0.0.1:1/mcp";
 
 describeOnPostgres("the command line of tools behind servers", (database) => {
   const place = createPlace();

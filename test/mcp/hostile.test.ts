@@ -169,7 +169,7 @@ describeOnPostgres("a hostile MCP server", (database) => {
     const redacted = await wire("card");
     expect(redacted.message.error.code).toBe(-32_000);
     expect(redacted.message.error.data.n).toBe(1.5);
-    const key = "AKIA" + "Q3ZBMPLQ7KLMNOPT";
+    const key = ["AKIA", "Q3ZBMPLQ7KLMNOPT"].join("");
     fails(JSON.stringify({ code: -32_000, message: `by ${key}` }));
     const blocked = await wire("key");
     expect(refusalIn(blocked)).toMatchObject({ isError: true, reason: "withheld" });

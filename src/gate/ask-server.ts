@@ -92,7 +92,7 @@ export async function listTools(parts: AskParts, place: Place): Promise<ToolsLis
   let cursor: unknown;
   for (let page = 0; page < LIST_PAGES_MAX; page += 1) {
     const params = cursor === undefined ? {} : { cursor };
-    const timeoutMs = LIST_MS_MAX - (parts.monotonicMs() - startedMs);
+    const timeoutMs = Math.ceil(LIST_MS_MAX - (parts.monotonicMs() - startedMs));
     if (timeoutMs <= 0) break;
     const listing = { ...LISTING, timeoutMs };
     const answer = await ask(parts, place, { method: "tools/list", params }, listing);

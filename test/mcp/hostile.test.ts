@@ -116,7 +116,10 @@ describeOnPostgres("a hostile MCP server", (database) => {
       setTimeout(result, 400, { tools: [], nextCursor: "more" });
       return true;
     });
-    expect((await wire("r")).message.error.message).toContain("10000 ms");
+    // By its own deadline, or by what of it was left for the last page.
+    expect((await wire("r")).message.error.message).toMatch(
+      /(?:longer than|no answer within) \d+ ms/,
+    );
   }, 30_000);
 
   test("cannot fill the memory by a list of large pages", async () => {

@@ -15,7 +15,9 @@ describeOnPostgres("the command line of tools behind servers", (database) => {
   let tenant: Tenant;
   beforeAll(async () => {
     server = await startScriptedMcp();
-    const silent = ["pay", "files", "mail", "dns", "away"].map((name) => mcpServer(name, NOWHERE));
+    const silent = ["pay", "files", "mail", "dns", "shop", "away"].map((name) =>
+      mcpServer(name, NOWHERE),
+    );
     const mcpServers = [mcpServer("bank", server.url), ...silent];
     tollgate = await startTollgate({ database, mcpServers });
     tenant = await tollgate.tenant();

@@ -185,7 +185,7 @@ async function tellFailure(
     await transport.post(
       `/api/attempts/${encodeURIComponent(attemptId)}/fail`,
       {
-        error: String(error).slice(0, ERROR_LENGTH_MAX).toWellFormed(),
+        error: wellFormed(String(error).slice(0, ERROR_LENGTH_MAX)),
         executed: happened,
         ...cost,
       },
@@ -198,6 +198,11 @@ async function tellFailure(
 }
 
 const ERROR_LENGTH_MAX = 1_000;
+
+/** A character that was cut in two has no UTF-8, and would be refused. */
+function wellFormed(text: string): string {
+  return new TextDecoder().decode(new TextEncoder().encode(text));
+}
 
 function termsOf(cause: unknown): {
   readonly status: number;

@@ -18,7 +18,6 @@ import { neverSent } from "../gate/ending.ts";
 import type { Gateway } from "../gate/gateway.ts";
 import type { Called } from "../gate/call-server.ts";
 import type { Unreached } from "../gate/servers.ts";
-import type { Ledger } from "../ledger/ledger.ts";
 import { assert } from "../lib/assert.ts";
 import { parseExactJson } from "../lib/exact-json.ts";
 import { admitWaiting } from "./admit-waiting.ts";
@@ -46,7 +45,6 @@ export type Answer = { readonly kind: "result"; readonly result: Members } | Rpc
 
 export type CallHooks = {
   readonly gateway: Gateway;
-  readonly ledger: Ledger;
   readonly from: Carrier;
   readonly monotonicMs: () => number;
   readonly isGone: () => boolean;
@@ -257,6 +255,7 @@ async function listTools(hooks: CallHooks, params: Members): Promise<Answer> {
 function isShown({ gateway, from }: CallHooks, params: Members, listed: CataloguedTool): boolean {
   const { authority } = gateway;
   const { caller, server } = from;
+  if (!caller.scopes.includes("invoke")) return false;
   const standing = standingOf(authority, caller, { server, listed });
   if (standing.standing !== "callable" && standing.standing !== "observed") return false;
   const tool = authority.tool(caller.tenantId, `${server.name}/${listed.tool}`);

@@ -116,7 +116,6 @@ async function readTurn(
   const control = new AbortController();
   const hooks: CallHooks = {
     gateway,
-    ledger: c.env.ledger,
     from,
     monotonicMs: parts.monotonicMs,
     isGone: () => c.req.raw.signal.aborted,

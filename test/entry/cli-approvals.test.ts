@@ -171,7 +171,7 @@ describeOnPostgres("the command line of approvals and webhooks", (database) => {
   test("a key is made with its role, and keeps it", async () => {
     const words = ["keys", "create", "lead", "--scope", "approve", "--label", "role=lead"];
     await check(asAdmin(...words), /^tg_/);
-    await check(asAdmin("keys", "list"), /lead +approve +role=lead +active/);
+    await check(asAdmin("keys", "list"), /lead +approve +role=lead +all +active/);
   });
 
   test("/metrics counts what waits for people and for receivers", async () => {

@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { UNKNOWN_GRACE_MS } from "../../src/core/limits.ts";
 import { errorAnswer, type Tokens } from "../support/openai-answers.ts";
-import { describeEachDatabase, type TestDatabase } from "../support/databases.ts";
+import { describeOnPglite, describeOnPostgres, type TestDatabase } from "../support/databases.ts";
 import { resetClock, shiftClock } from "../support/clock.ts";
 import {
   startScriptedUpstream,
@@ -315,41 +315,58 @@ type World = {
 };
 
 /** The world as one row needs it: `asked` is the gateway on which its attempts end. */
-type Stage = World & { readonly row: Row; readonly asked: Tollgate };
+type Stage = World & {
+  readonly row: Row;
+  readonly endpoints: readonly Endpoint[];
+  readonly asked: Tollgate;
+};
 
 const GROUPS = { "without an answer": FAILED, "half way": BROKEN_OFF, "with its answer": COMPLETE };
 
 // A database for each group: a gateway keeps what it knows of all tenants, and reads it anew with each of them.
 for (const [how, rows] of Object.entries(GROUPS)) {
-  describeEachDatabase(`an attempt that ends ${how}`, (database) => {
-    let world: World;
+  const name = `an attempt that ends ${how}`;
+  describeOnPostgres(name, (database) => suiteOf(database, rows, ENDPOINTS));
+  // Endpoints differ on the wire. Of the database they ask the same.
+  describeOnPglite(name, (database) => suiteOf(database, rows, ENDPOINTS.filter(isChat)));
+}
+
+function isChat({ name }: Endpoint): boolean {
+  return name === "chat";
+}
+
+function suiteOf(
+  database: TestDatabase,
+  rows: readonly Row[],
+  endpoints: readonly Endpoint[],
+): void {
+  let world: World;
+  beforeAll(async () => {
+    const upstream = await startScriptedUpstream();
+    const models = [MODEL, ...ENDPOINTS.map(({ name }) => `old-${name}`)];
+    const prices = [...new Set(models)].map((model) => priceOf({ upstream: UPSTREAM, model }));
+    const usual = await startTollgate({ database, upstream: upstream.url, prices });
+    world = { database, upstream, usual };
+  });
+  afterAll(async () => {
+    await world.usual.close();
+    await world.upstream.close();
+  });
+
+  describe.each([...rows])("because $name", (row) => {
+    let stage: Stage;
+    let ended: Ended;
     beforeAll(async () => {
-      const upstream = await startScriptedUpstream();
-      const models = [MODEL, ...ENDPOINTS.map(({ name }) => `old-${name}`)];
-      const prices = [...new Set(models)].map((model) => priceOf({ upstream: UPSTREAM, model }));
-      const usual = await startTollgate({ database, upstream: upstream.url, prices });
-      world = { database, upstream, usual };
+      stage = { ...world, row, endpoints, asked: await gatewayOf(row, world) };
+      ended = await endAll(stage);
     });
     afterAll(async () => {
-      await world.usual.close();
-      await world.upstream.close();
+      if (stage.asked !== world.usual) await stage.asked.close();
     });
-
-    describe.each(rows)("because $name", (row) => {
-      let stage: Stage;
-      let ended: Ended;
-      beforeAll(async () => {
-        stage = { ...world, row, asked: await gatewayOf(row, world) };
-        ended = await endAll(stage);
-      });
-      afterAll(async () => {
-        if (stage.asked !== world.usual) await stage.asked.close();
-      });
-      test.each(ENDPOINTS.map((endpoint) => [titleOf(endpoint), endpoint] as const))(
-        "is told, settled once and holds nothing: %s",
-        async (_, endpoint) => check(stage, await (ended.get(endpoint) ?? missing())),
-      );
-    });
+    test.each(endpoints.map((endpoint) => [titleOf(endpoint), endpoint] as const))(
+      "is told, settled once and holds nothing: %s",
+      async (_, endpoint) => check(stage, await (ended.get(endpoint) ?? missing())),
+    );
   });
 }
 
@@ -384,8 +401,8 @@ function missing(): never {
  * database's and moves for all of them: so they wait for each other before it does.
  */
 async function endAll(stage: Stage): Promise<Ended> {
-  const { database, usual, row, asked } = stage;
-  const ended = new Map(ENDPOINTS.map((endpoint) => [endpoint, end(stage, endpoint)]));
+  const { database, usual, row, asked, endpoints } = stage;
+  const ended = new Map(endpoints.map((endpoint) => [endpoint, end(stage, endpoint)]));
   const cases = (await Promise.allSettled(ended.values())).flatMap((result) =>
     result.status === "fulfilled" ? [result.value] : [],
   );

@@ -178,7 +178,7 @@ describeOnPostgres("an approval at the tool door", (database) => {
 
   test("lets nothing pass beside the call that was shown", async () => {
     await byDeclaration();
-    const more = { params: { _meta: { "bank/amount": 9_000 }, amount: 9_000 } };
+    const more = { params: { _meta: { "bank/amount": 9_000 } } };
     const held = await wire(11);
     await approve(approvalIn(held));
     const answer = await wire(11, more);

@@ -32,11 +32,6 @@ afterAll(async () => {
 
 const behind = () => ({ files, scripted, upstream });
 
-describeClients("straight at the servers", behind, () => ({
-  endpoint: (server) => ({ url: { everything, files, scripted }[server].url, headers: {} }),
-  model: { baseURL: upstream.url, apiKey: "sk-test" },
-}));
-
 describeOnPostgres("the tool door", (database) => {
   let door: ToolDoor;
   let tenant: Tenant;

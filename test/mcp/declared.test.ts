@@ -113,6 +113,26 @@ describeOnPostgres("a tool behind the tool door", (database) => {
     expect((await door.post({ key }, "bank", { args: { a: 1 } })).text).toContain('{\\"a\\":1}');
   });
 
+  test("that policies block whatever its arguments are is not shown, and one that they judge by these is", async () => {
+    await door.declare(tenant, "bank/echo", PAID);
+    await door.declare(tenant, "bank/search", PAID);
+    await door.declare(tenant, "bank/wire", PAID);
+    await enforce(`
+policies:
+  - { id: no-search, when: 'resource.name == "bank/search"', effect: block, reason: "Search elsewhere." }
+  - { id: small, when: 'resource.name == "bank/wire" && arguments.amount > 100', effect: block, reason: "Too large." }
+`);
+    const names = async (key: string) => {
+      const client = await connectOfficial(door.endpoint({ key }, "bank"), "auto");
+      const tools = await client.tools();
+      await client.close();
+      return [...tools].toSorted();
+    };
+    expect(await names(tenant.key)).toEqual(["echo", "wire"]);
+    const reader = { tenant: tenant.id, name: "reader", scopes: ["report"] };
+    expect(await names((await door.manage("POST", "/keys", reader)).body.key)).toEqual([]);
+  });
+
   test("that nobody declared is called where its server's are observed, and nowhere else", async () => {
     tenant = await door.tollgate.tenant({ mode: "tolerant" });
     const from = server.calls().length;

@@ -36,6 +36,11 @@ export function describeOnPostgres(name: string, suite: (database: TestDatabase)
   describeOn("PostgreSQL", name, suite);
 }
 
+/** For the few of what is shown on PostgreSQL whole that touch the database in another way. */
+export function describeOnPglite(name: string, suite: (database: TestDatabase) => void): void {
+  describeOn("PGlite", name, suite);
+}
+
 function describeOn(
   kind: DatabaseKind,
   name: string,

@@ -1,7 +1,4 @@
-/**
- * What every client library must be able to do with every server: the same tests, straight at the servers, where
- * they say what is true, and through the gateway, where they say that it is true there, too.
- */
+/** What every client library must be able to do with every server, wherever its URL leads. */
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { Agent, OpenAIProvider, Runner, setTracingDisabled } from "@openai/agents";
 import { generateText, stepCountIs } from "ai";

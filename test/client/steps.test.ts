@@ -11,13 +11,13 @@ import {
   type Gate,
 } from "../../src/client/client.ts";
 import { startHeartbeat } from "../../src/client/heartbeat.ts";
-import { describeEachDatabase } from "../support/databases.ts";
+import { describeOnPostgres } from "../support/databases.ts";
 import { startTollgate, type Tenant, type Tollgate } from "../support/tollgate.ts";
 
 const urlOf = (input: string | URL | Request): string =>
   typeof input === "string" ? input : input instanceof URL ? input.href : input.url;
 
-describeEachDatabase("the client", (database) => {
+describeOnPostgres("the client", (database) => {
   let tollgate: Tollgate;
   let tenant: Tenant;
   let gate: Gate;

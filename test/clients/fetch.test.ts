@@ -1,6 +1,6 @@
 import { request } from "node:http";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { describeEachDatabase } from "../support/databases.ts";
+import { describeOnPostgres } from "../support/databases.ts";
 import * as answers from "../support/openai-answers.ts";
 import {
   startScriptedUpstream,
@@ -55,7 +55,7 @@ const SERVED: readonly Served[] = [
   },
 ];
 
-describeEachDatabase("a client that is no library", (database) => {
+describeOnPostgres("a client that is no library", (database) => {
   let upstream: ScriptedUpstream;
   let tollgate: Tollgate;
   let tenant: Tenant;

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer, request } from "node:http";
 import { APIError } from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { describeEachDatabase } from "../support/databases.ts";
+import { describeOnPostgres } from "../support/databases.ts";
 import { chatFrames, responseFrames, type Tokens } from "../support/openai-answers.ts";
 import {
   startScriptedUpstream,
@@ -72,7 +72,7 @@ const asksUsage = (exchange: Exchange): boolean => {
   return options?.include_usage === true;
 };
 
-describeEachDatabase("bytes through the door", (database) => {
+describeOnPostgres("bytes through the door", (database) => {
   let upstream: ScriptedUpstream;
   let tollgate: Tollgate;
   let tenant: Tenant;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { describeEachDatabase } from "../support/databases.ts";
+import { describeOnPostgres } from "../support/databases.ts";
 import { resetClock, setClock } from "../support/clock.ts";
 import { chatAnswer } from "../support/openai-answers.ts";
 import type { Exchange } from "../support/scripted-upstream.ts";
@@ -11,7 +11,7 @@ import { errorOf, startDoor, type Door } from "./door.ts";
 /** 1,000 output tokens are injected and cost 100,000 pico-dollars: what this budget never has. */
 const TOO_LITTLE = "0.00000001";
 
-describeEachDatabase("a refusal", (database) => {
+describeOnPostgres("a refusal", (database) => {
   let door: Door;
   let upstream: Door["upstream"];
   let tollgate: Door["tollgate"];

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { RUN_CALLS_MAX } from "../../src/core/limits.ts";
 import { canonicalJson } from "../../src/lib/canonical-json.ts";
 import { sha256Hex } from "../../src/lib/hash.ts";
-import { describeEachDatabase } from "../support/databases.ts";
+import { describeOnPostgres } from "../support/databases.ts";
 import { chatAnswer, chatFrames, errorAnswer, responseAnswer } from "../support/openai-answers.ts";
 import { startScriptedUpstream, type ScriptedUpstream } from "../support/scripted-upstream.ts";
 import { MODEL, startTollgate, type Tenant, type Tollgate } from "../support/tollgate.ts";
@@ -56,7 +56,7 @@ const READ = {
 const PAY = { id: "call_pay", name: "pay", arguments: '{"usd": 12345678901234567891}' };
 const READ_SHA256 = sha256Hex(canonicalJson({ n: 1, path: "/a" }));
 
-describeEachDatabase("a tool call that a model proposes", (database) => {
+describeOnPostgres("a tool call that a model proposes", (database) => {
   let upstream: ScriptedUpstream;
   let tollgate: Tollgate;
   let tenant: Tenant;

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { describeEachDatabase } from "../support/databases.ts";
+import { describeOnPostgres } from "../support/databases.ts";
 import { policies, policy } from "../support/judging.ts";
 import type { Json } from "../support/management.ts";
 import {
@@ -21,7 +21,7 @@ const KEY = ["AK", "IAQWERTYUIOPASDFGH"].join("");
 const REDACT = policy("clean", "true", "effect: allow, obligations: { redact: [secrets, email] }");
 const sha256 = (bytes: string | Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
-describeEachDatabase("redaction", (database) => {
+describeOnPostgres("redaction", (database) => {
   let upstream: ScriptedUpstream;
   let tollgate: Tollgate;
   beforeAll(async () => {

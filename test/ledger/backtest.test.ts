@@ -7,9 +7,9 @@ import { chatAnswer } from "../support/openai-answers.ts";
 import { startScriptedUpstream, type ScriptedUpstream } from "../support/scripted-upstream.ts";
 import { MODEL, startTollgate, type Tollgate } from "../support/tollgate.ts";
 
-const DECISIONS = 100_000;
+const DECISIONS = 20_000;
 
-describeOnPostgres("a backtest over 100,000 recorded decisions", (database) => {
+describeOnPostgres("a backtest over 20,000 recorded decisions", (database) => {
   let upstream: ScriptedUpstream;
   let tollgate: Tollgate;
   beforeAll(async () => {

@@ -42,6 +42,9 @@ export const SERVER_NUMBER_CHARS_MAX = 1_000;
 /** How often a client is told how far one call is: a server may say it without end, and each time costs as much as a call. */
 export const PROGRESS_TOLD_MAX = 1_000;
 
+/** Clients of one process that listen for changes: each is an open connection, and a look every few seconds. */
+export const LISTENERS_MAX = 500;
+
 /** What is asked to begin with, or told at the end: capabilities and names. */
 export const HANDSHAKE_BYTES_MAX = 1024 * 1024;
 

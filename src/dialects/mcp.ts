@@ -184,6 +184,7 @@ export type ServerMessage =
       readonly data: unknown;
     }
   | { readonly kind: "progress"; readonly params: Members }
+  | { readonly kind: "log"; readonly params: Members }
   /** It is for somebody else, or nothing that is passed on. */
   | { readonly kind: "other" }
   /** `why`: in words that may be stored and shown. */
@@ -198,9 +199,12 @@ export function readServerMessage(text: string, id: string): ServerMessage {
   }
   if (message["method"] !== undefined) {
     const { params } = message;
-    const isOurs = isRecord(params) && params["progressToken"] === id;
-    return message["method"] === "notifications/progress" && isOurs
-      ? { kind: "progress", params }
+    if (!isRecord(params)) return { kind: "other" };
+    const isOurs = params["progressToken"] === id;
+    if (message["method"] === "notifications/progress" && isOurs)
+      return { kind: "progress", params };
+    return message["method"] === "notifications/message"
+      ? { kind: "log", params }
       : { kind: "other" };
   }
   if (message["id"] !== id) return { kind: "other" };
@@ -319,6 +323,24 @@ function theirs(meta: unknown): Members {
 export function withoutOurs(result: Members): Members {
   const { _meta: meta } = result;
   return meta === undefined ? result : { ...result, _meta: theirs(meta) };
+}
+
+/** The protocol's levels of log messages, the least severe first (RFC 5424). */
+const LEVELS = [
+  "debug",
+  "info",
+  "notice",
+  "warning",
+  "error",
+  "critical",
+  "alert",
+  "emergency",
+] as const;
+
+/** Whether a log message is as severe as was asked for. */
+export function isLogAsked({ level }: Members, asked: unknown): boolean {
+  const least = LEVELS.findIndex((known) => known === asked);
+  return least >= 0 && LEVELS.findIndex((known) => known === level) >= least;
 }
 
 /** How far a call is, by the protocol's own members; without its server's words where these may not pass unsearched. */

@@ -126,5 +126,6 @@ const METHOD_NOT_FOUND = -32_601;
 const LISTING: Omit<ExchangeTerms, "timeoutMs"> = {
   mayStart: () => true,
   onProgress: null,
+  onLog: null,
   signal: null,
 };

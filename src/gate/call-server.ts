@@ -28,6 +28,7 @@ export type ServerCall = {
   /** As it is declared, of a call of a tool; null: nobody declared it, or it is no tool. */
   readonly tool: Tool | null;
   readonly onProgress: ((params: Members) => void) | null;
+  readonly onLog: ((params: Members) => void) | null;
   readonly signal: AbortSignal | null;
 };
 
@@ -77,6 +78,7 @@ export async function callServer(
       timeoutMs: server.timeoutMs,
       mayStart: () => parts.fence.refusal(permit.askedAtMs) === null,
       onProgress: progressTo(call),
+      onLog: logTo(call),
       signal: call.signal,
     },
   );
@@ -87,10 +89,25 @@ export async function callServer(
 }
 
 /** What is searched of results would pass in the words that come before them. */
-function progressTo({ tool, onProgress }: ServerCall): ServerCall["onProgress"] {
-  if (onProgress === null) return null;
+function mayTellWords({ tool }: ServerCall): boolean {
   const { bytesMax, block, redact } = tool?.output ?? ANY_OUTPUT;
-  const mayTell = bytesMax === null && block.length === 0 && redact.length === 0;
+  return bytesMax === null && block.length === 0 && redact.length === 0;
+}
+
+function logTo(call: ServerCall): ServerCall["onLog"] {
+  const { onLog } = call;
+  if (onLog === null || !mayTellWords(call)) return null;
+  let told = 0;
+  return (params) => {
+    told += 1;
+    if (told <= PROGRESS_TOLD_MAX) onLog(params);
+  };
+}
+
+function progressTo(call: ServerCall): ServerCall["onProgress"] {
+  const { onProgress } = call;
+  if (onProgress === null) return null;
+  const mayTell = mayTellWords(call);
   let told = 0;
   return (params) => {
     told += 1;

@@ -61,6 +61,8 @@ export type ExchangeTerms = {
   /** Asked when the first byte is about to be written. */
   readonly mayStart: () => boolean;
   readonly onProgress: ((params: Members) => void) | null;
+  /** Told what the server logs while it is at work on this, and not on something else. */
+  readonly onLog: ((params: Members) => void) | null;
   /** Ends the exchange: what was sent may have run. */
   readonly signal: AbortSignal | null;
 };
@@ -92,7 +94,7 @@ type Running = {
 function run(parts: ExchangeParts, { to, request, terms, resolve }: Running): void {
   const { handshake } = to;
   const startedMs = parts.monotonicMs();
-  const reader = createReader(request.id, terms.onProgress);
+  const reader = createReader({ ...terms, id: request.id });
   let isOver = false;
   const finish = (answer: ServerAnswer) => {
     if (isOver) return;
@@ -232,7 +234,7 @@ type Reader = {
   readonly end: () => ServerAnswer;
 };
 
-function createReader(id: string, onProgress: ExchangeTerms["onProgress"]): Reader {
+function createReader(awaited: Awaited): Reader {
   let status = 0;
   let media = "";
   let bytes = 0;
@@ -240,7 +242,7 @@ function createReader(id: string, onProgress: ExchangeTerms["onProgress"]): Read
   let answer: ServerAnswer | null = null;
   const values: Values = { left: SERVER_ANSWER_VALUES_MAX };
   const take = (text: Uint8Array) => {
-    answer ??= readMessage(text, values, { id, onProgress });
+    answer ??= readMessage(text, values, awaited);
   };
   const events = createEventSplitter(
     {
@@ -273,7 +275,7 @@ function createReader(id: string, onProgress: ExchangeTerms["onProgress"]): Read
     end: () => {
       const whole = Buffer.concat(parts);
       parts = [];
-      if (status !== 200) return statusAnswer(status, whole, id);
+      if (status !== 200) return statusAnswer(status, whole, awaited.id);
       if (media === "application/json") take(whole);
       else if (media !== "text/event-stream") {
         return unread(`its answer is neither JSON nor an event stream (${media.slice(0, 80)})`);
@@ -286,12 +288,12 @@ function createReader(id: string, onProgress: ExchangeTerms["onProgress"]): Read
 /** That an exchange may still have. */
 type Values = { left: number };
 
-type Awaited = { readonly id: string; readonly onProgress: ExchangeTerms["onProgress"] };
+type Awaited = { readonly id: string } & Pick<ExchangeTerms, "onProgress" | "onLog">;
 
 function readMessage(
   bytes: Uint8Array,
   values: Values,
-  { id, onProgress }: Awaited,
+  { id, onProgress, onLog }: Awaited,
 ): ServerAnswer | null {
   const message = boundedMessage(bytes, values, id);
   switch (message.kind) {
@@ -303,6 +305,9 @@ function readMessage(
       return unread(message.why);
     case "progress":
       onProgress?.(message.params);
+      return null;
+    case "log":
+      onLog?.(message.params);
       return null;
     case "other":
       return null;

@@ -16,7 +16,7 @@ import type { Admission, ToolPermit } from "../gate/admit.ts";
 import { standingOf, type Catalogued, type CataloguedTool } from "../gate/catalogue.ts";
 import { neverSent } from "../gate/ending.ts";
 import type { Gateway } from "../gate/gateway.ts";
-import type { Called } from "../gate/call-server.ts";
+import type { Called, ServerCall } from "../gate/call-server.ts";
 import type { Unreached } from "../gate/servers.ts";
 import { assert } from "../lib/assert.ts";
 import { parseExactJson } from "../lib/exact-json.ts";
@@ -267,7 +267,7 @@ function isShown({ gateway, from }: CallHooks, params: Members, listed: Catalogu
 export async function answerCall(
   { gateway, end, control, onGone }: CallHooks,
   call: Call,
-  onProgress: ((params: Members) => void) | null,
+  { onProgress, onLog }: Pick<ServerCall, "onProgress" | "onLog">,
 ): Promise<Answer> {
   if (call.kind !== "permitted") return call;
   const { permit, method, params, tool } = call;
@@ -279,7 +279,7 @@ export async function answerCall(
   const isHarmless = method !== "tools/call" || tool?.effectClass === "pure";
   if (isHarmless) onGone(() => control.abort());
   try {
-    const terms = { method, params, tool, onProgress, signal: control.signal };
+    const terms = { method, params, tool, onProgress, onLog, signal: control.signal };
     const { called, settled } = await gateway.servers.call(permit, terms);
     // Who is told of a failure may ask again at once: by then every process must know that it failed.
     if (called.ending.kind !== "succeeded")

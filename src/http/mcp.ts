@@ -13,7 +13,12 @@ import type { Context as HonoContext } from "hono";
 
 import { InputError } from "../core/errors.ts";
 import { STEP_BODY_BYTES_MAX } from "../core/limits.ts";
-import { readClientMessage, type ClientMessage, type Members } from "../dialects/mcp.ts";
+import {
+  isLogAsked,
+  readClientMessage,
+  type ClientMessage,
+  type Members,
+} from "../dialects/mcp.ts";
 import { splitRunPrefix } from "../dialects/openai/path.ts";
 import type { Log } from "../gate/ports.ts";
 import { noServer, type Connection } from "../gate/servers.ts";
@@ -21,10 +26,11 @@ import { asWritten } from "../lib/exact-json.ts";
 import { isRecord } from "../lib/json.ts";
 import { readJson } from "./api-body.ts";
 import type { Env } from "./env.ts";
+import { createListeners, TOO_MANY_LISTEN, type Listeners } from "./mcp-listening.ts";
 import { needsLog, phraseThrown, phraseUnavailable } from "./errors.ts";
 import { identifyCaller } from "./identify.ts";
 import { admitCall, answerCall, type Call, type CallHooks, isPassed, unused } from "./mcp-calls.ts";
-import type { Carrier } from "./tool-asking.ts";
+import { LOG_LEVEL, type Carrier } from "./tool-asking.ts";
 
 export type ToolDoor = (c: HonoContext<Env>) => Promise<Response>;
 
@@ -36,6 +42,7 @@ export type ToolDoorParts = {
 
 export function createToolDoor(parts: ToolDoorParts): ToolDoor {
   const running = new Map<string, AbortController>();
+  const listeners = createListeners();
   const handler = createMcpHandler(
     ({ era, authInfo }) => {
       const turn = authInfo?.extra?.["turn"];
@@ -49,7 +56,9 @@ export function createToolDoor(parts: ToolDoorParts): ToolDoor {
     c.set("requestId", requestId);
     try {
       const turn = await readTurn(parts, c, running);
-      return turn instanceof Response ? turn : await answer(handler, c, turn);
+      if (turn instanceof Response) return turn;
+      const heard = listening(listeners, c, turn);
+      return await (heard ?? answer(handler, c, turn));
     } catch (error) {
       if (needsLog(error))
         parts.log.error({ error, requestId, path: c.req.path }, "a request failed");
@@ -153,16 +162,39 @@ function isOpening({ method }: Turn["message"]): boolean {
   return method === "initialize" || method === "server/discover";
 }
 
+/** Null for every other message. */
+function listening(
+  listeners: Listeners,
+  c: HonoContext<Env>,
+  turn: Turn,
+): Promise<Response> | null {
+  const { message, hooks, body } = turn;
+  if (message.kind !== "request" || message.method !== "subscriptions/listen") return null;
+  const request = requestOf(c);
+  const { isClosing } = c.env.health;
+  const heard = listeners.listen({ hooks, request, body, isClosing });
+  const { code, message: text } = TOO_MANY_LISTEN;
+  return heard ?? Promise.resolve(Response.json(errorOf(message.id, code, text)));
+}
+
+function errorOf(id: string | number, code: number, message: string): object {
+  return { jsonrpc: "2.0", id, error: { code, message } };
+}
+
+function requestOf(c: HonoContext<Env>): Request {
+  return new Request(`http://tollgate${c.req.path}`, {
+    method: "POST",
+    headers: headersOf(c.env.exchange.rawHeaders),
+    signal: c.req.raw.signal,
+  });
+}
+
 async function answer(
   handler: ReturnType<typeof createMcpHandler>,
   c: HonoContext<Env>,
   turn: Turn,
 ): Promise<Response> {
-  const request = new Request(`http://tollgate${c.req.path}`, {
-    method: "POST",
-    headers: headersOf(c.env.exchange.rawHeaders),
-    signal: c.req.raw.signal,
-  });
+  const request = requestOf(c);
   try {
     const authInfo = { token: "", clientId: "", scopes: [], extra: { turn } };
     const response = await handler.fetch(request, { parsedBody: turn.body, authInfo });
@@ -199,7 +231,11 @@ function serverFor(turn: Turn, isModern: boolean): Server {
   const { connection } = turn;
   const has = connection?.capabilities ?? ALL;
   const capabilities = Object.fromEntries(
-    ABILITIES.filter((name) => has[name] !== undefined).map((name) => [name, {}]),
+    ABILITIES.filter((name) => has[name] !== undefined).map((name) => [
+      name,
+      // Only clients of the current generation can listen without a session.
+      name === "tools" && isModern ? { listChanged: true } : {},
+    ]),
   );
   const about = connection?.about ?? { name: "tollgate", version: "1" };
   const server = new Server(about, { capabilities });
@@ -235,8 +271,16 @@ async function pass({ message, hooks, log }: Turn, call: Call, way: Way): Promis
           const told = { ...params, progressToken: token };
           void send({ jsonrpc: "2.0", method: "notifications/progress", params: written(told) });
         };
+  const level = isRecord(meta) ? meta[LOG_LEVEL] : undefined;
+  const onLog =
+    level === undefined
+      ? null
+      : (params: Members) => {
+          if (!isLogAsked(params, level)) return;
+          void send({ jsonrpc: "2.0", method: "notifications/message", params: written(params) });
+        };
   try {
-    const told = await answerCall(hooks, call, onProgress);
+    const told = await answerCall(hooks, call, { onProgress, onLog });
     if (told.kind === "error") {
       const { code, message: text, data } = told;
       const error = { code, message: text, ...(data === null ? {} : { data: asWritten(data) }) };

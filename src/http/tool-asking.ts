@@ -251,9 +251,15 @@ function forwarded(params: Members): Members {
   return theirs.length === 0 ? rest : { ...rest, _meta: Object.fromEntries(theirs) };
 }
 
+/** The member of a request's `_meta` that says from which level on its server is to log. */
+export const LOG_LEVEL = "io.modelcontextprotocol/logLevel";
+
 function isOwn(name: string): boolean {
   return (
-    name.startsWith(OURS) || name === "progressToken" || name.startsWith("io.modelcontextprotocol/")
+    name.startsWith(OURS) ||
+    name === "progressToken" ||
+    // Of the client's own connection, but for what it wants logged of this.
+    (name.startsWith("io.modelcontextprotocol/") && name !== LOG_LEVEL)
   );
 }
 

@@ -90,7 +90,14 @@ describeOnPostgres("a call of an MCP server", (database) => {
     });
     const permit = await toolPermit(gate);
     const params = { name: "wire", arguments: {} };
-    const terms = { method: "tools/call", params, tool: null, onProgress: null, signal: null };
+    const terms = {
+      method: "tools/call",
+      params,
+      tool: null,
+      onProgress: null,
+      onLog: null,
+      signal: null,
+    };
     const call = await gate.gateway.servers?.call(permit, terms);
     await call?.settled;
     expect(call?.called).toMatchObject(told);

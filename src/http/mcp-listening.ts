@@ -1,0 +1,88 @@
+/**
+ * `subscriptions/listen`: a client of the current generation is told when the tools that it may call have become others,
+ * whether its server lists others, or an operator has approved, or its key may call other ones. Nothing is kept for it:
+ * what it may call is looked at again as often as a call would.
+ */
+import { createMcpHandler, Server } from "@modelcontextprotocol/server";
+
+import { LIST_AGE_MS_MAX, LISTENERS_MAX } from "../core/limits-tools.ts";
+import { canonicalJson } from "../lib/canonical-json.ts";
+import { sha256Hex } from "../lib/hash.ts";
+import { admitCall, type CallHooks, type RpcError } from "./mcp-calls.ts";
+
+export type Listening = {
+  readonly hooks: CallHooks;
+  readonly request: Request;
+  /** As the package takes it. */
+  readonly body: unknown;
+  /** The process is told to end: nobody is to wait for it. */
+  readonly isClosing: () => boolean;
+};
+
+export type Listeners = {
+  /** Null where as many listen as may. */
+  readonly listen: (listening: Listening) => Promise<Response> | null;
+};
+
+export function createListeners(): Listeners {
+  let open = 0;
+  return {
+    listen: (listening) => {
+      if (open >= LISTENERS_MAX) return null;
+      open += 1;
+      return serve(listening, () => {
+        open -= 1;
+      });
+    },
+  };
+}
+
+async function serve(
+  { hooks, request, body, isClosing }: Listening,
+  ended: () => void,
+): Promise<Response> {
+  const about = { name: "tollgate", version: "1" };
+  const handler = createMcpHandler(
+    () => new Server(about, { capabilities: { tools: { listChanged: true } } }),
+  );
+  let known: string | null = null;
+  let isOver = false;
+  const end = () => {
+    if (isOver) return;
+    isOver = true;
+    clearInterval(timer);
+    ended();
+    void handler.close();
+  };
+  const look = async (): Promise<void> => {
+    // A key that was revoked hears nothing more.
+    if (isClosing() || !hooks.gateway.authority.isCurrent(hooks.from.caller)) return end();
+    const now = await shown(hooks);
+    if (now === null || now === known) return;
+    const isNews = known !== null;
+    known = now;
+    if (isNews) handler.notify.toolsChanged();
+  };
+  // What cannot be looked at now, because the database is away, is looked at the next time.
+  const turn = () => Promise.allSettled([look()]);
+  const timer = setInterval(() => void turn(), LIST_AGE_MS_MAX);
+  request.signal.addEventListener("abort", end, { once: true });
+  await turn();
+  const response = await handler.fetch(request, { parsedBody: body });
+  const isStream = response.headers.get("content-type")?.startsWith("text/event-stream") === true;
+  if (!isStream) end();
+  return response;
+}
+
+/** What the key may call now, by its digest; null where its server does not tell. */
+async function shown(hooks: CallHooks): Promise<string | null> {
+  const listed = await admitCall(hooks, { method: "tools/list", params: {} });
+  return listed.kind === "result" ? sha256Hex(canonicalJson(listed.result)) : null;
+}
+
+export const TOO_MANY_LISTEN: RpcError = {
+  kind: "error",
+  code: -32_603,
+  message: "As many clients listen here as may: ask for the list of tools instead.",
+  data: null,
+};

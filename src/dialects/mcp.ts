@@ -353,6 +353,11 @@ export function progressOf(params: Members, mayTell: boolean): Members {
   };
 }
 
+/** What a server logs, by the protocol's own members: what else it puts beside them is nobody's. */
+export function logOf({ level, logger, data }: Members): Members {
+  return { level, ...(logger === undefined ? {} : { logger }), data };
+}
+
 function metaOf({ decisionId, attemptId, runId }: Told): Members {
   return {
     "tollgate/decision": decisionId,

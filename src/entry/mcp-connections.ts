@@ -125,7 +125,11 @@ async function make(
     for (const over of open) over("it is over");
   }
   const version = transport.protocolVersion ?? client.getNegotiatedProtocolVersion();
-  if (version === undefined) throw new Fault("a connection has a protocol version");
+  if (version === undefined) {
+    await closeQuietly(client);
+    const message = `The MCP server \`${server.name}\` cannot be reached: it names no revision of the protocol.`;
+    return { kind: "unreached", message };
+  }
   const isModern = client.getProtocolEra() === "modern";
   const envelope = {
     [PROTOCOL_VERSION_META_KEY]: version,

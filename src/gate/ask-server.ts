@@ -38,11 +38,11 @@ export async function ask(
     const reached = await connections.reach(tenantId, server);
     if (reached.kind === "unreached") {
       const { message } = reached;
-      return { kind: "unanswered", sent: false, lapsed: false, message, isTimeout: false };
+      return { kind: "unanswered", sent: false, message, isTimeout: false };
     }
     if (terms.signal?.aborted === true) {
       const message = "its caller cancelled it";
-      return { kind: "unanswered", sent: false, lapsed: false, message, isTimeout: false };
+      return { kind: "unanswered", sent: false, message, isTimeout: false };
     }
     const { connection } = reached;
     const { handshake } = connection;

@@ -10,7 +10,13 @@ import { RESULT_STORED_BYTES_MAX } from "../core/limits.ts";
 import { PROGRESS_TOLD_MAX } from "../core/limits-tools.ts";
 import { ANY_OUTPUT, type Tool } from "../core/tool.ts";
 import { checkResult, resultRecord } from "../core/tool-result.ts";
-import { flawOfResult, flawOfToolResult, progressOf, type Members } from "../dialects/mcp.ts";
+import {
+  flawOfResult,
+  flawOfToolResult,
+  logOf,
+  progressOf,
+  type Members,
+} from "../dialects/mcp.ts";
 import { assert } from "../lib/assert.ts";
 import { asWritten } from "../lib/exact-json.ts";
 import { clipped, isList, isRecord } from "../lib/json.ts";
@@ -83,8 +89,8 @@ export async function callServer(
     },
   );
   const durationMs = parts.monotonicMs() - startedMs;
-  const { called, captured } = calledBy(permit, call, { answer, durationMs });
-  const charge = chargeOf(permit, called);
+  const { called, captured, ran } = calledBy(permit, call, { answer, durationMs });
+  const charge = ran ? priceOf(permit) : NOTHING;
   return { called, settled: parts.settle(permit, called.ending, charge, captured) };
 }
 
@@ -100,7 +106,7 @@ function logTo(call: ServerCall): ServerCall["onLog"] {
   let told = 0;
   return (params) => {
     told += 1;
-    if (told <= PROGRESS_TOLD_MAX) onLog(params);
+    if (told <= PROGRESS_TOLD_MAX) onLog(logOf(params));
   };
 }
 
@@ -116,7 +122,12 @@ function progressTo(call: ServerCall): ServerCall["onProgress"] {
 }
 
 type Answered = { readonly answer: ServerAnswer; readonly durationMs: number };
-type Ended = { readonly called: Called; readonly captured: Captured | null };
+type Ended = {
+  readonly called: Called;
+  readonly captured: Captured | null;
+  /** False: it is known that nothing ran, whatever its caller is told of it. */
+  readonly ran: boolean;
+};
 
 function calledBy(permit: ToolPermit, call: ServerCall, { answer, durationMs }: Answered): Ended {
   const common = {
@@ -138,27 +149,36 @@ function calledBy(permit: ToolPermit, call: ServerCall, { answer, durationMs }: 
       const { code, status } = answer;
       const told = errorPassing(call, answer);
       const details = taintOf(call);
+      const ran = !NOT_RUN.has(code) && !isNoOfHttp(status ?? 200);
       const words = told.kind === "withheld" ? "withheld" : told.message;
       const ending: Ending = { ...failed(`${code}: ${words}`, status), details };
       if (told.kind === "told")
-        return { called: { ...told, kind: "error", code, ending }, captured: null };
+        return { called: { ...told, kind: "error", code, ending }, captured: null, ran };
       const message = `The MCP server \`${permit.server.name}\` told an error (${code}), which is withheld: ${told.why}`;
-      return { called: { kind: "failed", reason: "withheld", message, ending }, captured: null };
+      return {
+        called: { kind: "failed", reason: "withheld", message, ending },
+        captured: null,
+        ran,
+      };
     }
     case "refused": {
       const ending: Ending = { ...failed(answer.message, answer.status) };
       const message = `The MCP server \`${permit.server.name}\` refused it (${answer.message}), so it was not run.`;
-      return { called: { kind: "failed", reason: "not_run", message, ending }, captured: null };
+      return {
+        called: { kind: "failed", reason: "not_run", message, ending },
+        captured: null,
+        ran: false,
+      };
     }
     case "unanswered":
-      return { called: unanswered(permit, answer, common), captured: null };
+      return { called: unanswered(permit, answer, common), captured: null, ran: answer.sent };
     case "result": {
       const { result } = answer;
       const ofTool = call.method === "tools/call" ? flawOfToolResult(result) : null;
       const flaw = flawOfResult(result) ?? ofTool;
       if (flaw === null) return answered(permit, call, answer, { ...common, ...read, status: 200 });
       const told = { sent: true, message: `its result cannot be read: ${flaw}` };
-      return { called: unanswered(permit, told, common), captured: null };
+      return { called: unanswered(permit, told, common), captured: null, ran: true };
     }
   }
 }
@@ -261,10 +281,14 @@ function answered(
   };
   if (isWithheld) {
     const message = `\`${permit.intent.resource}\` ran, and its result is withheld: ${checked.why}`;
-    return { called: { kind: "failed", reason: "withheld", message, ending }, captured: null };
+    return {
+      called: { kind: "failed", reason: "withheld", message, ending },
+      captured: null,
+      ran: true,
+    };
   }
   assert(isRecord(passing), "what passes of a result is an object");
-  return { called: { kind: "result", result: passing, ending }, captured };
+  return { called: { kind: "result", result: passing, ending }, captured, ran: true };
 }
 
 /** For those who ask again for the same; null where nobody may, or it is more than is kept. */
@@ -283,14 +307,8 @@ function keptAs(captured: Captured | null, isWithheld: boolean): "kept" | "none"
 const NOT_RUN: ReadonlySet<number> = new Set([-32_700, -32_600, -32_601, -32_602]);
 
 /** A call that ran costs its price; where none is declared it is unpriced, which is not the same as free. */
-function chargeOf({ estimate }: ToolPermit, called: Called): Charge {
-  const { ending } = called;
-  const isError = called.kind === "error";
-  const isNotRun =
-    ending.kind === "released" ||
-    (called.kind === "failed" && called.reason === "not_run") ||
-    (isError && (NOT_RUN.has(called.code) || isNoOfHttp(ending.status ?? 200)));
-  if (isNotRun || estimate.basis === "free") return NOTHING;
+function priceOf({ estimate }: ToolPermit): Charge {
+  if (estimate.basis === "free") return NOTHING;
   const { costPicousd } = estimate;
   if (costPicousd === null) return { ...NOTHING, basis: "unpriced", costPicousd: null };
   return { ...NOTHING, basis: "computed", costPicousd };

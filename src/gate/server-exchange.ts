@@ -41,11 +41,10 @@ export type ServerAnswer =
     })
   /** The server said no in HTTP, and did not run it. */
   | { readonly kind: "refused"; readonly status: number; readonly message: string }
-  /** `sent` false: no byte reached it, so it did not run. `lapsed`: the gate took its permit back. */
+  /** `sent` false: no byte reached it, so it did not run. */
   | {
       readonly kind: "unanswered";
       readonly sent: boolean;
-      readonly lapsed: boolean;
       readonly message: string;
       readonly isTimeout: boolean;
     };
@@ -105,7 +104,7 @@ function run(parts: ExchangeParts, { to, request, terms, resolve }: Running): vo
   };
   const giveUp = (message: string, isTimeout: boolean) => {
     const sent = exchange.isSent();
-    finish({ kind: "unanswered", sent, lapsed: false, message, isTimeout });
+    finish({ kind: "unanswered", sent, message, isTimeout });
     exchange.abort();
   };
   const onAbort = () => giveUp("its caller cancelled it", false);
@@ -115,7 +114,7 @@ function run(parts: ExchangeParts, { to, request, terms, resolve }: Running): vo
         giveUp(`no answer within ${terms.timeoutMs} ms`, true);
       else if (!exchange.isSent() && !terms.mayStart()) {
         const message = "its permit lapsed before it was sent";
-        finish({ kind: "unanswered", sent: false, lapsed: true, message, isTimeout: false });
+        finish({ kind: "unanswered", sent: false, message, isTimeout: false });
         exchange.abort();
       }
     },
@@ -223,8 +222,7 @@ const SECRET_CHARS_MIN = 8;
 
 function failedAnswer(failure: UpstreamFailure): ServerAnswer {
   const { kind, sent, message } = failure;
-  const lapsed = kind === "lapsed";
-  return { kind: "unanswered", sent, lapsed, message, isTimeout: kind === "timeout" };
+  return { kind: "unanswered", sent, message, isTimeout: kind === "timeout" };
 }
 
 type Reader = {
@@ -349,5 +347,5 @@ export function isNoOfHttp(status: number): boolean {
 }
 
 function unread(message: string): ServerAnswer {
-  return { kind: "unanswered", sent: true, lapsed: false, message, isTimeout: false };
+  return { kind: "unanswered", sent: true, message, isTimeout: false };
 }

@@ -67,6 +67,8 @@ async function serve(
   const turn = () => Promise.allSettled([look()]);
   const timer = setInterval(() => void turn(), LIST_AGE_MS_MAX);
   request.signal.addEventListener("abort", end, { once: true });
+  // Who left before is told by no event.
+  if (request.signal.aborted) end();
   await turn();
   const response = await handler.fetch(request, { parsedBody: body });
   const isStream = response.headers.get("content-type")?.startsWith("text/event-stream") === true;

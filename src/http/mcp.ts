@@ -78,7 +78,6 @@ type Turn = {
   /** What the gate said of it, where it is asked of the server. */
   readonly call: Call | null;
   readonly hooks: CallHooks;
-  readonly session: string | null;
   readonly newSession: () => string;
   readonly log: Log;
 };
@@ -150,7 +149,6 @@ async function readTurn(
     connection: opening?.connection ?? null,
     call: asks !== null && isPassed(asks.method) ? await admitCall(hooks, asks) : null,
     hooks,
-    session,
     newSession: parts.newId,
     log: parts.log,
     [ours]: true,

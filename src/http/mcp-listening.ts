@@ -50,7 +50,7 @@ async function serve(
   const end = () => {
     if (isOver) return;
     isOver = true;
-    clearInterval(timer);
+    clearTimeout(timer);
     ended();
     void handler.close();
   };
@@ -64,8 +64,11 @@ async function serve(
     if (isNews) handler.notify.toolsChanged();
   };
   // What cannot be looked at now, because the database is away, is looked at the next time.
-  const turn = () => Promise.allSettled([look()]);
-  const timer = setInterval(() => void turn(), LIST_AGE_MS_MAX);
+  let timer: NodeJS.Timeout | undefined;
+  const turn = async (): Promise<void> => {
+    await Promise.allSettled([look()]);
+    if (!isOver) timer = setTimeout(() => void turn(), LIST_AGE_MS_MAX);
+  };
   request.signal.addEventListener("abort", end, { once: true });
   // Who left before is told by no event.
   if (request.signal.aborted) end();

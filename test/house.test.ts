@@ -70,6 +70,8 @@ const CATCHES = {
   "src/gate/lanes.ts": "a batch that met a locked row goes on by tenant",
   "src/gate/once.ts": "an act that was refused gives its idempotency key back",
   "src/gate/post-again.ts": "a posting whose answer got lost is asked for what it recorded",
+  "src/gate/server-calls.ts":
+    "a call that a fault of ours ended has its ending, and the fault goes on",
   "src/gate/settle.ts": "a settlement is tried again until the database takes it or refuses it",
   "src/ledger/scheduled-reports.ts":
     "a report that cannot be made as it is asked for is told as such, and holds up no other",

@@ -45,6 +45,9 @@ export const PROGRESS_TOLD_MAX = 1_000;
 /** Clients of one process that listen for changes: each is an open connection, and a look every few seconds. */
 export const LISTENERS_MAX = 500;
 
+/** Of one tenant: it leaves the others their places. */
+export const TENANT_LISTENERS_MAX = 100;
+
 /** What is asked to begin with, or told at the end: capabilities and names. */
 export const HANDSHAKE_BYTES_MAX = 1024 * 1024;
 

@@ -1,8 +1,10 @@
 /** What a door may do with MCP servers. */
+import { NOTHING } from "../core/charge.ts";
 import type { ToolPermit } from "./admit.ts";
 import { callServer, type Called, type CallParts, type ServerCall } from "./call-server.ts";
 import type { Place } from "./ask-server.ts";
 import { createCatalogue, type Catalogue, type CatalogueParts } from "./catalogue.ts";
+import type { Ending } from "./ending.ts";
 import type { Connections } from "./servers.ts";
 import type { UnderWay } from "./under-way.ts";
 
@@ -31,9 +33,29 @@ export function createServerCalls(
   return {
     catalogue: createCatalogue(parts),
     about: ({ tenantId, server }) => parts.connections.reach(tenantId, server),
-    call: (permit, call) => {
+    call: async (permit, call) => {
       parts.underWay.begin(permit);
-      return callServer(parts, permit, call);
+      const startedMs = parts.monotonicMs();
+      try {
+        return await callServer(parts, permit, call);
+      } catch (error) {
+        // A fault of ours, and nobody knows how far it came: the permit ends all the same.
+        const durationMs = parts.monotonicMs() - startedMs;
+        void parts.settle(permit, endedByFault(durationMs), NOTHING, null);
+        throw error;
+      }
     },
+  };
+}
+
+function endedByFault(durationMs: number): Ending {
+  return {
+    kind: "unknown",
+    durationMs,
+    firstByteMs: null,
+    status: null,
+    error: "the gateway failed",
+    upstreamRequestId: null,
+    clientLeft: false,
   };
 }

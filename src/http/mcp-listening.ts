@@ -5,7 +5,7 @@
  */
 import { createMcpHandler, Server } from "@modelcontextprotocol/server";
 
-import { LIST_AGE_MS_MAX, LISTENERS_MAX } from "../core/limits-tools.ts";
+import { LIST_AGE_MS_MAX, LISTENERS_MAX, TENANT_LISTENERS_MAX } from "../core/limits-tools.ts";
 import { canonicalJson } from "../lib/canonical-json.ts";
 import { sha256Hex } from "../lib/hash.ts";
 import { admitCall, type CallHooks, type RpcError } from "./mcp-calls.ts";
@@ -20,18 +20,25 @@ export type Listening = {
 };
 
 export type Listeners = {
-  /** Null where as many listen as may. */
+  /** Null where as many listen as may, of its tenant or in all. */
   readonly listen: (listening: Listening) => Promise<Response> | null;
 };
 
 export function createListeners(): Listeners {
   let open = 0;
+  const openOf = new Map<string, number>();
   return {
     listen: (listening) => {
-      if (open >= LISTENERS_MAX) return null;
+      const { tenantId } = listening.hooks.from.caller;
+      const own = openOf.get(tenantId) ?? 0;
+      if (open >= LISTENERS_MAX || own >= TENANT_LISTENERS_MAX) return null;
       open += 1;
+      openOf.set(tenantId, own + 1);
       return serve(listening, () => {
         open -= 1;
+        const left = (openOf.get(tenantId) ?? 0) - 1;
+        if (left > 0) openOf.set(tenantId, left);
+        else openOf.delete(tenantId);
       });
     },
   };

@@ -44,6 +44,15 @@ function wire(): Intent {
   };
 }
 
+const WIRE_CALL = {
+  method: "tools/call",
+  params: { name: "wire", arguments: {} },
+  tool: null,
+  onProgress: null,
+  onLog: null,
+  signal: null,
+};
+
 async function toolPermit(gate: Gate): Promise<ToolPermit> {
   const admission = await gate.admit(await newTenant(gate), wire());
   if (admission.kind !== "tool_admitted") throw new Error(`not admitted: ${admission.kind}`);
@@ -89,16 +98,7 @@ describeOnPostgres("a call of an MCP server", (database) => {
       monotonicMs: () => performance.now() + passedMs,
     });
     const permit = await toolPermit(gate);
-    const params = { name: "wire", arguments: {} };
-    const terms = {
-      method: "tools/call",
-      params,
-      tool: null,
-      onProgress: null,
-      onLog: null,
-      signal: null,
-    };
-    const call = await gate.gateway.servers?.call(permit, terms);
+    const call = await gate.gateway.servers?.call(permit, WIRE_CALL);
     await call?.settled;
     expect(call?.called).toMatchObject(told);
     expect(sent).toBe(waitedMs === 0 ? 1 : 0);
@@ -109,6 +109,23 @@ describeOnPostgres("a call of an MCP server", (database) => {
     expect(settled.map(({ ending: how, cost: amount }) => [how, amount])).toEqual([
       [ending, String(cost)],
     ]);
+    await gate.gateway.close();
+  });
+
+  test("is unknown, and its money held, where a fault of ours ends it", async () => {
+    const gate = await gateOn(database.db, {
+      servers: [BANK],
+      connections: { ...CONNECTIONS, reach: () => Promise.reject(new Error("a fault")) },
+    });
+    const permit = await toolPermit(gate);
+    await expect(gate.gateway.servers?.call(permit, WIRE_CALL)).rejects.toThrow("a fault");
+    // Resolves only when the permit has its ending: a process that ends would wait for it.
+    await gate.gateway.settled();
+    const { tenantId, attemptId } = permit;
+    const held = await database.db.admin`
+      select state, cost_picousd::text as cost from reservations
+      where tenant_id = ${tenantId} and attempt_id = ${attemptId}`;
+    expect(held.map(({ state, cost }) => [state, cost])).toEqual([["unknown", String(SENT)]]);
     await gate.gateway.close();
   });
 });

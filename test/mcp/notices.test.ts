@@ -1,6 +1,8 @@
 /** What a client hears without having asked for it: logs of its calls, and that its tools have become others. */
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { LIST_AGE_MS_MAX, TENANT_LISTENERS_MAX } from "../../src/core/limits-tools.ts";
 import { describeOnPostgres } from "../support/databases.ts";
 import type { Tenant } from "../support/tollgate.ts";
 import { startHostileServer, TOOL, type HostileServer } from "./hostile-server.ts";
@@ -110,5 +112,23 @@ describeOnPostgres("a client of the tool door", (database) => {
     await expect.poll(() => heard.length, { timeout: 40_000 }).toBe(2);
     expect(heard[1]).toEqual([]);
     await client.close();
+    const looks = () => server.asked.filter(({ method }) => method === "tools/list").length;
+    // A look that was under way when it left may end; none begins after it.
+    await sleep(500);
+    const seen = looks();
+    await sleep(LIST_AGE_MS_MAX + 1_000);
+    expect(looks()).toBe(seen);
+  });
+
+  test("is one of as many as its tenant may have listening, which leaves others their places", async () => {
+    await door.declareAll(tenant, "bank", PAID);
+    const client = await connect();
+    const heard = { toolsListChanged: true };
+    for (let at = 0; at < TENANT_LISTENERS_MAX; at += 1) await client.listen(heard);
+    await expect(client.listen(heard)).rejects.toThrow("As many clients listen here as may");
+    tenant = await door.tollgate.tenant({ guards: "off" });
+    const other = await connect();
+    await other.listen(heard);
+    await Promise.all([client.close(), other.close()]);
   });
 });

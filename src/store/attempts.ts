@@ -32,10 +32,10 @@ export async function spanOfStep(
 ): Promise<{ readonly firstAt: Date; readonly lastAt: Date } | null> {
   const [row] = await sql<{ readonly firstAt: Date | null; readonly lastAt: Date | null }[]>`
     select (select f.decided_at from decisions f
-            where f.tenant_id = d.tenant_id and f.step_digest = d.step_digest
+            where f.tenant_id || f.step_digest = d.tenant_id || d.step_digest
               and f.verdict = 'allow' order by f.decided_at limit 1) as "firstAt",
            (select l.decided_at from decisions l
-            where l.tenant_id = d.tenant_id and l.step_digest = d.step_digest
+            where l.tenant_id || l.step_digest = d.tenant_id || d.step_digest
               and l.verdict = 'allow' order by l.decided_at desc limit 1) as "lastAt"
     from decisions d
     where d.tenant_id = ${tenantId} and d.attempt_id = ${attemptId}`;

@@ -265,9 +265,10 @@ export const decisions = pgTable(
     index("decisions_refused_by_posting")
       .on(t.postedIn)
       .where(sql`${t.verdict} <> 'allow'`),
-    // The gate reads the last attempt of a step, which must be one row away however many there were.
+    // The gate reads the last attempt of a step, which must be one row away however many there were. In one
+    // expression, so that no plan can look for a range of steps here: see `decisions_of_a_content`.
     index("decisions_of_a_step")
-      .on(t.tenantId, t.stepDigest, t.decidedAt, t.attempt)
+      .on(sql`(${t.tenantId} || ${t.stepDigest})`, t.decidedAt, t.attempt)
       .where(sql`${t.verdict} = 'allow' and ${t.stepDigest} is not null`),
     // A loop is the same content under another step: the row before or after one's own step in this order.
     index("decisions_of_a_content")

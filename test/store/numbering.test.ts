@@ -63,6 +63,38 @@ describeOnPostgres("the number of an attempt", (database) => {
   });
 });
 
+describeOnPostgres("the step that an attempt repeats under another name", (database) => {
+  // Plans are made once for each connection, and were different ones for tables of different sizes.
+  test("is found by its content, whenever the plan was made", async () => {
+    const { db } = database;
+    await db.admin`insert into tenants (tenant_id, name) values ('ten_a', 'a')`;
+    const made: Sql[] = [];
+    for (const [turn, more] of [0, 60, 600, ATTEMPTS].entries()) {
+      const sql = open(database.address, 1);
+      made.push(sql);
+      for (let i = 0; i < 8; i += 1) await post(sql, "rep", [withContent()]);
+      await db.admin`
+        insert into decisions select (json_populate_record(d, json_build_object(
+          'attempt_id', d.attempt_id || ${turn}::int || ' ' || n, 'step_digest', d.step_digest || n,
+          'content_digest', d.content_digest || n))).*
+        from decisions d, generate_series(1, ${more}) as n
+        where d.attempt_id = (select min(attempt_id) from decisions where content_digest is not null)`;
+    }
+    const read = await Promise.all(
+      made.map((sql) =>
+        sql.begin(async (begun) => {
+          const tx = begun as unknown as Sql;
+          const before = await readOf(tx, "decisions");
+          await post(tx, "rep", [withContent(), withContent()]);
+          return (await readOf(tx, "decisions")) - before;
+        }),
+      ),
+    );
+    await Promise.all(made.map((sql) => sql.end()));
+    expect(read).toEqual([0, 0, 0, 0]);
+  });
+});
+
 /** Entries of indexes and rows of scans that this connection has read of a table of late. */
 async function readOf(sql: Sql, table: "decisions" | "reservations"): Promise<number> {
   const [row] = await sql`
@@ -70,6 +102,12 @@ async function readOf(sql: Sql, table: "decisions" | "reservations"): Promise<nu
       + pg_stat_get_xact_tuples_returned(${table}::text::regclass))::int as count
     from pg_index where indrelid = ${table}::text::regclass`;
   return Number(row?.["count"]);
+}
+
+/** A step of its own, with a content of its own. */
+function withContent(): Ask {
+  const stepId = newId();
+  return { ...askOf(stepId), contentDigest: `content ${stepId}` };
 }
 
 function askOf(stepId: string, judgedReason: Ask["judgedReason"] = null): Ask {

@@ -26,7 +26,7 @@ import type { Fence } from "./fence.ts";
 import type { Leavers } from "./leavers.ts";
 import { clientHeaders, valueOf } from "./headers.ts";
 import type { Ports, Reply, UpstreamExchange, UpstreamFailure, UpstreamRequest } from "./ports.ts";
-import type { Watch, Watched } from "./watch.ts";
+import type { Watch } from "./watch.ts";
 
 export type Dispatch = {
   readonly permit: Permit;
@@ -342,30 +342,26 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     return shared.isCutShort() || meter?.reading().progress === "complete";
   };
 
-  const watched: Watched = {
-    tick: (nowMs) => {
-      if (nowMs - startedMs > request.permit.upstream.timeoutMs) {
-        const failure: UpstreamFailure = {
-          kind: "timeout",
-          sent: exchange.isSent(),
-          message: `no complete answer within ${request.permit.upstream.timeoutMs} ms`,
-        };
-        onFail(failure);
-        exchange.abort();
-      } else if (!exchange.isSent() && shared.fence.refusal(request.permit.askedAtMs) !== null) {
-        // It waits for a connection, and would be refused one by now.
-        onFail({ kind: "lapsed", sent: false, message: "its permit lapsed before it was sent" });
-        exchange.abort();
-      } else if (gone !== null && isCuttable() && isGoneTooLong(nowMs - gone.atMs)) {
-        exchange.abort();
-        if (!isEnded) finish({ kind: "answered", ending: abortedEnding() });
-      } else if (mode === "streaming" && !isPaused && nowMs - lastWriteMs > KEEP_ALIVE_MS) {
-        if (gone === null && meter?.betweenEvents() === true) send(KEEP_ALIVE_BYTES);
-      }
-    },
-  };
-
-  shared.watch.add(watched);
+  const watched = shared.watch.add((nowMs) => {
+    if (nowMs - startedMs > request.permit.upstream.timeoutMs) {
+      const failure: UpstreamFailure = {
+        kind: "timeout",
+        sent: exchange.isSent(),
+        message: `no complete answer within ${request.permit.upstream.timeoutMs} ms`,
+      };
+      onFail(failure);
+      exchange.abort();
+    } else if (!exchange.isSent() && shared.fence.refusal(request.permit.askedAtMs) !== null) {
+      // It waits for a connection, and would be refused one by now.
+      onFail({ kind: "lapsed", sent: false, message: "its permit lapsed before it was sent" });
+      exchange.abort();
+    } else if (gone !== null && isCuttable() && isGoneTooLong(nowMs - gone.atMs)) {
+      exchange.abort();
+      if (!isEnded) finish({ kind: "answered", ending: abortedEnding() });
+    } else if (mode === "streaming" && !isPaused && nowMs - lastWriteMs > KEEP_ALIVE_MS) {
+      if (gone === null && meter?.betweenEvents() === true) send(KEEP_ALIVE_BYTES);
+    }
+  });
   const exchange: UpstreamExchange = ports.upstream.dispatch(
     upstreamRequest(request, body, () => shared.fence.refusal(request.permit.askedAtMs) === null),
     { onHead, onData, onEnd, onFail },

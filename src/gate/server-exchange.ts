@@ -28,7 +28,7 @@ import { decodeUtf8 } from "../lib/json.ts";
 import type { McpServer } from "./authority.ts";
 import type { Ports, UpstreamExchange, UpstreamFailure, UpstreamRequest } from "./ports.ts";
 import { valueOf } from "./headers.ts";
-import type { Watch, Watched } from "./watch.ts";
+import type { Watch } from "./watch.ts";
 
 export type ServerAnswer =
   /** `bytes`: of the message as it came. */
@@ -108,18 +108,14 @@ function run(parts: ExchangeParts, { to, request, terms, resolve }: Running): vo
     exchange.abort();
   };
   const onAbort = () => giveUp("its caller cancelled it", false);
-  const watched: Watched = {
-    tick: (nowMs) => {
-      if (nowMs - startedMs > terms.timeoutMs)
-        giveUp(`no answer within ${terms.timeoutMs} ms`, true);
-      else if (!exchange.isSent() && !terms.mayStart()) {
-        const message = "its permit lapsed before it was sent";
-        finish({ kind: "unanswered", sent: false, message, isTimeout: false });
-        exchange.abort();
-      }
-    },
-  };
-  parts.watch.add(watched);
+  const watched = parts.watch.add((nowMs) => {
+    if (nowMs - startedMs > terms.timeoutMs) giveUp(`no answer within ${terms.timeoutMs} ms`, true);
+    else if (!exchange.isSent() && !terms.mayStart()) {
+      const message = "its permit lapsed before it was sent";
+      finish({ kind: "unanswered", sent: false, message, isTimeout: false });
+      exchange.abort();
+    }
+  });
   const written = writeServerRequest(handshake, request);
   const exchange: UpstreamExchange = parts.upstream.dispatch(posted(to, written, terms.mayStart), {
     onHead: reader.head,
@@ -152,16 +148,13 @@ export function cancelAt(
   if (to.handshake.envelope !== null) return;
   const written = writeCancellation(to.handshake, id, reason);
   const startedMs = monotonicMs();
-  const watched: Watched = {
-    tick: (nowMs) => {
-      if (nowMs - startedMs > CANCELLATION_MS_MAX) over();
-    },
-  };
+  const watched = watch.add((nowMs) => {
+    if (nowMs - startedMs > CANCELLATION_MS_MAX) over();
+  });
   const over = () => {
     watch.remove(watched);
     exchange.abort();
   };
-  watch.add(watched);
   const exchange: UpstreamExchange = upstream.dispatch(
     posted(to, written, () => true),
     {

@@ -204,6 +204,12 @@ describeOnPostgres("the console", (database) => {
     await page.waitForURL(/\/console\/runs\/ticket-\d+$/u);
     const facts = await page.locator("dl.facts").first().innerText();
     expect(facts).toContain(`ticket_resolved ${status}`);
+    expect(facts).not.toContain("Adjusted");
+    const name = decodeURIComponent(page.url().replace(/^.*\//u, ""));
+    const body = { amount_usd: "-0.25", reason: "credit note", run: name };
+    await alive.call(alive.admin, "POST", "/api/adjustments", { body });
+    await page.reload();
+    expect(await page.locator("dl.facts").first().innerText()).toMatch(/Adjusted\s+−\$0\.25/u);
   });
 
   test("a limit that is younger than its window says since when it counts", async () => {

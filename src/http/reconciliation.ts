@@ -116,6 +116,10 @@ const Reconciliation = z
       equal: z.number().int(),
       explained: z.number().int(),
       not_explained: z.number().int(),
+      days_not_explained: z
+        .array(z.string())
+        .readonly()
+        .openapi({ description: "The days of those lines: all others agree." }),
     }),
     lines: z
       .array(

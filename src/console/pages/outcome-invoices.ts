@@ -9,8 +9,8 @@ export function invoicesOf(answer: Answered<Reconciled>): Markup {
   if (answer.kind === "refused") return html`${answer.message}`;
   const { upstreams } = answer.body;
   if (upstreams.length === 0) {
-    return html`No provider's invoice was compared with this period:
-      <code>docs/reconciliation.md</code> says how.`;
+    return html`No provider's invoice was compared with this period
+    (<code>docs/reconciliation.md</code>).`;
   }
   return html`Invoices: ${upstreams.map(stateOf).join("; ")}.`;
 }

@@ -96,9 +96,8 @@ async function outcomesPage(asked: Asked): Promise<Page> {
     ${
       now.rows.length === 0
         ? noOutcomes(now)
-        : html`${headlines(visit, { chosen, now, before })}
-            <p class="note">${invoicesOf(invoices)}</p>
-            ${await detailOf(visit, chosen)}`
+        : html`${headlines(visit, { chosen, now, before, invoices: invoicesOf(invoices) })}
+          ${await detailOf(visit, chosen)}`
     }`;
   return { title: "Cost per outcome", body };
 }
@@ -157,9 +156,10 @@ type Compared = {
   readonly chosen: Chosen;
   readonly now: CostPerOutcome;
   readonly before: CostPerOutcome;
+  readonly invoices: Markup;
 };
 
-function headlines(visit: Visit, { chosen, now, before }: Compared): Markup {
+function headlines(visit: Visit, { chosen, now, before, invoices }: Compared): Markup {
   const { name, period, cut } = chosen;
   const past = new Map(before.rows.map((row) => [typeOf(row), row]));
   const shown = now.rows.slice(0, OUTCOME_TYPES_SHOWN);
@@ -175,7 +175,8 @@ function headlines(visit: Visit, { chosen, now, before }: Compared): Markup {
     </ul>
     <p class="note">
       ${more === 0 ? "" : `${count(more)} further types are in the file.`} ${withoutOutcome(now)}
-      <a href="${visit.href("/outcomes.csv", { period: name })}">All types as CSV</a>. ${DOCS}
+      <a href="${visit.href("/outcomes.csv", { period: name })}">All types as CSV</a>. ${invoices}
+      ${DOCS}
     </p>`;
 }
 

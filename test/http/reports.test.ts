@@ -322,6 +322,8 @@ describeEachDatabase("reports", (database) => {
       `row,ticket_resolved,"'=HYPERLINK(""http://x"",""y""), ""Ltd""",1,0,0,0,`,
     );
     expect(unattributed).toMatch(/^unattributed,,,,.*,0\.000000000005,/);
+    expect(header).toMatch(/,report_runs_without_outcome$/);
+    expect(unattributed).toMatch(/,outcome,1$/);
     expect(end).toBe("");
     const named = await get("cost-per-outcome?group_by=customer&format=csv");
     expect(named.body).toBe(csv.body);

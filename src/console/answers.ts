@@ -76,6 +76,7 @@ const Totals = z.object({
   unknown: z.number(),
   unpriced: z.number(),
   cost_usd: z.string(),
+  adjusted_usd: maybe,
   reserved_usd: z.string(),
   tokens: z.number(),
 });
@@ -184,6 +185,7 @@ export const JudgedPolicy = z.object({
 export const Decision = z.object({
   id: z.string(),
   ...attemptMembers,
+  adjusted_usd: maybe,
   meters: z.array(Meter),
   record: z.looseObject({
     policies: z.array(JudgedPolicy).optional(),

@@ -68,6 +68,18 @@ export type RunCost = z.output<typeof RunCost>;
 export const RunCosts = z.object({ rows: z.array(RunCost) });
 export type RunCosts = z.output<typeof RunCosts>;
 
+export const Reconciled = z.object({
+  upstreams: z.array(
+    z.object({
+      upstream: z.string(),
+      days: z.number(),
+      reconciled_days: z.number(),
+      differing_days: z.number(),
+    }),
+  ),
+});
+export type Reconciled = z.output<typeof Reconciled>;
+
 export const Budgets = z.object({
   rows: z.array(
     z.object({

@@ -15,6 +15,8 @@ type Compared = {
   readonly from: string;
   readonly to: string;
   readonly state: "reconciled" | "differs";
+  /** Of its days those that differ; null: that was not told, and all may. */
+  readonly daysNotExplained: readonly string[] | null;
 };
 
 /** `compared`: newest first; of each day the newest counts. An upstream of which nothing was compared is not told. */
@@ -28,7 +30,8 @@ export function statesOf(
     const days: (Compared["state"] | null)[] = [];
     for (let at = Date.parse(period.from); at < Date.parse(period.to); at += DAY_MS) {
       const day = new Date(at).toISOString().slice(0, 10);
-      days.push(own.find(({ from, to }) => from <= day && day < to)?.state ?? null);
+      const newest = own.find(({ from, to }) => from <= day && day < to);
+      days.push(newest === undefined ? null : stateOf(newest, day));
     }
     const count = (state: Compared["state"]) => days.filter((day) => day === state).length;
     const [reconciled, differing] = [count("reconciled"), count("differs")];
@@ -41,4 +44,10 @@ export function statesOf(
       differing_days: differing,
     };
   });
+}
+
+/** What differs as a whole has days that agree. */
+function stateOf({ state, daysNotExplained }: Compared, day: string): Compared["state"] {
+  const differs = state === "differs" && (daysNotExplained?.includes(day) ?? true);
+  return differs ? "differs" : "reconciled";
 }

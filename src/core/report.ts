@@ -76,6 +76,27 @@ export type Filters = {
 export const OUTCOME_STATUSES = ["success", "failure", "partial", "reversed"] as const;
 export type OutcomeStatus = (typeof OUTCOME_STATUSES)[number];
 
+/** How what a report counts ended: attempts, calls that the gate blocked, and what was adjusted. */
+export const REPORTED_ENDINGS = [
+  "succeeded",
+  "failed",
+  "aborted",
+  "released",
+  "unknown",
+  "blocked",
+  "adjusted",
+] as const;
+
+/** How its cost is known. */
+export const REPORTED_BASES = [
+  "computed",
+  "estimated",
+  "presumed",
+  "unpriced",
+  "none",
+  "adjustment",
+] as const;
+
 /** By which of its days an outcome belongs to a period: when it occurred, or when its first run began. */
 export const COHORTS = ["outcome", "run_start"] as const;
 export type Cohort = (typeof COHORTS)[number];

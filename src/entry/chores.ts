@@ -9,6 +9,7 @@ import { tellBudgetsTurn } from "../ledger/budget-alerts.ts";
 import { rollUpTurn, tellStaleTurn } from "../ledger/roll-up.ts";
 import { tellReportsTurn } from "../ledger/scheduled-reports.ts";
 import { renewLease } from "../store/installation.ts";
+import { analyzeGrown } from "../store/statistics.ts";
 import { every, type Repeated } from "./every.ts";
 
 /** How long a message may lie in the outbox before somebody looks: people are told in seconds. */
@@ -16,6 +17,9 @@ const DELIVER_MS = 1_000;
 
 /** What is kept for days need not go to the minute. */
 const FORGET_MS = 60_000;
+
+/** How often somebody looks whether tables of the embedded database have grown. */
+const ANALYZE_MS = 60_000;
 
 export function chores(
   gateway: Gateway,
@@ -57,5 +61,16 @@ export function chores(
       },
       failed("scheduled reports"),
     ),
+    ...(db.address.kind === "socket"
+      ? [
+          every(
+            ANALYZE_MS,
+            async () => {
+              await analyzeGrown(db.admin);
+            },
+            failed("statistics"),
+          ),
+        ]
+      : []),
   ];
 }

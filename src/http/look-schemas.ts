@@ -146,6 +146,9 @@ const listedMembers = {
     unknown: z.number().int(),
     unpriced: z.number().int(),
     cost_usd: usd,
+    adjusted_usd: usd.nullable().openapi({
+      description: "What operators credited and debited beside it; null: nothing.",
+    }),
     reserved_usd: usd,
     tokens: z.number().int(),
   }),

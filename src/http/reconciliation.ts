@@ -116,6 +116,10 @@ const Reconciliation = z
       equal: z.number().int(),
       explained: z.number().int(),
       not_explained: z.number().int(),
+      days_not_explained: z
+        .array(z.string())
+        .readonly()
+        .openapi({ description: "The days of those lines: all others agree." }),
     }),
     lines: z
       .array(
@@ -165,7 +169,7 @@ const PeriodStates = z
 
 const DESCRIPTION =
   "By UTC day and model: what the ledger posted, what the provider states, the difference, and the known reasons that explain it. " +
-  "What it came to is kept, and reports of the period tell its state. `tollgate reconcile` makes the lines of the provider's exports.";
+  "What it came to is kept, and `GET /reports/reconciliation/state` tells the state of a period. `tollgate reconcile` makes the lines of the provider's exports.";
 
 export function reconciliationRoutes(api: Api): void {
   compareRoutes(api);

@@ -2,7 +2,13 @@
 import { z } from "@hono/zod-openapi";
 
 import { CONTEXT_FIELD_BYTES_MAX } from "../core/limits.ts";
-import { COHORTS, OUTCOME_STATUSES, PERIOD_NAMES } from "../core/report.ts";
+import {
+  COHORTS,
+  OUTCOME_STATUSES,
+  PERIOD_NAMES,
+  REPORTED_BASES,
+  REPORTED_ENDINGS,
+} from "../core/report.ts";
 import { isTimeZone } from "../core/time-zone.ts";
 import { FORMATS } from "./report-formats.ts";
 import {
@@ -71,8 +77,9 @@ export const ResourceQuery = {
   model: Named.optional(),
   upstream: Named.optional(),
   tool: Named.optional(),
-  ending: Named.optional().openapi({ example: "failed", description: "How attempts ended." }),
-  basis: Named.optional().openapi({ example: "presumed", description: "How their cost is known." }),
+  // Closed lists: a word that none of them is would be answered with no cost at all.
+  ending: z.enum(REPORTED_ENDINGS).optional().openapi({ description: "How attempts ended." }),
+  basis: z.enum(REPORTED_BASES).optional().openapi({ description: "How their cost is known." }),
 };
 
 export const StatusQuery = { status: z.enum(OUTCOME_STATUSES).optional() };

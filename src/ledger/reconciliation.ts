@@ -79,6 +79,8 @@ export type ReconciliationView = {
     readonly equal: number;
     readonly explained: number;
     readonly not_explained: number;
+    /** The days of those lines: the others agree. */
+    readonly days_not_explained: readonly string[];
   };
   readonly lines: readonly ReconciledLineView[];
 };
@@ -247,6 +249,7 @@ function viewOf(compared: Reconciled, upstream: string, invoice: Invoice): Recon
       equal: totals.verdicts.equal,
       explained: totals.verdicts.explained,
       not_explained: totals.verdicts.unexplained,
+      days_not_explained: daysNotExplained(compared),
     },
     lines: compared.lines.map((line) => ({
       day: line.day,
@@ -259,6 +262,11 @@ function viewOf(compared: Reconciled, upstream: string, invoice: Invoice): Recon
       reasons: line.reasons,
     })),
   };
+}
+
+function daysNotExplained({ lines }: Reconciled): readonly string[] {
+  const days = lines.flatMap(({ day, verdict }) => (verdict === "unexplained" ? [day] : []));
+  return [...new Set(days)].toSorted();
 }
 
 function figuresView(figures: Figures, states: readonly Figure[]): FiguresView {

@@ -117,7 +117,7 @@ export function laidOutcomes(report: OutcomesReport): Laid<OutcomesReport> {
     name: "cost-per-outcome",
     groups: report.group_by,
     columns: OUTCOME_COLUMNS,
-    about: [...PERIOD_ABOUT, "cohort"],
+    about: [...PERIOD_ABOUT, "cohort", "runs_without_outcome"],
     more: [...leftOff(report.left_off), { line: "unattributed", values: unattributed }],
   };
   return { report, sheet };

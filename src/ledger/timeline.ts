@@ -1,6 +1,6 @@
 /** A run looked back at without its orchestrator's help: what it asked, was answered, used and holds. */
 import { attemptIdOf, decisionIdOf } from "../core/ids.ts";
-import { usdOf } from "../core/money.ts";
+import { usdOf, usdOrNull } from "../core/money.ts";
 import { assert } from "../lib/assert.ts";
 import type { Database } from "../store/database.ts";
 import { listDecisions, listRunAttempts } from "../store/decisions.ts";
@@ -51,6 +51,8 @@ export type TotalsView = {
   /** Attempts whose cost is not known: they are in no sum of money. */
   readonly unpriced: number;
   readonly cost_usd: string;
+  /** Σ of what an operator adjusted of it, beside its cost; null: nothing. */
+  readonly adjusted_usd: string | null;
   readonly reserved_usd: string;
   readonly tokens: number;
 };
@@ -216,6 +218,7 @@ function totalsView(totals: RunTotals): TotalsView {
     unknown: totals.unknown,
     unpriced: totals.unpriced,
     cost_usd: usdOf(totals.costPicousd),
+    adjusted_usd: usdOrNull(totals.adjustedPicousd),
     reserved_usd: usdOf(totals.reservedPicousd),
     tokens: countOf(totals.tokens),
   };

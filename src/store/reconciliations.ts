@@ -176,14 +176,21 @@ export async function listReconciliations(
     limit ${page.rows}`;
 }
 
+export type ComparedDays = Pick<ReconciliationRow, "upstream" | "from" | "to" | "state"> & {
+  /** Null: it did not say which of its days have a line that is not explained. */
+  readonly daysNotExplained: readonly string[] | null;
+};
+
 /** Newest first: those of the tenant and of the whole installation that tell of any of these days. */
 export async function reconciliationsWithin(
   sql: Queryable,
   whose: Whose,
   period: { readonly from: string; readonly to: string; readonly rows: number },
-): Promise<readonly Pick<ReconciliationRow, "upstream" | "from" | "to" | "state">[]> {
-  return await sql<Pick<ReconciliationRow, "upstream" | "from" | "to" | "state">[]>`
-    select ${columns(sql)} from reconciliations
+): Promise<readonly ComparedDays[]> {
+  return await sql<ComparedDays[]>`
+    select upstream, from_day::text as "from", to_day::text as "to", state,
+           summary->'days_not_explained' as "daysNotExplained"
+    from reconciliations
     where tenant_id in (${whose ?? ""}, '') and from_day < ${period.to}::text::date
       and to_day > ${period.from}::text::date
     order by reconciliation_id desc

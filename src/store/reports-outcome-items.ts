@@ -64,10 +64,10 @@ function chosen(sql: Queryable, filters: Filters) {
   return sql`${filters.type === null ? sql`` : sql`and d.type = ${filters.type}`} ${payerIs(sql, filters)}`;
 }
 
-/** By key, one by one: what is open is little, whatever is known of how much there was. None, where it is closed. */
+/** By key, one by one: what is open is little, whatever is known of how much there was. Each once; none where it is closed. */
 function openIn(sql: Queryable, { tenantId, closingId }: OutcomesAsked) {
   return sql`
-    select b.root_id
+    select distinct b.root_id
     from reservations r
     cross join lateral (
       select a.run_id from decisions a where a.tenant_id = r.tenant_id and a.attempt_id = r.attempt_id offset 0

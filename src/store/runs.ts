@@ -25,6 +25,8 @@ export type RunTotals = {
   readonly unknown: number;
   readonly unpriced: number;
   readonly costPicousd: string;
+  /** Σ of what an operator adjusted of it and of its attempts, beside their cost; null: nothing. */
+  readonly adjustedPicousd: string | null;
   readonly reservedPicousd: string;
   readonly tokens: string;
   readonly firstAt: Date | null;
@@ -162,6 +164,8 @@ export async function sumRuns(
            (count(*) filter (where r.state = 'unknown'))::int as unknown,
            (count(*) filter (where s.unpriced))::int as unpriced,
            coalesce(sum(s.cost), 0)::text as "costPicousd",
+           (select sum(a.amount_picousd)::text from adjustments a
+            where a.tenant_id = ${tenantId} and a.run_id = wanted.run_id) as "adjustedPicousd",
            coalesce(sum(r.cost_picousd), 0)::text as "reservedPicousd",
            coalesce(sum(s.tokens), 0)::text as tokens,
            min(d.decided_at) as "firstAt", max(d.decided_at) as "lastAt"
@@ -172,7 +176,7 @@ export async function sumRuns(
       select sum(cost_picousd) as cost, sum(tokens) as tokens, bool_or(basis = 'unpriced') as unpriced
       from settlements s where s.tenant_id = d.tenant_id and s.attempt_id = d.attempt_id
     ) as s on true
-    group by wanted.place
+    group by wanted.place, wanted.run_id
     order by wanted.place`;
 }
 

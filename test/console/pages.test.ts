@@ -175,6 +175,35 @@ describeOnPostgres("the console", (database) => {
     ]);
   });
 
+  test("the overview says how fast is spent, and where each budget will be at its end", async () => {
+    const page = pages.desktop;
+    await page.goto(`${tollgate.url}/console`);
+    const tile = page.locator(".tiles li", { hasText: "Spent today" });
+    expect(await tile.innerText()).toMatch(/\$[\d.]+ a day in the 7 before; \d+ refused today/u);
+    const card = page.locator(".card", { has: page.getByRole("heading", { name: "Budgets" }) });
+    const budgets = await card.locator("li").allInnerTexts();
+    expect(budgets.join("\n")).toMatch(/At this pace .+\./u);
+    for (const each of budgets.filter((text) => text.includes("Counts each apart"))) {
+      expect(each).not.toContain("At this pace");
+    }
+  });
+
+  test("the page of outcomes says whether its period agrees with the providers' invoices", async () => {
+    const page = pages.desktop;
+    const main = page.locator("main");
+    await page.goto(`${tollgate.url}/console/outcomes?period=90_days`);
+    expect(await main.innerText()).toContain("No provider's invoice was compared with this period");
+    const day = (ago: number) => new Date(Date.now() - ago * 86_400_000).toISOString().slice(0, 10);
+    const invoice = { upstream: "elsewhere", provider: "openai", states: ["cost_usd"] };
+    const line = { day: day(3), model: "gpt-5", cost_usd: "1.00" };
+    const body = { ...invoice, from: day(5), to: day(2), lines: [line] };
+    await alive.call(alive.admin, "POST", "/api/reports/reconciliation", { body });
+    await page.reload();
+    expect(await main.innerText()).toContain(
+      "Invoices: elsewhere differs on 1 day (87 days not compared).",
+    );
+  });
+
   test("the cost of an outcome leads to its type, to what drives it, and down to a run", async () => {
     const page = pages.desktop;
     await page.goto(`${tollgate.url}/console/outcomes?period=90_days`);
@@ -204,6 +233,12 @@ describeOnPostgres("the console", (database) => {
     await page.waitForURL(/\/console\/runs\/ticket-\d+$/u);
     const facts = await page.locator("dl.facts").first().innerText();
     expect(facts).toContain(`ticket_resolved ${status}`);
+    expect(facts).not.toContain("Adjusted");
+    const name = decodeURIComponent(page.url().replace(/^.*\//u, ""));
+    const body = { amount_usd: "-0.25", reason: "credit note", run: name };
+    await alive.call(alive.admin, "POST", "/api/adjustments", { body });
+    await page.reload();
+    expect(await page.locator("dl.facts").first().innerText()).toMatch(/Adjusted\s+−\$0\.25/u);
   });
 
   test("a limit that is younger than its window says since when it counts", async () => {

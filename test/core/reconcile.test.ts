@@ -222,6 +222,7 @@ test("a period is reconciled when each of its days is, by the newest word on it"
     from,
     to,
     state,
+    daysNotExplained: null,
   });
   const period = { from: "2030-01-01", to: "2030-01-04" };
   const state = (...rows: ReturnType<typeof row>[]) => statesOf(period, rows)[0]?.state;
@@ -236,4 +237,11 @@ test("a period is reconciled when each of its days is, by the newest word on it"
     ),
   ).toBe("reconciled");
   expect(statesOf(period, [])).toEqual([]);
+  const mostly = {
+    ...row("2030-01-01", "2030-01-04", "differs"),
+    daysNotExplained: ["2030-01-02"],
+  };
+  expect(statesOf(period, [mostly])).toMatchObject([
+    { state: "differs", days: 3, reconciled_days: 2, differing_days: 1 },
+  ]);
 });

@@ -60,6 +60,33 @@ test("a tenant's key compares its own ledger", async () => {
   expect(JSON.parse(made.out).name).toBe("acme");
 });
 
+test("what was compared is listed, and a period says its state", async () => {
+  const listed = await served.tollgate("report", "reconciliations");
+  expect(listed.code, listed.err).toBe(0);
+  expect(listed.out).toMatch(
+    /rec_\w+ +openai +2024-01-02 +2024-01-03 +reconciled +0\.00 +installation/,
+  );
+  expect(listed.out).toMatch(/rec_\w+ +openai +2024-01-01 +2024-01-03 +differs +0\.0207515/);
+  const own = await served.tollgate("report", "reconciliations", "--tenant", "acme");
+  expect(own.out).toMatch(/^\S+ +up +2024-01-01/m);
+  expect(own.out).not.toContain(" openai ");
+  const days = ["--from", "2024-01-02", "--to", "2024-01-04", "--tenant", "acme"];
+  const state = await served.tollgate("report", "reconciliation", ...days);
+  expect(state.out).toMatch(/^openai +not_reconciled +2 +1 +0$/m);
+  const none = await served.tollgate(
+    "report",
+    "reconciliation",
+    "--from",
+    "2023-01-01",
+    "--to",
+    "2023-02-01",
+  );
+  expect(none).toMatchObject({
+    code: 0,
+    err: expect.stringContaining("Nothing of it was compared"),
+  });
+});
+
 test("what is typed or given wrongly is told, and nothing is asked", async () => {
   const file = place("usage.json", fixture("openai-usage.json"));
   const other = place("other.json", fixture("anthropic-usage.json"));

@@ -10,6 +10,7 @@ import { openEmbedded } from "../../src/entry/pglite.ts";
 import { rollUpTurn } from "../../src/ledger/roll-up.ts";
 import { connect, open, type Address } from "../../src/store/database.ts";
 import { migrate } from "../../src/store/migrate.ts";
+import { analyzeGrown } from "../../src/store/statistics.ts";
 import { generateHistory, type MadeTenant } from "./generate.ts";
 
 const DAYS = 90;
@@ -229,6 +230,7 @@ async function fill(
     say(`rolled up: ${Math.min(written, sum + lines).toLocaleString("en-US")} attempts `);
   }
   if (isTerminal) process.stderr.write("\n");
+  await analyzeGrown(sql);
   await sql.end();
 }
 

@@ -103,8 +103,10 @@ as $$
     from chosen join made_model m on m.name = chosen.model
   )
   select i, j, many, tenant_id, key_id, customer, workflow, started, at, step, model, upstream, is_tool,
-         case when is_tool then 0 else input end, case when is_tool then 0 else cached end,
-         case when is_tool then 0 else output end,
+         case when is_tool then 0 else input end,
+         -- Embeddings answer no tokens, and no provider tells cached ones of them.
+         case when is_tool or p_output = 0 then 0 else cached end,
+         case when is_tool or p_output = 0 then 0 else output end,
          case when is_tool then 1000000000
               else (input - cached) * p_input + cached * p_cached + case ending when 'failed' then 0 else output end * p_output
          end,

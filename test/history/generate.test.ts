@@ -42,6 +42,12 @@ describeOnPostgres("the made-up history", (database) => {
       expect(await ledgerViolations(database.db.admin, tenantId)).toEqual([]);
       expect(await rollUpViolations(database.db.admin, tenantId)).toEqual([]);
     }
+    const [embeddings] = await database.db.admin`
+      select sum((s.usage->>'input')::int)::int as input,
+             sum(coalesce((s.usage->>'output')::int, 0) + coalesce((s.usage->>'cache_read')::int, 0))::int as others
+      from decisions d join settlements s using (tenant_id, attempt_id)
+      where d.tenant_id = ${first?.tenantId ?? ""} and d.model = 'text-embedding-3-small'`;
+    expect(embeddings).toEqual({ input: expect.any(Number), others: 0 });
     const kinds = await database.db.admin`
       select distinct status from outcome_costs where tenant_id = ${first?.tenantId ?? ""} order by status`;
     expect(kinds.map((row) => row["status"])).toEqual([

@@ -70,6 +70,9 @@ describeEachDatabase("an adjustment", (database) => {
     expect(await listed("?run=night")).toEqual([ofRun.body.id]);
     expect(await listed(`?limit=1&cursor=${ofTenant.body.id}`)).toEqual([ofRun.body.id]);
     expect((await reported(key))[1]).toMatchObject({ entries: 2, net_usd: "1.50" });
+    // Reports bear it with the run, so who looks into one finds it there.
+    const run = (await api.call(key, "GET", "/api/runs/night")).body;
+    expect(run.totals).toMatchObject({ cost_usd: "0.000250000001", adjusted_usd: "2.50" });
     const events = await api.call(key, "GET", "/api/events?limit=1");
     expect(events.body.data).toMatchObject([
       {

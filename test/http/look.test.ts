@@ -72,6 +72,7 @@ describeEachDatabase("looking for something", (database) => {
       unknown: 0,
       unpriced: 0,
       cost_usd: "0.000250000001",
+      adjusted_usd: null,
       reserved_usd: "0.001",
       tokens: 120,
     });

@@ -169,10 +169,16 @@ describeEachDatabase("a reconciliation", (database) => {
     };
     await reconcile([]);
     expect(await state()).toMatchObject([{ upstream: "openai", state: "differs", days: 1 }]);
+    // One day of two differs: nobody has to look at both.
+    await reconcile([LINE, { ...LINE, day: "2030-01-02" }], { to: "2030-01-03" });
+    const path = "/api/reports/reconciliation/state?from=2030-01-01&to=2030-01-03";
+    expect((await api.call(tenant.key, "GET", path)).body.upstreams).toMatchObject([
+      { upstream: "openai", state: "differs", reconciled_days: 1, differing_days: 1 },
+    ]);
     const { id } = await reconcile([LINE]);
     expect(await state()).toMatchObject([{ upstream: "openai", state: "reconciled" }]);
     const { body } = await api.call(tenant.key, "GET", "/api/reports/reconciliation");
-    expect(body.data).toHaveLength(2);
+    expect(body.data).toHaveLength(3);
     expect(body.data[0]).toMatchObject({
       id,
       state: "reconciled",

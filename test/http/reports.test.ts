@@ -289,6 +289,21 @@ describeEachDatabase("reports", (database) => {
     expect((await get(`spend?tenant=${tenant.id}`, other.key)).status).toBe(404);
   });
 
+  test("are asked for no ending and no basis that there is not: nothing spent would be the answer", async () => {
+    for (const [param, wrong] of [
+      ["ending", "fail"],
+      ["basis", "guessed"],
+    ] as const) {
+      for (const report of ["spend", "waste", "runs"]) {
+        const { status, body } = await get(`${report}?${param}=${wrong}`);
+        expect([report, status, body.error.param]).toEqual([report, 400, param]);
+      }
+    }
+    for (const query of ["ending=adjusted", "ending=blocked", "basis=adjustment", "basis=none"]) {
+      expect((await get(`spend?${query}`)).status).toBe(200);
+    }
+  });
+
   test("as CSV have stable headers, a line for what is not attributed, and no formula in a cell", async () => {
     const customer = '=HYPERLINK("http://x","y"), "Ltd"';
     await spent(7n, { runId: "r", context: { customer } });
@@ -307,6 +322,8 @@ describeEachDatabase("reports", (database) => {
       `row,ticket_resolved,"'=HYPERLINK(""http://x"",""y""), ""Ltd""",1,0,0,0,`,
     );
     expect(unattributed).toMatch(/^unattributed,,,,.*,0\.000000000005,/);
+    expect(header).toMatch(/,report_runs_without_outcome$/);
+    expect(unattributed).toMatch(/,outcome,1$/);
     expect(end).toBe("");
     const named = await get("cost-per-outcome?group_by=customer&format=csv");
     expect(named.body).toBe(csv.body);

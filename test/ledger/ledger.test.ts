@@ -116,6 +116,7 @@ describeEachDatabase("looking back", (database) => {
       unknown: 1,
       unpriced: 1,
       cost_usd: "0.000000000303",
+      adjusted_usd: null,
       reserved_usd: "0.002",
       tokens: 7 + 120 + 120 + 100,
     });

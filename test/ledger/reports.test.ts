@@ -162,6 +162,20 @@ describeEachDatabase("a report", (database) => {
     expect(floorOf("run_b", await reports.costPerOutcome(terms))).toEqual([0, 0, false]);
   });
 
+  test("counts an outcome that is open once, whatever it is grouped by and however many attempts go on", async () => {
+    const tenantId = await newTenant(database);
+    const asks = [1, 2, 3].map(() => askOf(tenantId));
+    await post(database.db.gate, "rep", asks);
+    await tell(database, tenantId, { subject: "run_a" });
+    await rollUpAll(database.db.admin);
+    const reports = createReports(database.db);
+    for (const groups of ["", "day", "run", "customer", "model"]) {
+      const terms = { ...termsOf(tenantId, groups), cohort: "outcome" } as const;
+      const { total } = await reports.costPerOutcome(terms);
+      expect([groups, total.open]).toEqual([groups, 1]);
+    }
+  });
+
   test("shows what failed, was presumed, refused or had no price as lines of their own", async () => {
     const tenantId = await newTenant(database);
     const { gate } = database.db;

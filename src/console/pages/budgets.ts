@@ -183,6 +183,16 @@ function budgetCard(visit: Visit, limit: Limit, forecasts: ReadonlyMap<string, F
   }`;
 }
 
+/** Where it will be at its window's end, in a line; of one that counts each apart, nothing. */
+export function paceLine(
+  visit: Visit,
+  { id, committed }: Limit,
+  forecasts: ReadonlyMap<string, Forecast>,
+): Markup | string {
+  const pace = committed === null ? null : paceText(visit, forecasts.get(id));
+  return pace === null ? "" : html`<p class="note">At this pace ${pace}.</p>`;
+}
+
 /** A limit knows nothing of what was before it, though the window is older and its spend is shown elsewhere. */
 function sinceNote(visit: Visit, limit: Limit, told: Forecast | undefined): Markup | string {
   const { committed, created_at: since } = limit;

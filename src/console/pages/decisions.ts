@@ -9,6 +9,7 @@ import {
   count,
   exactTime,
   unitsOf,
+  usd,
   usdOrDash,
   when,
   whenOrDash,
@@ -68,8 +69,8 @@ function decisionsTable(visit: Visit, attempts: readonly Attempt[]): Markup {
       },
       { title: "Status", cell: ({ status }) => badge(status) },
       { title: "Reason", cell: ({ reason }) => (reason === null ? "" : worded(reason)) },
-      { title: "Estimate", isNumber: true, cell: ({ estimate_usd: usd }) => usdOrDash(usd) },
-      { title: "Cost", isNumber: true, cell: ({ cost_usd: usd }) => usdOrDash(usd) },
+      { title: "Estimate", isNumber: true, cell: ({ estimate_usd: cost }) => usdOrDash(cost) },
+      { title: "Cost", isNumber: true, cell: ({ cost_usd: cost }) => usdOrDash(cost) },
     ],
     attempts,
   );
@@ -133,6 +134,7 @@ function figures(visit: Visit, decision: Decision): Markup {
   const used = Object.entries(usage).map(([kind, units]) => `${count(units)} ${worded(kind)}`);
   return facts([
     ["Cost", usdOrDash(decision.cost_usd)],
+    ...(decision.adjusted_usd === null ? [] : [["Adjusted", usd(decision.adjusted_usd)] as const]),
     ["Estimate", usdOrDash(decision.estimate_usd)],
     ["Usage", used.length === 0 ? "none" : used.join(", ")],
     ["Basis", basis ?? "not settled"],

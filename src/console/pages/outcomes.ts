@@ -7,10 +7,17 @@ import { count, picosOf, usd, usdText, when, type Markup } from "../figures.ts";
 import { DEAREST_RUNS_SHOWN, OUTCOME_TYPES_SHOWN } from "../limits.ts";
 import { badge, card, empty, heading, problemBox, table } from "../page.ts";
 import { PERIODS, periodOf, slotsOf, spanText, type Period, type PeriodName } from "../period.ts";
-import { CostPerOutcome, RunCosts, type OutcomeRow, type RunCost } from "../report-answers.ts";
+import {
+  CostPerOutcome,
+  Reconciled,
+  RunCosts,
+  type OutcomeRow,
+  type RunCost,
+} from "../report-answers.ts";
 import type { Asked, Page, Routes, Visit } from "../visit.ts";
 import { driversOf } from "./outcome-drivers.ts";
 import { headlineOf } from "./outcome-headline.ts";
+import { invoicesOf } from "./outcome-invoices.ts";
 import { countOrNone, runHref, usdOrNone } from "./runs.ts";
 
 const PERIOD_TEXTS: Readonly<Record<PeriodName, string>> = {
@@ -66,9 +73,13 @@ async function outcomesPage(asked: Asked): Promise<Page> {
   const view = viewOf(asked);
   const { name, period } = view;
   const path = "/reports/cost-per-outcome";
-  const [now, before] = await Promise.all([
+  const [now, before, invoices] = await Promise.all([
     visit.api.get(CostPerOutcome, path, { ...spanQuery(period), group_by: "type" }),
     visit.api.get(CostPerOutcome, path, { ...spanQuery(period.before), group_by: "type" }),
+    visit.api.look(Reconciled, "/reports/reconciliation/state", {
+      from: period.from,
+      to: period.to,
+    }),
   ]);
   const lead = html`All that the runs of an outcome cost, whatever came of their calls, by its
   successes. ${spanText(period)}, days in UTC${now.closed === null ? "" : "; the period is closed"}.`;
@@ -85,7 +96,8 @@ async function outcomesPage(asked: Asked): Promise<Page> {
     ${
       now.rows.length === 0
         ? noOutcomes(now)
-        : html`${headlines(visit, { chosen, now, before })} ${await detailOf(visit, chosen)}`
+        : html`${headlines(visit, { chosen, now, before, invoices: invoicesOf(invoices) })}
+          ${await detailOf(visit, chosen)}`
     }`;
   return { title: "Cost per outcome", body };
 }
@@ -144,9 +156,10 @@ type Compared = {
   readonly chosen: Chosen;
   readonly now: CostPerOutcome;
   readonly before: CostPerOutcome;
+  readonly invoices: Markup;
 };
 
-function headlines(visit: Visit, { chosen, now, before }: Compared): Markup {
+function headlines(visit: Visit, { chosen, now, before, invoices }: Compared): Markup {
   const { name, period, cut } = chosen;
   const past = new Map(before.rows.map((row) => [typeOf(row), row]));
   const shown = now.rows.slice(0, OUTCOME_TYPES_SHOWN);
@@ -162,7 +175,8 @@ function headlines(visit: Visit, { chosen, now, before }: Compared): Markup {
     </ul>
     <p class="note">
       ${more === 0 ? "" : `${count(more)} further types are in the file.`} ${withoutOutcome(now)}
-      <a href="${visit.href("/outcomes.csv", { period: name })}">All types as CSV</a>. ${DOCS}
+      <a href="${visit.href("/outcomes.csv", { period: name })}">All types as CSV</a>. ${invoices}
+      ${DOCS}
     </p>`;
 }
 

@@ -5,17 +5,19 @@ import type { z } from "zod";
 import { Approval, Limit, listOf, RunListed, Usage } from "../answers.ts";
 import { barsChart, trendChart, type Point } from "../charts.ts";
 import { count, DAY_MS, dayText, picosOf, usd, usdText, when, type Markup } from "../figures.ts";
+import { type Forecast, forecastsOf } from "../forecast.ts";
 import { LIMITS_SHOWN } from "../limits.ts";
 import { card, empty, heading, itemsFor, problemBox, worded } from "../page.ts";
 import { ToolCosts } from "../report-answers.ts";
 import type { Routes, Visit } from "../visit.ts";
-import { budgetLine, fullestFirst } from "./budgets.ts";
+import { budgetLine, fullestFirst, paceLine } from "./budgets.ts";
 import { toolsCard } from "./overview-tools.ts";
 import { runsTable } from "./runs.ts";
 
 type Usage = z.output<typeof Usage>;
 
 const DAYS = 30;
+const BURN_DAYS = 7;
 const WAITING_SHOWN = 5;
 const RUNS_SHOWN = 8;
 const BUDGETS_SHOWN = 6;
@@ -26,17 +28,18 @@ export function overviewPage({ page }: Routes): void {
     const title = "Overview";
     if (!visit.may("report", "admin")) return { title, body: elsewhere(visit) };
     const from = new Date(Math.floor(visit.now.getTime() / DAY_MS) * DAY_MS - (DAYS - 1) * DAY_MS);
-    const [usage, tools, limits, runs, approvals] = await Promise.all([
+    const [usage, tools, limits, forecasts, runs, approvals] = await Promise.all([
       visit.api.look(Usage, "/usage", { from: from.toISOString() }),
       visit.api.look(ToolCosts, "/reports/spend", {
         from: from.toISOString(),
         group_by: "tool",
       }),
       visit.api.get(listOf(Limit), "/limits", { limit: LIMITS_SHOWN }),
+      forecastsOf(visit),
       visit.api.get(listOf(RunListed), "/runs", { limit: RUNS_SHOWN }),
       waiting(visit),
     ]);
-    const budgets = card("Budgets", budgetsOf(visit, limits.data));
+    const budgets = card("Budgets", budgetsOf(visit, { limits: limits.data, forecasts }));
     const body = html`${heading(title, { lead: `The last ${DAYS} days, by day in UTC.` })}
     ${approvals.length === 0 ? "" : card("Waiting for a person", approvalsOf(visit, approvals))}
     ${
@@ -101,11 +104,18 @@ function tiles(visit: Visit, { usage, days }: Omit<Seen, "budgets">): Markup {
   >`;
   const unpriced = totals.unpriced === 0 ? "" : ` · ${count(totals.unpriced)} unpriced`;
   return html`<ul class="tiles">
-    ${tile("Spent today", today?.text ?? "$0.00", `${count(today?.blocked ?? 0)} refused today`)}
+    ${tile("Spent today", today?.text ?? "$0.00", `${burnText(days)}; ${count(today?.blocked ?? 0)} refused today`)}
     ${tile(`Spent in ${DAYS} days`, usd(totals.cost_usd), `${count(totals.tokens)} tokens`)}
     ${tile("Held now", usd(totals.reserved_usd), "by calls in flight or unknown")}
     ${tile("Calls", count(totals.attempts - totals.blocked), html`${refused}${unpriced}`)}
   </ul>`;
+}
+
+/** By whole days: today has hardly begun. */
+function burnText(days: readonly Day[]): string {
+  const week = days.slice(-1 - BURN_DAYS, -1);
+  const sum = week.reduce((so, { value }) => so + (value ?? 0n), 0n);
+  return `${usdText(sum / BigInt(BURN_DAYS))} a day in the ${BURN_DAYS} before`;
 }
 
 function tile(name: string, value: Markup | string, note: Markup | string): Markup {
@@ -127,7 +137,12 @@ function spendOf({ totals }: Usage, days: readonly Day[]): Markup {
   });
 }
 
-function budgetsOf(visit: Visit, limits: readonly Limit[]): Markup {
+type Budgeted = {
+  readonly limits: readonly Limit[];
+  readonly forecasts: ReadonlyMap<string, Forecast>;
+};
+
+function budgetsOf(visit: Visit, { limits, forecasts }: Budgeted): Markup {
   if (limits.length === 0) {
     return empty(
       html`Spending has no limit. <a href="${visit.href("/budgets")}">Set a budget</a> to give it
@@ -138,7 +153,10 @@ function budgetsOf(visit: Visit, limits: readonly Limit[]): Markup {
       ${limits
         .toSorted(fullestFirst)
         .slice(0, BUDGETS_SHOWN)
-        .map((limit) => html`<li>${budgetLine(visit, limit)}</li>`)}
+        .map(
+          (limit) =>
+            html`<li>${budgetLine(visit, limit)} ${paceLine(visit, limit, forecasts)}</li>`,
+        )}
     </ul>
     <p class="more"><a href="${visit.href("/budgets")}">All budgets and quotas</a></p>`;
 }

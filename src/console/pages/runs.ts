@@ -165,6 +165,7 @@ function runFacts(visit: Visit, run: Run, outcomes: readonly Outcome[]): Markup 
   const holding = outcomes.filter(({ superseded_by: by }) => by === null);
   return facts([
     ["Cost", usd(totals.cost_usd)],
+    ...(totals.adjusted_usd === null ? [] : [["Adjusted", usd(totals.adjusted_usd)] as const]),
     [
       holding.length === 1 ? "Outcome" : "Outcomes",
       holding.length === 0

@@ -33,6 +33,7 @@ const TOTAL_COLUMNS: readonly Column[] = [
   { title: "unknown", value: "totals.unknown" },
   { title: "unpriced", value: "totals.unpriced" },
   { title: "cost", value: "totals.cost_usd" },
+  { title: "adjusted", value: "totals.adjusted_usd" },
   { title: "held", value: "totals.reserved_usd" },
   { title: "tokens", value: "totals.tokens" },
 ];

@@ -1,4 +1,4 @@
-/** `reconcile`: a provider's exports beside the ledger, by day and model. */
+/** `reconcile`: a provider's exports beside the ledger, by day and model; and what was compared so far. */
 import { readFileSync, statSync } from "node:fs";
 import { Option, type Command } from "commander";
 
@@ -109,7 +109,7 @@ export function addReconcile(program: Command, terminal: Terminal): void {
       lines: invoice.lines.map(lineBody),
       tolerance_usd: session.option(s.options, "tolerance"),
     };
-    show(s, await send(s, body));
+    show(s, await askWhose(s, { method: "POST", body }));
   });
 }
 
@@ -176,16 +176,65 @@ function lineBody({ day, model, isModel, tiers, amounts, figures }: InvoiceLine)
   };
 }
 
+const STATE_COLUMNS: readonly Column[] = [
+  { title: "upstream", value: "upstream" },
+  { title: "state", value: "state" },
+  { title: "days", value: "days", align: "right" },
+  { title: "reconciled", value: "reconciled_days", align: "right" },
+  { title: "differing", value: "differing_days", align: "right" },
+];
+
+const RECORDED_COLUMNS: readonly Column[] = [
+  { title: "comparison", value: "id" },
+  { title: "upstream", value: "upstream" },
+  { title: "from", value: "from" },
+  { title: "to", value: "to" },
+  { title: "state", value: "state" },
+  { title: "unexplained", value: "totals.unexplained.cost_usd", align: "right" },
+  { title: "by", value: "recorded_by" },
+  { title: "at", value: "recorded_at" },
+];
+
+export function addReconciliation(report: Command, terminal: Terminal): void {
+  const state = report
+    .command("reconciliation")
+    .description("whether a period agrees with the providers' invoices, as far as it was compared")
+    .option("--from <day>", "the first day, in UTC (default: of last month)")
+    .option("--to <day>", "the day behind the last one (default: this month's first)");
+  session.act(state, terminal, async (s) => {
+    const query = { from: session.option(s.options, "from"), to: session.option(s.options, "to") };
+    const path = "/api/reports/reconciliation/state";
+    const reply = await s.ask({ method: "GET", path, query, scope: "report" });
+    if (s.json) return session.writeJson(s, reply);
+    const period = ["from", "to"].map((name) => ({ title: name, value: name }));
+    writeFields(terminal, period, reply.body);
+    const upstreams = member(reply.body, "upstreams");
+    if (!isList(upstreams) || upstreams.length === 0) {
+      return writeHint(terminal, "Nothing of it was compared: tollgate reconcile --help");
+    }
+    terminal.out("\n");
+    writeTable(terminal, STATE_COLUMNS, upstreams);
+  });
+  const list = session.paged(
+    report.command("reconciliations").description("list what was compared, newest first"),
+  );
+  session.act(list, terminal, async (s) => {
+    const reply = await askWhose(s, { method: "GET", query: session.pageQuery(s) });
+    const none = "Nothing was compared yet: tollgate reconcile --help";
+    session.showList(s, reply, { columns: RECORDED_COLUMNS, none });
+  });
+}
+
 /** The invoice is of an account that all tenants share: so the installation's key compares all of them. */
-async function send(s: Session, body: Ask["body"] & object) {
+async function askWhose(s: Session, what: Pick<Ask, "method" | "body" | "query">) {
   const isOfAll = s.client().isAdministrator && session.option(s.options, "tenant") === null;
-  const ask = { method: "POST", body, scope: "report" } as const;
+  const ask = { ...what, scope: "report" } as const;
   return isOfAll
     ? s.client().ask({ ...ask, path: "/api/installation/reconciliation" })
     : s.ask({ ...ask, path: "/api/reports/reconciliation" });
 }
 
-function show(s: Session, reply: Awaited<ReturnType<typeof send>>): void {
+function show(s: Session, reply: Awaited<ReturnType<typeof askWhose>>): void {
   const { terminal } = s;
   const isReconciled = member(reply.body, "state") === "reconciled";
   if (s.json) session.writeJson(s, reply);

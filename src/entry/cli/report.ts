@@ -5,6 +5,7 @@ import { type Command, InvalidArgumentError } from "commander";
 
 import { isList } from "../../lib/json.ts";
 import type { Reply } from "./client.ts";
+import { addReconciliation } from "./reconcile.ts";
 import { addReportSchedules } from "./report-schedules.ts";
 import { member, textOf, writeFields, writeHint, writeTable, type Column } from "./output.ts";
 import * as session from "./session.ts";
@@ -179,6 +180,7 @@ export function addReport(program: Command, terminal: Terminal): void {
   const report = program.command("report").description("what outcomes cost, and who pays for it");
   for (const each of REPORTS) addOne(report, terminal, each);
   addClosing(report, terminal);
+  addReconciliation(report, terminal);
   addReportSchedules(report, terminal);
 }
 

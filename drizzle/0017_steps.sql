@@ -1,6 +1,6 @@
 -- Each of these two questions has one index that answers it in order, and no other: a plan that is made while the table
--- is small takes any index that begins with the tenant, reads all that the tenant had before, and is kept until
--- PostgreSQL has analyzed the table, which the embedded database never does.
+-- is small takes any index that begins with the tenant, reads all that the tenant had before, and is kept until the
+-- table is analyzed.
 DROP INDEX "decisions_of_a_step";--> statement-breakpoint
 CREATE INDEX "decisions_of_a_step" ON "decisions" USING btree (("tenant_id" || "step_digest"),"decided_at","attempt") WHERE "decisions"."verdict" = 'allow' and "decisions"."step_digest" is not null;--> statement-breakpoint
 -- As it was, by that expression.

@@ -341,11 +341,3 @@ function urlOf(server: Server, config: Config): string {
   const port = typeof address === "object" && address !== null ? address.port : config.port;
   return `http://${config.host.includes(":") ? `[${config.host}]` : config.host}:${port}`;
 }
-
-async function main(): Promise<void> {
-  const { serveAsConfigured } = await import("./serve.ts");
-  await serveAsConfigured();
-}
-
-// Not awaited: `serve.ts` may wait for this file to have been loaded.
-if (import.meta.main) void main();

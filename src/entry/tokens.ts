@@ -1,5 +1,6 @@
 import type { Encoding } from "../core/token-runs.ts";
 import type { CountTokens } from "../gate/ports.ts";
+import { besideThis } from "./beside.ts";
 import { countTokens, encoderOf, type CountTask, type Encoders } from "./tokens-encoders.ts";
 import { createWorkerPool } from "./worker-pool.ts";
 
@@ -41,9 +42,6 @@ const COUNTS_WAITING_MAX = 256;
 /** An idle worker holds about 60 MB of tables. */
 const IDLE_MS = 60_000;
 
-/** Beside the source as it runs from a checkout, and beside the compiled file in a package. */
-const WORKER_FILE = import.meta.url.endsWith(".ts") ? "./tokens-worker.ts" : "./tokens-worker.js";
-
 /**
  * The port `countTokens` on Node: exact counts by tiktoken, never for longer than the loop or the
  * deadline can bear. A count that cannot be had is not an error: it is answered by null.
@@ -54,7 +52,7 @@ export function createTokenCounter(options: TokenCounterOptions = {}): TokenCoun
   for (const encoding of onLoop) encoderOf(encoders, encoding);
   let isClosed = false;
   const pool = createWorkerPool({
-    file: new URL(WORKER_FILE, import.meta.url),
+    file: besideThis("tokens-worker"),
     workersMax: WORKERS_MAX,
     waitingMax: COUNTS_WAITING_MAX,
     deadlineMs,

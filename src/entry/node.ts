@@ -7,6 +7,7 @@ import { pino, type Logger } from "pino";
 
 import { createConsole, type Console } from "../console/console.ts";
 import { isConsolePath } from "../console/visit.ts";
+import { priceSnapshot } from "../core/price-snapshot.ts";
 import { startDemoUpstream } from "../demo/upstream.ts";
 import { createAdministration, type Administration } from "../gate/administration.ts";
 import { createDeliverer } from "../gate/deliver.ts";
@@ -101,13 +102,15 @@ export async function start(config: Config, options: StartOptions = {}): Promise
     pino.destination(2),
   );
   const { db, embedded } = options.database ?? (await openDatabase(config, log));
-  await recordListPrices(db.admin, config);
+  const listed = priceSnapshot();
+  await recordListPrices(db.admin, config, listed);
   const demo = await startDemoUpstream();
   const randomId = createRandomId();
   const newId = () => randomId(Date.now());
   const installation = await findOrCreateInstallation(db.admin, randomBytes(32).toString("hex"));
   const adminKey = await establishAdminKey(db, config, installation);
   const configuration = configurationOf(config, demo.url, {
+    listed,
     pepper: installation.pepper,
     adminDigest: hmacSha256Hex(installation.pepper, adminKey),
   });

@@ -103,11 +103,13 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   );
   const { db, embedded } = options.database ?? (await openDatabase(config, log));
   const listed = priceSnapshot();
-  await recordListPrices(db.admin, config, listed);
-  const demo = await startDemoUpstream();
   const randomId = createRandomId();
   const newId = () => randomId(Date.now());
-  const installation = await findOrCreateInstallation(db.admin, randomBytes(32).toString("hex"));
+  const [installation, demo] = await Promise.all([
+    findOrCreateInstallation(db.admin, randomBytes(32).toString("hex")),
+    startDemoUpstream(),
+    recordListPrices(db.admin, config, listed),
+  ]);
   const adminKey = await establishAdminKey(db, config, installation);
   const configuration = configurationOf(config, demo.url, {
     listed,
@@ -187,8 +189,12 @@ async function openDatabase(config: Config, log: Logger): Promise<Opened> {
   const embedded =
     config.databaseUrl === null ? await openEmbedded(config.dataDirectory, onDeath) : null;
   const address: Address = embedded?.address ?? { kind: "url", url: config.databaseUrl ?? "" };
-  if (address.kind === "url") await requireSoundDatabase(address.url);
-  await migrate(address);
+  if (address.kind === "socket") await migrate(address);
+  else {
+    const { schemaApplied, schemaKnown } = await requireSoundDatabase(address.url);
+    // All migrations are one transaction: what is as it should be needs nobody to wait for.
+    if (schemaApplied < schemaKnown) await migrate(address);
+  }
   const db = connect(address, embedded ? CONNECTIONS.embedded : CONNECTIONS.server);
   // Nobody else can own an embedded database, so whoever held reservations in it is gone.
   if (embedded !== null) await endAllLeases(db.admin);

@@ -9,7 +9,6 @@
  */
 import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join, relative, sep } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -51,26 +50,25 @@ async function main(): Promise<void> {
     const digest = digestOf(inputs, (input) => contents.get(input) ?? null);
     if (digest === null) throw new Error("every input was read");
     const folder = `program-${digest.slice(0, 16)}`;
-    await renameUnlessThere(making, join(DIST, folder));
+    await putInPlace(making, join(DIST, folder));
     compile(join(DIST, folder));
     const manifest = join(making, "program.json");
-    await mkdir(making, { recursive: true });
     await writeFile(manifest, JSON.stringify({ folder, inputs, digest }));
     await rename(manifest, join(DIST, "program.json"));
-    // A gateway that runs from the one before may still load a part of it.
-    await removeAllBut([folder, before]);
+    // A gateway that runs from the one before may still load a part of it, however often this is built.
+    if (before !== folder) await removeAllBut([folder, before]);
   } finally {
     await rm(making, { recursive: true, force: true });
   }
 }
 
-/** What was made of equal sources is the same bundle: a gateway that runs from it does not see it change. */
-async function renameUnlessThere(from: string, to: string): Promise<void> {
-  try {
-    await rename(from, to);
-  } catch (error) {
-    if (!existsSync(to)) throw error;
-  }
+/**
+ * What was made of equal sources is the same bundle. File by file, so that one that is there already is mended
+ * where it is broken, and a gateway that runs from it finds each file whole at any moment.
+ */
+async function putInPlace(from: string, to: string): Promise<void> {
+  await mkdir(to, { recursive: true });
+  for (const name of await readdir(from)) await rename(join(from, name), join(to, name));
 }
 
 /** Answers what went into it, by names below the root: a source as it was read, a package by its description. */

@@ -96,7 +96,7 @@ export type StartOptions = {
 
 /** Starts one process's everything, on the configured database or on one that was opened already. */
 export async function start(config: Config, options: StartOptions = {}): Promise<Running> {
-  const { drainMsMax = DRAIN_MS_MAX } = options;
+  const { drainMsMax = DRAIN_MS_MAX, countTokens = null } = options;
   const log = pino(
     { level: config.logLevel, serializers: { error: pino.stdSerializers.err } },
     pino.destination(2),
@@ -119,7 +119,6 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const secrets = sealingSecretsOf(config, adminKey);
   const seal = createSeal(await establishDataKey(db.admin, installation.pepper, secrets));
   const allowsPrivate = config.allowsPrivateWebhooks;
-  const countTokens = options.countTokens ?? null;
   const ports = portsOn(db, log, { newId, seal, allowsPrivate, countTokens });
   const tools = await openToolDoor(config, ports);
   const gateway = await createGateway(ports, configuration, { connections: tools?.connections });

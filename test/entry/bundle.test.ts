@@ -161,6 +161,15 @@ describe("a bundle is not taken for one of these sources", () => {
   });
 });
 
+test("a bundle that is broken is mended by another build", async () => {
+  const file = join(bundle, "serve.js");
+  const text = readFileSync(file, "utf8");
+  writeFileSync(file, "");
+  await node(checkout, ["build.ts"]);
+  expect(soundBundleIn(checkout)).toBe(bundle);
+  expect(readFileSync(file, "utf8")).toBe(text);
+});
+
 test("two builds at once both end well, and keep what was built before", async () => {
   appendFileSync(join(checkout, "src", "lib", "assert.ts"), "// changed\n");
   await Promise.all([node(checkout, ["build.ts"]), node(checkout, ["build.ts"])]);

@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 
@@ -18,6 +18,7 @@ import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } f
 import { ROOT, soundBundleIn } from "../../src/entry/bundle.js";
 import { createWorkerPool } from "../../src/entry/worker-pool.ts";
 import { bareEnvironment } from "../support/built.ts";
+import { describeOnPostgres } from "../support/databases.ts";
 import { keep } from "../support/keeper.ts";
 
 /** A checkout of its own: what is built and changed there is nobody else's. */
@@ -75,7 +76,8 @@ async function serve(cwd: string, words: readonly string[], env: Record<string, 
       if (address !== undefined) found(address);
     });
   });
-  return { url, said, key: /tg_live_\S+/u.exec(said.out)?.[0] ?? "" };
+  const key = /tg_live_\S+/u.exec(said.out)?.[0] ?? "";
+  return { url, said, key, signal: (name: NodeJS.Signals) => void child.kill(name) };
 }
 
 describe("the bundle", () => {
@@ -140,6 +142,37 @@ describe("the bundle", () => {
     expect(changed.said.err).toContain(NO_BUNDLE);
     expect(changed.said.err).not.toContain(FROM_BUNDLE);
     expect((await node(own, [bin(), "--version"])).stderr).toBe("");
+  });
+});
+
+describeOnPostgres("several processes", (database) => {
+  test("are started from it, and replaced by what was built meanwhile", async () => {
+    const own = copyOf("src", "drizzle", "package.json", "tsconfig.json", "build.ts");
+    onTestFinished(() => rmSync(own, { recursive: true, force: true }));
+    cpSync(join(checkout, "dist"), join(own, "dist"), { recursive: true });
+    const first = soundBundleIn(own) ?? "";
+    const second = `${first}-second`;
+    cpSync(first, second, { recursive: true });
+    const mark = (folder: string, text: string) =>
+      appendFileSync(
+        join(folder, "supervised.js"),
+        `;process.stderr.write(${JSON.stringify(`${text}\n`)});`,
+      );
+    mark(first, "of the first");
+    mark(second, "of the second");
+    const { address } = database;
+    if (address.kind !== "url") throw new Error("a URL is needed");
+    const [, ...words] = startScript().split(" ");
+    const env = { DATABASE_URL: address.url, TOLLGATE_PROCESSES: "2" };
+    const { said, signal } = await serve(own, words, env);
+    expect(said.err).toBe("of the first\n".repeat(2));
+    const manifest = join(own, "dist", "program.json");
+    const made = readFileSync(manifest, "utf8");
+    writeFileSync(manifest, made.replace(basename(first), basename(second)));
+    signal("SIGUSR2");
+    await expect.poll(() => said.err, { timeout: 60_000 }).toContain("all processes are replaced");
+    expect(said.err.split("of the first\n")).toHaveLength(3);
+    expect(said.err.split("of the second\n")).toHaveLength(3);
   });
 });
 

@@ -33,8 +33,24 @@ type Row = {
  * thousand rows are read at each call: called once, at start.
  */
 export function priceSnapshot(): readonly Price[] {
-  return data.prices.map(priceOf);
+  // Of four rows three have rates that another one has: to read each once takes half as long.
+  const known = new Map<string, Rates>();
+  const rates: ReadRates = (text) => {
+    const before = known.get(text);
+    if (before !== undefined) return before;
+    const read = ratesOf(text);
+    known.set(text, read);
+    return read;
+  };
+  return data.prices.map((row) => priceOf(row, rates));
 }
+
+/** The providers of the shipped list, each once. */
+export function listedProviders(): readonly string[] {
+  return [...new Set(data.prices.map(({ upstream }) => upstream))];
+}
+
+type ReadRates = (text: string) => Rates;
 
 /** Prices of the built-in upstream: those of the models it plays, so that a first budget feels real. */
 export function demoPrices(): readonly Price[] {
@@ -75,14 +91,14 @@ function demoPrice(
   });
 }
 
-function priceOf(row: Row): Price {
+function priceOf(row: Row, rates: ReadRates): Price {
   const fields: PriceFields = {
     upstream: row.upstream,
     model: row.model,
     from: new Date(`${row.from}T00:00:00Z`),
-    rates: ratesOf(row.rates),
-    tiers: row.tiers === "" ? [] : row.tiers.split("; ").map(tierOf),
-    serviceTiers: row.service_tiers?.split(" | ").map(serviceTierOf) ?? [],
+    rates: rates(row.rates),
+    tiers: row.tiers === "" ? [] : tiersOf(row.tiers.split("; "), rates),
+    serviceTiers: row.service_tiers?.split(" | ").map((text) => serviceTierOf(text, rates)) ?? [],
     hourly: null,
     contextTokensMax: row.context === 0 ? null : row.context,
     outputTokensMax: row.output_max === 0 ? null : row.output_max,
@@ -97,15 +113,17 @@ function sourceOf({ note, service_tiers: tiers }: Row): string {
   return [data.source, note, tiersSource].filter((text) => text !== "").join(", ");
 }
 
-function serviceTierOf(text: string): ServiceTier {
+function serviceTierOf(text: string, rates: ReadRates): ServiceTier {
   const [first = "", ...tiers] = text.split("; ");
-  const [name = "", rates = ""] = first.split(": ");
-  return { name, rates: ratesOf(rates), tiers: tiers.map(tierOf) };
+  const [name = "", own = ""] = first.split(": ");
+  return { name, rates: rates(own), tiers: tiersOf(tiers, rates) };
 }
 
-function tierOf(text: string): Tier {
-  const [above = "", rates = ""] = text.split(": ");
-  return { aboveInputTokens: Number(above), rates: ratesOf(rates) };
+function tiersOf(texts: readonly string[], rates: ReadRates): readonly Tier[] {
+  return texts.map((text) => {
+    const [above = "", own = ""] = text.split(": ");
+    return { aboveInputTokens: Number(above), rates: rates(own) };
+  });
 }
 
 /** Of a tier that is not sold for calls of a size there are none. */

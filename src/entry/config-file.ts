@@ -1,7 +1,7 @@
 /** Reads `tollgate.yaml`: every mistake with its line and column, all of them at once. */
 import { ratePerHour, type Hourly } from "../core/hourly.ts";
 import { ratePerMillion, type Picousd } from "../core/money.ts";
-import { priceSnapshot } from "../core/price-snapshot.ts";
+import { listedProviders, priceSnapshot } from "../core/price-snapshot.ts";
 import {
   ANY_MODEL,
   findPrice,
@@ -136,7 +136,7 @@ function upstreamOf(reader: Reader, entry: UpstreamEntry, path: Path): UpstreamC
     return null;
   }
   if (typeof entry.prices === "string" && !isProvider(entry.prices)) {
-    const guess = didYouMean(entry.prices, providers());
+    const guess = didYouMean(entry.prices, listedProviders());
     const message = `prices: no provider of that name in the price list.${guess}`;
     reader.report([...path, "prices"], `${message} List them with: tollgate prices`);
     return null;
@@ -301,9 +301,5 @@ function isSameRow(a: Price, b: Price): boolean {
 }
 
 function isProvider(name: string): boolean {
-  return providers().includes(name);
-}
-
-function providers(): readonly string[] {
-  return [...new Set(priceSnapshot().map(({ upstream }) => upstream))];
+  return listedProviders().includes(name);
 }

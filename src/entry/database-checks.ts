@@ -8,10 +8,11 @@ import { inspectDatabase, type DatabaseFacts } from "../store/inspect.ts";
 /** The oldest PostgreSQL that the migrations are made for. */
 const SERVER_VERSION_MIN = 150_000;
 
-/** Throws a Fault that tells everything that keeps Tollgate from starting on the database. */
-export async function requireSoundDatabase(url: string): Promise<void> {
-  const problems = databaseProblems(await inspectDatabase(url));
-  if (problems.length === 0) return;
+/** What it found. Throws a Fault that tells everything that keeps Tollgate from starting on the database. */
+export async function requireSoundDatabase(url: string): Promise<DatabaseFacts> {
+  const facts = await inspectDatabase(url);
+  const problems = databaseProblems(facts);
+  if (problems.length === 0) return facts;
   const head = "Tollgate does not start on this database, on which its decisions would not hold:";
   throw new Fault([head, ...problems].join("\n  "));
 }

@@ -3,6 +3,7 @@ import { InputError } from "../core/errors.ts";
 import { Unavailable } from "../gate/unavailable.ts";
 import type { Edited, LargeBodies } from "../http/request-body.ts";
 import { Fault } from "../lib/assert.ts";
+import { besideThis } from "./beside.ts";
 import type { EditTask, ReadAnswer, ReadTask } from "./large-bodies-worker.ts";
 import { createWorkerPool } from "./worker-pool.ts";
 
@@ -37,7 +38,7 @@ export type LargeBodiesOptions = {
 export function createLargeBodies(options: LargeBodiesOptions = {}): ClosableLargeBodies {
   const { deadlineMs = DEADLINE_MS } = options;
   const pool = createWorkerPool({
-    file: new URL(WORKER_FILE, import.meta.url),
+    file: besideThis("large-bodies-worker"),
     workersMax: WORKERS_MAX,
     waitingMax: BODIES_MAX,
     deadlineMs,
@@ -109,11 +110,6 @@ function sumOf(one: Held, other: Held): Held {
 function fits({ bodies, bytes }: Held, share: number): boolean {
   return bodies <= BODIES_MAX * share && bytes <= BYTES_MAX * share;
 }
-
-/** Beside the source as it runs from a checkout, and beside the compiled file in a package. */
-const WORKER_FILE = import.meta.url.endsWith(".ts")
-  ? "./large-bodies-worker.ts"
-  : "./large-bodies-worker.js";
 
 /** Only a whole buffer can be handed over; a view of a shared pool is copied first. */
 function ownBuffer(bytes: Uint8Array): Uint8Array<ArrayBuffer> {

@@ -1,6 +1,7 @@
 /** The step of a deployment that makes a database ready for runtimes that cannot do it themselves. */
 import { randomBytes } from "node:crypto";
 
+import { priceSnapshot } from "../core/price-snapshot.ts";
 import { appliedVersion } from "../store/applied-version.ts";
 import { open, type Address } from "../store/database.ts";
 import { findOrCreateInstallation } from "../store/installation.ts";
@@ -26,7 +27,7 @@ export async function migrateDatabase(config: Config, url: string): Promise<Migr
     const from = await appliedVersion(client);
     await migrate(address);
     await findOrCreateInstallation(client, randomBytes(32).toString("hex"));
-    const prices = await recordListPrices(client, config);
+    const prices = await recordListPrices(client, config, priceSnapshot());
     return { from, to: await appliedVersion(client), prices };
   } finally {
     await client.end({ timeout: 5 });

@@ -7,6 +7,7 @@ import { pino, type Logger } from "pino";
 
 import { createConsole, type Console } from "../console/console.ts";
 import { isConsolePath } from "../console/visit.ts";
+import { priceSnapshot } from "../core/price-snapshot.ts";
 import { startDemoUpstream } from "../demo/upstream.ts";
 import { createAdministration, type Administration } from "../gate/administration.ts";
 import { createDeliverer } from "../gate/deliver.ts";
@@ -95,26 +96,29 @@ export type StartOptions = {
 
 /** Starts one process's everything, on the configured database or on one that was opened already. */
 export async function start(config: Config, options: StartOptions = {}): Promise<Running> {
-  const { drainMsMax = DRAIN_MS_MAX } = options;
+  const { drainMsMax = DRAIN_MS_MAX, countTokens = null } = options;
   const log = pino(
     { level: config.logLevel, serializers: { error: pino.stdSerializers.err } },
     pino.destination(2),
   );
   const { db, embedded } = options.database ?? (await openDatabase(config, log));
-  await recordListPrices(db.admin, config);
-  const demo = await startDemoUpstream();
+  const listed = priceSnapshot();
   const randomId = createRandomId();
   const newId = () => randomId(Date.now());
-  const installation = await findOrCreateInstallation(db.admin, randomBytes(32).toString("hex"));
+  const [installation, demo] = await Promise.all([
+    findOrCreateInstallation(db.admin, randomBytes(32).toString("hex")),
+    startDemoUpstream(),
+    recordListPrices(db.admin, config, listed),
+  ]);
   const adminKey = await establishAdminKey(db, config, installation);
   const configuration = configurationOf(config, demo.url, {
+    listed,
     pepper: installation.pepper,
     adminDigest: hmacSha256Hex(installation.pepper, adminKey),
   });
   const secrets = sealingSecretsOf(config, adminKey);
   const seal = createSeal(await establishDataKey(db.admin, installation.pepper, secrets));
   const allowsPrivate = config.allowsPrivateWebhooks;
-  const countTokens = options.countTokens ?? null;
   const ports = portsOn(db, log, { newId, seal, allowsPrivate, countTokens });
   const tools = await openToolDoor(config, ports);
   const gateway = await createGateway(ports, configuration, { connections: tools?.connections });
@@ -184,8 +188,12 @@ async function openDatabase(config: Config, log: Logger): Promise<Opened> {
   const embedded =
     config.databaseUrl === null ? await openEmbedded(config.dataDirectory, onDeath) : null;
   const address: Address = embedded?.address ?? { kind: "url", url: config.databaseUrl ?? "" };
-  if (address.kind === "url") await requireSoundDatabase(address.url);
-  await migrate(address);
+  if (address.kind === "socket") await migrate(address);
+  else {
+    const { schemaApplied, schemaKnown } = await requireSoundDatabase(address.url);
+    // All migrations are one transaction: what is as it should be needs nobody to wait for.
+    if (schemaApplied < schemaKnown) await migrate(address);
+  }
   const db = connect(address, embedded ? CONNECTIONS.embedded : CONNECTIONS.server);
   // Nobody else can own an embedded database, so whoever held reservations in it is gone.
   if (embedded !== null) await endAllLeases(db.admin);
@@ -341,11 +349,3 @@ function urlOf(server: Server, config: Config): string {
   const port = typeof address === "object" && address !== null ? address.port : config.port;
   return `http://${config.host.includes(":") ? `[${config.host}]` : config.host}:${port}`;
 }
-
-async function main(): Promise<void> {
-  const { serveAsConfigured } = await import("./serve.ts");
-  await serveAsConfigured();
-}
-
-// Not awaited: `serve.ts` may wait for this file to have been loaded.
-if (import.meta.main) void main();

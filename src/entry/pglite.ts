@@ -7,6 +7,7 @@ import { Worker } from "node:worker_threads";
 
 import { Fault } from "../lib/assert.ts";
 import type { Address } from "../store/database.ts";
+import { besideThis } from "./beside.ts";
 import { takeLock } from "./lock.ts";
 
 export type Embedded = { readonly address: Address; readonly close: () => Promise<void> };
@@ -60,7 +61,7 @@ async function startWorker(
   workerData: { readonly dataDir: string; readonly socket: string },
   onDeath: (fault: Fault) => void,
 ): Promise<Life> {
-  const worker = new Worker(new URL("./pglite-worker.ts", import.meta.url), { workerData });
+  const worker = new Worker(besideThis("pglite-worker"), { workerData });
   const ready = Promise.withResolvers<void>();
   const exited = Promise.withResolvers<void>();
   let state: "starting" | "open" | "closing" = "starting";

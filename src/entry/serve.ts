@@ -107,7 +107,10 @@ function endWithShellOfNpm(): void {
   }, SHELL_LOOK_MS).unref();
 }
 
-if (import.meta.main) {
+export async function main(): Promise<void> {
   endWithShellOfNpm();
-  void serveAsConfigured();
+  await serveAsConfigured();
 }
+
+// Not awaited: what is loaded next may wait for this file to have been loaded.
+if (import.meta.main) void main();

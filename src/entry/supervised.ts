@@ -129,8 +129,11 @@ function fail(error: unknown): void {
   );
 }
 
-try {
-  await beSupervised();
-} catch (error) {
-  fail(error);
+/** Tells its supervisor that it serves, or why it does not. */
+export async function main(): Promise<void> {
+  try {
+    await beSupervised();
+  } catch (error) {
+    fail(error);
+  }
 }

@@ -52,8 +52,9 @@ type Supervision = {
 export async function supervise(config: Config, count: number, why: string): Promise<void> {
   cluster.schedulingPolicy = cluster.SCHED_RR;
   cluster.setupPrimary({
-    exec: fileURLToPath(new URL("./supervised.ts", import.meta.url)),
-    args: [],
+    // Of the checkout, wherever this runs from: a process is started from what is built by then.
+    exec: fileURLToPath(new URL("../../src/entry/start.js", import.meta.url)),
+    args: ["supervised"],
   });
   const supervision: Supervision = {
     count,

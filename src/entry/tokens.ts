@@ -1,6 +1,6 @@
-import type { Encoding } from "../core/token-runs.ts";
 import type { CountTokens } from "../gate/ports.ts";
-import { countTokens, encoderOf, type CountTask, type Encoders } from "./tokens-encoders.ts";
+import { besideThis } from "./beside.ts";
+import type { CountTask } from "./tokens-encoders.ts";
 import { createWorkerPool } from "./worker-pool.ts";
 
 export type TokenCounter = {
@@ -10,17 +10,9 @@ export type TokenCounter = {
 };
 
 export type TokenCounterOptions = {
-  /**
-   * Encodings to load into this thread now, so that short texts need no worker. Loading one blocks
-   * for 40 (cl100k) to 170 ms (o200k): for the start of a process, before it listens.
-   */
-  readonly onLoop?: readonly Encoding[];
   /** After this a count is given up and its worker ended. */
   readonly deadlineMs?: number;
 };
-
-/** 4 KB take 0.3 to 0.9 ms here, a worker's round trip 0.3 ms: beyond it the loop is better left free. */
-const ON_LOOP_BYTES_MAX = 4 * 1024;
 
 /** 1 MB takes 130 ms; four of them are what a count may be worth. Larger texts are not counted. */
 const COUNTED_BYTES_MAX = 4 * 1024 * 1024;
@@ -41,20 +33,15 @@ const COUNTS_WAITING_MAX = 256;
 /** An idle worker holds about 60 MB of tables. */
 const IDLE_MS = 60_000;
 
-/** Beside the source as it runs from a checkout, and beside the compiled file in a package. */
-const WORKER_FILE = import.meta.url.endsWith(".ts") ? "./tokens-worker.ts" : "./tokens-worker.js";
-
 /**
- * The port `countTokens` on Node: exact counts by tiktoken, never for longer than the loop or the
- * deadline can bear. A count that cannot be had is not an error: it is answered by null.
+ * The port `countTokens` on Node: exact counts by tiktoken, in a thread, never for longer than the
+ * deadline. A count that cannot be had is not an error: it is answered by null.
  */
 export function createTokenCounter(options: TokenCounterOptions = {}): TokenCounter {
-  const { onLoop = [], deadlineMs = DEADLINE_MS } = options;
-  const encoders: Encoders = new Map();
-  for (const encoding of onLoop) encoderOf(encoders, encoding);
+  const { deadlineMs = DEADLINE_MS } = options;
   let isClosed = false;
   const pool = createWorkerPool({
-    file: new URL(WORKER_FILE, import.meta.url),
+    file: besideThis("tokens-worker"),
     workersMax: WORKERS_MAX,
     waitingMax: COUNTS_WAITING_MAX,
     deadlineMs,
@@ -77,16 +64,10 @@ export function createTokenCounter(options: TokenCounterOptions = {}): TokenCoun
       const bytes = byteLengthOf(texts);
       if (bytes === 0) return 0;
       if (isClosed || bytes > COUNTED_BYTES_MAX) return null;
-      const task: CountTask = { texts, encoding };
-      if (bytes <= ON_LOOP_BYTES_MAX && encoders.has(encoding)) {
-        return countTokens(encoders, task);
-      }
-      return countElsewhere(task);
+      return countElsewhere({ texts, encoding });
     },
     close: async () => {
       isClosed = true;
-      for (const encoder of encoders.values()) encoder.free();
-      encoders.clear();
       await pool.close();
     },
   };

@@ -1,5 +1,5 @@
-import { priceBook } from "../core/price.ts";
-import { demoPrices, priceSnapshot } from "../core/price-snapshot.ts";
+import { type Price, priceBook } from "../core/price.ts";
+import { demoPrices } from "../core/price-snapshot.ts";
 import type { Configuration, Upstream } from "../gate/authority.ts";
 import type { Config } from "./config.ts";
 
@@ -14,8 +14,13 @@ const DEMO_ALIASES: Readonly<Record<string, string>> = {
 export function configurationOf(
   config: Config,
   demoUrl: string | null,
-  secrets: { readonly pepper: string; readonly adminDigest: string },
+  parts: {
+    readonly listed: readonly Price[];
+    readonly pepper: string;
+    readonly adminDigest: string;
+  },
 ): Configuration {
+  const { listed, ...secrets } = parts;
   const upstreams = config.upstreams.map((each): Upstream => {
     const { origin, pathname } = new URL(each.baseUrl);
     return { ...each, origin, basePath: pathname.replace(/\/+$/, "") };
@@ -27,7 +32,7 @@ export function configurationOf(
       catalogue: { upstreams: config.upstreams, aliases: config.aliases },
       upstreams: new Map(upstreams.map((upstream) => [upstream.name, upstream])),
       servers,
-      prices: priceBook(priceSnapshot(), config.prices),
+      prices: priceBook(listed, config.prices),
     };
   }
   const demo = new URL(demoUrl);
@@ -51,7 +56,7 @@ export function configurationOf(
     },
     upstreams: new Map(upstreams.map((upstream) => [upstream.name, upstream])),
     servers,
-    prices: priceBook([...priceSnapshot(), ...demoPrices()], config.prices),
+    prices: priceBook([...listed, ...demoPrices()], config.prices),
   };
 }
 

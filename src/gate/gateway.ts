@@ -138,11 +138,13 @@ export async function createGateway(
   { standing, connections }: GatewayParts = {},
 ): Promise<Gateway> {
   const replicaId = standing?.replicaId ?? `rep_${ports.newId()}`;
-  if (standing === undefined) await renewLease(ports.db.control, replicaId);
   const { now, monotonicMs, newId, seal, db } = ports;
   const fence = createFence(monotonicMs);
   const clocks = { now, monotonicMs, answered: fence.answered };
-  const authority = await createAuthority(db.control, configuration, clocks, standing?.held);
+  const [authority] = await Promise.all([
+    createAuthority(db.control, configuration, clocks, standing?.held),
+    standing === undefined ? renewLease(db.control, replicaId) : null,
+  ]);
   const [contention, trust] = [createContention(), createTrust()];
   let isCutShort = false;
   const settler = createSettler(ports, contention, trust);

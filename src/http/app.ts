@@ -1,12 +1,12 @@
-/** Every route on one page, and the one place where what was thrown is answered. */
-import { Hono } from "hono";
+/** Every route on one page (those below `/api` in `docs.ts`), and the one place where what was thrown is answered. */
+import { Hono, type ErrorHandler } from "hono";
 
 import { InputError } from "../core/errors.ts";
 import type { Gateway } from "../gate/gateway.ts";
 import type { Log } from "../gate/ports.ts";
 import { unreachable } from "../lib/assert.ts";
 import { keepAnswer } from "../lib/kept.ts";
-import { createDocs, createManagement, type ReadAsset } from "./docs.ts";
+import type { ReadAsset } from "./docs.ts";
 import type { Env, Health } from "./env.ts";
 import { needsLog, phraseThrown } from "./errors.ts";
 import type { Exchange } from "./exchange.ts";
@@ -68,11 +68,12 @@ export function createApp({ log, newId, readAsset, toolDoor, ...door }: AppParts
     return phraseThrown(error, requestId);
   };
 
-  app.onError((error, c) => {
+  const onError: ErrorHandler<Env> = (error, c) => {
     const requestId = c.get("requestId") ?? `req_${newId()}`;
     const { status, headers, body } = phraseFailed(error, requestId, c.req.path);
     return new Response(body, { status, headers: { ...headers, "x-request-id": requestId } });
-  });
+  };
+  app.onError(onError);
 
   app.get("/healthz", (c) => c.json({ status: "ok" }));
   app.get("/readyz", async (c) => {
@@ -101,21 +102,12 @@ export function createApp({ log, newId, readAsset, toolDoor, ...door }: AppParts
     const text = metricsText(figures, stored);
     return c.text(text, 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
   });
-  const management = createManagement();
-  app.use("/api/*", async (c, next) => {
-    const requestId = `req_${newId()}`;
-    c.set("requestId", requestId);
-    await next();
-    c.header("x-request-id", requestId);
-  });
-  app.route("/", createDocs(management.document, readAsset));
-  app.route("/api", management.api);
-  app.all("/api/*", (c) => {
-    throw new InputError(
-      "unknown_url",
-      null,
-      `Unknown request URL: ${c.req.method} ${c.req.path}.`,
-    );
+  // Thirty files of routes and their schemas, which no model call needs: a start does not wait for them.
+  let managed: Hono<Env>["fetch"] | null = null;
+  app.on("ALL", ["/api/*", "/openapi.json", "/docs", "/docs/*"], async (c) => {
+    const { createManaged } = await import("./managed.ts");
+    managed ??= createManaged({ newId, readAsset, onError });
+    return managed(c.req.raw, c.env);
   });
   app.use("*", async (c, next) => {
     if (!isToolPath(c.req.path)) return next();

@@ -31,8 +31,8 @@ export type ReadAsset = (name: string) => Promise<Uint8Array<ArrayBuffer> | null
 export type Management = {
   /** To be mounted at `/api`. */
   readonly api: Api;
-  /** The OpenAPI document, as JSON. */
-  readonly document: string;
+  /** The OpenAPI document, as JSON: made when it is first asked for, which few gateways are, and then kept. */
+  readonly document: () => string;
 };
 
 /** Files of the page that are served, and as what: nothing else of the package is reachable. */
@@ -112,6 +112,11 @@ export function createManagement(): Management {
   // Before the routes of one version, whose name would else be taken for a version.
   replayRoutes(api);
   policyRoutes(api);
+  let document: string | null = null;
+  return { api, document: () => (document ??= documentOf(api)) };
+}
+
+function documentOf(api: Api): string {
   const document = api.getOpenAPI31Document({
     openapi: "3.1.0",
     info: {
@@ -122,14 +127,14 @@ export function createManagement(): Management {
         "Unknown members are refused; what a key may not see answers 404.",
     },
   });
-  return { api, document: JSON.stringify(document) };
+  return JSON.stringify(document);
 }
 
 /** `/openapi.json`, `/docs` and its files: public, for they say nothing of any tenant. */
-export function createDocs(document: string, readAsset: ReadAsset): Hono<Env> {
+export function createDocs(document: Management["document"], readAsset: ReadAsset): Hono<Env> {
   const docs = new Hono<Env>();
   docs.get("/openapi.json", (c) =>
-    c.body(document, 200, { "content-type": "application/json; charset=utf-8" }),
+    c.body(document(), 200, { "content-type": "application/json; charset=utf-8" }),
   );
   docs.get("/docs", (c) => c.html(PAGE, 200, PAGE_HEADERS));
   docs.get("/docs/start.js", (c) =>

@@ -87,7 +87,8 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
 export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
   const client = open({ kind: "url", url }, 1, { readsArrays: false });
   try {
-    const [server] = await client`
+    // All at once, which is one way to the server and back.
+    const serverAsked = client`
       select current_setting('server_version_num')::int as version,
              current_user::text as role,
              pg_is_in_recovery() as replica,
@@ -109,9 +110,14 @@ export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
                  and coalesce(has_schema_privilege(current_schema(), 'create'), false)
                else (select pg_has_role(c.relowner, 'usage') from pg_class c
                      where c.oid = to_regclass('decisions')) end as may_migrate`;
+    const [[server], schemaApplied, rightsMissing] = await Promise.all([
+      serverAsked,
+      appliedIfReadable(client),
+      missingRights(client),
+    ]);
     return {
       serverVersion: Number(server?.["version"]),
-      schemaApplied: await appliedIfReadable(client),
+      schemaApplied,
       schemaKnown: schemaVersion(),
       role: String(server?.["role"]),
       isReplica: server?.["replica"] === true,
@@ -122,7 +128,7 @@ export async function inspectDatabase(url: string): Promise<DatabaseFacts> {
       encoding: String(server?.["encoding"]),
       connectionsMax: Number(server?.["connections"]),
       mayMigrate: server?.["may_migrate"] === true,
-      rightsMissing: await missingRights(client),
+      rightsMissing,
     };
   } finally {
     await client.end({ timeout: 5 });

@@ -2,12 +2,9 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-import { drizzle } from "drizzle-orm/postgres-js";
-import { migrate as applyMigrations } from "drizzle-orm/postgres-js/migrator";
-
 import { Fault } from "../lib/assert.ts";
 import { appliedVersion } from "./applied-version.ts";
-import { type Address, open } from "./database.ts";
+import { type Address, open, type Sql } from "./database.ts";
 
 const FOLDER = fileURLToPath(new URL("../../drizzle", import.meta.url));
 
@@ -39,9 +36,18 @@ export async function migrate(address: Address): Promise<void> {
           "start the newer release, migrations only go forward",
       );
     }
-    if (applied < known) await applyMigrations(drizzle(client), { migrationsFolder: FOLDER });
+    if (applied < known) await applyMigrations(client);
     await client`select pg_advisory_unlock(${LOCK}::bigint)`;
   } finally {
     await client.end({ timeout: 5 });
   }
+}
+
+/** Its packages are loaded only here: most starts find the schema as it should be. */
+async function applyMigrations(client: Sql): Promise<void> {
+  const [{ drizzle }, { migrate: apply }] = await Promise.all([
+    import("drizzle-orm/postgres-js"),
+    import("drizzle-orm/postgres-js/migrator"),
+  ]);
+  await apply(drizzle(client), { migrationsFolder: FOLDER });
 }

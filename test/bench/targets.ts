@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { ROOT, soundBundleIn } from "../../src/entry/bundle.js";
 import { startPostgres } from "../support/postgres.ts";
 import { aboutPostgres } from "./about-postgres.ts";
 import {
@@ -186,16 +187,15 @@ export const installTollgate = async (
   return { origin: `http://${LOOPBACK}:${port}`, databaseUrl, launch };
 };
 
-/** What `npm start` gives to node, so that what is measured is what is run. */
+/** What `npm start` gives to node, so that what is measured is what is run: the bundle, as after `npm ci`. */
 const startArguments = async (): Promise<readonly string[]> => {
-  const root = new URL("../../", import.meta.url);
-  const { scripts } = JSON.parse(await readFile(new URL("package.json", root), "utf8")) as {
+  if (soundBundleIn(ROOT) === null) throw new Error("no bundle of these sources: npm run build");
+  const { scripts } = JSON.parse(await readFile(join(ROOT, "package.json"), "utf8")) as {
     scripts: { start: string };
   };
-  const [node, ...rest] = scripts.start.split(" ");
-  const entry = rest.pop();
-  if (node !== "node" || entry === undefined) throw new Error("npm start does not start node");
-  return [...rest, fileURLToPath(new URL(entry, root))];
+  const [node, ...words] = scripts.start.split(" ");
+  if (node !== "node") throw new Error("npm start does not start node");
+  return words.map((word) => (word.startsWith("src/") ? join(ROOT, word) : word));
 };
 
 /** Tollgate as an operator runs it, everything on and durable, in so many processes. */

@@ -9,9 +9,9 @@ import { fileURLToPath } from "node:url";
 import { inject } from "vitest";
 import { runProgram } from "../../src/entry/cli/program.ts";
 import type { Terminal } from "../../src/entry/cli/terminal.ts";
-import { bareEnvironment } from "../support/compiled.ts";
+import { bareEnvironment } from "../support/built.ts";
 
-const MAIN = fileURLToPath(new URL("../../src/entry/cli/main.ts", import.meta.url));
+const MAIN = fileURLToPath(new URL("../../src/entry/cli/tollgate.js", import.meta.url));
 
 export type Ran = { readonly code: number | null; readonly out: string; readonly err: string };
 

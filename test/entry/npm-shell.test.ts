@@ -7,13 +7,13 @@ import { fileURLToPath } from "node:url";
 
 import { expect, onTestFinished, test } from "vitest";
 
-const SERVE = fileURLToPath(new URL("../../src/entry/serve.ts", import.meta.url));
+const START = fileURLToPath(new URL("../../src/entry/start.js", import.meta.url));
 
 test("what npm's shell leaves behind ends by itself, and politely", async () => {
   const directory = mkdtempSync(join(tmpdir(), "tollgate-shell-"));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   // A second command keeps the shell from becoming the first one.
-  const shell = spawn("sh", ["-c", `"$0" "$1"; :`, process.execPath, SERVE], {
+  const shell = spawn("sh", ["-c", `"$0" "$1" serve; :`, process.execPath, START], {
     cwd: directory,
     detached: true,
     env: { npm_lifecycle_event: "start", PORT: "0", TOLLGATE_DATA: join(directory, "data") },

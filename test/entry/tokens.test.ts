@@ -3,7 +3,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { splitRuns, type Encoding } from "../../src/core/token-runs.ts";
 import { createTokenCounter } from "../../src/entry/tokens.ts";
 
-const counter = createTokenCounter({ onLoop: ["o200k_base"], deadlineMs: 60_000 });
+const counter = createTokenCounter({ deadlineMs: 60_000 });
 afterAll(() => counter.close());
 
 /** Counts known from OpenAI's own tokeniser page and the tests of its Python library. */
@@ -43,7 +43,7 @@ describe("the token counter", () => {
     },
   );
 
-  test("a long ordinary text counts as it does unsplit, on the loop and in the worker", async () => {
+  test("a long ordinary text counts as it does unsplit", async () => {
     const text = 'The quick brown fox says: {"n": 12, "x": [true]}\n  Straße, 日本語。\t'.repeat(
       500,
     );

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { bareEnvironment } from "../support/compiled.ts";
+import { bareEnvironment } from "../support/built.ts";
 import { keep } from "../support/keeper.ts";
 import type { Door } from "./caller.ts";
 import { startFaultProxy, type FaultProxy } from "./fault-proxy.ts";
@@ -180,12 +180,12 @@ export type ReplicaOptions = {
   readonly yaml: string;
 };
 
-/** `node src/entry/node.ts` of that tree, one process; resolves when it listens, throws what it said when it ends first. */
+/** What `npm start` starts of that tree, one process; resolves when it listens, throws what it said when it ends first. */
 export async function runReplica(options: ReplicaOptions): Promise<Replica> {
   const directory = await mkdtemp(join(tmpdir(), "tollgate-faults-"));
   const config = join(directory, "tollgate.yaml");
   await writeFile(config, options.yaml);
-  const child = spawn(process.execPath, ["src/entry/node.ts"], {
+  const child = spawn(process.execPath, ["src/entry/start.js", "serve"], {
     cwd: options.root,
     stdio: ["ignore", "pipe", "pipe"],
     env: {

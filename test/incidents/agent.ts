@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { bareEnvironment } from "../support/compiled.ts";
+import { bareEnvironment } from "../support/built.ts";
 
 /** One line of what an agent says: a JSON object with a `kind`. */
 export type Said = { readonly kind: string } & Readonly<Record<string, unknown>>;

@@ -86,7 +86,7 @@ export async function createTestManagement(
     configuration: gateway.authority.configuration,
   });
   const { api, document } = createManagement();
-  const described: Json = JSON.parse(document);
+  const described: Json = JSON.parse(document());
   const app = new Hono<Env>();
   app.onError((error) => {
     const { status, headers, body } = phraseThrown(error, "req_test");

@@ -10,7 +10,7 @@ import { getRequestListener } from "@hono/node-server";
 import { Client } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 import { createMcpHandler, Server } from "@modelcontextprotocol/server";
-import { bareEnvironment } from "./compiled.ts";
+import { bareEnvironment } from "./built.ts";
 import { keep } from "./keeper.ts";
 
 export type McpServer = {

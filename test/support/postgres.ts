@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import postgres from "postgres";
 import type { TestProject } from "vitest/node";
-import { keepCompiled } from "./compiled.ts";
+import { buildProgram } from "./built.ts";
 import { buildTemplates } from "./templates.ts";
 
 /** Where the run's PostgreSQL listens; `inject("postgres")` in a test file. */
@@ -42,14 +42,11 @@ const PORT_ATTEMPTS_MAX = 5;
  * about crashes must hold on the settings that people run.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const [cluster, removeCompiled] = await Promise.all([startPostgres(), keepCompiled()]);
-  const stop = async (): Promise<void> => {
-    await cluster.stop();
-    await removeCompiled();
-  };
+  await buildProgram();
+  const { address, stop } = await startPostgres();
   try {
-    const pgliteTemplate = await buildTemplates(cluster.address);
-    project.provide("postgres", cluster.address);
+    const pgliteTemplate = await buildTemplates(address);
+    project.provide("postgres", address);
     project.provide("pgliteTemplate", pgliteTemplate);
   } catch (error) {
     await stop();

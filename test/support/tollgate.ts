@@ -16,7 +16,7 @@ import type { Gateway } from "../../src/gate/gateway.ts";
 import type { CountTokens } from "../../src/gate/ports.ts";
 import { backtestOf } from "../../src/ledger/backtest.ts";
 import { connect, type Address, type Database } from "../../src/store/database.ts";
-import { bareEnvironment } from "./compiled.ts";
+import { bareEnvironment } from "./built.ts";
 import { keep } from "./keeper.ts";
 import { priceOf } from "./prices.ts";
 import { SEALING_KEY } from "./seal.ts";
@@ -226,13 +226,13 @@ export type TollgateProcess = Clients & {
   readonly close: () => Promise<void>;
 };
 
-/** `node src/entry/node.ts` in a process of its own; resolves when it listens, throws when it ends first. */
+/** What `npm start` starts, in a process of its own; resolves when it listens, throws when it ends first. */
 export async function startTollgateProcess(options: ProcessOptions): Promise<TollgateProcess> {
   const directory = await mkdtemp(join(tmpdir(), "tollgate-process-"));
   const adminKey = options.adminKey ?? randomBytes(24).toString("hex");
   const config = join(directory, "tollgate.yaml");
   await writeFile(config, yamlFor(options));
-  const child = spawn(process.execPath, ["src/entry/node.ts"], {
+  const child = spawn(process.execPath, ["src/entry/start.js", "serve"], {
     cwd: join(import.meta.dirname, "..", ".."),
     stdio: ["ignore", "pipe", "pipe"],
     env: {

@@ -1,9 +1,7 @@
-#!/usr/bin/env node
 /** The command `tollgate`: the process around `program.ts`. */
-import { readFileSync } from "node:fs";
 import { isatty } from "node:tty";
 
-import { isRecord } from "../../lib/json.ts";
+import { version } from "../version.ts";
 import { runProgram } from "./program.ts";
 import { wantsColours, type Terminal } from "./terminal.ts";
 
@@ -24,17 +22,15 @@ function processTerminal(): Terminal {
   };
 }
 
-function version(): string {
-  const url = new URL("../../../package.json", import.meta.url);
-  const described: unknown = JSON.parse(readFileSync(url, "utf8"));
-  return isRecord(described) ? String(described["version"]) : "unknown";
+export async function main(): Promise<void> {
+  // A reader that has seen enough (`tollgate limits list | head`) is no error.
+  process.stdout.on("error", (error) => {
+    if ("code" in error && error.code === "EPIPE") process.exit(0);
+    throw error;
+  });
+  const code = await runProgram(processTerminal(), version(), process.argv.slice(2));
+  // A start that failed half way leaves a database open, which would keep the process.
+  if (code !== 0) process.exit(code);
 }
 
-// A reader that has seen enough (`tollgate limits list | head`) is no error.
-process.stdout.on("error", (error) => {
-  if ("code" in error && error.code === "EPIPE") process.exit(0);
-  throw error;
-});
-const code = await runProgram(processTerminal(), version(), process.argv.slice(2));
-// A start that failed half way leaves a database open, which would keep the process.
-if (code !== 0) process.exit(code);
+if (import.meta.main) await main();

@@ -5,6 +5,7 @@
  */
 import { randomBytes } from "node:crypto";
 
+import { priceSnapshot } from "../../core/price-snapshot.ts";
 import { REFRESH_MS, type Configuration, type Held } from "../../gate/authority.ts";
 import { createGateway, type Gateway } from "../../gate/gateway.ts";
 import type { Log, Ports } from "../../gate/ports.ts";
@@ -127,7 +128,8 @@ async function stand(isolate: Isolate, db: Database): Promise<Standing> {
   if (applied < SCHEMA_VERSION) throw schemaBehind(applied);
   const installation = await findOrCreateInstallation(db.control, randomBytes(32).toString("hex"));
   if (await answersFromMemory(db.control, `rep_probe_${isolate.newId()}`)) throw cached();
-  await recordListPrices(db.control, config);
+  const listed = priceSnapshot();
+  await recordListPrices(db.control, config, listed);
   await holdEndlessLease(db.control, REPLICA_ID);
   const secrets = sealingSecretsOf(config, adminKey);
   const dataKey = establishDataKey(db.control, installation.pepper, secrets).catch(cannotOpen);
@@ -137,6 +139,7 @@ async function stand(isolate: Isolate, db: Database): Promise<Standing> {
     seal,
     replicaId: REPLICA_ID,
     configuration: configurationOf(config, null, {
+      listed,
       pepper: installation.pepper,
       adminDigest: hmacSha256Hex(installation.pepper, adminKey),
     }),

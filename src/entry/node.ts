@@ -65,6 +65,9 @@ const UPSTREAM_CONNECTIONS = 1_024;
  */
 const BACKLOG = 4_096;
 
+/** What the first call at a fresh process need not wait for is loaded when it is ready, and before most ask for it. */
+const MANAGED_AFTER_MS = 500;
+
 /** Proxies in front keep connections for 60 s; ours must outlive theirs (WIRE E). */
 export const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 const HEADER_BYTES_MAX = 64 * 1024;
@@ -327,6 +330,11 @@ async function listen(config: Config, served: Served): Promise<Server> {
     server.once("error", reject);
     server.listen(config.port, config.host, BACKLOG, resolve);
   });
+  setTimeout(() => {
+    app.loadManaged().catch((error: unknown) => {
+      log.error({ error }, "what is below /api could not be loaded");
+    });
+  }, MANAGED_AFTER_MS).unref();
   return server;
 }
 

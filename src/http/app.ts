@@ -41,6 +41,8 @@ export type App = {
    * what failed cannot be answered any more.
    */
   readonly callModel: (gateway: Gateway, exchange: Exchange) => Promise<void>;
+  /** Loads what is below `/api` before somebody asks for it, which holds the loop for a tenth of a second. */
+  readonly loadManaged: () => Promise<unknown>;
 };
 
 /**
@@ -103,11 +105,14 @@ export function createApp({ log, newId, readAsset, toolDoor, ...door }: AppParts
     return c.text(text, 200, { "content-type": "text/plain; version=0.0.4; charset=utf-8" });
   });
   // Thirty files of routes and their schemas, which no model call needs: a start does not wait for them.
-  let managed: Hono<Env>["fetch"] | null = null;
+  let managed: Promise<Hono<Env>["fetch"]> | null = null;
+  const loadManaged = () =>
+    (managed ??= import("./managed.ts").then(({ createManaged }) =>
+      createManaged({ newId, readAsset, onError }),
+    ));
   app.on("ALL", ["/api/*", "/openapi.json", "/docs", "/docs/*"], async (c) => {
-    const { createManaged } = await import("./managed.ts");
-    managed ??= createManaged({ newId, readAsset, onError });
-    return managed(c.req.raw, c.env);
+    const fetch = await loadManaged();
+    return fetch(c.req.raw, c.env);
   });
   app.use("*", async (c, next) => {
     if (!isToolPath(c.req.path)) return next();
@@ -124,6 +129,7 @@ export function createApp({ log, newId, readAsset, toolDoor, ...door }: AppParts
   });
   return {
     fetch: app.fetch,
+    loadManaged,
     callModel: async (gateway, exchange) => {
       const requestId = `req_${newId()}`;
       try {

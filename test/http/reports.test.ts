@@ -443,7 +443,12 @@ describeEachDatabase("reports", (database) => {
       },
       { groups: { model: "n" }, cost_usd: "0.000000000012" },
     ]);
-    expect(body.total).toMatchObject({ outcomes: { success: 2 }, cost_usd: "0.000000000042" });
+    const total = { cost_usd: "0.000000000042", price_versions: ["price"] };
+    expect(body.total).toMatchObject({ outcomes: { success: 2 }, ...total });
+    // Whole outcomes do not hold theirs; what was posted in the period does.
+    expect((await get("cost-per-outcome")).body.total.price_versions).toBeNull();
+    expect((await get("spend")).body.total).toMatchObject(total);
+    expect((await get("spend?group_by=type")).body.total).toMatchObject(total);
   });
 
   test("of budgets tell what is used and held, and when it is used up at this rate", async () => {

@@ -31,6 +31,7 @@ const OUTCOME_COLUMNS: readonly Column[] = [
   right("unpriced", "unpriced"),
   { title: "floor", value: "is_floor" },
   right("margin", "margin_usd"),
+  { title: "invoices", value: "reconciliation_state" },
 ];
 
 const SPEND_COLUMNS: readonly Column[] = [

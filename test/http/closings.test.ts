@@ -207,6 +207,7 @@ describeEachDatabase("a closed period", (database) => {
   });
 
   test("is told apart by nothing that its copies do not hold", async () => {
+    await tell(database, tenant.id, { subject: "r1", type: "refund_paid" });
     await clock("2030-02-02T00:00:00Z");
     expect((await close()).status).toBe(201);
     for (const path of [

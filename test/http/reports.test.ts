@@ -304,6 +304,48 @@ describeEachDatabase("reports", (database) => {
     }
   });
 
+  test("are of no key, type or run that there is not, and say what there is; what only calls name may be nothing", async () => {
+    const refused = async (path: string, key = tenant.key) => {
+      const { status, body } = await get(path, key);
+      return [status, body.error?.param, body.error?.message];
+    };
+    const none = `There is no outcome type 'refund'. None is declared: see \`tollgate outcome-types create\`.`;
+    expect(await refused("cost-per-outcome?type=refund")).toEqual([404, "type", none]);
+    await tell(database, tenant.id, { subject: "r", type: "refund_paid" });
+    const type = "There is no outcome type 'refund_pad'. Did you mean refund_paid?";
+    for (const report of ["cost-per-outcome", "spend", "waste", "runs"]) {
+      const answer = [404, "type", `${type} There are refund_paid.`];
+      expect([report, await refused(`${report}?type=refund_pad`)]).toEqual([report, answer]);
+      expect((await get(`${report}?type=refund_paid`)).status).toBe(200);
+      const named = `There is no key 'first'. The one that is named so is ${tenant.keyId}: a report is asked by its id.`;
+      expect([report, await refused(`${report}?key=first`)]).toEqual([report, [404, "key", named]]);
+      expect((await get(`${report}?key=${tenant.keyId}`)).status).toBe(200);
+    }
+    // A key of another tenant does not exist for this one; the installation sees all.
+    const other = await api.newTenant();
+    expect(await refused(`spend?key=${other.keyId}`)).toEqual([
+      404,
+      "key",
+      `There is no key '${other.keyId}'. \`tollgate keys list\` says which there are.`,
+    ]);
+    expect((await get(`spend?key=${other.keyId}&type=refund_paid`, ADMIN_KEY)).status).toBe(200);
+    expect((await get("spend?type=refund_pad", ADMIN_KEY)).status).toBe(404);
+
+    expect(await refused("budgets?run=nightly")).toEqual([404, "run", expect.any(String)]);
+    await spent(1n, { runId: "nightly" });
+    expect((await get("budgets?run=nightly")).body.rows).toEqual([]);
+    const scope = { kind: "run", id: "tomorrow" };
+    const limit = { scope, unit: "usd", window: "none", limit: "1.00" };
+    expect((await api.call(tenant.key, "POST", "/api/limits", limit)).status).toBe(201);
+    expect((await get("budgets?run=tomorrow")).body.rows).toHaveLength(1);
+    for (const query of ["customer=nobody", "workflow=none", "label=team=none", "model=none"]) {
+      expect((await get(`spend?${query}`)).body).toMatchObject({
+        rows: [],
+        total: { attempts: 0 },
+      });
+    }
+  });
+
   test("as CSV have stable headers, a line for what is not attributed, and no formula in a cell", async () => {
     const customer = '=HYPERLINK("http://x","y"), "Ltd"';
     await spent(7n, { runId: "r", context: { customer } });
@@ -379,6 +421,7 @@ describeEachDatabase("reports", (database) => {
       "tollgate/workflow": "support",
     });
     expect(end).toBe("");
+    await tell(database, tenant.id, { subject: "r" });
     // Charges are whole: part of one is an outcome's, and a filter that were left unheard would sum up others.
     const typed = await get("spend?format=focus&type=ticket_resolved");
     expect([typed.status, typed.body.error.param]).toEqual([400, "type"]);

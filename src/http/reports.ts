@@ -110,17 +110,21 @@ function wasteRoute(api: Api): void {
       path: "/reports/waste",
       summary:
         "Sum the retries that did not contribute, by model and tool, with the runs that wasted most",
+      description: "By upstream, model and tool, or by what `group_by` names.",
       scopes: ["report", "admin"],
       tenancy: "one",
       params: NONE,
-      query: z.strictObject({ ...PeriodQuery, ...PayerQuery, ...ResourceQuery }),
+      query: z.strictObject({ ...PeriodQuery, ...PayerQuery, ...ResourceQuery, group_by: GroupBy }),
       body: NONE,
       status: 200,
       answer: Waste,
       alsoMedia: REPORT_MEDIA,
     },
     async ({ bindings: { ledger }, tenantId, query, accept }) => {
-      const report = await ledger.reports.waste({ ...termsOf(query, []), tenantId });
+      const report = await ledger.reports.waste({
+        ...termsOf(query, SPEND_GROUPINGS),
+        tenantId,
+      });
       return inFormat(formatOf(query.format, accept), laidSpend("waste", report));
     },
   );

@@ -450,6 +450,19 @@ describeEachDatabase("reports", (database) => {
     });
     expect(body.rows).toHaveLength(1);
     expect(body.runs).toHaveLength(1);
+    await tell(database, tenant.id, { subject: "again" });
+    for (const [name, value] of [
+      ["key", tenant.keyId],
+      ["run", "again"],
+      ["day", "2030-01-15"],
+      ["type", "ticket_resolved"],
+    ] as const) {
+      const by = (await get(`waste?group_by=${name}`)).body;
+      const waste = { groups: { [name]: value }, retries: 2, waste_usd: "0.00000000001" };
+      expect(by).toMatchObject({ group_by: [name], rows: [waste], waste_share: "0.2500" });
+      expect([name, by.rows.length, by.runs.length]).toEqual([name, 1, 1]);
+    }
+    expect((await get("waste?group_by=colour")).status).toBe(400);
   });
 
   test("of runs are chosen by what was said and used, and come page by page", async () => {

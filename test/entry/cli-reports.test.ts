@@ -158,3 +158,20 @@ test("the ledger adds up, of one tenant and of all", async () => {
 test("two formats at once are refused", async () => {
   expect((await tollgate("report", "spend", "--csv", "--json")).code).toBe(1);
 });
+
+test("help and completion name the columns of group_by, the words of closed lists, and the invoices", async () => {
+  const flat = async (...words: string[]) => (await out(...words)).replaceAll(/\s+/gu, " ");
+  expect(await flat("report", "--help")).toMatch(
+    /cost-per-outcome .*agree with the invoices.*reconciliation .*schedules/,
+  );
+  expect(await flat("report", "waste", "--help")).toMatch(
+    /up to four with commas between: type, key, .*label:<name>, .*tenant, ending, basis, reason/,
+  );
+  const completion = await out("completion", "bash");
+  expect(completion).toContain('"report spend --ending") words="succeeded failed');
+  expect(completion).toContain('"report runs --sort") words="cost waste attempts started"');
+  expect(completion).toContain('"report schedules create --basis") words="computed');
+  expect(completion).toMatch(/"report waste"\) words="[^"]*--group-by/);
+  const wrong = await tollgate("report", "spend", "--ending", "fail");
+  expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining("Allowed choices are")]);
+});

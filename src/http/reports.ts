@@ -49,9 +49,9 @@ function outcomesRoute(api: Api): void {
       summary: "Say what one outcome costs: all that its runs cost, by its successes",
       description:
         "By outcome type, and by what `group_by` names. `cohort`: an outcome belongs to the period in which it " +
-        "occurred, or in which its first run began.",
+        "occurred, or in which its first run began. Of one tenant: the installation's key names it.",
       scopes: ["report", "admin"],
-      tenancy: "one",
+      tenancy: "any",
       params: NONE,
       query: z.strictObject({
         ...PeriodQuery,
@@ -65,12 +65,21 @@ function outcomesRoute(api: Api): void {
       alsoMedia: REPORT_MEDIA,
     },
     async ({ bindings: { ledger }, tenantId, query, accept }) => {
+      if (tenantId === "") throw ofOneTenant();
       const { cohort = "outcome" } = query;
       const terms = { ...termsOf(query, OUTCOME_GROUPINGS), tenantId, cohort };
       const report = await ledger.reports.costPerOutcome(terms);
       return inFormat(formatOf(query.format, accept), laidOutcomes(report));
     },
   );
+}
+
+/** A percentile of several tenants' percentiles is none, and each has its own closings and types. */
+function ofOneTenant(): InputError {
+  const message =
+    "What outcomes cost is told of one tenant at a time: name it with `tenant`, once for each that `GET /api/tenants` lists; " +
+    "or ask for spend, grouped by tenant and type, which sums all of them.";
+  return new InputError("missing_required_parameter", "tenant", message);
 }
 
 function spendRoute(api: Api): void {

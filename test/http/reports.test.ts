@@ -285,6 +285,26 @@ describeEachDatabase("reports", (database) => {
     expect((await get(`spend?tenant=${tenant.id}`, ADMIN_KEY)).body.tenant).toBe(tenant.id);
     expect((await get("spend")).body.tenant).toBe(tenant.id);
     expect((await get("waste", ADMIN_KEY)).status).toBe(400);
+    const all = await get("cost-per-outcome?group_by=tenant", ADMIN_KEY);
+    expect([all.status, all.body.error.param]).toEqual([400, "tenant"]);
+    expect(all.body.error.message).toMatch(/once for each .* spend, grouped by tenant and type/);
+    await spent(10n, { runId: "r" });
+    await tell(database, tenant.id, { subject: "r" });
+    for (const by of ["tenant", "tenant,day", "customer,tenant", "tenant,model"]) {
+      const query = `cost-per-outcome?group_by=${by}&tenant=${tenant.id}`;
+      const { rows, total } = (await get(query, ADMIN_KEY)).body;
+      const row = {
+        groups: { type: "ticket_resolved", tenant: tenant.id },
+        cost_usd: "0.00000000001",
+      };
+      expect([by, rows]).toMatchObject([by, [row]]);
+      expect(total).toMatchObject({ outcomes: { success: 1 }, cost_p50_usd: "0.00000000001" });
+    }
+    const typed = await get("spend?group_by=tenant,type", ADMIN_KEY);
+    expect(typed.body.rows.map((one: Json) => one.groups)).toContainEqual({
+      tenant: tenant.id,
+      type: "ticket_resolved",
+    });
     const other = await api.newTenant();
     expect((await get(`spend?tenant=${tenant.id}`, other.key)).status).toBe(404);
   });

@@ -150,8 +150,11 @@ export const ROUNDING_PICOUSD = 1_000n;
  */
 export const CROSSING_MS = 3_600_000;
 
-/** Reconciliations of one upstream that the state of a period is made of: the newest, some of each day. */
-export const RECONCILIATIONS_READ_MAX = 500;
+/**
+ * Reconciliations that the state of a period is made of, the newest: of ten upstreams one for each day of a year. Of
+ * more, days that only older ones tell of are not reconciled.
+ */
+export const RECONCILIATIONS_READ_MAX = 4_000;
 
 /** Settlements whose budgets one step looks at: some ten milliseconds, and nobody waits for its locks. */
 export const ALERT_LINES_MAX = 2_000;

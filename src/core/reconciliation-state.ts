@@ -10,7 +10,7 @@ export type ReconciliationState = {
   readonly differing_days: number;
 };
 
-type Compared = {
+export type Compared = {
   readonly upstream: string;
   readonly from: string;
   readonly to: string;
@@ -44,6 +44,22 @@ export function statesOf(
       differing_days: differing,
     };
   });
+}
+
+/**
+ * The same of these days as a whole, over the upstreams whose models were used on them: reconciled where each of them
+ * is. One that differs does so for all: where nothing of it is known here, its invoice tells of what went around.
+ */
+export function stateOfAll(
+  states: readonly Pick<ReconciliationState, "upstream" | "state">[],
+  used: readonly string[],
+): ReconciliationState["state"] {
+  if (states.some(({ state }) => state === "differs")) return "differs";
+  const reconciled = states.filter(({ state }) => state === "reconciled");
+  const names = new Set(reconciled.map(({ upstream }) => upstream));
+  const isDone =
+    used.length === 0 ? names.size === states.length : used.every((name) => names.has(name));
+  return isDone && states.length > 0 ? "reconciled" : "not_reconciled";
 }
 
 /** What differs as a whole has days that agree. */

@@ -28,14 +28,14 @@ export type ScheduleQuery = { readonly [Member in (typeof MEMBERS)[number]]?: st
 const TAKEN: Record<ScheduledReport, ReadonlySet<string>> = {
   "cost-per-outcome": new Set(["group_by", "cohort", ...PAYER]),
   spend: new Set(["group_by", ...PAYER, ...RESOURCE]),
-  waste: new Set([...PAYER, ...RESOURCE]),
+  waste: new Set(["group_by", ...PAYER, ...RESOURCE]),
   budgets: new Set(),
 };
 
 export const GROUPINGS_OF: Record<ScheduledReport, readonly GroupingKind[]> = {
   "cost-per-outcome": OUTCOME_GROUPINGS,
   spend: SPEND_GROUPINGS,
-  waste: [],
+  waste: SPEND_GROUPINGS,
   budgets: [],
 };
 

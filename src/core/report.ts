@@ -48,11 +48,11 @@ export const OUTCOME_GROUPINGS: readonly GroupingKind[] = [
   "tool",
   "door",
   "step",
+  "tenant",
 ];
 
 export const SPEND_GROUPINGS: readonly GroupingKind[] = [
   ...OUTCOME_GROUPINGS,
-  "tenant",
   "ending",
   "basis",
   "reason",

@@ -220,7 +220,11 @@ export const Usage = z
     totals: z.object(sums),
     by_model: z
       .array(z.object({ upstream: z.string().nullable(), model: z.string(), ...sums }))
-      .readonly(),
+      .readonly()
+      .openapi({
+        description:
+          "Of what called no model, `model` is what was done: `execute_tool`, `step`, `mcp_request`, `approval`.",
+      }),
     models_left_off: z.number().int(),
     adjustments: z
       .object({ entries: z.number().int(), credits_usd: usd, debits_usd: usd, net_usd: usd })

@@ -121,6 +121,14 @@ const outcomesSums = {
   open: count,
   is_floor: z.boolean(),
   price_versions: versions.nullable(),
+  reconciliation_state: z
+    .enum(["reconciled", "differs", "not_reconciled"])
+    .nullable()
+    .openapi({
+      description:
+        "Whether what was posted on its days agrees with the providers' invoices, as far as somebody has compared them: of its upstream, " +
+        "else of all whose models were used on those days. Null where its days are not days of UTC.",
+    }),
   value_usd: usd.nullable(),
   valued: count,
   margin_usd: usd.nullable(),

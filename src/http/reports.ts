@@ -49,9 +49,9 @@ function outcomesRoute(api: Api): void {
       summary: "Say what one outcome costs: all that its runs cost, by its successes",
       description:
         "By outcome type, and by what `group_by` names. `cohort`: an outcome belongs to the period in which it " +
-        "occurred, or in which its first run began.",
+        "occurred, or in which its first run began. Of one tenant: the installation's key names it.",
       scopes: ["report", "admin"],
-      tenancy: "one",
+      tenancy: "any",
       params: NONE,
       query: z.strictObject({
         ...PeriodQuery,
@@ -65,12 +65,21 @@ function outcomesRoute(api: Api): void {
       alsoMedia: REPORT_MEDIA,
     },
     async ({ bindings: { ledger }, tenantId, query, accept }) => {
+      if (tenantId === "") throw ofOneTenant();
       const { cohort = "outcome" } = query;
       const terms = { ...termsOf(query, OUTCOME_GROUPINGS), tenantId, cohort };
       const report = await ledger.reports.costPerOutcome(terms);
       return inFormat(formatOf(query.format, accept), laidOutcomes(report));
     },
   );
+}
+
+/** A percentile of several tenants' percentiles is none, and each has its own closings and types. */
+function ofOneTenant(): InputError {
+  const message =
+    "What outcomes cost is told of one tenant at a time: name it with `tenant`, once for each that `GET /api/tenants` lists; " +
+    "or ask for spend, grouped by tenant and type, which sums all of them.";
+  return new InputError("missing_required_parameter", "tenant", message);
 }
 
 function spendRoute(api: Api): void {
@@ -110,17 +119,21 @@ function wasteRoute(api: Api): void {
       path: "/reports/waste",
       summary:
         "Sum the retries that did not contribute, by model and tool, with the runs that wasted most",
+      description: "By upstream, model and tool, or by what `group_by` names.",
       scopes: ["report", "admin"],
       tenancy: "one",
       params: NONE,
-      query: z.strictObject({ ...PeriodQuery, ...PayerQuery, ...ResourceQuery }),
+      query: z.strictObject({ ...PeriodQuery, ...PayerQuery, ...ResourceQuery, group_by: GroupBy }),
       body: NONE,
       status: 200,
       answer: Waste,
       alsoMedia: REPORT_MEDIA,
     },
     async ({ bindings: { ledger }, tenantId, query, accept }) => {
-      const report = await ledger.reports.waste({ ...termsOf(query, []), tenantId });
+      const report = await ledger.reports.waste({
+        ...termsOf(query, SPEND_GROUPINGS),
+        tenantId,
+      });
       return inFormat(formatOf(query.format, accept), laidSpend("waste", report));
     },
   );

@@ -45,7 +45,7 @@ export const FOCUS_COLUMNS = [
 export type FocusColumn = (typeof FOCUS_COLUMNS)[number];
 
 const AI = { ServiceCategory: "AI and Machine Learning", ServiceSubcategory: "Generative AI" };
-/** A tool may be anything: what it is for is its owner's to say. */
+/** A tool may be anything: what it is for is its owner's to say. People's answers, and what is adjusted of no call, are no model's. */
 const OTHER = { ServiceCategory: "Other", ServiceSubcategory: "Other (Other)" };
 
 export function chargeOf(row: FocusRow): FocusCharge {
@@ -73,7 +73,7 @@ export function chargeOf(row: FocusRow): FocusCharge {
     ProviderName: row.upstream === "" ? null : row.upstream,
     ResourceId: resource === "" ? null : resource,
     ResourceType: resource === "" ? null : isModel ? "Model" : "Tool",
-    ...(isModel ? AI : OTHER),
+    ...(isModel && row.door === "model" ? AI : OTHER),
     ServiceName: row.operation === "" ? "adjustment" : row.operation,
     SkuId: row.priceVersion === "" ? null : `${row.upstream}/${resource}`,
     SkuPriceId: row.priceVersion === "" ? null : row.priceVersion,

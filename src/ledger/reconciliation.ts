@@ -312,5 +312,8 @@ export async function reconciliationStatesOf(
 ): Promise<readonly ReconciliationState[]> {
   refusePeriod(period, USAGE_DAYS_MAX);
   const rows = RECONCILIATIONS_READ_MAX;
-  return statesOf(period, await reconciliationsWithin(db.admin, whose, { ...period, rows }));
+  return statesOf(
+    period,
+    await reconciliationsWithin(db.admin, whose, { ...period, before: null, rows }),
+  );
 }

@@ -5,6 +5,7 @@ import type { Database } from "../store/database.ts";
 import { type BudgetRow, listBudgets } from "../store/reports-budgets.ts";
 import { readNow } from "../store/usage.ts";
 import { type Amount, amountOf, countOf, timeOrNull } from "./amounts.ts";
+import { refuseUnknownRun } from "./report-known.ts";
 import { summed } from "./summed.ts";
 
 export type BudgetLine = {
@@ -54,6 +55,7 @@ export async function budgetsReport(
   const terms = { run, at, rows: REPORT_ROWS_MAX };
   const rows = await summed(listBudgets(db.admin, tenantId, terms));
   const [first] = rows;
+  if (first === undefined && run !== null) await refuseUnknownRun(db.admin, tenantId, run);
   const now = first === undefined ? await readNow(db.admin) : first.now;
   return {
     tenant: tenantId,

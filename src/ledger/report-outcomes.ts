@@ -14,6 +14,7 @@ import {
 } from "../store/reports-outcomes.ts";
 import { reading } from "../store/reports-terms.ts";
 import { countOf } from "./amounts.ts";
+import { type ReportState, readStates } from "./report-reconciliation.ts";
 import { groupsOf, headOf, inOrder, type Groups } from "./report-head.ts";
 import type { ReportHead, ReportTerms, Resolved } from "./reports.ts";
 import { summed } from "./summed.ts";
@@ -52,6 +53,8 @@ export type OutcomesSums = {
   readonly is_floor: boolean;
   /** Null where they were not read: group by model, upstream, tool or step. */
   readonly price_versions: readonly string[] | null;
+  /** Whether its days agree with the providers' invoices; null where that cannot be known. */
+  readonly reconciliation_state: ReportState;
   /** Of its successes, as declared; null where none is. */
   readonly value_usd: string | null;
   /** Its successes whose value is declared. */
@@ -86,24 +89,30 @@ export async function outcomesReport(
   const rest = resolved.groupings.filter(({ kind }) => kind !== "type");
   const asked = { ...resolved, tenantId, cohort, groupings: rest, rows: REPORT_ROWS_MAX };
   if (takesApart(rest)) await refuseMany(db, asked);
-  const [rows, without] = await summed(
-    reading(db.admin, (tx) => Promise.all([sumOutcomes(tx, asked), sumUnattributed(tx, asked)])),
+  const groupings = [TYPE, ...rest];
+  const [rows, without, stateOf] = await summed(
+    reading(db.admin, (tx) =>
+      Promise.all([
+        sumOutcomes(tx, asked),
+        sumUnattributed(tx, asked),
+        readStates(tx, { ...asked, groupings }),
+      ]),
+    ),
   );
   const total = rows.find(({ line }) => line === "total");
   const leftOff = rows.find(({ line }) => line === "left_off");
   assert(total !== undefined && leftOff !== undefined, "a sum over nothing is a row as well");
-  const groupings = [TYPE, ...rest];
   const listed = rows.filter(({ line }) => line === "row");
   return {
     ...headOf({ ...resolved, groupings }, total.asOf),
     cohort,
     rows: inOrder(groupings, listed).map((row) => ({
       groups: groupsOf(groupings, row.groups),
-      ...sumsOf(row),
+      ...sumsOf(row, stateOf(row.groups)),
     })),
     rows_left_off: countOf(leftOff.rows),
-    left_off: leftOff.rows === "0" ? null : sumsOf(leftOff),
-    total: sumsOf(total),
+    left_off: leftOff.rows === "0" ? null : sumsOf(leftOff, stateOf([])),
+    total: sumsOf(total, stateOf([])),
     runs_without_outcome: countOf(without.runs),
     unattributed_usd: usdOf(without.cost),
     unattributed_unpriced: countOf(without.unpriced),
@@ -125,7 +134,7 @@ async function refuseMany(db: Database, asked: OutcomesAsked): Promise<void> {
   throw new InputError("invalid_value", "from", message);
 }
 
-function sumsOf(row: OutcomesRow): OutcomesSums {
+function sumsOf(row: OutcomesRow, state: ReportState): OutcomesSums {
   const cost = BigInt(row.cost);
   const [unpriced, open] = [countOf(row.unpriced), countOf(row.open)];
   return {
@@ -151,6 +160,7 @@ function sumsOf(row: OutcomesRow): OutcomesSums {
     open,
     is_floor: unpriced > 0 || open > 0,
     price_versions: row.priceVersions,
+    reconciliation_state: state,
     value_usd: usdOrNull(row.value),
     valued: countOf(row.valued),
     margin_usd: row.value === null ? null : usdOf(BigInt(row.value) - cost),

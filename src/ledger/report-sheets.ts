@@ -45,6 +45,7 @@ const OUTCOME_COLUMNS = [
   "open",
   "is_floor",
   "price_versions",
+  "reconciliation_state",
   "value_usd",
   "valued",
   "margin_usd",

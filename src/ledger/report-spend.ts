@@ -68,6 +68,7 @@ export async function spendReport(db: Database, asked: Resolved): Promise<SpendR
   return reportOf(asked, await read(db, asked, { order: "cost", rows: REPORT_ROWS_MAX }));
 }
 
+/** Where none is asked for. */
 const WASTE_GROUPINGS: readonly Grouping[] = [
   { kind: "upstream", name: "upstream" },
   { kind: "model", name: "model" },
@@ -80,7 +81,8 @@ export async function wasteReport(
   given: Resolved,
 ): Promise<WasteReport> {
   refuseTyped(given);
-  const asked = { ...given, groupings: WASTE_GROUPINGS };
+  const groupings = given.groupings.length === 0 ? WASTE_GROUPINGS : given.groupings;
+  const asked = { ...given, groupings };
   const report = reportOf(asked, await read(db, asked, { order: "waste", rows: REPORT_ROWS_MAX }));
   const page = { after: null, rows: WASTEFUL_RUNS_MAX };
   const { rows: runs } = await runsReport(db, { ...terms, sort: "waste", page }, given);

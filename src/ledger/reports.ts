@@ -15,6 +15,7 @@ import { rolledUpAsOf } from "../store/roll-up.ts";
 import { readNow } from "../store/usage.ts";
 import { budgetsReport, type BudgetsReport, type BudgetsTerms } from "./report-budgets.ts";
 import { outcomesReport, type OutcomesReport, type OutcomesTerms } from "./report-outcomes.ts";
+import { refuseUnknown } from "./report-known.ts";
 import { runsReport, type RunsReport, type RunsTerms } from "./report-runs.ts";
 import {
   focusReport,
@@ -109,6 +110,7 @@ export function createReports(db: Database): Reports {
 async function resolve(db: Database, terms: ReportTerms): Promise<Resolved> {
   const { tenantId, timeZone, groupings, filters } = terms;
   const shared = { tenantId, timeZone, groupings, filters };
+  await refuseUnknown(db.admin, tenantId, filters);
   const named = await closingOf(db, terms);
   if (named !== null) return { ...shared, ...named };
   const period = await periodOf(db, terms);

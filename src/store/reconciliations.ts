@@ -181,20 +181,49 @@ export type ComparedDays = Pick<ReconciliationRow, "upstream" | "from" | "to" | 
   readonly daysNotExplained: readonly string[] | null;
 };
 
-/** Newest first: those of the tenant and of the whole installation that tell of any of these days. */
+/**
+ * Newest first: those of the tenant and of the whole installation that tell of any of these days. `before`: those
+ * that were recorded by then, which stay the same ever after; null: all.
+ */
 export async function reconciliationsWithin(
   sql: Queryable,
   whose: Whose,
-  period: { readonly from: string; readonly to: string; readonly rows: number },
+  period: {
+    readonly from: string;
+    readonly to: string;
+    readonly before: Date | null;
+    readonly rows: number;
+  },
 ): Promise<readonly ComparedDays[]> {
+  const { before } = period;
   return await sql<ComparedDays[]>`
     select upstream, from_day::text as "from", to_day::text as "to", state,
            summary->'days_not_explained' as "daysNotExplained"
     from reconciliations
     where tenant_id in (${whose ?? ""}, '') and from_day < ${period.to}::text::date
       and to_day > ${period.from}::text::date
+      ${before === null ? sql`` : sql`and recorded_at < ${before.toISOString()}::text::timestamptz`}
     order by reconciliation_id desc
     limit ${period.rows}`;
+}
+
+export type UsedDay = { readonly day: string; readonly upstream: string };
+
+/** On which days of UTC models of which upstreams were used: what a provider's invoice can tell of. */
+export async function listUsedDays(
+  sql: Queryable,
+  tenantId: string,
+  { from, to }: { readonly from: string; readonly to: string },
+): Promise<readonly UsedDay[]> {
+  return await sql<UsedDay[]>`
+    select distinct to_char(c.utc_day at time zone 'UTC', 'YYYY-MM-DD') as day, d.upstream
+    from (
+      select c.utc_day, c.dimension_id from cost_days c
+      where c.tenant_id = ${tenantId} and c.utc_day >= ${`${from}T00:00:00Z`}::text::timestamptz
+        and c.utc_day < ${`${to}T00:00:00Z`}::text::timestamptz offset 0
+    ) as c
+    join cost_dimensions d on d.tenant_id = ${tenantId} and d.dimension_id = c.dimension_id
+    where d.model <> '' and d.ending not in ('blocked', 'released', 'adjusted')`;
 }
 
 function columns(sql: Queryable) {

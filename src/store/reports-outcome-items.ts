@@ -37,7 +37,7 @@ export function takesApart(groupings: readonly Grouping[]): boolean {
 const APART: ReadonlySet<GroupingKind> = new Set(["model", "upstream", "tool", "door", "step"]);
 
 /** What the sums of days tell apart. */
-const OF_DAYS: ReadonlySet<GroupingKind> = new Set(["type", "day", "week", "month"]);
+const OF_DAYS: ReadonlySet<GroupingKind> = new Set(["tenant", "type", "day", "week", "month"]);
 
 export function readsDays({ groupings, filters }: OutcomesAsked): boolean {
   return groupings.every(({ kind }) => OF_DAYS.has(kind)) && isOfAllPayers(filters);
@@ -262,6 +262,7 @@ function columnOf(sql: Queryable, kind: GroupingKind): Fragment {
     case "step":
       return sql`p.step`;
     case "tenant":
+      return sql`o.tenant_id`;
     case "ending":
     case "basis":
     case "reason":

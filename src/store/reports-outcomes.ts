@@ -87,7 +87,7 @@ export async function sumOutcomes(
     select line, l.groups, rows::text, outcomes::text, success::text, failure::text, partial::text, reversed::text,
            p.costs[1]::text as p50, p.costs[2]::text as p95, attempts::text, blocked::text, retries::text, unpriced::text, cost::text,
            failed::text, wasted::text, estimated::text, tokens::text, failures::text, value::text, valued::text,
-           open::text, ${isApart ? sql`(select v.names from version v where v.groups = l.groups)` : sql`null::text[]`} as "priceVersions", ${asOf(sql, asked.tenantId)} as "asOf"
+           open::text, ${isApart ? sql`(select v.names from version v where v.groups = l.groups and l.line <> 'left_off')` : sql`null::text[]`} as "priceVersions", ${asOf(sql, asked.tenantId)} as "asOf"
     from line l ${
       byDays
         ? sql`left join percentile p on p.groups = l.groups and l.line <> 'left_off'`
@@ -145,10 +145,14 @@ function percentiles(sql: Queryable) {
   return sql`percentile_disc(array[0.5, 0.95]) within group (order by cost) as percentiles`;
 }
 
-/** Which prices the cells of each group were counted by. */
+/** Which prices the cells of each group were counted by, and of no group those of all. */
 function versionsOf(sql: Queryable) {
   return sql`
     select v.groups, (array_agg(v.price_version order by v.price_version))[1:${PRICE_VERSIONS_MAX}::int] as names
-    from (select distinct groups, price_version from cell where price_version <> '') as v
+    from (
+      select groups, price_version from cell where price_version <> ''
+      union
+      select '{}', price_version from cell where price_version <> ''
+    ) as v
     group by v.groups`;
 }

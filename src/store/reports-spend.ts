@@ -87,12 +87,16 @@ export async function sumSpend(sql: Queryable, asked: SpendAsked): Promise<reado
     ), line as (
       select 'row' as line, r.* from ranked r where r.place <= ${asked.rows}
       union all
-      select 'left_off', '{}', count(*), ${resums(sql)}, '{}', 0 from ranked where place > ${asked.rows}
+      select 'left_off', '{}', count(*), ${resums(sql)}, (
+               select coalesce(array_agg(distinct v.version), '{}')
+               from ranked r cross join unnest(r.versions) as v(version) where r.place > ${asked.rows}
+             ), 0
+      from ranked where place > ${asked.rows}
       union all
       ${
         isTyped && asked.filters.type === null
-          ? sql`select 'total', '{}', (select count(*) from ranked), ${sums(sql)}, '{}', 0 from whole`
-          : sql`select 'total', '{}', (select count(*) from ranked), ${resums(sql)}, '{}', 0 from grouped`
+          ? sql`select 'total', '{}', (select count(*) from ranked), ${sums(sql)}, ${versions(sql)}, 0 from whole`
+          : sql`select 'total', '{}', (select count(*) from ranked), ${resums(sql)}, (select ${versions(sql)} from priced), 0 from grouped`
       }
     )
     select line, groups, rows::text, attempts::text, blocked::text, retries::text, failures::text, unpriced::text, cost::text,
@@ -245,6 +249,10 @@ function columnOf(sql: Queryable, kind: GroupingKind): Fragment {
     default:
       return unreachable(kind);
   }
+}
+
+function versions(sql: Queryable) {
+  return sql`coalesce(array_agg(distinct price_version), '{}')`;
 }
 
 /** Of cells with their dimension: what every line holds, in its order. */

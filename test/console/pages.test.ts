@@ -175,6 +175,15 @@ describeOnPostgres("the console", (database) => {
     ]);
   });
 
+  test("the overview says what called no model, in words", async () => {
+    const page = pages.desktop;
+    await page.goto(`${tollgate.url}/console`);
+    const card = page.locator(".card", { has: page.getByRole("heading", { name: "By model" }) });
+    const text = await card.innerText();
+    expect(text).toContain("calls of tools");
+    expect(text).not.toContain("execute_tool");
+  });
+
   test("the overview says how fast is spent, and where each budget will be at its end", async () => {
     const page = pages.desktop;
     await page.goto(`${tollgate.url}/console`);

@@ -1,7 +1,7 @@
 /** Each reason explains what it can prove, and not a pico-dollar or a token more. */
 import { expect, test } from "vitest";
 import { modelFamily, NO_FIGURES, type Figures, type Invoice } from "../../src/core/invoice.ts";
-import { statesOf } from "../../src/core/reconciliation-state.ts";
+import { stateOfAll, statesOf } from "../../src/core/reconciliation-state.ts";
 import { reconcile, type OurLine } from "../../src/core/reconcile.ts";
 
 const CALLS: Figures = {
@@ -244,4 +244,26 @@ test("a period is reconciled when each of its days is, by the newest word on it"
   expect(statesOf(period, [mostly])).toMatchObject([
     { state: "differs", days: 3, reconciled_days: 2, differing_days: 1 },
   ]);
+});
+
+test("days agree as a whole where each upstream does that was used, and differ where any upstream does", () => {
+  const [agrees, open, differs] = [
+    { upstream: "a", state: "reconciled" },
+    { upstream: "b", state: "not_reconciled" },
+    { upstream: "c", state: "differs" },
+  ] as const;
+  const cases = [
+    { states: [], used: [], is: "not_reconciled" },
+    { states: [], used: ["a"], is: "not_reconciled" },
+    { states: [agrees], used: ["a"], is: "reconciled" },
+    { states: [agrees], used: [], is: "reconciled" },
+    { states: [agrees], used: ["a", "b"], is: "not_reconciled" },
+    { states: [agrees, open], used: ["a"], is: "reconciled" },
+    { states: [agrees, open], used: [], is: "not_reconciled" },
+    { states: [agrees, open], used: ["a", "b"], is: "not_reconciled" },
+    { states: [agrees, open, differs], used: ["a"], is: "differs" },
+  ] as const;
+  for (const { states, used, is } of cases) {
+    expect([states, used, stateOfAll(states, used)]).toEqual([states, used, is]);
+  }
 });

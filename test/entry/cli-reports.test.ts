@@ -60,7 +60,8 @@ test("spend shows who called just now, as a table, as JSON and as CSV", async ()
   expect(csv).toMatch(/^line,run,attempts,[^\r]*\r\nrow,a,3,/);
   expect(await out("report", "spend", "--focus")).toMatch(/^BilledCost,BillingCurrency,/);
   expect(await out("report", "spend", "--all-tenants", "--group-by", "tenant")).toMatch(/TENANT/);
-  expect(await out("report", "spend", "--of-key", "key_none")).not.toMatch(/attempts +4/);
+  const none = await tollgate("report", "spend", "--of-key", "key_none");
+  expect([none.code, none.err]).toEqual([1, expect.stringContaining("There is no key 'key_none'")]);
 });
 
 test("cost per outcome, waste, runs and budgets each have their table", async () => {
@@ -156,4 +157,21 @@ test("the ledger adds up, of one tenant and of all", async () => {
 
 test("two formats at once are refused", async () => {
   expect((await tollgate("report", "spend", "--csv", "--json")).code).toBe(1);
+});
+
+test("help and completion name the columns of group_by, the words of closed lists, and the invoices", async () => {
+  const flat = async (...words: string[]) => (await out(...words)).replaceAll(/\s+/gu, " ");
+  expect(await flat("report", "--help")).toMatch(
+    /cost-per-outcome .*agree with the invoices.*reconciliation .*schedules/,
+  );
+  expect(await flat("report", "waste", "--help")).toMatch(
+    /up to four with commas between: type, key, .*label:<name>, .*tenant, ending, basis, reason/,
+  );
+  const completion = await out("completion", "bash");
+  expect(completion).toContain('"report spend --ending") words="succeeded failed');
+  expect(completion).toContain('"report runs --sort") words="cost waste attempts started"');
+  expect(completion).toContain('"report schedules create --basis") words="computed');
+  expect(completion).toMatch(/"report waste"\) words="[^"]*--group-by/);
+  const wrong = await tollgate("report", "spend", "--ending", "fail");
+  expect([wrong.code, wrong.err]).toEqual([2, expect.stringContaining("Allowed choices are")]);
 });

@@ -60,6 +60,19 @@ describe("what was typed wrongly ends with 2 and says how to type it", () => {
       ["limits", "create", "--unit", "usd", "--limit", "1,5"],
       /A decimal amount is needed, as 12\.50/,
     ],
+    [
+      ["limits", "create", "--unit", "usd", "--limit", "0.0000000000001"],
+      /This amount is too fine: it has 13 decimals, and 12 are the most/,
+    ],
+    [
+      ["limits", "create", "--unit", "usd", "--limit", "1000000000000000000.5"],
+      /This amount is too large: it has 19 digits before the point, and 18 are the most/,
+    ],
+    [
+      ["adjustments", "post", "--reason", "r", "--usd", "-0.0000000000001"],
+      /This amount is too fine/,
+    ],
+    [["adjustments", "post", "--reason", "r", "--usd", "--1"], /A decimal amount|argument missing/],
     [["limits", "create", "--unit", "usd", "--limit", "-1"], /A decimal amount|argument missing/],
     [
       ["keys", "create", "x", "--scope", "root"],

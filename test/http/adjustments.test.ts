@@ -134,6 +134,12 @@ describeEachDatabase("an adjustment", (database) => {
       [{ ...one, model }, "-0.00005"],
       [{ basis: "adjustment", model: null, key: null, run: alone.body.id }, "-3.00"],
     ]);
+    // Only what is adjusted of a call is of its door.
+    expect(costs(await report("spend?group_by=door,basis"))).toEqual([
+      [{ door: "model", basis: "computed" }, settled],
+      [{ door: "model", basis: "adjustment" }, "-0.00005"],
+      [{ door: null, basis: "adjustment" }, "-2.90"],
+    ]);
     const outcomes = await report("cost-per-outcome?group_by=run");
     expect(outcomes).toMatchObject({
       total: { cost_usd: "0.100200000001", failed_usd: "0.00", attempts: 1 },
@@ -155,6 +161,7 @@ describeEachDatabase("an adjustment", (database) => {
     expect((await report("waste")).total.cost_usd).toBe(all);
     const focus = String(await report("spend?format=focus"));
     expect(focus.match(/,Adjustment,/gu)).toHaveLength(3);
+    expect(focus.match(/,Generative AI,/gu)).toHaveLength(2);
     const check = await api.call(key, "GET", "/api/ledger/check");
     expect(check.body).toMatchObject({ holds: true, settled_usd: settled });
   });

@@ -19,6 +19,15 @@ const READ = [
   `spend?${JANUARY}&format=focus`,
   `waste?${JANUARY}`,
 ];
+/** January as a whole, agreed with an invoice that nobody was sent. */
+const AGREED = {
+  upstream: "up",
+  provider: "openai",
+  from: "2030-01-01",
+  to: "2030-02-01",
+  states: ["cost_usd"],
+  lines: [{ day: "2030-01-15", model: "m", cost_usd: "0.000000001058" }],
+};
 
 describeEachDatabase("a closed period", (database) => {
   let api: Management;
@@ -39,6 +48,15 @@ describeEachDatabase("a closed period", (database) => {
       await rollUpAll(database.db.admin);
       const answer = await api.call(tenant.key, "POST", "/api/closings", body);
       if (answer.body.error?.message.includes("try again") !== true) return answer;
+    }
+  };
+  const reconcile = async (body: object) => {
+    for (;;) {
+      await rollUpAll(database.db.admin);
+      const answer = await api.call(tenant.key, "POST", "/api/reports/reconciliation", body);
+      if (answer.body.error?.message.includes("is summed up to") === true) continue;
+      expect(answer.status, JSON.stringify(answer.body)).toBe(200);
+      return answer;
     }
   };
   const clock = (at: string) => setClock(database.db, new Date(at));
@@ -68,6 +86,8 @@ describeEachDatabase("a closed period", (database) => {
     const first = await tell(database, tenant.id, { subject: "r1" });
     const second = await tell(database, tenant.id, { subject: "r2" });
     await clock("2030-02-02T00:00:00Z");
+    await reconcile(AGREED);
+    await clock("2030-02-02T01:00:00Z");
     const closed = await close();
     expect(closed.status).toBe(201);
     expect(closed.body).toMatchObject({
@@ -77,13 +97,19 @@ describeEachDatabase("a closed period", (database) => {
     const before = await bytesOf(READ);
     expect(JSON.parse(before[0] ?? "")).toMatchObject({
       closed: closed.body.id,
-      as_of: "2030-02-02T00:00:00.000Z",
-      total: { outcomes: { success: 2 }, cost_usd: "0.00000000105" },
+      as_of: "2030-02-02T01:00:00.000Z",
+      rows: [{ reconciliation_state: "reconciled" }],
+      total: {
+        outcomes: { success: 2 },
+        cost_usd: "0.00000000105",
+        reconciliation_state: "reconciled",
+      },
       unattributed_usd: "0.000000000008",
     });
 
-    // Evidence corrects what was presumed; an outcome comes late, one is taken back, a run goes on.
+    // It is found not to agree; evidence corrects what was presumed; an outcome comes late, one is taken back, a run goes on.
     await clock("2030-02-10T00:00:00Z");
+    expect((await reconcile({ ...AGREED, lines: [] })).body.state).toBe("differs");
     await api.settle(settlementOf(presumed, { costPicousd: 400n }));
     await api.settle(settlementOf(await ask("r2"), { costPicousd: 5n }));
     await clock("2030-01-20T00:00:00Z");
@@ -181,6 +207,7 @@ describeEachDatabase("a closed period", (database) => {
   });
 
   test("is told apart by nothing that its copies do not hold", async () => {
+    await tell(database, tenant.id, { subject: "r1", type: "refund_paid" });
     await clock("2030-02-02T00:00:00Z");
     expect((await close()).status).toBe(201);
     for (const path of [

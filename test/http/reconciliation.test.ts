@@ -2,9 +2,11 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { createRandomId } from "../../src/lib/random-id.ts";
 import { rolledUpAsOf } from "../../src/store/roll-up.ts";
+import type { Ask } from "../../src/store/posting.ts";
 import type { Settlement } from "../../src/store/settlement.ts";
 import { resetClock, setClock } from "../support/clock.ts";
 import { describeEachDatabase } from "../support/databases.ts";
+import { tell } from "../support/ledger-history.ts";
 import {
   ADMIN_KEY,
   createTestManagement,
@@ -48,11 +50,12 @@ describeEachDatabase("a reconciliation", (database) => {
   const call = async (
     given: Partial<Settlement> = {},
     [begun, ended]: readonly [string, string] = ["2030-01-01T10:00:00Z", "2030-01-01T10:00:01Z"],
+    of: Partial<Ask> = {},
   ) => {
     await at(begun);
     const { id: tenantId, keyId } = tenant;
     const attemptId = `att_${randomId(Date.parse(begun))}`;
-    await api.admit({ tenantId, keyId, attemptId, costPicousd: COST, tokens: 3_450 });
+    await api.admit({ tenantId, keyId, attemptId, costPicousd: COST, tokens: 3_450, ...of });
     await at(ended);
     const usage = JSON.stringify(USAGE);
     await api.settle({ tenantId, attemptId, costPicousd: COST, tokens: 3_450, usage, ...given });
@@ -217,6 +220,76 @@ describeEachDatabase("a reconciliation", (database) => {
       expect(states.body.upstreams).toMatchObject([{ state: "reconciled" }]);
     }
     expect((await api.call(ADMIN_KEY, "GET", path)).body.data[0].id).toBe(answer.body.id);
+  });
+
+  test("is said by each row of cost per outcome: of its days, and of its upstream or all that were used", async () => {
+    // One outcome each day, of a run of its own.
+    for (const day of ["2030-01-01", "2030-01-02"]) {
+      const moments = [`${day}T10:00:00Z`, `${day}T10:00:01Z`] as const;
+      await call({}, moments, { runId: day, upstream: "openai" });
+      await tell(database, tenant.id, { subject: day });
+    }
+    await later();
+    const days = "from=2030-01-01&to=2030-01-03";
+    const ask = async (query: string) => {
+      const path = `/api/reports/cost-per-outcome?${query}`;
+      const answer = await api.call(tenant.key, "GET", path);
+      expect(answer.status, JSON.stringify(answer.body)).toBe(200);
+      return answer.body;
+    };
+    const states = async (query = days): Promise<readonly unknown[]> => {
+      const { rows, total } = await ask(query);
+      return [...rows, total].map((row: Json) => row.reconciliation_state);
+    };
+    expect(await states()).toEqual(["not_reconciled", "not_reconciled"]);
+
+    await reconcile([LINE]);
+    expect(await states(`${days}&group_by=day`)).toEqual([
+      "reconciled",
+      "not_reconciled",
+      "not_reconciled",
+    ]);
+    expect(await states("from=2030-01-01&to=2030-01-02")).toEqual(["reconciled", "reconciled"]);
+    await reconcile([], { from: "2030-01-02", to: "2030-01-03" });
+    expect(await states()).toEqual(["differs", "differs"]);
+    expect(await states(`${days}&group_by=day`)).toEqual(["reconciled", "differs", "differs"]);
+    await reconcile([LINE, { ...LINE, day: "2030-01-02" }], { to: "2030-01-03" });
+    expect(await states()).toEqual(["reconciled", "reconciled"]);
+    for (const time of ["week", "month", "upstream", "customer,week,upstream"]) {
+      expect([time, await states(`${days}&group_by=${time}`)]).toEqual([
+        time,
+        ["reconciled", "reconciled"],
+      ]);
+    }
+    expect((await ask(`${days}&format=csv`)).split("\r\n")).toEqual([
+      expect.stringContaining(",reconciliation_state,"),
+      expect.stringContaining(",reconciled,"),
+      expect.stringMatching(/^unattributed,/u),
+      "",
+    ]);
+    expect(await ask(`${days}&format=ndjson`)).toContain('"reconciliation_state":"reconciled"');
+
+    // Where an upstream was used that nobody compared, the period is not reconciled; its own rows are.
+    await call({ costPicousd: 7n }, ["2030-01-02T12:00:00Z", "2030-01-02T12:00:01Z"], {
+      runId: "2030-01-02",
+      upstream: "another",
+    });
+    await later();
+    expect(await states()).toEqual(["not_reconciled", "not_reconciled"]);
+    const { rows, total } = await ask(`${days}&group_by=upstream`);
+    expect(
+      rows.map(({ groups, reconciliation_state: state }: Json) => [groups.upstream, state]),
+    ).toEqual([
+      ["openai", "reconciled"],
+      ["another", "not_reconciled"],
+    ]);
+    expect(total.reconciliation_state).toBe("not_reconciled");
+
+    // Of other days than UTC's an invoice says nothing.
+    expect(await states(`${days}&time_zone=Europe/Berlin`)).toEqual([null, null]);
+    expect(await states("from=2030-01-01T06:00:00Z&to=2030-01-03")).toEqual([null, null]);
+    const moments = "from=2030-01-01T00:00:00Z&to=2030-01-03T00:00:00Z&time_zone=Europe/Berlin";
+    expect(await states(`${moments}&group_by=day`)).toEqual([null, null, "not_reconciled"]);
   });
 
   test("refuses what it cannot compare, and says what instead", async () => {

@@ -285,6 +285,26 @@ describeEachDatabase("reports", (database) => {
     expect((await get(`spend?tenant=${tenant.id}`, ADMIN_KEY)).body.tenant).toBe(tenant.id);
     expect((await get("spend")).body.tenant).toBe(tenant.id);
     expect((await get("waste", ADMIN_KEY)).status).toBe(400);
+    const all = await get("cost-per-outcome?group_by=tenant", ADMIN_KEY);
+    expect([all.status, all.body.error.param]).toEqual([400, "tenant"]);
+    expect(all.body.error.message).toMatch(/once for each .* spend, grouped by tenant and type/);
+    await spent(10n, { runId: "r" });
+    await tell(database, tenant.id, { subject: "r" });
+    for (const by of ["tenant", "tenant,day", "customer,tenant", "tenant,model"]) {
+      const query = `cost-per-outcome?group_by=${by}&tenant=${tenant.id}`;
+      const { rows, total } = (await get(query, ADMIN_KEY)).body;
+      const row = {
+        groups: { type: "ticket_resolved", tenant: tenant.id },
+        cost_usd: "0.00000000001",
+      };
+      expect([by, rows]).toMatchObject([by, [row]]);
+      expect(total).toMatchObject({ outcomes: { success: 1 }, cost_p50_usd: "0.00000000001" });
+    }
+    const typed = await get("spend?group_by=tenant,type", ADMIN_KEY);
+    expect(typed.body.rows.map((one: Json) => one.groups)).toContainEqual({
+      tenant: tenant.id,
+      type: "ticket_resolved",
+    });
     const other = await api.newTenant();
     expect((await get(`spend?tenant=${tenant.id}`, other.key)).status).toBe(404);
   });
@@ -301,6 +321,48 @@ describeEachDatabase("reports", (database) => {
     }
     for (const query of ["ending=adjusted", "ending=blocked", "basis=adjustment", "basis=none"]) {
       expect((await get(`spend?${query}`)).status).toBe(200);
+    }
+  });
+
+  test("are of no key, type or run that there is not, and say what there is; what only calls name may be nothing", async () => {
+    const refused = async (path: string, key = tenant.key) => {
+      const { status, body } = await get(path, key);
+      return [status, body.error?.param, body.error?.message];
+    };
+    const none = `There is no outcome type 'refund'. None is declared: see \`tollgate outcome-types create\`.`;
+    expect(await refused("cost-per-outcome?type=refund")).toEqual([404, "type", none]);
+    await tell(database, tenant.id, { subject: "r", type: "refund_paid" });
+    const type = "There is no outcome type 'refund_pad'. Did you mean refund_paid?";
+    for (const report of ["cost-per-outcome", "spend", "waste", "runs"]) {
+      const answer = [404, "type", `${type} There are refund_paid.`];
+      expect([report, await refused(`${report}?type=refund_pad`)]).toEqual([report, answer]);
+      expect((await get(`${report}?type=refund_paid`)).status).toBe(200);
+      const named = `There is no key 'first'. The one that is named so is ${tenant.keyId}: a report is asked by its id.`;
+      expect([report, await refused(`${report}?key=first`)]).toEqual([report, [404, "key", named]]);
+      expect((await get(`${report}?key=${tenant.keyId}`)).status).toBe(200);
+    }
+    // A key of another tenant does not exist for this one; the installation sees all.
+    const other = await api.newTenant();
+    expect(await refused(`spend?key=${other.keyId}`)).toEqual([
+      404,
+      "key",
+      `There is no key '${other.keyId}'. \`tollgate keys list\` says which there are.`,
+    ]);
+    expect((await get(`spend?key=${other.keyId}&type=refund_paid`, ADMIN_KEY)).status).toBe(200);
+    expect((await get("spend?type=refund_pad", ADMIN_KEY)).status).toBe(404);
+
+    expect(await refused("budgets?run=nightly")).toEqual([404, "run", expect.any(String)]);
+    await spent(1n, { runId: "nightly" });
+    expect((await get("budgets?run=nightly")).body.rows).toEqual([]);
+    const scope = { kind: "run", id: "tomorrow" };
+    const limit = { scope, unit: "usd", window: "none", limit: "1.00" };
+    expect((await api.call(tenant.key, "POST", "/api/limits", limit)).status).toBe(201);
+    expect((await get("budgets?run=tomorrow")).body.rows).toHaveLength(1);
+    for (const query of ["customer=nobody", "workflow=none", "label=team=none", "model=none"]) {
+      expect((await get(`spend?${query}`)).body).toMatchObject({
+        rows: [],
+        total: { attempts: 0 },
+      });
     }
   });
 
@@ -379,6 +441,7 @@ describeEachDatabase("reports", (database) => {
       "tollgate/workflow": "support",
     });
     expect(end).toBe("");
+    await tell(database, tenant.id, { subject: "r" });
     // Charges are whole: part of one is an outcome's, and a filter that were left unheard would sum up others.
     const typed = await get("spend?format=focus&type=ticket_resolved");
     expect([typed.status, typed.body.error.param]).toEqual([400, "type"]);
@@ -407,6 +470,19 @@ describeEachDatabase("reports", (database) => {
     });
     expect(body.rows).toHaveLength(1);
     expect(body.runs).toHaveLength(1);
+    await tell(database, tenant.id, { subject: "again" });
+    for (const [name, value] of [
+      ["key", tenant.keyId],
+      ["run", "again"],
+      ["day", "2030-01-15"],
+      ["type", "ticket_resolved"],
+    ] as const) {
+      const by = (await get(`waste?group_by=${name}`)).body;
+      const waste = { groups: { [name]: value }, retries: 2, waste_usd: "0.00000000001" };
+      expect(by).toMatchObject({ group_by: [name], rows: [waste], waste_share: "0.2500" });
+      expect([name, by.rows.length, by.runs.length]).toEqual([name, 1, 1]);
+    }
+    expect((await get("waste?group_by=colour")).status).toBe(400);
   });
 
   test("of runs are chosen by what was said and used, and come page by page", async () => {
@@ -443,7 +519,12 @@ describeEachDatabase("reports", (database) => {
       },
       { groups: { model: "n" }, cost_usd: "0.000000000012" },
     ]);
-    expect(body.total).toMatchObject({ outcomes: { success: 2 }, cost_usd: "0.000000000042" });
+    const total = { cost_usd: "0.000000000042", price_versions: ["price"] };
+    expect(body.total).toMatchObject({ outcomes: { success: 2 }, ...total });
+    // Whole outcomes do not hold theirs; what was posted in the period does.
+    expect((await get("cost-per-outcome")).body.total.price_versions).toBeNull();
+    expect((await get("spend")).body.total).toMatchObject(total);
+    expect((await get("spend?group_by=type")).body.total).toMatchObject(total);
   });
 
   test("of budgets tell what is used and held, and when it is used up at this rate", async () => {

@@ -78,6 +78,9 @@ export async function tell({ db }: TestDatabase, tenantId: string, told: Told) {
   const id = `out_${newId()}`;
   const root = told.supersedes?.root ?? id;
   await db.admin`
+    insert into outcome_types (tenant_id, name, description) values (${tenantId}, ${told.type ?? "ticket_resolved"}, '')
+    on conflict do nothing`;
+  await db.admin`
     insert into outcomes (tenant_id, outcome_id, root_id, supersedes, type, subject_kind, subject, key, status, weight,
                           occurred_at, recorded_by)
     values (${tenantId}, ${id}, ${root}, ${told.supersedes?.id ?? null}, ${told.type ?? "ticket_resolved"},

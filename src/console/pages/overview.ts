@@ -186,11 +186,25 @@ function modelsOf({ by_model: models }: Usage): Markup {
     what: "Model",
     measure: "Spend",
     bars: shown.slice(0, MODELS_SHOWN).map(({ upstream, model, cost_usd: cost }) => ({
-      label: upstream === null ? model : `${upstream}/${model}`,
+      label: labelOf(upstream, model),
       value: picosOf(cost),
       text: usd(cost),
     })),
   });
+}
+
+/** What called no model stands under the name of what was done. */
+const OF_NO_MODEL: ReadonlyMap<string, string> = new Map([
+  ["execute_tool", "calls of tools"],
+  ["step", "steps that callers run"],
+  ["mcp_request", "other requests to servers"],
+  ["approval", "people's answers"],
+]);
+
+function labelOf(upstream: string | null, model: string): string {
+  const what = OF_NO_MODEL.get(model);
+  if (what !== undefined) return upstream === null ? what : `${what}, ${upstream}`;
+  return upstream === null ? model : `${upstream}/${model}`;
 }
 
 function approvalsOf(visit: Visit, approvals: readonly Approval[]): Markup {

@@ -1,5 +1,5 @@
 /** `adjustments`: credits and debits beside the settlements. */
-import { InvalidArgumentError, type Command } from "commander";
+import type { Command } from "commander";
 
 import type { Column } from "./output.ts";
 import * as session from "./session.ts";
@@ -22,7 +22,7 @@ export function addAdjustments(program: Command, terminal: Terminal): void {
   const post = adjustments
     .command("post")
     .description("post a credit (below zero) or a debit; it moves no budget")
-    .requiredOption("--usd <amount>", "in dollars, as -1.50", signed)
+    .requiredOption("--usd <amount>", "in dollars, as -1.50", session.signedAmount)
     .requiredOption("--reason <text>", "why, for whoever reads the report")
     .option("--attempt <id>", "the attempt, or decision, whose cost it corrects")
     .option("--run <run>", "the run that it is of");
@@ -49,9 +49,4 @@ export function addAdjustments(program: Command, terminal: Terminal): void {
 
 function given(name: string, value: string | null): Readonly<Record<string, string>> {
   return value === null ? {} : { [name]: value };
-}
-
-function signed(text: string): string {
-  if (/^-?\d{1,18}(?:\.\d{1,12})?$/.test(text)) return text;
-  throw new InvalidArgumentError("A decimal amount is needed, as -1.50.");
 }

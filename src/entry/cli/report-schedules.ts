@@ -8,6 +8,7 @@ import {
 } from "../../core/report-schedule.ts";
 import { isRecord } from "../../lib/json.ts";
 import { member, textOf, type Column } from "./output.ts";
+import { addOptions, type OptionTexts, PAYER, RESOURCE, SPEND_GROUP_BY } from "./report-options.ts";
 import * as session from "./session.ts";
 import type { Session } from "./session.ts";
 import type { Terminal } from "./terminal.ts";
@@ -25,20 +26,12 @@ const COLUMNS: readonly Column[] = [
 ];
 
 /** The parameters of a report's query by their options; `--key` is the one to ask with. */
-const QUERY = {
-  "group-by": "columns by which rows are told apart, as customer,label:team",
-  cohort: "outcome (default) or run_start",
-  "of-key": "of one key",
-  customer: "of one customer",
-  workflow: "of one workflow",
-  label: "with a label, as team=search",
-  type: "of one outcome type",
-  model: "of one model",
-  upstream: "of one upstream",
-  tool: "of one tool",
-  ending: "with one ending, as failed",
-  basis: "with one basis, as presumed",
-} as const;
+const QUERY: OptionTexts = {
+  ...SPEND_GROUP_BY,
+  cohort: "of cost per outcome: by which of its days one belongs to the period (default: outcome)",
+  ...PAYER,
+  ...RESOURCE,
+};
 
 const PATH = "/api/report-schedules";
 
@@ -78,9 +71,7 @@ function addCreate(schedules: Command, terminal: Terminal): void {
     .addOption(every().makeOptionMandatory())
     .option("--time-zone <zone>", "in which periods begin, as Europe/Berlin (default: UTC)")
     .addOption(format());
-  for (const [option, help] of Object.entries(QUERY)) {
-    create.option(`--${option} <${option}>`, help);
-  }
+  addOptions(create, QUERY);
   session.act(create, terminal, async (s) => {
     const report = session.option(s.options, "report");
     const body = { name: s.argument(0), report, ...termsOf(s) };
@@ -98,9 +89,7 @@ function addChange(schedules: Command, terminal: Terminal): void {
     .addOption(every())
     .option("--time-zone <zone>", "in which periods begin")
     .addOption(format());
-  for (const [option, help] of Object.entries(QUERY)) {
-    change.option(`--${option} <${option}>`, help);
-  }
+  addOptions(change, QUERY);
   session.act(change, terminal, async (s) => {
     const path = `${PATH}/${encodeURIComponent(s.argument(0))}`;
     const body = { name: session.option(s.options, "name"), ...termsOf(s) };

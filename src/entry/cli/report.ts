@@ -5,6 +5,15 @@ import { type Command, InvalidArgumentError } from "commander";
 
 import { isList } from "../../lib/json.ts";
 import type { Reply } from "./client.ts";
+import {
+  addOptions,
+  type OptionTexts,
+  OUTCOMES_GROUP_BY,
+  PAYER,
+  PERIOD,
+  RESOURCE,
+  SPEND_GROUP_BY,
+} from "./report-options.ts";
 import { addReconciliation } from "./reconcile.ts";
 import { addReportSchedules } from "./report-schedules.ts";
 import { member, textOf, writeFields, writeHint, writeTable, type Column } from "./output.ts";
@@ -31,6 +40,7 @@ const OUTCOME_COLUMNS: readonly Column[] = [
   right("unpriced", "unpriced"),
   { title: "floor", value: "is_floor" },
   right("margin", "margin_usd"),
+  { title: "invoices", value: "reconciliation_state" },
 ];
 
 const SPEND_COLUMNS: readonly Column[] = [
@@ -103,54 +113,33 @@ type Report = {
   readonly about: string;
   readonly columns: readonly Column[];
   /** Its options, with what each means. */
-  readonly options: Readonly<Record<string, string>>;
-};
-
-const PAYER = {
-  "of-key": "of one key (--key is the one to ask with)",
-  customer: "of one customer",
-  workflow: "of one workflow",
-  label: "with a label, as team=search",
-  type: "of one outcome type",
-};
-const RESOURCE = {
-  model: "of one model",
-  upstream: "of one upstream",
-  tool: "of one tool",
-  ending: "with one ending, as failed",
-  basis: "with one basis, as presumed",
-};
-const PERIOD = {
-  from: "the first day, or moment; this month's if absent",
-  to: "the day after the last",
-  period:
-    "in place of both: this_month, last_month, this_quarter, last_quarter, this_year, last_year",
-  "fiscal-year-start": "the month in which those quarters and years begin, 1 to 12 (default: 1)",
-  "time-zone": "in which days begin, as Europe/Berlin (default: UTC)",
-  closing: "in place of a period: a closing, and its copies",
-};
-const GROUP_BY = {
-  "group-by": "columns by which rows are told apart, as customer,label:team,month",
+  readonly options: OptionTexts;
 };
 
 const REPORTS: readonly Report[] = [
   {
     name: "cost-per-outcome",
-    about: "what one outcome costs: all that its runs cost, by its successes",
+    about:
+      "what one outcome costs: all that its runs cost, by its successes; and whether its days agree with the invoices",
     columns: OUTCOME_COLUMNS,
-    options: { ...PERIOD, ...PAYER, ...GROUP_BY, cohort: "outcome (default) or run_start" },
+    options: {
+      ...PERIOD,
+      ...PAYER,
+      ...OUTCOMES_GROUP_BY,
+      cohort: "by which of its days an outcome belongs to the period (default: outcome)",
+    },
   },
   {
     name: "spend",
     about: "what was spent, by anything",
     columns: SPEND_COLUMNS,
-    options: { ...PERIOD, ...PAYER, ...RESOURCE, ...GROUP_BY },
+    options: { ...PERIOD, ...PAYER, ...RESOURCE, ...SPEND_GROUP_BY },
   },
   {
     name: "waste",
     about: "retries that did not contribute, and the runs that wasted most",
     columns: SPEND_COLUMNS,
-    options: { ...PERIOD, ...PAYER, ...RESOURCE },
+    options: { ...PERIOD, ...PAYER, ...RESOURCE, ...SPEND_GROUP_BY },
   },
   {
     name: "runs",
@@ -161,7 +150,7 @@ const REPORTS: readonly Report[] = [
       ...PAYER,
       ...RESOURCE,
       status: "with an outcome of this status",
-      sort: "cost (default), waste, attempts or started",
+      sort: "what comes first (default: cost)",
       rows: "rows of one page",
       cursor: "the page behind this one",
     },
@@ -190,8 +179,7 @@ function addOne(
   { name, about, columns, options }: Report,
 ): void {
   const command = report.command(name).description(about);
-  for (const [option, help] of Object.entries(options))
-    command.option(`--${option} <${option}>`, help);
+  addOptions(command, options);
   command
     .option("--csv", "as CSV")
     .option("--ndjson", "as lines of JSON")

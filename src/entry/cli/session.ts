@@ -167,6 +167,33 @@ export function wholeNumber(text: string): string {
 
 /** Dollars, or a count. */
 export function amount(text: string): string {
-  if (/^\d{1,18}(?:\.\d{1,12})?$/.test(text)) return text;
-  throw new InvalidArgumentError("A decimal amount is needed, as 12.50.");
+  if (!/^\d+(?:\.\d+)?$/.test(text)) {
+    throw new InvalidArgumentError("A decimal amount is needed, as 12.50.");
+  }
+  return bounded(text);
 }
+
+/** Dollars, or below zero a credit. */
+export function signedAmount(text: string): string {
+  if (!/^-?\d+(?:\.\d+)?$/.test(text)) {
+    throw new InvalidArgumentError("A decimal amount is needed, as -1.50.");
+  }
+  return bounded(text);
+}
+
+/** As many digits as an amount can have anywhere; which amounts are too much for what it is, the API says. */
+function bounded(text: string): string {
+  const [whole = "", fraction = ""] = text.replace("-", "").split(".");
+  if (fraction.length > DECIMALS_MAX) {
+    const message = `This amount is too fine: it has ${fraction.length} decimals, and ${DECIMALS_MAX} are the most (10^-12 USD).`;
+    throw new InvalidArgumentError(message);
+  }
+  if (whole.length > DIGITS_MAX) {
+    const message = `This amount is too large: it has ${whole.length} digits before the point, and ${DIGITS_MAX} are the most.`;
+    throw new InvalidArgumentError(message);
+  }
+  return text;
+}
+
+const DECIMALS_MAX = 12;
+const DIGITS_MAX = 18;

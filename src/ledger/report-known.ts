@@ -1,0 +1,53 @@
+/**
+ * A key, a type or a run that there is not is a slip, and a report of nothing its worst answer. Customers, workflows,
+ * labels, models and tools are said by calls and declared nowhere: of one that has not occurred, nothing is the truth.
+ */
+import { InputError } from "../core/errors.ts";
+import type { Filters } from "../core/report.ts";
+import { didYouMean } from "../lib/nearest.ts";
+import type { Queryable } from "../store/events.ts";
+import { findKnownKey, isKnownRun, listKnownTypes } from "../store/reports-known.ts";
+
+const TYPES_TOLD = 20;
+
+export async function refuseUnknown(
+  sql: Queryable,
+  tenantId: string | null,
+  { key, type }: Pick<Filters, "key" | "type">,
+): Promise<void> {
+  if (key !== null) await refuseKey(sql, tenantId, key);
+  if (type !== null) await refuseType(sql, tenantId, type);
+}
+
+async function refuseKey(sql: Queryable, tenantId: string | null, key: string): Promise<void> {
+  const { isKnown, named } = await findKnownKey(sql, tenantId, key);
+  if (isKnown) return;
+  const instead =
+    named === null
+      ? "`tollgate keys list` says which there are."
+      : `The one that is named so is ${named}: a report is asked by its id.`;
+  throw new InputError("not_found", "key", `There is no key '${key}'. ${instead}`);
+}
+
+async function refuseType(sql: Queryable, tenantId: string | null, type: string): Promise<void> {
+  const known = await listKnownTypes(sql, tenantId);
+  if (known.includes(type)) return;
+  const message = `There is no outcome type '${type}'.${didYouMean(type, known)} ${toldOf(known)}`;
+  throw new InputError("not_found", "type", message);
+}
+
+function toldOf(known: readonly string[]): string {
+  if (known.length === 0) return "None is declared: see `tollgate outcome-types create`.";
+  const more = known.length > TYPES_TOLD ? ` and ${known.length - TYPES_TOLD} more` : "";
+  return `There are ${known.slice(0, TYPES_TOLD).join(", ")}${more}.`;
+}
+
+export async function refuseUnknownRun(
+  sql: Queryable,
+  tenantId: string,
+  run: string,
+): Promise<void> {
+  if (await isKnownRun(sql, tenantId, run)) return;
+  const message = `There is no run '${run}', and no budget of it: \`tollgate runs list\` says which there are.`;
+  throw new InputError("not_found", "run", message);
+}

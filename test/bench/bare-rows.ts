@@ -4,7 +4,7 @@ import type { Database } from "../../src/store/database.ts";
 import type { Ask } from "../../src/store/posting.ts";
 
 export const createBareRows = async (db: Database): Promise<void> => {
-  await db.admin`create table bench_rows (like decisions including indexes)`;
+  await db.admin`create table bench_rows (like decisions including defaults including indexes)`;
 };
 
 const INSERT = `

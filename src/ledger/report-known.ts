@@ -6,7 +6,7 @@ import { InputError } from "../core/errors.ts";
 import type { Filters } from "../core/report.ts";
 import { didYouMean } from "../lib/nearest.ts";
 import type { Queryable } from "../store/events.ts";
-import { findKnownKey, isKnownRun, listKnownTypes } from "../store/reports-known.ts";
+import { findKnownKey, findKnownType, isKnownRun } from "../store/reports-known.ts";
 
 const TYPES_TOLD = 20;
 
@@ -30,9 +30,9 @@ async function refuseKey(sql: Queryable, tenantId: string | null, key: string): 
 }
 
 async function refuseType(sql: Queryable, tenantId: string | null, type: string): Promise<void> {
-  const known = await listKnownTypes(sql, tenantId);
-  if (known.includes(type)) return;
-  const message = `There is no outcome type '${type}'.${didYouMean(type, known)} ${toldOf(known)}`;
+  const { isKnown, names } = await findKnownType(sql, tenantId, type);
+  if (isKnown) return;
+  const message = `There is no outcome type '${type}'.${didYouMean(type, names)} ${toldOf(names)}`;
   throw new InputError("not_found", "type", message);
 }
 

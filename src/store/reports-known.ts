@@ -1,9 +1,11 @@
 /** What a report can be asked about: names that somebody declared, beside those that calls merely say. */
+import { OUTCOME_TYPES_MAX } from "../core/limits-finance.ts";
 import type { Queryable } from "./events.ts";
 
 export type KnownKey = {
   readonly isKnown: boolean;
-  /** The key that is named so, if one is. */ readonly named: string | null;
+  /** The key that is named so, if one is. */
+  readonly named: string | null;
 };
 
 /** Revoked keys are known. Of one tenant, or across tenants where none is named. */
@@ -20,17 +22,25 @@ export async function findKnownKey(
   return row ?? { isKnown: false, named: null };
 }
 
-/** By name, those that were removed included, for outcomes name them. Of one tenant, or across tenants where none is named. */
-export async function listKnownTypes(
+export type KnownType = {
+  readonly isKnown: boolean;
+  /** Those that there are, by name: as many as one tenant may have at once. */
+  readonly names: readonly string[];
+};
+
+/** Types that were removed are known, for outcomes name them. Of one tenant, or across tenants where none is named. */
+export async function findKnownType(
   sql: Queryable,
   tenantId: string | null,
-): Promise<readonly string[]> {
+  type: string,
+): Promise<KnownType> {
+  const whose = tenantId === null ? sql`true` : sql`tenant_id = ${tenantId}`;
   // Across tenants where none is named, as above.
-  const rows = await sql<{ readonly name: string }[]>`
-    select distinct name from outcome_types
-    where ${tenantId === null ? sql`true` : sql`tenant_id = ${tenantId}`}
-    order by name`;
-  return rows.map(({ name }) => name);
+  const [row] = await sql<KnownType[]>`
+    select exists (select from outcome_types where ${whose} and name = ${type}) as "isKnown",
+           array(select distinct name from outcome_types where ${whose}
+                 order by name limit ${OUTCOME_TYPES_MAX}) as names`;
+  return row ?? { isKnown: false, names: [] };
 }
 
 /** Whether a run was made, called anything, or has a limit of its own. */

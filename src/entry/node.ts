@@ -65,7 +65,7 @@ const UPSTREAM_CONNECTIONS = 1_024;
  */
 const BACKLOG = 4_096;
 
-/** What the first call at a fresh process need not wait for is loaded when it is ready, and before most ask for it. */
+/** When what is below `/api` is loaded: behind the first calls of a fresh process, and before most ask for it. */
 const MANAGED_AFTER_MS = 500;
 
 /** Proxies in front keep connections for 60 s; ours must outlive theirs (WIRE E). */
@@ -330,11 +330,12 @@ async function listen(config: Config, served: Served): Promise<Server> {
     server.once("error", reject);
     server.listen(config.port, config.host, BACKLOG, resolve);
   });
-  setTimeout(() => {
+  const loading = setTimeout(() => {
     app.loadManaged().catch((error: unknown) => {
       log.error({ error }, "what is below /api could not be loaded");
     });
   }, MANAGED_AFTER_MS).unref();
+  server.once("close", () => clearTimeout(loading));
   return server;
 }
 

@@ -3,7 +3,7 @@
  *
  * They stand in an array, each knowing its place, and not in a `Set`: what a `Set` outgrows keeps its elements and
  * points to what came after it, so that one such table in the old generation kept all later ones with every call in
- * them from being collected as young, which was a fifth of what a call cost.
+ * them from being collected as young: a fifth of the gateway's processor time, of streams.
  */
 type Tick = (nowMs: number) => void;
 

@@ -1,5 +1,6 @@
 /** What is written of an attempt's ending, by what is known of it. */
 import { NOTHING, type Charge } from "../core/charge.ts";
+import { ifAny } from "../lib/json.ts";
 import { proposalsOf, type Proposed } from "../dialects/proposed.ts";
 import type { Presumable, Settlement } from "../store/settlement.ts";
 import type { Permit } from "./admit.ts";
@@ -23,17 +24,17 @@ export function settlementFor(
     priceVersion: charged.priceVersion,
     usage: JSON.stringify(charged.usage),
     record: JSON.stringify({
-      status: ending.status,
-      error: ending.error,
-      model: reading?.model ?? null,
-      service_tier: reading?.serviceTier ?? null,
-      response_id: reading?.responseId ?? null,
-      upstream_request_id: ending.upstreamRequestId,
-      client_left: ending.clientLeft,
-      ...(ending.sentSha256 === undefined ? {} : { sent_sha256: ending.sentSha256 }),
-      provider_cost_usd: reading?.providerCostUsd ?? null,
+      status: ifAny(ending.status),
+      error: ifAny(ending.error),
+      model: reading?.model ?? undefined,
+      service_tier: reading?.serviceTier ?? undefined,
+      response_id: reading?.responseId ?? undefined,
+      upstream_request_id: ifAny(ending.upstreamRequestId),
+      client_left: ending.clientLeft || undefined,
+      sent_sha256: ending.sentSha256,
+      provider_cost_usd: reading?.providerCostUsd ?? undefined,
       duration_ms: Math.round(ending.durationMs),
-      first_byte_ms: ending.firstByteMs === null ? null : Math.round(ending.firstByteMs),
+      first_byte_ms: ending.firstByteMs === null ? undefined : Math.round(ending.firstByteMs),
       ...ending.details,
       ...toolCalls(reading?.proposed ?? null),
     }),
@@ -67,7 +68,7 @@ export function presumption(attempt: Presumable): Settlement {
     requests: 1,
     priceVersion: attempt.priceVersion,
     usage: "{}",
-    record: JSON.stringify({ status: null, error: "its outcome stayed unknown past the grace" }),
+    record: JSON.stringify({ error: "its outcome stayed unknown past the grace" }),
   };
 }
 
@@ -83,6 +84,6 @@ export function unposted(tenantId: string, attemptId: string): Settlement {
     requests: 0,
     priceVersion: NOTHING.priceVersion,
     usage: "{}",
-    record: JSON.stringify({ status: null, error: "the gate did not learn of its own decision" }),
+    record: JSON.stringify({ error: "the gate did not learn of its own decision" }),
   };
 }

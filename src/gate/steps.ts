@@ -100,7 +100,7 @@ async function complete(
   return await settleNow(parts, name, {
     ...settlementOf(name, "succeeded", chargeOf(parts, row, name, report.costPicousd)),
     usage: JSON.stringify(report.usage),
-    record: JSON.stringify({ status: null, error: null, result, reported_by: nameOf(actor) }),
+    record: JSON.stringify({ result, reported_by: nameOf(actor) }),
   });
 }
 
@@ -122,7 +122,7 @@ async function fail(
     report.executed === "no" ? NOTHING : chargeOf(parts, row, name, report.costPicousd);
   return await settleNow(parts, name, {
     ...settlementOf(name, wanted === "released" ? "released" : "failed", charge),
-    record: JSON.stringify({ status: null, error: report.error, reported_by: nameOf(actor) }),
+    record: JSON.stringify({ error: report.error, reported_by: nameOf(actor) }),
   });
 }
 
@@ -157,7 +157,7 @@ async function reconcile(
   const result = found.applied ? await keepResult(parts, name, found.result) : "none";
   const settlement = {
     ...reconciledOf(parts, row, { name, found }),
-    record: JSON.stringify({ status: null, error: null, result, reconciled_by: nameOf(actor) }),
+    record: JSON.stringify({ result, reconciled_by: nameOf(actor) }),
   };
   const { db, newId } = parts.ports;
   await transaction(db.admin, async (tx) => {

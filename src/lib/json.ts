@@ -69,3 +69,8 @@ export function clipped(text: string, charsMax: number): string {
 export function textOrNull(value: unknown): string | null {
   return typeof value === "string" ? value : null;
 }
+
+/** A member of what is to be written: left out where there is none. */
+export function ifAny<Value>(value: Value | null): Value | undefined {
+  return value ?? undefined;
+}

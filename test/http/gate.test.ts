@@ -54,7 +54,7 @@ describeEachDatabase("the step door", (database) => {
       status: "succeeded",
       cost_usd: "0.02",
       record: {
-        act: { effect_class: "pure", effect: null, extracted: null },
+        act: { effect_class: "pure" },
         context: { tool: "search", customer: "acme", labels: { team: "a" } },
       },
     });

@@ -162,6 +162,30 @@ describeEachDatabase("the roll-ups", (database) => {
     expect(await whose()).toEqual([{ ...run, key_id: "key_a", customer: "acme", team: "search" }]);
   });
 
+  test("say that a run is of the call with the first id, where several came at one moment", async () => {
+    const tenantId = await newTenant(database);
+    const { admin, gate } = database.db;
+    const id = (n: number) => ({ attemptId: `att_${tenantId}_${n}` });
+    const asks = [
+      askOf(tenantId, { ...id(3), keyId: "key_a" }),
+      askOf(tenantId, { ...id(1), keyId: "key_b", context: { customer: "acme" } }),
+      askOf(tenantId, { ...id(4), keyId: "key_b", context: { customer: "acme" } }),
+      askOf(tenantId, { ...id(2), keyId: "key_c" }),
+    ];
+    await post(gate, "rep", asks);
+    await settle(
+      gate,
+      asks.map((ask) => settlementOf(ask)),
+    );
+    await rollUpAll(admin);
+    const [moments] = await admin`
+      select count(distinct decided_at)::int as count from decisions where tenant_id = ${tenantId}`;
+    expect({ ...moments }).toEqual({ count: 1 });
+    const [run] = await admin`
+      select key_id, customer, attempts::int as attempts from run_costs where tenant_id = ${tenantId}`;
+    expect({ ...run }).toEqual({ key_id: "key_b", customer: "acme", attempts: 4 });
+  });
+
   test("count as wasted the retries that failed or repeated what had succeeded", async () => {
     const tenantId = await newTenant(database);
     const { gate, admin } = database.db;

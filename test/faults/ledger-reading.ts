@@ -69,7 +69,8 @@ function figuresFrom(meter: Row): Figures {
     limitId: text(meter["limit_id"]),
     subject: text(meter["subject"]),
     unit: text(meter["unit"]),
-    enforced: meter["mode"] === "enforce",
+    // As most limits are where nothing is said.
+    enforced: (meter["mode"] ?? "enforce") === "enforce",
     isShare: meter["share"] === "run",
     limit: big(meter["limit"]),
     committed: big(meter["committed"]),

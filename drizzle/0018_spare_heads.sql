@@ -1,18 +1,17 @@
--- What a meter is stands in every decision that met it: so what nearly every limit is (enforced, refusing, without
--- a window) is left out there, as in the record beside it. A decision of four meters was 2,000 bytes, three to a page;
--- it is 1,400.
+-- What a meter is stands in every decision that met it: so what nearly every limit is (enforced, refusing, never reset)
+-- is left out there, as in the record beside it. A decision of four meters was 2,000 bytes, three to a page; it is 1,500.
+-- The window is always told: replicas of the release before, which run on while the new one comes up, read it.
 do $$
 declare
   v_post constant text := pg_get_functiondef('tollgate_post'::regproc);
-  v_from constant int := strpos(v_post, '|| ''","window":"''');
+  v_from constant int := strpos(v_post, '|| ''","mode":"''');
   v_end constant text := 'coalesce(to_json(window_end)::text, ''null'')';
   v_to constant int := strpos(v_post, v_end) + length(v_end);
 begin
   if v_from = 0 or v_to < v_from then
     raise exception 'tollgate_post is not the function that this migration changes';
   end if;
-  execute overlay(v_post placing $head$|| '"' || case window_kind when 'none' then '' else ',"window":"' || window_kind || '"' end
-             || case mode when 'enforce' then '' else ',"mode":"' || mode || '"' end
+  execute overlay(v_post placing $head$|| '"' || case mode when 'enforce' then '' else ',"mode":"' || mode || '"' end
              || case when is_share then ',"share":"run"' else '' end
              || case on_exceed when 'refuse' then '' else ',"on_exceed":"' || on_exceed || '"' end
              || ',"limit":"' || amount || '"'

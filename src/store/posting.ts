@@ -272,7 +272,7 @@ const ASKED = '","asked":"';
 /**
  * Reads the JSON that `tollgate_post` writes and `decisions.meters` keeps. What a meter is stands before its
  * figures and is read once: reading all of it again for each ask was a twentieth of what a call cost. What is
- * left out is as in most: without a window, enforced, and refusing what exceeds it.
+ * left out is as in most: enforced, refusing what exceeds it, and never reset.
  */
 export function metersFrom(text: string, heads: Heads = new Map()): readonly MeterFigures[] {
   const meters: MeterFigures[] = [];
@@ -308,7 +308,7 @@ function meterFrom(value: unknown): MeterFigures {
     scope: member(SCOPE_KINDS, value["scope"]),
     subject: String(value["subject"]),
     unit: member(UNITS, value["unit"]),
-    window: member(WINDOWS, value["window"] ?? "none"),
+    window: member(WINDOWS, value["window"]),
     mode: value["mode"] === "shadow" ? "shadow" : "enforce",
     onExceed: value["on_exceed"] === "clamp" ? "clamp" : "refuse",
     isShare: value["share"] === "run",

@@ -58,8 +58,7 @@ export async function sumShadowLimits(
            coalesce(sum(m.cost) filter (where m.refuses), 0)::text as "costPicousd",
            max(m.attempt_id) filter (where m.refuses) as "lastRefused"
     from (
-      select d.attempt_id, d.cost, e->>'limit_id' as limit_id, e->>'unit' as unit,
-             coalesce(e->>'window', 'none') as window,
+      select d.attempt_id, d.cost, e->>'limit_id' as limit_id, e->>'unit' as unit, e->>'window' as window,
              (e->>'committed')::numeric + (e->>'reserved')::numeric + (e->>'asked')::numeric
                > (e->>'limit')::numeric as refuses
       from ${decided(sql, tenantId, { from, to })} as d

@@ -1,5 +1,5 @@
 -- What a meter is stands in every decision that met it: so what nearly every limit is (enforced, refusing, never reset)
--- is left out there, as in the record beside it. A decision of four meters was 2,000 bytes, three to a page; it is 1,500.
+-- is left out there, as in the record beside it: 1,550 bytes for a decision of four meters, where it was 1,990.
 -- The window is always told: replicas of the release before, which run on while the new one comes up, read it.
 do $$
 declare

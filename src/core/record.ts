@@ -2,7 +2,7 @@
  * The facts of a decision that have no column of their own, as one line of JSON in `decisions.record`:
  * with the columns, all that the judgement saw, so that it can be judged again (`recorded.ts` reads it
  * back). Bodies are not stored: their digest is. Names are snake_case, as in the API that shows them.
- * What is so for nearly every call is left out: a row beyond 2 KB costs PostgreSQL twice of one below.
+ * What is so for nearly every call is left out: each byte here is written, sent and kept once for every call.
  */
 import type { Estimate, Verdict } from "./decide.ts";
 import type { Findings } from "./detect.ts";
@@ -61,7 +61,7 @@ export function decisionRecord(facts: Facts, intent: Intent, verdict: Final): st
   });
 }
 
-// A member that is undefined is not written: most calls have few of them, and every call keeps its record.
+// A member that is undefined is not written.
 
 function ifTrue(value: boolean): true | undefined {
   return value || undefined;

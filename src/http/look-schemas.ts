@@ -110,6 +110,8 @@ const Meter = z
   })
   .openapi("Meter");
 
+const SPARE = "Members that are null, empty, false or as usual are left out.";
+
 export const Decision = z
   .object({
     id: z.string(),
@@ -119,8 +121,10 @@ export const Decision = z
     ...callMembers,
     meters: z.array(Meter).readonly(),
     adjusted_usd: usd.nullable().openapi({ description: "Beside the cost; null: nothing." }),
-    record: z.unknown(),
-    ending: z.unknown(),
+    record: z.unknown().openapi({ description: `What was judged, and how. ${SPARE}` }),
+    ending: z
+      .unknown()
+      .openapi({ description: `What is known of its end; null: nothing yet. ${SPARE}` }),
     explanation: z.array(z.string()).readonly(),
   })
   .openapi("Decision");

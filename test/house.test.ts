@@ -69,6 +69,7 @@ const CATCHES = {
   "src/gate/gateway.ts": "an ask that cannot be posted is counted and logged, and becomes a 503",
   "src/gate/lanes.ts": "a batch that met a locked row goes on by tenant",
   "src/gate/once.ts": "an act that was refused gives its idempotency key back",
+  "src/gate/answers.ts": "an answer that somebody paid for is kept once the database is back",
   "src/gate/post-again.ts": "a posting whose answer got lost is asked for what it recorded",
   "src/gate/server-calls.ts":
     "a call that a fault of ours ended has its ending, and the fault goes on",

@@ -8,6 +8,7 @@ import type { Ports } from "../gate/ports.ts";
 import { tellBudgetsTurn } from "../ledger/budget-alerts.ts";
 import { rollUpTurn, tellStaleTurn } from "../ledger/roll-up.ts";
 import { tellReportsTurn } from "../ledger/scheduled-reports.ts";
+import { inTime } from "../store/answered.ts";
 import { renewLease } from "../store/installation.ts";
 import { analyzeGrown } from "../store/statistics.ts";
 import { every, type Repeated } from "./every.ts";
@@ -29,7 +30,12 @@ export function chores(
   const failed = (name: string) => (error: unknown) => log.warn({ error, name }, "a chore failed");
   return [
     every(REFRESH_MS, () => gateway.authority.refresh(), failed("refresh")),
-    every(LEASE_MS / 3, () => renewLease(db.control, gateway.replicaId), failed("lease")),
+    // One that is not answered must be over at the next turn: it is renewed then, before it ends.
+    every(
+      LEASE_MS / 3,
+      () => inTime(renewLease(db.control, gateway.replicaId), LEASE_MS / 5),
+      failed("lease"),
+    ),
     every(
       LEASE_MS / 3,
       async () => {

@@ -9,6 +9,7 @@ import { Server as NetServer } from "node:net";
 
 import type { Gateway } from "../gate/gateway.ts";
 import { Fault } from "../lib/assert.ts";
+import { within } from "../lib/within.ts";
 
 /** How often the connections that have become idle are closed meanwhile. */
 const DRAIN_LOOK_MS = 50;
@@ -106,16 +107,12 @@ export async function runSteps(steps: readonly Step[]): Promise<void> {
   }
 }
 
-async function isDoneWithin(work: Promise<void>, msMax: number): Promise<boolean> {
-  let late: ReturnType<typeof setTimeout> | undefined;
-  const patience = new Promise<boolean>((done) => {
-    late = setTimeout(() => done(false), msMax);
-  });
-  try {
-    return await Promise.race([work.then(() => true), patience]);
-  } finally {
-    clearTimeout(late);
-  }
+function isDoneWithin(work: Promise<void>, msMax: number): Promise<boolean> {
+  return within(
+    msMax,
+    work.then(() => true),
+    () => false,
+  );
 }
 
 function messageOf(error: unknown): string {

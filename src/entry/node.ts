@@ -127,7 +127,7 @@ export async function start(config: Config, options: StartOptions = {}): Promise
   const gateway = await createGateway(ports, configuration, { connections: tools?.connections });
   const administration = createAdministration({
     ...ports,
-    refresh: gateway.authority.refresh,
+    refresh: gateway.refresh,
     configuration: gateway.authority.configuration,
   });
   const firstKeys = { adminKey, ...(await establishFirstTenant(gateway, administration)) };

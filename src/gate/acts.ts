@@ -3,6 +3,7 @@ import type { Administrator, Caller, Scope } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
 import type { ScopeKind, Unit, Window } from "../core/verdict.ts";
 import type { Database } from "../store/database.ts";
+import { changeRegister, type Queryable } from "../store/events.ts";
 import type { Configuration } from "./authority.ts";
 import type { WebhookPort } from "./ports.ts";
 import type { Seal } from "./sealing.ts";
@@ -16,7 +17,7 @@ export type AdministrationPorts = {
   readonly now: () => Date;
   readonly seal: Seal;
   readonly webhook: Pick<WebhookPort, "allowsPrivate">;
-  /** Makes this replica's snapshot as new as the database. */
+  /** Makes this replica's snapshot as new as the database, where that can be now. Never throws: what was committed stands. */
   readonly refresh: () => Promise<void>;
   /** What is configured beside the database: imported prices are compared with it. */
   readonly configuration: Pick<Configuration, "prices" | "upstreams">;
@@ -72,6 +73,16 @@ export type RunTerms = {
 
 /** `notice`: what the change means that the caller may not expect; null when there is nothing to say. */
 export type Changed = { readonly notice: string | null };
+
+/** Changes what replicas know, and has this one know it before the act is answered. */
+export async function changeAndRefresh<Result>(
+  ports: AdministrationPorts,
+  work: (tx: Queryable) => Promise<Result>,
+): Promise<Result> {
+  const done = await changeRegister(ports.db, work);
+  await ports.refresh();
+  return done;
+}
 
 /** Who did it, for the ledger: a key, or the installation's own. */
 export function nameOf(actor: Actor): string {

@@ -5,7 +5,7 @@ import { matchesGlob } from "../core/route.ts";
 import { formatKey, KEY_SECRET_BYTES, parseKey } from "../core/key.ts";
 import { assert } from "../lib/assert.ts";
 import { hmacSha256Hex } from "../lib/hash.ts";
-import { changeRegister, insertEvent, type Queryable } from "../store/events.ts";
+import { insertEvent, type Queryable } from "../store/events.ts";
 import {
   findKey,
   findSuccessor,
@@ -22,6 +22,7 @@ import {
   type NewKeyTerms,
   notFound,
   requireScope,
+  changeAndRefresh,
 } from "./acts.ts";
 
 /** What a key of ours says of where it belongs. */
@@ -35,11 +36,10 @@ export async function createKey(
   requireScope(actor, terms.tenantId, ["admin"]);
   refuseWiderScopes(actor, terms.scopes);
   refusePastExpiry(ports, terms.expiresAt);
-  const issued = await changeRegister(ports.db, async (tx) => {
+  const issued = await changeAndRefresh(ports, async (tx) => {
     await refuseWiderTools(tx, actor, terms.tools);
     return issueKey(ports, tx, { ...terms, actor, rotatedFrom: null });
   });
-  await ports.refresh();
   return issued;
 }
 
@@ -49,7 +49,7 @@ export async function revokeKey(
   key: { readonly tenantId: string; readonly keyId: string },
 ): Promise<void> {
   requireScope(actor, key.tenantId, ["admin"]);
-  await changeRegister(ports.db, async (tx) => {
+  await changeAndRefresh(ports, async (tx) => {
     if ((await findKey(tx, key.tenantId, key.keyId)) === null) throw notFound("key", "key");
     if (!(await revoke(tx, key.tenantId, key.keyId))) return;
     await insertEvent(tx, {
@@ -61,7 +61,6 @@ export async function revokeKey(
       body: {},
     });
   });
-  await ports.refresh();
 }
 
 export async function rotateKey(
@@ -71,7 +70,7 @@ export async function rotateKey(
 ): Promise<IssuedKey> {
   requireScope(actor, key.tenantId, ["admin"]);
   refusePastExpiry(ports, key.expiresAt);
-  const issued = await changeRegister(ports.db, async (tx) => {
+  const issued = await changeAndRefresh(ports, async (tx) => {
     const old = await findKey(tx, key.tenantId, key.keyId);
     if (old === null) throw notFound("key", "key");
     if (!old.active) {
@@ -96,7 +95,6 @@ export async function rotateKey(
       rotatedFrom: key.keyId,
     });
   });
-  await ports.refresh();
   return issued;
 }
 

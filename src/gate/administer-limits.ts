@@ -4,7 +4,7 @@ import { METERS_PER_ASK_MAX, RUN_DEPTH_MAX } from "../core/limits.ts";
 import { dollars, picousdFromUsd } from "../core/money.ts";
 import { isTimeZone } from "../core/time-zone.ts";
 import type { ScopeKind, Unit } from "../core/verdict.ts";
-import { changeRegister, insertEvent, lockRun, type Queryable } from "../store/events.ts";
+import { insertEvent, lockRun, type Queryable } from "../store/events.ts";
 import { findKey } from "../store/keys.ts";
 import {
   countRunLimits,
@@ -26,6 +26,7 @@ import {
   type NewLimitTerms,
   notFound,
   requireScope,
+  changeAndRefresh,
 } from "./acts.ts";
 
 /** A run and each of the runs above it draw on one budget; the rest of a path is the tenant's other limits. */
@@ -43,7 +44,7 @@ export async function createLimit(
   requireScope(actor, tenantId, ["admin"]);
   const terms = termsOf(given);
   const limitId = withPrefix("limit", ports.newId());
-  await changeRegister(ports.db, async (tx) => {
+  await changeAndRefresh(ports, async (tx) => {
     if (terms.scopeKind === "run") await lockRun(tx, tenantId, terms.scopeId);
     if (terms.scopeKind === "key" && !(await findKey(tx, tenantId, terms.scopeId))?.active) {
       throw notFound("key", "scope.id");
@@ -64,7 +65,6 @@ export async function createLimit(
       body: { after: terms },
     });
   });
-  await ports.refresh();
   return { limitId };
 }
 
@@ -74,7 +74,7 @@ export async function changeLimit(
   change: LimitChange,
 ): Promise<Changed> {
   requireScope(actor, change.tenantId, ["admin"]);
-  const notice = await changeRegister(ports.db, async (tx) => {
+  const notice = await changeAndRefresh(ports, async (tx) => {
     const before = await activeLimit(tx, change);
     const after = {
       amount:
@@ -95,7 +95,6 @@ export async function changeLimit(
     });
     return noticeOf(before, after.amount);
   });
-  await ports.refresh();
   return { notice };
 }
 
@@ -105,7 +104,7 @@ export async function removeLimit(
   limit: { readonly tenantId: string; readonly limitId: string },
 ): Promise<void> {
   requireScope(actor, limit.tenantId, ["admin"]);
-  await changeRegister(ports.db, async (tx) => {
+  await changeAndRefresh(ports, async (tx) => {
     const before = await activeLimit(tx, limit);
     await remove(tx, limit.tenantId, limit.limitId);
     await insertEvent(tx, {
@@ -117,7 +116,6 @@ export async function removeLimit(
       body: { before: changeable(before) },
     });
   });
-  await ports.refresh();
 }
 
 /** What a lower limit means where more than that is held already; null where it is not. */

@@ -2,9 +2,16 @@ import { InputError } from "../core/errors.ts";
 import { withPrefix } from "../core/ids.ts";
 import { isVersionStart } from "../core/policy.ts";
 import { readBundle, type SourceProblem } from "../core/policy-source.ts";
-import { changeRegister, insertEvent, type Queryable } from "../store/events.ts";
+import { insertEvent, type Queryable } from "../store/events.ts";
 import { findActive, findBundles, insertBundle, setActive } from "../store/policies.ts";
-import { type Actor, type AdministrationPorts, nameOf, notFound, requireScope } from "./acts.ts";
+import {
+  type Actor,
+  type AdministrationPorts,
+  nameOf,
+  notFound,
+  requireScope,
+  changeAndRefresh,
+} from "./acts.ts";
 
 export type BundleTerms = { readonly tenantId: string; readonly source: string };
 
@@ -27,7 +34,7 @@ export async function applyPolicies(
   const reading = readBundle(source);
   if (reading.kind === "broken") throw broken(reading.problems);
   const { version, content, bundle } = reading;
-  const created = await changeRegister(ports.db, async (tx) => {
+  const created = await changeAndRefresh(ports, async (tx) => {
     const createdBy = nameOf(actor);
     if (!(await insertBundle(tx, { tenantId, version, content, source, createdBy }))) return false;
     await insertEvent(tx, {
@@ -50,11 +57,10 @@ export async function activatePolicies(
   { tenantId, version: start }: { readonly tenantId: string; readonly version: string },
 ): Promise<Activation> {
   requireScope(actor, tenantId, ["admin"]);
-  const activation = await changeRegister(ports.db, async (tx) => {
+  const activation = await changeAndRefresh(ports, async (tx) => {
     const { version } = await findOne(tx, tenantId, start);
     return change(ports, tx, { actor, tenantId, after: version });
   });
-  await ports.refresh();
   return activation;
 }
 
@@ -65,10 +71,9 @@ export async function deactivatePolicies(
   tenantId: string,
 ): Promise<Activation> {
   requireScope(actor, tenantId, ["admin"]);
-  const activation = await changeRegister(ports.db, (tx) =>
+  const activation = await changeAndRefresh(ports, (tx) =>
     change(ports, tx, { actor, tenantId, after: null }),
   );
-  await ports.refresh();
   return activation;
 }
 

@@ -4,10 +4,10 @@ import { withPrefix } from "../core/ids.ts";
 import { readPriceFile, type PriceFile } from "../core/price-file.ts";
 import { planImport, type ImportPlan } from "../core/price-import.ts";
 import { sha256Hex } from "../lib/hash.ts";
-import { changeRegister, insertEvent, type Queryable } from "../store/events.ts";
+import { insertEvent, type Queryable } from "../store/events.ts";
 import { insertImported, listImported } from "../store/prices.ts";
 import { findTenant } from "../store/tenants.ts";
-import { type Actor, type AdministrationPorts, nameOf } from "./acts.ts";
+import { type Actor, type AdministrationPorts, nameOf, changeAndRefresh } from "./acts.ts";
 
 export type ImportTerms = {
   /** The text of a file of prices. */
@@ -31,7 +31,7 @@ export async function importPrices(
   }
   const file = readPriceFile(source);
   if (!apply) return { plan: await planOn(ports, ports.db.admin, file), eventId: null };
-  const imported = await changeRegister(ports.db, async (tx) => {
+  const imported = await changeAndRefresh(ports, async (tx) => {
     const plan = await planOn(ports, tx, file);
     const changes = [...plan.added, ...plan.changed];
     if (plan.refused.length > 0 || changes.length === 0) return { plan, eventId: null };
@@ -50,7 +50,6 @@ export async function importPrices(
     });
     return { plan, eventId };
   });
-  await ports.refresh();
   return imported;
 }
 

@@ -1,7 +1,7 @@
 import { InputError } from "../core/errors.ts";
 import { ID_PREFIXES, withPrefix } from "../core/ids.ts";
 import { usdOrNull } from "../core/money.ts";
-import { changeRegister, insertEvent } from "../store/events.ts";
+import { insertEvent } from "../store/events.ts";
 import {
   findTenant,
   insertTenant,
@@ -9,7 +9,14 @@ import {
   type Mode,
   type TenantTerms,
 } from "../store/tenants.ts";
-import { type Actor, type AdministrationPorts, nameOf, notFound, requireScope } from "./acts.ts";
+import {
+  type Actor,
+  type AdministrationPorts,
+  nameOf,
+  notFound,
+  requireScope,
+  changeAndRefresh,
+} from "./acts.ts";
 
 export async function createTenant(
   ports: AdministrationPorts,
@@ -26,7 +33,7 @@ export async function createTenant(
     throw new InputError("invalid_value", "name", message);
   }
   const tenantId = withPrefix("tenant", ports.newId());
-  await changeRegister(ports.db, async (tx) => {
+  await changeAndRefresh(ports, async (tx) => {
     if (!(await insertTenant(tx, { tenantId, ...terms }))) {
       const message = "A tenant of this name exists already.";
       throw new InputError("conflict", "name", message);
@@ -40,7 +47,6 @@ export async function createTenant(
       body: terms,
     });
   });
-  await ports.refresh();
   return { tenantId };
 }
 
@@ -51,7 +57,7 @@ export async function changeTenant(
 ): Promise<void> {
   const { tenantId, ...changes } = change;
   requireScope(actor, tenantId, ["admin"]);
-  await changeRegister(ports.db, async (tx) => {
+  await changeAndRefresh(ports, async (tx) => {
     const tenant = await findTenant(tx, tenantId);
     if (tenant === null) throw notFound("tenant", "tenant");
     const { mode, derivedAttemptsMax, runSharePercent } = tenant;
@@ -70,7 +76,6 @@ export async function changeTenant(
       body: { before: told(before), after: told(after) },
     });
   });
-  await ports.refresh();
 }
 
 /** In the words of the API. */

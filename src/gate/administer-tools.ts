@@ -10,10 +10,17 @@ import {
   type ToolApproval,
   type ToolOutput,
 } from "../core/tool.ts";
-import { changeRegister, insertEvent, type Queryable } from "../store/events.ts";
+import { insertEvent, type Queryable } from "../store/events.ts";
 import { listDefinitions } from "../store/tool-catalogue.ts";
 import { countTools, findTool, putTool as put, removeTool as remove } from "../store/tools.ts";
-import { type Actor, type AdministrationPorts, nameOf, notFound, requireScope } from "./acts.ts";
+import {
+  type Actor,
+  type AdministrationPorts,
+  nameOf,
+  notFound,
+  requireScope,
+  changeAndRefresh,
+} from "./acts.ts";
 
 export type ToolTerms = {
   readonly tenantId: string;
@@ -37,7 +44,7 @@ export async function putTool(
 ): Promise<void> {
   requireScope(actor, terms.tenantId, ["admin"]);
   const tool = toolOf(terms);
-  await changeRegister(ports.db, async (tx) => {
+  await changeAndRefresh(ports, async (tx) => {
     const before = await findTool(tx, terms.tenantId, terms.name);
     const after = shown(tool);
     if (before !== null && JSON.stringify(shown(before)) === JSON.stringify(after)) return;
@@ -53,7 +60,6 @@ export async function putTool(
       body: { before: before === null ? null : shown(before), after },
     });
   });
-  await ports.refresh();
 }
 
 export async function removeTool(
@@ -62,7 +68,7 @@ export async function removeTool(
   tool: { readonly tenantId: string; readonly name: string },
 ): Promise<void> {
   requireScope(actor, tool.tenantId, ["admin"]);
-  await changeRegister(ports.db, async (tx) => {
+  await changeAndRefresh(ports, async (tx) => {
     const before = await findTool(tx, tool.tenantId, tool.name);
     if (before === null) throw notFound("tool", "tool");
     await remove(tx, tool.tenantId, tool.name);
@@ -75,7 +81,6 @@ export async function removeTool(
       body: { before: shown(before) },
     });
   });
-  await ports.refresh();
 }
 
 function toolOf(terms: ToolTerms): Tool {

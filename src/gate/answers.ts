@@ -7,12 +7,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { WAITER_LOOK_MS, WAITERS_MAX } from "../core/limits.ts";
 import { assert } from "../lib/assert.ts";
 import { isList, isRecord } from "../lib/json.ts";
+import { isDatabaseAway } from "../store/connection-lost.ts";
 import { attemptState, findAnswer, insertAnswer } from "../store/answers.ts";
 import type { Captured } from "./capture.ts";
 import type { Ports } from "./ports.ts";
 import type { SealedPlace } from "./sealing.ts";
 
 export type Answers = {
+  /** Throws what the database answers, after a few seconds where it is away: the answer is not kept then. */
   readonly keep: (
     attempt: { readonly tenantId: string; readonly attemptId: string; readonly keptMs: number },
     captured: Captured,
@@ -29,12 +31,31 @@ export type Answers = {
   ) => Promise<void>;
 };
 
-export function createAnswers({ db, seal, monotonicMs }: Ports): Answers {
+/** A lost connection is made anew in milliseconds, a server that restarts takes a second. */
+const AGAIN_MS_FIRST = 50;
+
+/** For so long an answer that somebody paid for waits for a database that is away; its settlement waits behind it. */
+const KEEP_MS_MAX = 10_000;
+
+export function createAnswers({
+  db,
+  seal,
+  monotonicMs,
+}: Pick<Ports, "db" | "seal" | "monotonicMs">): Answers {
   let waiting = 0;
   return {
     keep: async ({ tenantId, attemptId, keptMs }, captured) => {
       const sealed = seal.seal(placeOf(tenantId, attemptId), encode(captured));
-      await insertAnswer(db.gate, { tenantId, attemptId, keptMs, status: captured.status, sealed });
+      const answer = { tenantId, attemptId, keptMs, status: captured.status, sealed };
+      const endMs = monotonicMs() + KEEP_MS_MAX;
+      for (let waitMs = AGAIN_MS_FIRST; ; waitMs *= 2) {
+        try {
+          return await insertAnswer(db.gate, answer);
+        } catch (error) {
+          if (!isDatabaseAway(error) || monotonicMs() + waitMs > endMs) throw error;
+        }
+        await sleep(waitMs);
+      }
     },
     find: async (tenantId, attemptId) => {
       const row = await findAnswer(db.admin, tenantId, attemptId);

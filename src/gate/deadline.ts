@@ -1,3 +1,4 @@
+import { within } from "../lib/within.ts";
 import { Unavailable } from "./unavailable.ts";
 
 /**
@@ -5,11 +6,7 @@ import { Unavailable } from "./unavailable.ts";
  * that hangs has not refused, so whoever gives up here does not know whether it happened.
  */
 export function withDeadline<Value>(promise: Promise<Value>, deadlineMs: number): Promise<Value> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(new Unavailable(`the database did not answer within ${deadlineMs} ms`));
-    }, deadlineMs);
+  return within<Value, never>(deadlineMs, promise, () => {
+    throw new Unavailable(`the database did not answer within ${deadlineMs} ms`);
   });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }

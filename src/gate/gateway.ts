@@ -72,6 +72,11 @@ export type Gateway = {
    * again, and throws Unavailable when it cannot be. To be awaited before `identify`.
    */
   readonly fresh: () => Promise<void> | null;
+  /**
+   * Makes what is known here as new as the database, after an act of administration. Never throws: where it cannot be
+   * read now it is a second later, like everywhere else, and what the act has committed stands.
+   */
+  readonly refresh: () => Promise<void>;
   /** Throws InputError when a caller's key was revoked since: its body may have taken minutes to come. */
   readonly confirm: (caller: Caller) => void;
   /**
@@ -185,6 +190,13 @@ export async function createGateway(
       return isCrowded;
     },
     fresh,
+    refresh: async () => {
+      try {
+        await withDeadline(authority.refresh(), PROBE_MS_MAX);
+      } catch (error) {
+        ports.log.warn({ error }, "what an act has changed could not be read yet");
+      }
+    },
     confirm: (caller) => {
       if (!authority.isCurrent(caller)) throw revoked();
     },
@@ -329,7 +341,7 @@ async function historyInTime(db: Database, trust: Trust, of: HistoryOf): Promise
   }
 }
 
-/** A probe is asked again in seconds. */
+/** A probe is asked again in seconds; an act waits no longer for what the next second brings anyway. */
 const PROBE_MS_MAX = 2_000;
 
 /** An answer to a question asked before the process was stopped is too old, too: then it is asked once more. */

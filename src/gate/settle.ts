@@ -15,7 +15,7 @@ import type { Usage } from "../core/usage.ts";
 import { encodingFor, type Countable } from "../dialects/openai/tokens.ts";
 import { unreachable } from "../lib/assert.ts";
 import type { AttemptRef } from "../store/attempts.ts";
-import { STATEMENT_TIMEOUT_MS } from "../store/database.ts";
+import { STATEMENT_MS_MAX } from "../store/database.ts";
 import { isContentError, isLockTimeout } from "../store/errors.ts";
 import {
   giveBack,
@@ -30,7 +30,6 @@ import type { Reading } from "../dialects/dialect.ts";
 import type { Permit } from "./admit.ts";
 import type { Contention } from "./contention.ts";
 import { costsItsTime, type Ending } from "./ending.ts";
-import { withDeadline } from "./deadline.ts";
 import { createLanes } from "./lanes.ts";
 import type { Ports } from "./ports.ts";
 import { presumption, settlementFor, unposted } from "./settlement-for.ts";
@@ -61,9 +60,6 @@ export type Settler = {
 
 const RETRY_MS_FIRST = 50;
 const RETRY_MS_MAX = 2_000;
-
-/** After this long a statement that was not answered has committed, or been ended by its server. */
-const STATEMENT_MS_MAX = STATEMENT_TIMEOUT_MS + 1_000;
 
 const BATCHING = {
   itemsMax: 512,
@@ -192,8 +188,7 @@ async function whenPossible<Result>(
 ): Promise<Result> {
   for (let waitMs = RETRY_MS_FIRST; ; waitMs = Math.min(waitMs * 2, RETRY_MS_MAX)) {
     try {
-      // The driver forgets a statement whose connection is lost in the wrong moment, and never answers it.
-      return await withDeadline(commit(), STATEMENT_MS_MAX);
+      return await commit();
     } catch (error) {
       if (isContentError(error) || isLockTimeout(error) || ports.isClosing()) throw error;
       ports.log.warn({ error, attempts }, "settling failed, trying again");

@@ -14,8 +14,13 @@ const LOST: ReadonlySet<string> = new Set([
   "57P03",
 ]);
 
-/** What a connection cannot be had for, beyond those: our own end, no socket, and a server that is full. */
-const NOT_TO_BE_HAD: ReadonlySet<string> = new Set(["CONNECTION_ENDED", "ENOENT", "53300"]);
+/** What no answer is had for, beyond those: our own end, no socket, a server that is full, and one that says nothing. */
+const NOT_TO_BE_HAD: ReadonlySet<string> = new Set([
+  "CONNECTION_ENDED",
+  "ENOENT",
+  "53300",
+  "UNANSWERED",
+]);
 
 /** The sockets of Workers say it in words of their own, without a code. */
 const AWAY_WORDS =

@@ -5,6 +5,7 @@
 import postgres from "postgres";
 
 import { LOCK_MS_MAX } from "../core/limits.ts";
+import { answered } from "./answered.ts";
 
 export type Sql = postgres.Sql<{ bigint: bigint }>;
 
@@ -37,7 +38,17 @@ export type ConnectOptions = {
 /** How long a new connection may take before the attempt to use it fails. */
 const CONNECT_TIMEOUT_S = 5;
 /** No statement of ours runs this long, in ms; one that does holds locks that others need. */
-export const STATEMENT_TIMEOUT_MS = 15_000;
+const STATEMENT_TIMEOUT_MS = 15_000;
+
+/**
+ * After this long a statement that was not answered has committed, or been ended by its server, where it waited for no
+ * other's connection.
+ */
+export const STATEMENT_MS_MAX = STATEMENT_TIMEOUT_MS + 1_000;
+
+/** Of administration, which may have waited for another one's connection before. */
+export const ADMIN_MS_MAX = 2 * STATEMENT_TIMEOUT_MS;
+
 const CLOSE_TIMEOUT_S = 5;
 
 /**
@@ -126,13 +137,10 @@ export function connect(address: Address, options: ConnectOptions): Database {
   const admin = open(address, options.adminConnections);
   return {
     address,
-    gate,
-    control,
-    admin,
-    close: async () => {
-      const clients = [gate, control, admin];
-      await Promise.all(clients.map((client) => client.end({ timeout: CLOSE_TIMEOUT_S })));
-    },
+    gate: answered(gate, STATEMENT_MS_MAX),
+    control: answered(control, STATEMENT_MS_MAX),
+    admin: answered(admin, ADMIN_MS_MAX),
+    close: () => endAll([gate, control, admin]),
   };
 }
 
@@ -151,14 +159,16 @@ export function connectForRequest(url: string): Database {
   };
   const gate = postgres(url, { ...options, fetch_types: false });
   const admin = postgres(url, options);
+  const gateInTime = answered(gate, STATEMENT_MS_MAX);
   return {
     address: { kind: "url", url },
-    gate,
-    control: gate,
-    admin,
-    close: async () => {
-      const clients = [gate, admin];
-      await Promise.all(clients.map((client) => client.end({ timeout: CLOSE_TIMEOUT_S })));
-    },
+    gate: gateInTime,
+    control: gateInTime,
+    admin: answered(admin, ADMIN_MS_MAX),
+    close: () => endAll([gate, admin]),
   };
+}
+
+async function endAll(clients: readonly Sql[]): Promise<void> {
+  await Promise.all(clients.map((client) => client.end({ timeout: CLOSE_TIMEOUT_S })));
 }

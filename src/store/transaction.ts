@@ -9,23 +9,39 @@
  */
 import type postgres from "postgres";
 
+import { Fault } from "../lib/assert.ts";
+import { within } from "../lib/within.ts";
+import { Unanswered } from "./answered.ts";
 import { isConnectionLost } from "./connection-lost.ts";
-import type { Sql } from "./database.ts";
+import { ADMIN_MS_MAX, type Sql } from "./database.ts";
 
 /** After these the server closes the connection. */
 const FATAL: ReadonlySet<unknown> = new Set(["FATAL", "PANIC"]);
 
-/** Commits what `work` did, or throws what it threw with nothing done. */
+/**
+ * Commits what `work` did, or throws what it threw with nothing done; `Unanswered` where it could not begin in time,
+ * for its beginning is a statement that the driver can forget like any other (see `answered.ts`).
+ */
 export async function transaction<Result>(
   sql: Sql,
   work: (tx: postgres.TransactionSql<{ bigint: bigint }>) => Promise<Result>,
 ): Promise<Result> {
-  const { result } = await sql.begin((tx) =>
-    work(tx).then(
+  const begun = Promise.withResolvers<void>();
+  let isGivenUp = false;
+  const whole = sql.begin((tx) => {
+    // Whoever asked has been told that it did not begin.
+    if (isGivenUp) throw new Fault("a transaction began too late");
+    begun.resolve();
+    return work(tx).then(
       (done) => ({ result: done }),
       (error: unknown) => (isLost(error) ? unsettled() : Promise.reject(asError(error))),
-    ),
-  );
+    );
+  });
+  await within<unknown, never>(ADMIN_MS_MAX, Promise.race([begun.promise, whole]), () => {
+    isGivenUp = true;
+    throw new Unanswered(ADMIN_MS_MAX);
+  });
+  const { result } = await whole;
   return result;
 }
 

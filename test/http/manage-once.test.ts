@@ -1,4 +1,5 @@
 import { beforeAll, expect, test } from "vitest";
+import { connect } from "../../src/store/database.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import { ADMIN_KEY, createTestManagement, type Management } from "../support/management.ts";
 
@@ -122,5 +123,23 @@ describeEachDatabase("an act of administration under an idempotency key", (datab
       });
     const first = await make();
     expect([first.status, (await make()).body]).toEqual([201, first.body]);
+  });
+
+  test("has succeeded once it has committed, also where this process cannot read what it changed", async () => {
+    const own = connect(database.address, { gateConnections: 1, adminConnections: 1 });
+    try {
+      const management = await createTestManagement(own);
+      const { key, id } = await management.newTenant();
+      await own.control.end({ timeout: 0 });
+      const made = await management.call(key, "POST", "/api/keys", {
+        name: "told",
+        scopes: ["invoke"],
+      });
+      expect(made.status).toBe(201);
+      const listed = await api.call(ADMIN_KEY, "GET", `/api/keys?tenant=${id}`);
+      expect(JSON.stringify(listed.body)).toContain(made.body.id);
+    } finally {
+      await own.close();
+    }
   });
 });

@@ -82,7 +82,7 @@ export async function createTestManagement(
     now: () => new Date(),
     seal: TEST_SEAL,
     webhook: { allowsPrivate: false },
-    refresh: gateway.authority.refresh,
+    refresh: gateway.refresh,
     configuration: gateway.authority.configuration,
   });
   const { api, document } = createManagement();

@@ -94,7 +94,7 @@ async function serve(isolate: Isolate, life: Life, served: Served): Promise<Resp
     const { db, ports, gateway } = await openGateway(isolate, bindings, life);
     const administration = createAdministration({
       ...ports,
-      refresh: gateway.authority.refresh,
+      refresh: gateway.refresh,
       configuration: gateway.authority.configuration,
     });
     const bound: Env["Bindings"] = {

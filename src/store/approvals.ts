@@ -1,4 +1,4 @@
-/** Approvals and the votes on them. The posting asks and uses them up: `drizzle/0003_approvals.sql`. */
+/** Approvals and the votes on them. The posting asks and uses them up: `drizzle/0008_approvals.sql`. */
 import {
   approvalState,
   STORED_AS,

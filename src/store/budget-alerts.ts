@@ -1,4 +1,4 @@
-/** Writes alerts of budgets into the outbox, see the migration that makes `tollgate_tell_budgets`. */
+/** Writes alerts of budgets into the outbox, see `drizzle/0019_budget_alerts.sql`. */
 import type { Queryable } from "./events.ts";
 
 /** `isBehind`: more was settled than one step looks at. */

@@ -11,6 +11,12 @@ const FOLDER = fileURLToPath(new URL("../../drizzle", import.meta.url));
 /** Any number that no other program's advisory lock is likely to use ("toll" in ASCII). */
 const LOCK = 0x746f6c6c;
 
+/**
+ * Builds before 0.1.0 made what the first migrations make by as many others. They are applied in one transaction:
+ * so a database that has only a part of them is of such a build, and these do not go on from there.
+ */
+const FIRST_MIGRATIONS = 20;
+
 /** How many migrations this program knows: its schema version. */
 export function schemaVersion(): number {
   const journal: unknown = JSON.parse(readFileSync(`${FOLDER}/meta/_journal.json`, "utf8"));
@@ -22,7 +28,7 @@ export function schemaVersion(): number {
 
 /**
  * Brings the database to this program's schema; replicas that start together wait for the first.
- * Throws a Fault when the database was migrated by a newer program.
+ * Throws a Fault when the database was migrated by a newer program, or not to its end by a build before 0.1.0.
  */
 export async function migrate(address: Address): Promise<void> {
   const client = open(address, 1);
@@ -34,6 +40,12 @@ export async function migrate(address: Address): Promise<void> {
       throw new Fault(
         `the database has schema version ${applied}, this program knows ${known}: ` +
           "start the newer release, migrations only go forward",
+      );
+    }
+    if (applied > 0 && applied < FIRST_MIGRATIONS) {
+      throw new Fault(
+        `the database was made by a build before 0.1.0 and has only ${applied} of its ` +
+          `${FIRST_MIGRATIONS} migrations: start the last of those builds once, then this one`,
       );
     }
     if (applied < known) await applyMigrations(client);

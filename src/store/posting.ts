@@ -1,5 +1,5 @@
 /**
- * Posts a batch of asks: one statement, one commit (`tollgate_post` in `drizzle/0012_posting.sql`).
+ * Posts a batch of asks: one statement, one commit (`tollgate_post` in `drizzle/0009_posting.sql`).
  *
  * Either the whole batch commits or none of it does; what each ask met is told per ask. Nothing is
  * decided here: the judgement came before, the arithmetic of meters is PostgreSQL's, under its locks.

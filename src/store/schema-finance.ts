@@ -1,7 +1,7 @@
 /**
  * What finance records: outcomes and closings. The sums that it reads are in `schema-roll-up.ts`.
  *
- * `outcomes` and `period_closings` are ledger: insert-only, by trigger (`drizzle/0004_finance.sql`).
+ * `outcomes` and `period_closings` are ledger: insert-only, by trigger (`drizzle/0002_insert_only.sql`).
  */
 import { sql } from "drizzle-orm";
 import {

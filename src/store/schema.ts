@@ -2,7 +2,7 @@
  * The ledger and its working tables. Each constraint says what it forbids.
  *
  * `decisions`, `settlements`, `events`, `prices`, `policy_bundles`, `tool_definitions` and `approval_votes` are the ledger:
- * insert-only, by trigger (`drizzle/0002_gate.sql`).
+ * insert-only, by trigger (`drizzle/0002_insert_only.sql`).
  * `reservations` and `meters` are working state that the ledger explains: at every commit
  * Σ open reservations = Σ meters.reserved and Σ settlements = Σ meters.committed.
  *

@@ -1,5 +1,5 @@
 /**
- * Settles a batch: reservations become settlements (`tollgate_settle` in `drizzle/0002_gate.sql`).
+ * Settles a batch: reservations become settlements (`tollgate_settle` in `drizzle/0010_settling.sql`).
  *
  * Idempotent and order-independent: an attempt is settled by the first settlement that reaches the
  * database, corrected once if that one was presumed, and every other repeat changes nothing.

@@ -91,6 +91,20 @@ for (const [kind, make] of [
       );
       expect(await inspect(empty.address, appliedVersion)).toBe(newer);
     });
+
+    test("goes on from a build before 0.1.0 only where that had come to its end", async () => {
+      const leave = (count: number) =>
+        inspect(empty.address, async (sql) => {
+          await sql`delete from drizzle.__drizzle_migrations where id > ${count}`;
+          await sql`update drizzle.__drizzle_migrations set hash = 'of that build'`;
+        });
+      await leave(schemaVersion());
+      await migrate(empty.address);
+      await leave(7);
+      await expect(migrate(empty.address)).rejects.toThrow(Fault);
+      await expect(migrate(empty.address)).rejects.toThrow("has only 7 of its 20 migrations");
+      expect(await inspect(empty.address, appliedVersion)).toBe(7);
+    });
   });
 }
 

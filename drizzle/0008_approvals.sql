@@ -1,17 +1,8 @@
--- Approvals, and the outbox that tells of them.
---
--- tollgate_ask_approval  what a posting asks of one call: uses an approval of exactly this call up, or says
---                        what became of it, or makes the question and tells the webhooks.
--- tollgate_outbox        writes one message for each webhook that wants it, in the transaction of what it
---                        tells of: it is sent if and only if that happened.
+-- Approvals: what a posting asks people about one call, and what became of it.
 --
 -- Lock order. An approval is locked after the meters of its posting, and by a vote alone, which takes no
 -- meter. A posting that asks for several has the locks of all their digests by then, taken in order at its
 -- beginning: so two postings cannot wait for each other here.
-
-ALTER TABLE "approvals" ADD COLUMN "attempt_id" text collate "C" NOT NULL;--> statement-breakpoint
-ALTER TABLE "approvals" ADD COLUMN "estimate_picousd" numeric(38, 0);
---> statement-breakpoint
 
 -- The key with which a chain of rotations began. A successor is in the hands of whoever held its
 -- predecessor: such keys are one person, who neither approves what he asked for nor votes twice.
@@ -49,12 +40,6 @@ as $$
 $$;
 --> statement-breakpoint
 
--- A moment as JSON writes it.
-create function tollgate_iso(at timestamptz) returns text
-language sql stable
-as $$ select to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') $$;
---> statement-breakpoint
-
 -- What webhooks are told of an approval. Of the call itself only what names it: its content is sealed, and
 -- a policy's reason may quote it.
 create function tollgate_approval_message(tenant text, approval text, message_kind text) returns text
@@ -79,22 +64,7 @@ as $$
 $$;
 --> statement-breakpoint
 
--- Answers how many webhooks will get it. `message` is the id of the message; each delivery has its own.
-create function tollgate_outbox(tenant text, message text, message_kind text, message_body text) returns int
-language sql
-as $$
-  with written as (
-    insert into deliveries (tenant_id, delivery_id, webhook_id, kind, body)
-    select w.tenant_id, message || '_' || row_number() over (order by w.webhook_id), w.webhook_id,
-           message_kind, message_body
-    from webhooks w
-    where w.tenant_id = tenant and w.removed_at is null and message_kind = any (w.kinds)
-    returning delivery_id
-  )
-  select count(*)::int from written
-$$;
---> statement-breakpoint
-
+-- Uses an approval of exactly this call up, or says what became of it, or makes the question and tells the webhooks.
 -- States: 'approved' (used up by this attempt just now: it may run), 'pending', 'denied', 'cancelled',
 -- 'expired' (nobody answered in time), 'lapsed' (approved and not used in time), 'consumed' (used up
 -- before), 'impossible' (fewer keys could approve than must).

@@ -1,47 +1,20 @@
--- Reports that are sent when a period has ended: a schedule holds the period that is told next. What it tells is put
--- into the outbox by the statement that says it was told. And at which parts of a budget a tenant is told is its own.
+-- Alerts of budgets: which thresholds were passed, told by the outbox in the transaction that says they were told.
+--
+-- What is looked at are the meters of the calls that were settled since the last look, and no others: nothing else
+-- moves a meter for good, and the budgets of customers are too many to be read again and again.
 
-CREATE TABLE "report_schedules" (
-	"tenant_id" text collate "C" NOT NULL,
-	"schedule_id" text collate "C" NOT NULL,
-	"name" text NOT NULL,
-	"report" text collate "C" NOT NULL,
-	"query" json NOT NULL,
-	"every" text collate "C" NOT NULL,
-	"time_zone" text collate "C" NOT NULL,
-	"format" text collate "C" NOT NULL,
-	"begins_at" timestamp (6) with time zone NOT NULL,
-	"ends_at" timestamp (6) with time zone NOT NULL,
-	"held_until" timestamp (6) with time zone DEFAULT 'epoch' NOT NULL,
-	"created_by" text collate "C" NOT NULL,
-	"created_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
-	"removed_at" timestamp (6) with time zone,
-	CONSTRAINT "report_schedules_tenant_id_schedule_id_pk" PRIMARY KEY("tenant_id","schedule_id"),
-	CONSTRAINT "report_schedules_report_is_known" CHECK ("report_schedules"."report" in ('cost-per-outcome', 'spend', 'waste', 'budgets')),
-	CONSTRAINT "report_schedules_period_is_known" CHECK ("report_schedules"."every" in ('day', 'week', 'month')),
-	CONSTRAINT "report_schedules_format_is_known" CHECK ("report_schedules"."format" in ('json', 'csv')),
-	CONSTRAINT "report_schedules_begin_before_they_end" CHECK ("report_schedules"."begins_at" < "report_schedules"."ends_at")
-);
---> statement-breakpoint
-CREATE TABLE "reports_told" (
-	"tenant_id" text collate "C" NOT NULL,
-	"schedule_id" text collate "C" NOT NULL,
-	"begins_at" timestamp (6) with time zone NOT NULL,
-	"ends_at" timestamp (6) with time zone NOT NULL,
-	"told_at" timestamp (6) with time zone DEFAULT tollgate_now() NOT NULL,
-	CONSTRAINT "reports_are_told_once" PRIMARY KEY("tenant_id","schedule_id","begins_at","ends_at")
-);
---> statement-breakpoint
-ALTER TABLE "tenants" ADD COLUMN "alert_percents" smallint[] DEFAULT '{50,80,100}' NOT NULL;--> statement-breakpoint
-ALTER TABLE "report_schedules" ADD CONSTRAINT "report_schedules_tenant_id_tenants_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("tenant_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
-CREATE INDEX "report_schedules_by_end" ON "report_schedules" USING btree ("ends_at") WHERE "report_schedules"."removed_at" is null;--> statement-breakpoint
-ALTER TABLE "tenants" ADD CONSTRAINT "tenants_alerts_are_percentages" CHECK (1 <= all("tenants"."alert_percents") and 100 >= all("tenants"."alert_percents") and cardinality("tenants"."alert_percents") <= 10);
+-- An amount as messages say it: dollars as a decimal text, tokens as a number.
+create function tollgate_amount_json(unit text, amount numeric) returns json
+language sql immutable
+as $$
+  select case unit when 'usd' then to_json(trim_scale(amount * 0.000000000001)::text) else to_json(amount) end
+$$;
 --> statement-breakpoint
 
--- As before, with the percentages of the tenant in place of 50, 80 and 100.
--- Looks at what was settled since the last time, at most so many lines, and writes what is to be told. One caller at
--- a time: whoever comes meanwhile gets no answer and goes on. It follows the roll-ups, which rates are made of.
-create or replace function tollgate_tell_budgets(most int, new_message text) returns table (told int, is_behind boolean)
+-- Looks at what was settled since the last time, at most so many lines, and writes what is to be told, at the
+-- percentages that the tenant chose. One caller at a time: whoever comes meanwhile gets no answer and goes on. It
+-- follows the roll-ups, which rates are made of.
+create function tollgate_tell_budgets(most int, new_message text) returns table (told int, is_behind boolean)
 language plpgsql
 set enable_seqscan = off
 set jit = off

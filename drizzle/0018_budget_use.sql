@@ -1,6 +1,10 @@
--- Budgets of tools are told of like those of keys and models.
--- As it was, with the tool's.
-create or replace function tollgate_hourly_rate(tenant text, scope text, subject text, unit text, at timestamptz) returns numeric
+-- How budgets are used: which of them moved, and how fast. Alerts are made of both.
+
+-- What a key, a model, a tool, a customer or the tenant itself used in the last hour, per hour: of the quarters of an
+-- hour that have been rolled up, from the beginning of the one an hour ago. Null where its limit names a model by an
+-- alias, which the roll-ups do not know. What an operator adjusts is not used by the hour.
+create function tollgate_hourly_rate(tenant text, scope text, subject text, unit text, at timestamptz)
+returns numeric
 language sql stable
 set enable_seqscan = off
 set enable_mergejoin = off
@@ -41,8 +45,11 @@ as $$
   from since
 $$;
 --> statement-breakpoint
--- As it was, with those of tools.
-create or replace function tollgate_moved_budgets(first bigint, last bigint) returns table (
+
+-- The meters that settlements of these transactions moved, each in its window. A settlement names them by their
+-- numbers: what was recorded of its decision is not read.
+-- Without those of runs and operations: who is refused there is told so at once, and they are as many as calls.
+create function tollgate_moved_budgets(first bigint, last bigint) returns table (
   tenant_id text, limit_id text, subject text, scope_kind text, unit text, window_kind text, amount numeric,
   window_start timestamptz, window_end timestamptz, committed numeric, reserved numeric
 )

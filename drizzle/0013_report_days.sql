@@ -1,67 +1,5 @@
-CREATE TABLE "cost_days" (
-	"tenant_id" text collate "C" NOT NULL,
-	"utc_day" timestamp (6) with time zone NOT NULL,
-	"dimension_id" uuid NOT NULL,
-	"attempts" bigint NOT NULL,
-	"retries" bigint NOT NULL,
-	"cost_picousd" numeric(38, 0) NOT NULL,
-	"wasted_picousd" numeric(38, 0) NOT NULL,
-	"tokens" bigint NOT NULL,
-	"input_tokens" bigint NOT NULL,
-	"cached_tokens" bigint NOT NULL,
-	"output_tokens" bigint NOT NULL,
-	CONSTRAINT "cost_days_tenant_id_utc_day_dimension_id_pk" PRIMARY KEY("tenant_id","utc_day","dimension_id")
-);
---> statement-breakpoint
-CREATE TABLE "outcome_days" (
-	"tenant_id" text collate "C" NOT NULL,
-	"closing_id" text collate "C" NOT NULL,
-	"cohort" text collate "C" NOT NULL,
-	"utc_day" timestamp (6) with time zone NOT NULL,
-	"type" text collate "C" NOT NULL,
-	"cost_class" numeric(38, 0) NOT NULL,
-	"success" bigint NOT NULL,
-	"failure" bigint NOT NULL,
-	"partial" bigint NOT NULL,
-	"reversed" bigint NOT NULL,
-	"valued" bigint NOT NULL,
-	"value_picousd" numeric(38, 0) NOT NULL,
-	"attempts" bigint NOT NULL,
-	"blocked" bigint NOT NULL,
-	"retries" bigint NOT NULL,
-	"unpriced" bigint NOT NULL,
-	"cost_picousd" numeric(38, 0) NOT NULL,
-	"failed_picousd" numeric(38, 0) NOT NULL,
-	"wasted_picousd" numeric(38, 0) NOT NULL,
-	"estimated_picousd" numeric(38, 0) NOT NULL,
-	"failures_picousd" numeric(38, 0) NOT NULL,
-	"tokens" bigint NOT NULL,
-	CONSTRAINT "outcome_days_pk" PRIMARY KEY("tenant_id","closing_id","cohort","utc_day","type","cost_class")
-);
---> statement-breakpoint
-CREATE TABLE "run_days" (
-	"tenant_id" text collate "C" NOT NULL,
-	"closing_id" text collate "C" NOT NULL,
-	"utc_day" timestamp (6) with time zone NOT NULL,
-	"is_attributed" boolean NOT NULL,
-	"runs" bigint NOT NULL,
-	"attempts" bigint NOT NULL,
-	"unpriced" bigint NOT NULL,
-	"cost_picousd" numeric(38, 0) NOT NULL,
-	"wasted_picousd" numeric(38, 0) NOT NULL,
-	CONSTRAINT "run_days_pk" PRIMARY KEY("tenant_id","closing_id","utc_day","is_attributed")
-);
---> statement-breakpoint
-
--- The class of a cost: its first two digits. No logarithm, whose last digit is the machine's: the same cost is in the
--- same class wherever the index was made.
-create function tollgate_cost_class(amount numeric) returns numeric
-language sql immutable strict parallel safe
-return trunc(amount, 2 - length(abs(amount)::text));
---> statement-breakpoint
-CREATE INDEX "outcome_costs_by_class_and_occurrence" ON "outcome_costs" USING btree (("tenant_id" || "closing_id"),"type",tollgate_cost_class("cost_picousd"),"occurred_at");--> statement-breakpoint
-CREATE INDEX "outcome_costs_by_class_and_start" ON "outcome_costs" USING btree (("tenant_id" || "closing_id"),"type",tollgate_cost_class("cost_picousd"),"started_at");--> statement-breakpoint
-CREATE INDEX "run_costs_by_cost" ON "run_costs" USING btree (("tenant_id" || "closing_id"),"cost_picousd" DESC NULLS FIRST,"run_id","started_at");--> statement-breakpoint
+-- Sums of the days of UTC, which the report of a month is read from. Each statement that changes a roll-up (cells,
+-- costs of runs, costs of outcomes) adds what it changed to their days, by trigger: so a sum is never behind its rows.
 
 -- What a statement changed: its new rows added, its old ones taken away. Tables of a transition are there or not
 -- by what the statement does, so the text is put together.
@@ -176,6 +114,7 @@ begin
   return null;
 end $$;
 --> statement-breakpoint
+
 create trigger cost_cells_inserted_by_day after insert on cost_cells
   referencing new table as added for each statement execute function tollgate_keep_days();
 --> statement-breakpoint
@@ -202,12 +141,3 @@ create trigger outcome_costs_updated_by_day after update on outcome_costs
 --> statement-breakpoint
 create trigger outcome_costs_deleted_by_day after delete on outcome_costs
   referencing old table as taken for each statement execute function tollgate_keep_days();
---> statement-breakpoint
-
--- The days of what was rolled up before.
-do $$
-begin
-  execute tollgate_add_to_cost_days('select 1 as sign, c.* from cost_cells c');
-  execute tollgate_add_to_run_days('select 1 as sign, c.* from run_costs c');
-  execute tollgate_add_to_outcome_days('select 1 as sign, c.* from outcome_costs c');
-end $$;

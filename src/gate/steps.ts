@@ -15,7 +15,7 @@ import {
   TOOL_KEY_KEPT_MS,
 } from "../core/limits.ts";
 import { usdOrNull } from "../core/money.ts";
-import { unreachable } from "../lib/assert.ts";
+import { assert, unreachable } from "../lib/assert.ts";
 import { extendLease, type AttemptRef } from "../store/attempts.ts";
 import { findDecision, type DecisionDetail } from "../store/decisions.ts";
 import { insertEvent } from "../store/events.ts";
@@ -74,7 +74,7 @@ export type StepParts = {
   readonly ports: Ports;
   readonly authority: Authority;
   readonly answers: Answers;
-  readonly settler: Pick<Settler, "report" | "unknown">;
+  readonly settler: Pick<Settler, "report" | "reported" | "unknown">;
 };
 
 export function createSteps(parts: StepParts): Steps {
@@ -160,10 +160,11 @@ async function reconcile(
     record: JSON.stringify({ result, reconciled_by: nameOf(actor) }),
   };
   const { db, newId } = parts.ports;
-  await transaction(db.admin, async (tx) => {
-    const [settled] = await settle(tx, [settlement]);
+  const settled = await transaction(db.admin, async (tx) => {
+    const [written] = await settle(tx, [settlement]);
+    assert(written !== undefined, "the settling answers every settlement once");
     // Somebody else was quicker: theirs is the event.
-    if (settled?.outcome !== "settled" && settled?.outcome !== "corrected") return;
+    if (written.outcome !== "settled" && written.outcome !== "corrected") return written;
     const { applied, evidence, costPicousd } = found;
     const cost_usd = usdOrNull(costPicousd);
     await insertEvent(tx, {
@@ -174,7 +175,9 @@ async function reconcile(
       subject: name.attemptId,
       body: { applied, evidence, cost_usd },
     });
+    return written;
   });
+  parts.settler.reported(settlement, settled);
   return await endedAs(parts, name, settlement.ending);
 }
 

@@ -2,19 +2,22 @@ import { describe, expect, test } from "vitest";
 import type { Caller } from "../../src/core/caller.ts";
 import type { Intent } from "../../src/core/intent.ts";
 import { picousd } from "../../src/core/money.ts";
+import { mcpServer, NOWHERE } from "../mcp/tool-door.ts";
 import { describeEachDatabase } from "../support/databases.ts";
 import { ledgerViolations } from "../store/violations.ts";
 import { BUDGET, figures } from "./figures.ts";
 import { ASK_PICOUSD, gateOn, intentOf, newTenant, reasonOf, type Gate } from "./gate-on.ts";
 
+const BANK = mcpServer("bank", NOWHERE);
 const ABOVE = "an attempt is reported to have cost more than it had reserved";
 const FOUND = { applied: true, evidence: "the bank's journal", result: null };
 
-/** An act that may cost as much as a tenant's budget has room for. */
-function act(): Intent {
+/** An act that may cost as much as a tenant's budget has room for: one whose caller acts itself, or of a server. */
+function actOf(door: "step" | "tool"): Intent {
+  const listed = { standing: "callable", definition: "0".repeat(64) } as const;
   return {
     ...intentOf({ billing: "stated", resource: "bank/wire" }),
-    door: "step",
+    door,
     operation: "execute_tool",
     tool: "bank/wire",
     costStatedPicousd: picousd(ASK_PICOUSD),
@@ -22,10 +25,10 @@ function act(): Intent {
       effectClass: "pure",
       effect: null,
       extracted: null,
-      listed: null,
+      listed: door === "tool" ? listed : null,
       approval: null,
     },
-    leaseMs: 60_000,
+    leaseMs: door === "step" ? 60_000 : null,
   };
 }
 
@@ -34,7 +37,7 @@ describeEachDatabase("an attempt of its caller's own", (database) => {
   const begin = async (): Promise<Begun> => {
     const gate = await gateOn(database.db);
     const caller: Caller = { ...(await newTenant(gate, BUDGET)), scopes: ["invoke", "approve"] };
-    const admission = await gate.admit(caller, act());
+    const admission = await gate.admit(caller, actOf("step"));
     if (admission.kind !== "granted") throw new Error(`not granted: ${reasonOf(admission)}`);
     const { attemptId } = admission.grant;
     return { gate, caller, name: { tenantId: caller.tenantId, attemptId } };
@@ -83,7 +86,7 @@ describeEachDatabase("an attempt of its caller's own", (database) => {
     test("frees what it held for the ask that waits for it", async () => {
       const begun = await begin();
       const { gate, caller } = begun;
-      const waiting = gate.admit(caller, act());
+      const waiting = gate.admit(caller, actOf("step"));
       await report(begun, 0n);
       expect((await waiting).kind).toBe("granted");
       expect([gate.gateway.trust().settledByBasis, gate.told]).toEqual([{ computed: 1 }, []]);
@@ -99,5 +102,19 @@ describeEachDatabase("an attempt of its caller's own", (database) => {
       gate.gateway.steps.reconcile(caller, name, { ...FOUND, ...cost(ASK_PICOUSD + 1n) });
     await Promise.all([reconcile(), reconcile()]);
     expect([gate.gateway.trust().settledByBasis, gate.told]).toEqual([{ computed: 1 }, [ABOVE]]);
+  });
+});
+
+describeEachDatabase("what the gate has admitted", (database) => {
+  test("is counted, by whichever of the three doors", async () => {
+    const gate = await gateOn(database.db, { servers: [BANK] });
+    const intents = [intentOf(), actOf("tool"), actOf("step")];
+    for (const [i, intent] of intents.entries()) {
+      const caller = await newTenant(gate, BUDGET);
+      expect(reasonOf(await gate.admit(caller, intent))).toBe(
+        ["admitted", "tool_admitted", "granted"][i],
+      );
+      expect(gate.gateway.trust().admitted).toBe(i + 1);
+    }
   });
 });

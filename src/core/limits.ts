@@ -160,6 +160,13 @@ export const SETTLEMENTS_WAITING_MAX = 100_000;
 /** Settlements gathered into one statement: nobody waits for them, so they are cheaper in company. */
 export const SETTLE_GATHER_MS = 20;
 
+/**
+ * How long a failure is kept from its client until it is written: whoever is told of it may ask again at once. A
+ * settlement is gathered for 20 ms and commits in a few; one that meets a locked row takes LOCK_MS_MAX, and then its
+ * turn apart. While the database is away nothing passes anyway.
+ */
+export const WRITTEN_MS_MAX = 2_000;
+
 /** A non-streamed answer is held whole until it ends, so that its cost can stand in its header. */
 export const ANSWER_HELD_BYTES_MAX = 4 * 1024 * 1024;
 

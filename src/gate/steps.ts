@@ -119,7 +119,7 @@ async function fail(
     return await endedAs(parts, name, "unknown");
   }
   const charge =
-    report.executed === "no" ? NOTHING : chargeOf(parts, row, name, report.costPicousd);
+    report.executed === "no" ? NO_COST : chargeOf(parts, row, name, report.costPicousd);
   return await settleNow(parts, name, {
     ...settlementOf(name, wanted === "released" ? "released" : "failed", charge),
     record: JSON.stringify({ error: report.error, reported_by: nameOf(actor) }),
@@ -191,7 +191,7 @@ function reconciledOf(
   const { applied, costPicousd } = found;
   if (applied) return settlementOf(name, "succeeded", chargeOf(parts, row, name, costPicousd));
   // It did not happen; what it cost all the same is said, or it is nothing.
-  if (costPicousd === null) return settlementOf(name, "released", NOTHING);
+  if (costPicousd === null) return settlementOf(name, "released", NO_COST);
   return settlementOf(name, "failed", { basis: "computed", costPicousd });
 }
 
@@ -211,7 +211,7 @@ async function keepResult(
 
 type Charged = Pick<Settlement, "basis" | "costPicousd">;
 
-const NOTHING: Charged = { basis: "none", costPicousd: 0n };
+const NO_COST: Charged = { basis: "none", costPicousd: 0n };
 
 /**
  * As reported; else the tool's price, which may have risen since but was admitted as it was; else all that
@@ -226,7 +226,7 @@ function chargeOf(
   if (reported !== null) return { basis: "computed", costPicousd: reported };
   if (row.estimatePicousd === null) return { basis: "unpriced", costPicousd: null };
   const reserved = BigInt(row.estimatePicousd);
-  if (reserved === 0n) return NOTHING;
+  if (reserved === 0n) return NO_COST;
   const price = authority.tool(tenantId, row.resource)?.pricePicousd ?? null;
   if (price === null) return { basis: "estimated", costPicousd: reserved };
   return { basis: "computed", costPicousd: price < reserved ? price : reserved };

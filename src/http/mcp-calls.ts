@@ -1,5 +1,6 @@
 /** A request to an MCP server: admitted by the gate, asked, and what its client is told of either. */
 import { InputError } from "../core/errors.ts";
+import { WRITTEN_MS_MAX } from "../core/limits.ts";
 import { TOOL_NAME_CHARS_MAX } from "../core/limits-tools.ts";
 import type { Tool } from "../core/tool.ts";
 import {
@@ -312,8 +313,6 @@ function answerOf(called: Called, permit: ToolPermit, isTool: boolean): Answer {
 }
 
 /** An answer waits no longer than that for its ending to be written. */
-const WRITTEN_MS_MAX = 2_000;
-
 function soon(): Promise<void> {
   return new Promise((done) => {
     setTimeout(done, WRITTEN_MS_MAX).unref();

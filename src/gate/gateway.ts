@@ -61,6 +61,8 @@ export type Settle = (
 
 export type Gateway = {
   readonly replicaId: string;
+  /** The clock by which it waits: of the port. */
+  readonly monotonicMs: Ports["monotonicMs"];
   readonly authority: Authority;
   readonly identify: (credential: string | null) => Caller | Administrator;
   /**
@@ -178,6 +180,7 @@ export async function createGateway(
 
   return {
     replicaId,
+    monotonicMs,
     authority,
     identify: authority.identify,
     turnsAway: (tenantId) => {

@@ -47,7 +47,6 @@ export type Answer = { readonly kind: "result"; readonly result: Members } | Rpc
 export type CallHooks = {
   readonly gateway: Gateway;
   readonly from: Carrier;
-  readonly monotonicMs: () => number;
   readonly isGone: () => boolean;
   /** Told when the client leaves before it has its answer. */
   readonly onGone: (listener: () => void) => void;
@@ -115,7 +114,7 @@ function rpcError(code: number, message: string, data: unknown = null): RpcError
 }
 
 async function admitted(hooks: CallHooks, method: string, params: Members): Promise<Call> {
-  const { gateway, from, monotonicMs, control } = hooks;
+  const { gateway, from, control } = hooks;
   const { caller } = from;
   const look = async () =>
     method === "tools/call" ? await toolAsked(hooks, params) : askedOf(hooks, method, params);
@@ -138,7 +137,6 @@ async function admitted(hooks: CallHooks, method: string, params: Members): Prom
   const patience = {
     waitMs: Math.max(waitMs, mayRepeat ? REPEAT_MS_MIN : 0),
     isGone,
-    monotonicMs,
     renewed,
   };
   const admission = await admitWaiting(gateway, caller, intent, patience);

@@ -112,8 +112,8 @@ async function answer(turn: Turn): Promise<Response | "again"> {
   const { gateway, exchange, caller, asking, requestId } = turn;
   const { intent } = asking;
   const { isGone } = exchange;
-  const { monotonicMs, waitMs } = turn;
-  const patience = { waitMs, isGone, monotonicMs };
+  const { waitMs } = turn;
+  const patience = { waitMs, isGone };
   const admission = await (waitMs === 0
     ? gateway.admit(caller, intent, isGone)
     : admitWaiting(gateway, caller, intent, patience));

@@ -66,16 +66,20 @@ const newId = () => randomId(Date.now());
 export async function createTestManagement(
   db: Database,
   mcpServers: readonly McpServer[] = [],
+  ports: Partial<Ports> = {},
 ): Promise<Management> {
   const { pepper } = await findOrCreateInstallation(db.admin, "pepper of the tests");
-  const gateway = await createGateway(portsOn(db), {
-    catalogue: { upstreams: [], aliases: {} },
-    servers: new Map(mcpServers.map((server) => [server.name, server])),
-    upstreams: new Map(),
-    prices: priceBook(priceSnapshot()),
-    adminDigest: hmacSha256Hex(pepper, ADMIN_KEY),
-    pepper,
-  });
+  const gateway = await createGateway(
+    { ...portsOn(db), ...ports },
+    {
+      catalogue: { upstreams: [], aliases: {} },
+      servers: new Map(mcpServers.map((server) => [server.name, server])),
+      upstreams: new Map(),
+      prices: priceBook(priceSnapshot()),
+      adminDigest: hmacSha256Hex(pepper, ADMIN_KEY),
+      pepper,
+    },
+  );
   const administration = createAdministration({
     db,
     newId,

@@ -210,6 +210,14 @@ export const BODY_ON_LOOP_BYTES_MAX = 256 * 1024;
 export const BODY_IDLE_MS_MAX = 60_000;
 
 /**
+ * How long a body may take at any rate, and at which it must have come that takes longer: an eighth of a slow uplink
+ * of a megabit, 51 minutes for 50 MB. Whoever sends a byte a minute is refused at the first after the grace; whoever
+ * would hold a connection and memory for longer must pay for it in bytes.
+ */
+export const BODY_GRACE_MS = 60_000;
+export const BODY_BYTES_PER_SECOND_MIN = 16 * 1024;
+
+/**
  * Request bodies in memory at once, in one process: 64 MiB each, sixteen of the longest. More is more
  * than a small machine has, and a process that is killed for it loses everybody's calls.
  */

@@ -106,11 +106,23 @@ export const CONTENTION_WAIT_MS_MAX = 2_000;
 /** How often one ask may be judged again on newer facts. */
 export const RELOOKS_MAX = 3;
 
-/** Meters on the path of one ask: a path is a handful of limits, and each is a row lock. */
-export const METERS_PER_ASK_MAX = 32;
-
-/** Runs above a run: each is a budget to lock. */
+/** Runs above a run: each has limits to lock. */
 export const RUN_DEPTH_MAX = 8;
+
+/** Limits of one run: a budget, a quota, a rate and a concurrency limit. */
+export const LIMITS_PER_RUN_MAX = 4;
+
+/**
+ * Meters on the path of one ask that are of no run's own limits: those of its tenant, its key, its model …, a handful
+ * each, and the share of its run in every daily quota.
+ */
+export const METERS_BESIDE_RUNS_MAX = 24;
+
+/**
+ * Meters on the path of one ask, of which each is a row to lock: those, and all limits of its run and of the runs
+ * above it. See `most-meters.ts`.
+ */
+export const METERS_PER_ASK_MAX = METERS_BESIDE_RUNS_MAX + (RUN_DEPTH_MAX + 1) * LIMITS_PER_RUN_MAX;
 
 /** Labels of a run or a key. */
 export const LABELS_MAX = 32;

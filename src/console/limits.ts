@@ -40,8 +40,5 @@ export const DEAREST_RUNS_SHOWN = 10;
 /** Lines of two calls that are compared: the work grows with their product, and nobody reads more. */
 export const DIFF_LINES_MAX = 600;
 
-/** A call that is shown on a page, in characters: what an approval may hold. */
-export const CALL_CHARS_MAX = 256 * 1024;
-
 /** Parts of a backtest that one page asks for, each a thousand decisions. */
 export const BACKTEST_ROWS = 1_000;

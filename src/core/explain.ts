@@ -26,6 +26,7 @@ export type Explained = {
   readonly step: string | null;
   readonly attempt: number;
   readonly retry: RetryFacts | null;
+  readonly door: string;
   readonly operation: string;
   readonly resource: string;
   readonly upstream: string | null;
@@ -238,10 +239,11 @@ function basisWords({ basis, upstream, model }: Explained): string {
 }
 
 function overage(decision: Explained): readonly string[] {
-  if (decision.overagePicousd === 0n) return [];
-  return [
-    `That is ${dollars(decision.overagePicousd)} above its reservation, which should not happen: please report it.`,
-  ];
+  const { overagePicousd, door } = decision;
+  if (overagePicousd === 0n) return [];
+  const why =
+    door === "step" ? "as its caller reported it" : "which should not happen: please report it";
+  return [`That is ${dollars(overagePicousd)} above its reservation, ${why}.`];
 }
 
 function endedAt(decision: Explained): string {

@@ -106,11 +106,23 @@ export const CONTENTION_WAIT_MS_MAX = 2_000;
 /** How often one ask may be judged again on newer facts. */
 export const RELOOKS_MAX = 3;
 
-/** Meters on the path of one ask: a path is a handful of limits, and each is a row lock. */
-export const METERS_PER_ASK_MAX = 32;
-
-/** Runs above a run: each is a budget to lock. */
+/** Runs above a run: each has limits to lock. */
 export const RUN_DEPTH_MAX = 8;
+
+/** Limits of one run: a budget, a quota, a rate and a concurrency limit. */
+export const LIMITS_PER_RUN_MAX = 4;
+
+/**
+ * Meters on the path of one ask that are of no run's own limits: those of its tenant, its key, its model …, a handful
+ * each, and the share of its run in every daily quota.
+ */
+export const METERS_BESIDE_RUNS_MAX = 24;
+
+/**
+ * Meters on the path of one ask, of which each is a row to lock: those, and all limits of its run and of the runs
+ * above it. See `most-meters.ts`.
+ */
+export const METERS_PER_ASK_MAX = METERS_BESIDE_RUNS_MAX + (RUN_DEPTH_MAX + 1) * LIMITS_PER_RUN_MAX;
 
 /** Labels of a run or a key. */
 export const LABELS_MAX = 32;
@@ -160,6 +172,13 @@ export const SETTLEMENTS_WAITING_MAX = 100_000;
 /** Settlements gathered into one statement: nobody waits for them, so they are cheaper in company. */
 export const SETTLE_GATHER_MS = 20;
 
+/**
+ * How long a failure is kept from its client until it is written: whoever is told of it may ask again at once. A
+ * settlement is gathered for 20 ms and commits in a few; one that meets a locked row takes LOCK_MS_MAX, and then its
+ * turn apart. While the database is away nothing passes anyway.
+ */
+export const WRITTEN_MS_MAX = 2_000;
+
 /** A non-streamed answer is held whole until it ends, so that its cost can stand in its header. */
 export const ANSWER_HELD_BYTES_MAX = 4 * 1024 * 1024;
 
@@ -201,6 +220,14 @@ export const BODY_ON_LOOP_BYTES_MAX = 256 * 1024;
 
 /** Silence in the middle of a body: a client that sends nothing for so long will not finish it. */
 export const BODY_IDLE_MS_MAX = 60_000;
+
+/**
+ * How long a body may take at any rate, and at which it must have come that takes longer: an eighth of a slow uplink
+ * of a megabit, 51 minutes for 50 MB. Whoever sends a byte a minute is refused at the first after the grace; whoever
+ * would hold a connection and memory for longer must pay for it in bytes.
+ */
+export const BODY_GRACE_MS = 60_000;
+export const BODY_BYTES_PER_SECOND_MIN = 16 * 1024;
 
 /**
  * Request bodies in memory at once, in one process: 64 MiB each, sixteen of the longest. More is more

@@ -1,6 +1,6 @@
 /**
  * Request bodies on Node: read whole or streamed, with a bound on their bytes, on the silence between
- * them, and on the memory of all of them together.
+ * them, on how slowly they may come, and on the memory of all of them together.
  *
  * Memory is taken as bytes arrive, not as they are announced: announcing costs a client nothing, and
  * sixteen who announce and send nothing would shut everybody else out. One that could not fit is refused
@@ -10,17 +10,16 @@ import type { IncomingMessage } from "node:http";
 
 import { InputError } from "../core/errors.ts";
 import { Unavailable } from "../gate/unavailable.ts";
+import { isTooSlow, silent, tooSlow, type Pace } from "./body-pace.ts";
 
-export type BodyTerms = {
-  /** Milliseconds without a byte. */
-  readonly idleMsMax: number;
+export type BodyTerms = Pace & {
   /** Bytes of all bodies that are held at once. */
   readonly heldBytesMax: number;
 };
 
 /** The memory of all bodies of one process. */
 export type BodyBudget = {
-  readonly idleMsMax: number;
+  readonly pace: Pace;
   /** What one exchange takes of it. */
   readonly share: () => BodyShare;
   readonly held: () => number;
@@ -34,11 +33,11 @@ export type BodyShare = {
   readonly end: () => void;
 };
 
-export function createBodyBudget({ idleMsMax, heldBytesMax }: BodyTerms): BodyBudget {
+export function createBodyBudget({ heldBytesMax, ...pace }: BodyTerms): BodyBudget {
   let held = 0;
   const fits = (bytes: number) => held + bytes <= heldBytesMax;
   return {
-    idleMsMax,
+    pace,
     held: () => held,
     share: () => {
       let taken = 0;
@@ -68,7 +67,7 @@ export function hasBody({ headers }: IncomingMessage): boolean {
 
 type ReadTerms = {
   readonly bytesMax: number;
-  readonly idleMsMax: number;
+  readonly pace: Pace;
   readonly share: BodyShare;
 };
 
@@ -93,9 +92,10 @@ export async function readBody(incoming: IncomingMessage, terms: ReadTerms): Pro
 function readParts(
   incoming: IncomingMessage,
   claimed: number,
-  { bytesMax, idleMsMax, share }: ReadTerms,
+  { bytesMax, pace, share }: ReadTerms,
 ): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
+    const startedMs = performance.now();
     const body = claimed > LARGE_BYTES ? oneBuffer(claimed) : manyParts();
     const fail = (error: Error) => {
       clearTimeout(late);
@@ -104,11 +104,13 @@ function readParts(
       incoming.resume();
       reject(error);
     };
-    const late = setTimeout(() => fail(tooSlow(idleMsMax)), idleMsMax);
+    const late = setTimeout(() => fail(silent(pace)), pace.idleMsMax);
     const onData = (part: Buffer) => {
       late.refresh();
-      if (!share.take(part.length)) fail(noRoom());
-      else if (body.take(part) > bytesMax) fail(tooLarge(bytesMax));
+      if (!share.take(part.length)) return fail(noRoom());
+      const bytes = body.take(part);
+      if (bytes > bytesMax) fail(tooLarge(bytesMax));
+      else if (isTooSlow(pace, bytes, performance.now() - startedMs)) fail(tooSlow(pace));
     };
     incoming.on("data", onData);
     incoming.once("end", () => {
@@ -126,17 +128,21 @@ function readParts(
 export async function* streamBody(
   incoming: IncomingMessage,
   bytesMax: number,
-  idleMsMax: number,
+  pace: Pace,
 ): AsyncGenerator<Uint8Array, void, void> {
   const parts: AsyncIterator<unknown> = incoming.iterator({ destroyOnReturn: false });
   let bytes = 0;
+  let waitedMs = 0;
   try {
     for (;;) {
-      const next = await within(parts.next(), idleMsMax);
+      const askedMs = performance.now();
+      const next = await within(parts.next(), pace);
+      waitedMs += performance.now() - askedMs;
       if (next.done === true) return;
       if (!(next.value instanceof Uint8Array)) continue;
       bytes += next.value.byteLength;
       if (bytes > bytesMax) throw tooLarge(bytesMax);
+      if (isTooSlow(pace, bytes, waitedMs)) throw tooSlow(pace);
       yield next.value;
     }
   } finally {
@@ -147,9 +153,9 @@ export async function* streamBody(
 }
 
 /** The clock runs only while bytes are waited for: an upstream that takes them slowly is not the client's fault. */
-function within<T>(next: Promise<T>, idleMsMax: number): Promise<T> {
+function within<T>(next: Promise<T>, pace: Pace): Promise<T> {
   return new Promise((resolve, reject) => {
-    const late = setTimeout(() => reject(tooSlow(idleMsMax)), idleMsMax);
+    const late = setTimeout(() => reject(silent(pace)), pace.idleMsMax);
     next.then(
       (value) => {
         clearTimeout(late);
@@ -208,11 +214,6 @@ function tooLarge(bytesMax: number): InputError {
     null,
     `The request body is larger than ${bytesMax} bytes, the most that is taken here.`,
   );
-}
-
-function tooSlow(idleMsMax: number): InputError {
-  const message = `No byte of the request body came for ${idleMsMax} ms: send the whole body.`;
-  return new InputError("request_timeout", null, message);
 }
 
 function cutOff(): InputError {

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 
-import { BODIES_HELD_BYTES_MAX, BODY_IDLE_MS_MAX } from "../core/limits.ts";
+import { BODIES_HELD_BYTES_MAX } from "../core/limits.ts";
 import type { Reply } from "../gate/ports.ts";
 import type { Exchange } from "../http/exchange.ts";
 import {
@@ -14,11 +14,12 @@ import {
   type BodyBudget,
   type BodyTerms,
 } from "./body-node.ts";
+import { PACE } from "./body-pace.ts";
 
 export type NodeExchanges = (incoming: IncomingMessage, outgoing: ServerResponse) => Exchange;
 
 export const TERMS: BodyTerms = {
-  idleMsMax: BODY_IDLE_MS_MAX,
+  ...PACE,
   heldBytesMax: BODIES_HELD_BYTES_MAX,
 };
 
@@ -47,10 +48,10 @@ function createExchange(
       if (isGone(outgoing)) share.end();
       // A body is held until its exchange ends, for it may be sent again or counted.
       else outgoing.once("close", share.end);
-      return readBody(incoming, { bytesMax, idleMsMax: bodies.idleMsMax, share });
+      return readBody(incoming, { bytesMax, pace: bodies.pace, share });
     },
     streamBody: (bytesMax) =>
-      hasBody(incoming) ? streamBody(incoming, bytesMax, bodies.idleMsMax) : null,
+      hasBody(incoming) ? streamBody(incoming, bytesMax, bodies.pace) : null,
     isGone: () => isGone(outgoing),
     reply: () => createReply(outgoing),
     handled: RESPONSE_ALREADY_SENT,

@@ -19,8 +19,8 @@ export type AdministrationPorts = {
   readonly webhook: Pick<WebhookPort, "allowsPrivate">;
   /** Makes this replica's snapshot as new as the database, where that can be now. Never throws: what was committed stands. */
   readonly refresh: () => Promise<void>;
-  /** What is configured beside the database: imported prices are compared with it. */
-  readonly configuration: Pick<Configuration, "prices" | "upstreams">;
+  /** What is configured beside the database: imported prices are compared with it, and models have names by it. */
+  readonly configuration: Pick<Configuration, "prices" | "upstreams" | "catalogue">;
 };
 
 export type NewKeyTerms = {

@@ -1,7 +1,14 @@
 import { InputError } from "../core/errors.ts";
 import { withPrefix } from "../core/ids.ts";
-import { METERS_PER_ASK_MAX, RUN_DEPTH_MAX } from "../core/limits.ts";
+import {
+  LIMITS_PER_RUN_MAX,
+  METERS_BESIDE_RUNS_MAX,
+  METERS_PER_ASK_MAX,
+  RUN_DEPTH_MAX,
+} from "../core/limits.ts";
 import { dollars, picousdFromUsd } from "../core/money.ts";
+import { longestPath, mostMeters } from "../core/most-meters.ts";
+import { routeModel } from "../core/route.ts";
 import { isTimeZone } from "../core/time-zone.ts";
 import type { ScopeKind, Unit } from "../core/verdict.ts";
 import { insertEvent, lockRun, type Queryable } from "../store/events.ts";
@@ -10,10 +17,10 @@ import {
   countRunLimits,
   findLimit,
   findSameLimit,
+  groupLimits,
   insertLimit,
   type LimitRecord,
   type LimitTerms,
-  longestPath,
   removeLimit as remove,
   updateLimit,
 } from "../store/limits.ts";
@@ -28,12 +35,6 @@ import {
   requireScope,
   changeAndRefresh,
 } from "./acts.ts";
-
-/** A run and each of the runs above it draw on one budget; the rest of a path is the tenant's other limits. */
-const PATH_WITHOUT_RUNS_MAX = METERS_PER_ASK_MAX - RUN_DEPTH_MAX - 1;
-
-/** A budget, a quota, a rate and a concurrency limit. */
-const LIMITS_PER_RUN_MAX = 4;
 
 export async function createLimit(
   ports: AdministrationPorts,
@@ -55,7 +56,9 @@ export async function createLimit(
       throw new InputError("conflict", null, message);
     }
     await insertLimit(tx, { tenantId, limitId, ...terms });
-    await refuseLongPath(tx, tenantId, terms);
+    if (terms.scopeKind === "run") {
+      await refuseManyOfRun(tx, { tenantId, runId: terms.scopeId, param: "scope" });
+    } else await refuseLongPath(ports, tx, tenantId);
     await insertEvent(tx, {
       tenantId,
       eventId: withPrefix("event", ports.newId()),
@@ -197,14 +200,31 @@ function refuseClampOfCounts(unit: Unit, onExceed: "refuse" | "clamp"): void {
   throw new InputError("invalid_value", "on_exceed", message);
 }
 
-async function refuseLongPath(tx: Queryable, tenantId: string, terms: LimitTerms): Promise<void> {
-  if (terms.scopeKind === "run") {
-    if ((await countRunLimits(tx, tenantId, terms.scopeId)) <= LIMITS_PER_RUN_MAX) return;
-    const message = `A run has at most ${LIMITS_PER_RUN_MAX} limits.`;
-    throw new InputError("conflict", "scope", message);
-  }
-  if ((await longestPath(tx, tenantId)) <= PATH_WITHOUT_RUNS_MAX) return;
-  const message = `One call could then meet more than ${PATH_WITHOUT_RUNS_MAX} limits: remove one first.`;
+/** To be asked behind each new limit of a run, its budget included, in its transaction. */
+export async function refuseManyOfRun(
+  tx: Queryable,
+  of: { readonly tenantId: string; readonly runId: string; readonly param: string },
+): Promise<void> {
+  if ((await countRunLimits(tx, of.tenantId, of.runId)) <= LIMITS_PER_RUN_MAX) return;
+  const message = `A run has at most ${LIMITS_PER_RUN_MAX} limits, its budget included: remove one first.`;
+  throw new InputError("conflict", of.param, message);
+}
+
+/** Every run may have as many limits as a run can, and as many runs above it. */
+async function refuseLongPath(
+  { configuration }: AdministrationPorts,
+  tx: Queryable,
+  tenantId: string,
+): Promise<void> {
+  const { catalogue } = configuration;
+  const meant = (name: string) => routeModel(catalogue, name)?.model ?? name;
+  const path = longestPath(await groupLimits(tx, tenantId), meant);
+  const runs = { runsAbove: RUN_DEPTH_MAX, limitsPerRun: LIMITS_PER_RUN_MAX };
+  if (mostMeters({ ...path, ...runs }) <= METERS_PER_ASK_MAX) return;
+  const { limits, dailyQuotas } = path;
+  const message =
+    `One call could then meet ${limits} limits, and its run's share of ${dailyQuotas} daily quotas, which is more than ` +
+    `${METERS_BESIDE_RUNS_MAX} together: remove a limit first.`;
   throw new InputError("conflict", "scope", message);
 }
 

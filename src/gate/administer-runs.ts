@@ -11,7 +11,7 @@ import {
   stopRun as stop,
   updateRunLabels,
 } from "../store/runs.ts";
-import { amountOf, noticeOf } from "./administer-limits.ts";
+import { amountOf, noticeOf, refuseManyOfRun } from "./administer-limits.ts";
 import {
   type Actor,
   type AdministrationPorts,
@@ -161,6 +161,7 @@ async function setBudget(
   if (before === null) {
     const limitId = withPrefix("limit", ports.newId());
     await insertLimit(tx, { tenantId, limitId, ...limit, amount: budget, onExceed: "refuse" });
+    await refuseManyOfRun(tx, { tenantId, runId, param: "budget_usd" });
     await tell("run.budget_set", { limit: limitId, before: null, after: budget });
     return null;
   }

@@ -145,7 +145,8 @@ export async function admit(
   const startedMs = parts.monotonicMs();
   let clampedTo: number | null = null;
   let isFinal = false;
-  // Ends: each turn either answers, waits within CONTENTION_WAIT_MS_MAX, or uses up a relook.
+  // Ends: each turn either answers, waits within CONTENTION_WAIT_MS_MAX, uses up a relook, or goes elsewhere, which
+  // happens once: what was rerouted already (`facts.rerouted`) is never rerouted again.
   for (let relooks = 0; ;) {
     if (isGone()) return { kind: "gone" };
     const looksBack = needsHistory(look.facts.bundle, intent) || looksAtPrior(intent);
@@ -153,7 +154,7 @@ export async function admit(
     const facts: Facts = { ...look.facts, now: parts.now(), clampedTo, history };
     const verdict = decide(facts, intent);
     if (verdict.kind === "reroute") {
-      // Once at most: a call that was rerouted is judged by where it goes now.
+      // A call that was rerouted is judged by where it goes now.
       look = lookElsewhere(parts, look, intent, verdict);
       continue;
     }

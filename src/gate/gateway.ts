@@ -16,6 +16,7 @@ import {
   POST_MS_MAX,
 } from "../core/limits.ts";
 import type { Countable } from "../dialects/openai/tokens.ts";
+import { unreachable } from "../lib/assert.ts";
 import { appliedVersion, SCHEMA_VERSION } from "../store/applied-version.ts";
 import type { Database } from "../store/database.ts";
 import { isContentError, isLockTimeout, isRecordedAlready } from "../store/errors.ts";
@@ -60,6 +61,8 @@ export type Settle = (
 
 export type Gateway = {
   readonly replicaId: string;
+  /** The clock by which it waits: of the port. */
+  readonly monotonicMs: Ports["monotonicMs"];
   readonly authority: Authority;
   readonly identify: (credential: string | null) => Caller | Administrator;
   /**
@@ -182,6 +185,7 @@ export async function createGateway(
 
   return {
     replicaId,
+    monotonicMs,
     authority,
     identify: authority.identify,
     turnsAway: (tenantId) => {
@@ -217,8 +221,7 @@ export async function createGateway(
         if (!authority.isCurrent(caller)) throw revoked();
       }
       const admission = await admit(admitting, caller, intent, isGone);
-      if (admission.kind === "admitted") trust.admitted();
-      if (admission.kind === "refused") trust.refused(admission.refusal.reason);
+      count(trust, admission);
       return admission;
     },
     isBlockedOutright: (caller, intent) => isBlockedOutright(parts, caller, intent),
@@ -260,6 +263,22 @@ export async function createGateway(
       if (standing === undefined) await endLease(ports.db.control, replicaId);
     },
   };
+}
+
+/** What every door admits and refuses; who left before anything was decided is neither. */
+function count(trust: Trust, admission: Admission): void {
+  switch (admission.kind) {
+    case "admitted":
+    case "tool_admitted":
+    case "granted":
+      return trust.admitted();
+    case "refused":
+      return trust.refused(admission.refusal.reason);
+    case "gone":
+      return;
+    default:
+      unreachable(admission);
+  }
 }
 
 function createSettle(

@@ -33,7 +33,7 @@ import { costsItsTime, type Ending } from "./ending.ts";
 import { createLanes } from "./lanes.ts";
 import type { Ports } from "./ports.ts";
 import { presumption, settlementFor, unposted } from "./settlement-for.ts";
-import type { Trust } from "./trust.ts";
+import type { Told, Trust } from "./trust.ts";
 
 /** Of a permit, what its ending needs. */
 export type Ended = Pick<Permit, "tenantId" | "attemptId" | "estimate" | "intent">;
@@ -43,6 +43,8 @@ export type Settler = {
   readonly end: (permit: Ended, ending: Ending, charge: Charge) => Promise<unknown>;
   /** Ends an attempt that its caller made. Resolves when that has committed. */
   readonly report: (settlement: Settlement) => Promise<Settled>;
+  /** To be told of such an ending that another transaction has written, once that has committed. */
+  readonly reported: (settlement: Settlement, settled: Settled) => void;
   /** Marks an attempt whose caller cannot say how it ended; its money stays held. */
   readonly unknown: (attempt: AttemptRef) => Promise<void>;
   /** Records that the client of an attempt has left, while the attempt goes on. */
@@ -114,18 +116,14 @@ export function createSettler(
     },
     monotonicMs,
   });
-  const write = async (settlement: Settlement): Promise<Settled> => {
-    const settled = await settlements.submit(settlement);
-    trust.settled(settlement.basis, settled);
-    if (settled.overagePicousd > 0n) {
-      const { attemptId, tenantId } = settlement;
-      const overage = String(settled.overagePicousd);
-      ports.log.error(
-        { attemptId, tenantId, overage },
-        "an attempt cost more than it had reserved",
-      );
-    }
+  const tell = (settlement: Settlement, settled: Settled, by: Told): void => {
+    trust.settled(settlement.basis, settled, by);
+    if (settled.overagePicousd > 0n) tellOverage(ports, settlement, settled, by);
     contention.settled(settlement.tenantId);
+  };
+  const write = async (settlement: Settlement, by: Told = "measured"): Promise<Settled> => {
+    const settled = await settlements.submit(settlement);
+    tell(settlement, settled, by);
     return settled;
   };
   const leaveUnknown = async (attempt: AttemptRef): Promise<void> => {
@@ -143,7 +141,8 @@ export function createSettler(
       }
       return leaveUnknown({ tenantId: permit.tenantId, attemptId: permit.attemptId });
     },
-    report: write,
+    report: (settlement) => write(settlement, "reported"),
+    reported: (settlement, settled) => tell(settlement, settled, "reported"),
     unknown: leaveUnknown,
     left: async (attempt) => {
       await lefts.submit(attempt);
@@ -175,6 +174,24 @@ export function createSettler(
       await Promise.all([settlements.drained(), unknowns.drained(), lefts.drained()]);
     },
   };
+}
+
+/** What we measured above its reservation is a fault of ours; what a caller reports of its own act is its word. */
+function tellOverage(
+  { log }: Ports,
+  { attemptId, tenantId }: Settlement,
+  { overagePicousd }: Settled,
+  by: Told,
+): void {
+  const facts = { attemptId, tenantId, overage: String(overagePicousd) };
+  switch (by) {
+    case "measured":
+      return log.error(facts, "an attempt cost more than it had reserved");
+    case "reported":
+      return log.warn(facts, "an attempt is reported to have cost more than it had reserved");
+    default:
+      unreachable(by);
+  }
 }
 
 /**

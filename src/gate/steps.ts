@@ -15,7 +15,7 @@ import {
   TOOL_KEY_KEPT_MS,
 } from "../core/limits.ts";
 import { usdOrNull } from "../core/money.ts";
-import { unreachable } from "../lib/assert.ts";
+import { assert, unreachable } from "../lib/assert.ts";
 import { extendLease, type AttemptRef } from "../store/attempts.ts";
 import { findDecision, type DecisionDetail } from "../store/decisions.ts";
 import { insertEvent } from "../store/events.ts";
@@ -74,7 +74,7 @@ export type StepParts = {
   readonly ports: Ports;
   readonly authority: Authority;
   readonly answers: Answers;
-  readonly settler: Pick<Settler, "report" | "unknown">;
+  readonly settler: Pick<Settler, "report" | "reported" | "unknown">;
 };
 
 export function createSteps(parts: StepParts): Steps {
@@ -119,7 +119,7 @@ async function fail(
     return await endedAs(parts, name, "unknown");
   }
   const charge =
-    report.executed === "no" ? NOTHING : chargeOf(parts, row, name, report.costPicousd);
+    report.executed === "no" ? NO_COST : chargeOf(parts, row, name, report.costPicousd);
   return await settleNow(parts, name, {
     ...settlementOf(name, wanted === "released" ? "released" : "failed", charge),
     record: JSON.stringify({ error: report.error, reported_by: nameOf(actor) }),
@@ -160,10 +160,11 @@ async function reconcile(
     record: JSON.stringify({ result, reconciled_by: nameOf(actor) }),
   };
   const { db, newId } = parts.ports;
-  await transaction(db.admin, async (tx) => {
-    const [settled] = await settle(tx, [settlement]);
+  const settled = await transaction(db.admin, async (tx) => {
+    const [written] = await settle(tx, [settlement]);
+    assert(written !== undefined, "the settling answers every settlement once");
     // Somebody else was quicker: theirs is the event.
-    if (settled?.outcome !== "settled" && settled?.outcome !== "corrected") return;
+    if (written.outcome !== "settled" && written.outcome !== "corrected") return written;
     const { applied, evidence, costPicousd } = found;
     const cost_usd = usdOrNull(costPicousd);
     await insertEvent(tx, {
@@ -174,7 +175,9 @@ async function reconcile(
       subject: name.attemptId,
       body: { applied, evidence, cost_usd },
     });
+    return written;
   });
+  parts.settler.reported(settlement, settled);
   return await endedAs(parts, name, settlement.ending);
 }
 
@@ -188,7 +191,7 @@ function reconciledOf(
   const { applied, costPicousd } = found;
   if (applied) return settlementOf(name, "succeeded", chargeOf(parts, row, name, costPicousd));
   // It did not happen; what it cost all the same is said, or it is nothing.
-  if (costPicousd === null) return settlementOf(name, "released", NOTHING);
+  if (costPicousd === null) return settlementOf(name, "released", NO_COST);
   return settlementOf(name, "failed", { basis: "computed", costPicousd });
 }
 
@@ -208,7 +211,7 @@ async function keepResult(
 
 type Charged = Pick<Settlement, "basis" | "costPicousd">;
 
-const NOTHING: Charged = { basis: "none", costPicousd: 0n };
+const NO_COST: Charged = { basis: "none", costPicousd: 0n };
 
 /**
  * As reported; else the tool's price, which may have risen since but was admitted as it was; else all that
@@ -223,7 +226,7 @@ function chargeOf(
   if (reported !== null) return { basis: "computed", costPicousd: reported };
   if (row.estimatePicousd === null) return { basis: "unpriced", costPicousd: null };
   const reserved = BigInt(row.estimatePicousd);
-  if (reserved === 0n) return NOTHING;
+  if (reserved === 0n) return NO_COST;
   const price = authority.tool(tenantId, row.resource)?.pricePicousd ?? null;
   if (price === null) return { basis: "estimated", costPicousd: reserved };
   return { basis: "computed", costPicousd: price < reserved ? price : reserved };

@@ -7,9 +7,12 @@ export type Trust = {
   readonly refused: (reason: Reason) => void;
   readonly unavailable: () => void;
   readonly unknown: (attempts: number) => void;
-  readonly settled: (basis: string, settled: Settled) => void;
+  readonly settled: (basis: string, settled: Settled, by: Told) => void;
   readonly read: () => TrustFigures;
 };
+
+/** Who says what an attempt cost: the gate, which measured it, or the caller that made it. */
+export type Told = "measured" | "reported";
 
 export type TrustFigures = {
   readonly admitted: number;
@@ -17,6 +20,7 @@ export type TrustFigures = {
   readonly unavailable: number;
   readonly unknown: number;
   readonly settledByBasis: Readonly<Record<string, number>>;
+  /** Of what the gate measured: what a caller reports above its reservation breaks no promise of ours. */
   readonly overages: number;
 };
 
@@ -40,10 +44,10 @@ export function createTrust(): Trust {
     unknown: (attempts) => {
       unknown += attempts;
     },
-    settled: (basis, settled) => {
+    settled: (basis, settled, by) => {
       if (settled.outcome !== "settled" && settled.outcome !== "corrected") return;
       settledByBasis[basis] = (settledByBasis[basis] ?? 0) + 1;
-      if (settled.overagePicousd > 0n) overages += 1;
+      if (by === "measured" && settled.overagePicousd > 0n) overages += 1;
     },
     read: () => ({
       admitted,

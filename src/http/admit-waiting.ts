@@ -9,7 +9,6 @@ import type { Gateway } from "../gate/gateway.ts";
 export type Patience = {
   readonly waitMs: number;
   readonly isGone: () => boolean;
-  readonly monotonicMs: () => number;
   /** The same ask after a wait, by what has become so in it; null: it can be asked no more. */
   readonly renewed?: () => Promise<Intent | null>;
 };
@@ -22,9 +21,11 @@ export async function admitWaiting(
   gateway: Gateway,
   caller: Caller,
   asked: Intent,
-  { waitMs, isGone, monotonicMs, renewed }: Patience,
+  { waitMs, isGone, renewed }: Patience,
 ): Promise<Admission> {
   const { tenantId } = caller;
+  // The one that compares `untilMs` with its own clock.
+  const { monotonicMs } = gateway;
   let intent = asked;
   const untilMs = monotonicMs() + waitMs;
   for (let looks = 0; ; looks += 1) {

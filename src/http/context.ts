@@ -12,7 +12,7 @@ import {
   PREFER_WAIT_MS_MAX,
   SDK_RETRIES_MAX,
 } from "../core/limits.ts";
-import { picousdFromUsd } from "../core/money.ts";
+import { costFromUsd } from "../core/money.ts";
 import { decodePercent } from "../lib/json.ts";
 import type { Exchange } from "./exchange.ts";
 
@@ -42,7 +42,7 @@ const FIELDS = {
 /** `outcome`: what the call says of its run, still to be read; null where it says nothing. */
 export type ReadContext = { readonly context: Context; readonly outcome: string | null };
 
-/** Throws InputError, naming the header, for a value that is empty, too long or not plain text. */
+/** Throws InputError, naming the header, for a value that is empty, too long, not plain text, or no cost. */
 export function readContext({ exchange, pathRun, pathStep, metadata }: Carried): ReadContext {
   const baggage = readBaggage(exchange.header("baggage"));
   const hasMetadata = Object.keys(metadata).length > 0;
@@ -69,7 +69,7 @@ export function readContext({ exchange, pathRun, pathStep, metadata }: Carried):
     tool: field("tool"),
     customer: field("customer"),
     labels: readLabels(field("labels")),
-    costPicousdMax: maxCost === null ? null : picousdFromUsd(maxCost, "Tollgate-Max-Cost"),
+    costPicousdMax: maxCost === null ? null : costFromUsd(maxCost, "Tollgate-Max-Cost"),
     dryRun: dryRun !== null && readFlag(dryRun),
     traceId,
   };

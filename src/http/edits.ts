@@ -15,7 +15,8 @@ export function editsFor(permit: Permit, asking: Asking, mayInject: boolean): Ed
   const outputTokensMax = outputLimitFor(permit, asking);
   const { redact } = permit;
   assert(redact.length === 0 || route.body === "json", "only what is JSON passes to be redacted");
-  const isUnmeasured = intent.stream && asked?.wantsUsage === false;
+  // People approved it as it came: an option of ours could be refused, and the approval would be used up by that.
+  const isUnmeasured = intent.stream && asked?.wantsUsage === false && !permit.isApproved;
   return {
     ...(isRenamed && permit.model !== null ? { model: permit.model } : {}),
     ...(outputTokensMax === null ? {} : { outputTokensMax }),

@@ -119,7 +119,6 @@ export function gateRoute(api: Api): void {
     const admission = await admitWaiting(gateway, caller, intent, {
       waitMs,
       isGone: () => c.req.raw.signal.aborted,
-      monotonicMs: () => performance.now(),
     });
     // Nobody is there to be told.
     if (admission.kind === "gone") return send(phraseUnavailable("The client left."));

@@ -1,5 +1,6 @@
 /** A request to an MCP server: admitted by the gate, asked, and what its client is told of either. */
 import { InputError } from "../core/errors.ts";
+import { WRITTEN_MS_MAX } from "../core/limits.ts";
 import { TOOL_NAME_CHARS_MAX } from "../core/limits-tools.ts";
 import type { Tool } from "../core/tool.ts";
 import {
@@ -46,7 +47,6 @@ export type Answer = { readonly kind: "result"; readonly result: Members } | Rpc
 export type CallHooks = {
   readonly gateway: Gateway;
   readonly from: Carrier;
-  readonly monotonicMs: () => number;
   readonly isGone: () => boolean;
   /** Told when the client leaves before it has its answer. */
   readonly onGone: (listener: () => void) => void;
@@ -114,7 +114,7 @@ function rpcError(code: number, message: string, data: unknown = null): RpcError
 }
 
 async function admitted(hooks: CallHooks, method: string, params: Members): Promise<Call> {
-  const { gateway, from, monotonicMs, control } = hooks;
+  const { gateway, from, control } = hooks;
   const { caller } = from;
   const look = async () =>
     method === "tools/call" ? await toolAsked(hooks, params) : askedOf(hooks, method, params);
@@ -137,7 +137,6 @@ async function admitted(hooks: CallHooks, method: string, params: Members): Prom
   const patience = {
     waitMs: Math.max(waitMs, mayRepeat ? REPEAT_MS_MIN : 0),
     isGone,
-    monotonicMs,
     renewed,
   };
   const admission = await admitWaiting(gateway, caller, intent, patience);
@@ -312,8 +311,6 @@ function answerOf(called: Called, permit: ToolPermit, isTool: boolean): Answer {
 }
 
 /** An answer waits no longer than that for its ending to be written. */
-const WRITTEN_MS_MAX = 2_000;
-
 function soon(): Promise<void> {
   return new Promise((done) => {
     setTimeout(done, WRITTEN_MS_MAX).unref();

@@ -35,7 +35,6 @@ import { LOG_LEVEL, type Carrier } from "./tool-asking.ts";
 export type ToolDoor = (c: HonoContext<Env>) => Promise<Response>;
 
 export type ToolDoorParts = {
-  readonly monotonicMs: () => number;
   readonly log: Log;
   readonly newId: () => string;
 };
@@ -125,7 +124,6 @@ async function readTurn(
   const hooks: CallHooks = {
     gateway,
     from,
-    monotonicMs: parts.monotonicMs,
     isGone: () => c.req.raw.signal.aborted,
     onGone: (listener) => c.req.raw.signal.addEventListener("abort", listener, { once: true }),
     begin: () => {

@@ -88,7 +88,7 @@ const SAMPLES: readonly Sample[] = [
   {
     kind: "counter",
     name: "tollgate_overage_total",
-    help: "Attempts that cost more than they had reserved: a bug.",
+    help: "Attempts that were measured to cost more than they had reserved: a bug.",
     read: (figures) => figures.overages,
   },
   {

@@ -3,6 +3,7 @@
  * dispatch, and phrases the answer. It decides nothing.
  */
 import type { Caller } from "../core/caller.ts";
+import { WRITTEN_MS_MAX } from "../core/limits.ts";
 import type { Phrased } from "../dialects/dialect.ts";
 import { phrase } from "../dialects/openai/phrase.ts";
 import type { Refusal } from "../core/verdict.ts";
@@ -31,12 +32,6 @@ export type ModelDoor = (
   exchange: Exchange,
   requestId: string,
 ) => Promise<Response>;
-
-/**
- * How long a failure is kept from its client until it is written. A settlement is gathered for 20 ms and commits
- * in a few; while the database is away nothing passes anyway.
- */
-const WRITTEN_MS_MAX = 500;
 
 /**
  * How long an answer that is there waits for its tokens to be counted: the thread that counts starts in less than
@@ -117,8 +112,8 @@ async function answer(turn: Turn): Promise<Response | "again"> {
   const { gateway, exchange, caller, asking, requestId } = turn;
   const { intent } = asking;
   const { isGone } = exchange;
-  const { monotonicMs, waitMs } = turn;
-  const patience = { waitMs, isGone, monotonicMs };
+  const { waitMs } = turn;
+  const patience = { waitMs, isGone };
   const admission = await (waitMs === 0
     ? gateway.admit(caller, intent, isGone)
     : admitWaiting(gateway, caller, intent, patience));

@@ -242,6 +242,7 @@ function explanationOf(
     step: row.stepId,
     attempt: row.attempt,
     retry: retryFrom(row.retry),
+    door: row.door,
     operation: row.operation,
     resource: row.resource,
     upstream: row.upstream,

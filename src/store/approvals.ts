@@ -217,7 +217,7 @@ export async function postApprovalCost(
 ): Promise<void> {
   await tx`
     with cost as (
-      select a.run_id, a.state, coalesce(a.role, '') as role, t.approval_picousd as amount,
+      select a.run_id, a.state, a.role, t.approval_picousd as amount,
              (coalesce(d.record->'context', '{}')::jsonb - 'tool') as context
       from approvals a
       join tenants t on t.tenant_id = a.tenant_id
@@ -229,14 +229,14 @@ export async function postApprovalCost(
                              decided_at, estimate_picousd, meters, record)
       select ${tenantId}, ${attemptId}, ${keyId}, run_id, 1, ${APPROVAL_DOOR}, 'approval', 'approval', 'allow',
              tollgate_now(), amount, '[]',
-             json_build_object('billing', 'stated', 'context', context, 'answered', ${approvalId}::text,
-                               'approver_role', role)
+             json_strip_nulls(json_build_object('billing', 'stated', 'context', context,
+                                                'answered', ${approvalId}::text, 'approver_role', role))
       from cost
     )
     insert into settlements (tenant_id, attempt_id, line, ending, basis, cost_picousd, reserved_picousd, tokens,
                              usage, record, meter_ids, meter_units, settled_at)
     select ${tenantId}, ${attemptId}, 0, 'succeeded', 'computed', amount, amount, 0, '{}',
-           json_build_object('status', null, 'error', null, 'state', state),
+           json_build_object('state', state),
            '{}', '{}', tollgate_now()
     from cost`;
 }

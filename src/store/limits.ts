@@ -1,4 +1,5 @@
 /** Limits, and what their meters hold in the window that is now. */
+import type { LimitGroup } from "../core/most-meters.ts";
 import type { ScopeKind, Unit, Window } from "../core/verdict.ts";
 import type { Page, Queryable } from "./events.ts";
 
@@ -90,24 +91,17 @@ export async function findSameLimit(
   return row ?? null;
 }
 
-/**
- * How many limits one call could meet, its run's aside: all of the tenant's kinds, and the most that
- * any one key and any one model has.
- */
-export async function longestPath(sql: Queryable, tenantId: string): Promise<number> {
-  const [row] = await sql<{ readonly longest: number }[]>`
-    select coalesce(sum(most), 0)::int as longest
-    from (
-      select scope_kind, max(rows) as most
-      from (
-        select scope_kind, scope_id, count(*) as rows
-        from limits
-        where tenant_id = ${tenantId} and scope_kind <> 'run' and removed_at is null
-        group by scope_kind, scope_id
-      ) as subjects
-      group by scope_kind
-    ) as kinds`;
-  return row?.longest ?? 0;
+/** All active limits of a tenant but those of runs, by whom and what they count. */
+export async function groupLimits(
+  sql: Queryable,
+  tenantId: string,
+): Promise<readonly LimitGroup[]> {
+  return await sql<LimitGroup[]>`
+    select scope_kind as "scopeKind", scope_id as "scopeId", resource, unit, window_kind as window,
+           count(*)::int as limits
+    from limits
+    where tenant_id = ${tenantId} and scope_kind <> 'run' and removed_at is null
+    group by scope_kind, scope_id, resource, unit, window_kind`;
 }
 
 /** How many limits a run has of its own. */

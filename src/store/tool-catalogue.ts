@@ -12,13 +12,6 @@ export type ListedTool = {
   readonly content: string;
 };
 
-export type CatalogueEntry = {
-  readonly server: string;
-  readonly tool: string;
-  readonly sha256: string;
-  readonly since: Date;
-};
-
 export type DefinitionRow = ListedTool & {
   readonly server: string;
   readonly firstSeenAt: Date;
@@ -65,17 +58,6 @@ export async function recordCatalogue(
     update tool_catalogue c set gone_at = tollgate_now()
     where c.tenant_id = ${tenantId} and c.server = ${server} and c.gone_at is null
       and not exists (select from listed l where l.tool = c.tool)`;
-}
-
-/** What the servers of a tenant list, as it was last seen, by server and name. */
-export async function listCatalogue(
-  sql: Queryable,
-  tenantId: string,
-): Promise<readonly CatalogueEntry[]> {
-  return await sql<CatalogueEntry[]>`
-    select server, tool, sha256, since from tool_catalogue
-    where tenant_id = ${tenantId} and gone_at is null
-    order by server, tool collate "C"`;
 }
 
 /**

@@ -25,6 +25,7 @@ const ADMITTED: Explained = {
   step: null,
   attempt: 1,
   retry: null,
+  door: "model",
   operation: "chat",
   resource: "fast",
   upstream: "openai",
@@ -156,7 +157,19 @@ const CASES: readonly (readonly [string, Partial<Explained>, string])[] = [
   [
     "an overage",
     { ...SETTLED, status: "succeeded", basis: "computed", costPicousd: 2n, overagePicousd: 1n },
-    "$0.000000000001 above its reservation",
+    "$0.000000000001 above its reservation, which should not happen: please report it.",
+  ],
+  [
+    "an overage that its caller reported",
+    {
+      ...SETTLED,
+      door: "step",
+      status: "succeeded",
+      basis: "computed",
+      costPicousd: 2n,
+      overagePicousd: 1n,
+    },
+    "$0.000000000001 above its reservation, as its caller reported it.",
   ],
 ];
 

@@ -5,6 +5,7 @@ import { connect, type AddressInfo } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
 
 import type { BodyTerms } from "../../src/entry/body-node.ts";
+import { isTooSlow, PACE } from "../../src/entry/body-pace.ts";
 import { createNodeExchanges } from "../../src/entry/exchange-node.ts";
 import { createUndiciUpstream } from "../../src/entry/upstream-undici.ts";
 import type { UpstreamFailure } from "../../src/gate/ports.ts";
@@ -13,9 +14,11 @@ import { phraseFailure, phraseThrown } from "../../src/http/errors.ts";
 import { exchange, head, type WireAnswer } from "../hostile/wire.ts";
 
 const BYTES_MAX = 1_000;
-const TERMS: BodyTerms = { idleMsMax: 60_000, heldBytesMax: 10_000 };
+const TERMS: BodyTerms = { ...PACE, heldBytesMax: 10_000 };
 /** So short that a client which sends nothing is told at once. */
 const IMPATIENT: BodyTerms = { ...TERMS, idleMsMax: 100 };
+/** Silence is nothing to it, but what takes longer than a tenth of a second has come at a kilobyte in one. */
+const HURRIED: BodyTerms = { ...TERMS, graceMs: 100, bytesPerSecondMin: 1_000 };
 
 const cleanups: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -101,6 +104,15 @@ const announced = (length: number): string =>
 const CHUNKED = head("POST / HTTP/1.1", { "transfer-encoding": "chunked" });
 const chunk = (bytes: number): string => `${bytes.toString(16)}\r\n${"x".repeat(bytes)}\r\n`;
 
+/** A body of a byte at a time, for as long as somebody reads it. */
+async function* drops(before: string, drop: string): AsyncGenerator<string, void, void> {
+  yield before;
+  for (let bytes = 0; bytes < 500; bytes += 1) {
+    yield drop;
+    await new Promise((done) => setTimeout(done, 20));
+  }
+}
+
 function check(answer: WireAnswer | undefined, status: number, code: string): void {
   expect(answer?.status, answer?.body).toBe(status);
   expect(JSON.parse(answer?.body ?? "")).toMatchObject({ error: { code } });
@@ -123,6 +135,38 @@ describe("a body that is read whole", () => {
     const [answer] = await exchange(await serve(IMPATIENT, whole), pieces, { answers: 2 });
     check(answer, 408, "request_timeout");
     expect(answer?.headers["connection"]).toBe("close");
+  });
+
+  test.each([
+    ["by its length", announced(500), "x"],
+    ["in chunks", CHUNKED, chunk(1)],
+  ])("that drips %s is answered 408 however long it would go on", async (_, before, drop) => {
+    const url = await serve(HURRIED, whole);
+    const [answer] = await exchange(url, drops(before, drop), { answers: 2 });
+    check(answer, 408, "request_timeout");
+    expect(answer?.headers["connection"]).toBe("close");
+    expect(JSON.parse(answer?.body ?? "").error.message).toContain("1000 bytes a second");
+  });
+
+  test("that comes at the rate which is asked of it arrives, though it takes longer than the grace", async () => {
+    async function* steadily() {
+      yield announced(600);
+      for (let part = 0; part < 6; part += 1) {
+        yield "x".repeat(100);
+        await new Promise((done) => setTimeout(done, 30));
+      }
+    }
+    const terms = { ...TERMS, graceMs: 50, bytesPerSecondMin: 100 };
+    const [answer] = await exchange(await serve(terms, whole), steadily());
+    expect(answer).toMatchObject({ status: 200, body: "600" });
+  });
+
+  test("may take an hour for 50 MB, and no minute more than its bytes are worth", () => {
+    const [megabytes, minute] = [1_000_000, 60_000];
+    expect(isTooSlow(PACE, 50 * megabytes, 51 * minute)).toBe(false);
+    expect(isTooSlow(PACE, 50 * megabytes, 52 * minute)).toBe(true);
+    expect(isTooSlow(PACE, 1, minute)).toBe(false);
+    expect(isTooSlow(PACE, 2, 1.01 * minute)).toBe(true);
   });
 
   test("that grows beyond its bound in chunks is answered 413", async () => {
@@ -187,6 +231,7 @@ describe("a body that streams through", () => {
     ["grows beyond its bound", TERMS, [CHUNKED, chunk(600), chunk(600)], 413, "body_too_large"],
     ["falls silent", IMPATIENT, [announced(500), "x"], 408, "request_timeout"],
     ["falls silent at once", IMPATIENT, [announced(500)], 408, "request_timeout"],
+    ["drips", HURRIED, drops(announced(500), "x"), 408, "request_timeout"],
   ] as const)("that %s is the caller's own failure", async (_, terms, pieces, status, code) => {
     const sink = await startSink();
     const failures: UpstreamFailure[] = [];

@@ -24,6 +24,8 @@ export type Gate = {
   readonly ports: Ports;
   /** Errors of work after an answer, and warnings, in order. */
   readonly told: string[];
+  /** Errors alone, of those. */
+  readonly errors: string[];
   /** Resolves when the work after every answer so far is done, or has failed. */
   readonly idle: () => Promise<void>;
   /** Ends a permit and resolves when its ending is written. */
@@ -46,7 +48,12 @@ export type GateOptions = {
 export async function gateOn(db: Database, options: GateOptions = {}): Promise<Gate> {
   const { pepper } = await findOrCreateInstallation(db.admin, "pepper of the tests");
   const told: string[] = [];
-  const tell = (_fields: object, message: string) => void told.push(message);
+  const errors: string[] = [];
+  const warn = (_fields: object, message: string) => void told.push(message);
+  const error = (fields: object, message: string) => {
+    warn(fields, message);
+    errors.push(message);
+  };
   const running = new Set<Promise<void>>();
   const ports: Ports = {
     db: options.db ?? db,
@@ -66,7 +73,7 @@ export async function gateOn(db: Database, options: GateOptions = {}): Promise<G
         .finally(() => void running.delete(done));
       running.add(done);
     },
-    log: { debug: () => undefined, info: () => undefined, warn: tell, error: tell },
+    log: { debug: () => undefined, info: () => undefined, warn, error },
     seal: TEST_SEAL,
     webhook: {
       allowsPrivate: false,
@@ -99,6 +106,7 @@ export async function gateOn(db: Database, options: GateOptions = {}): Promise<G
     gateway,
     ports,
     told,
+    errors,
     idle: async () => {
       await Promise.all(running);
     },

@@ -170,7 +170,7 @@ describeEachDatabase("a settlement", (database) => {
     await gate.end(permit, endingOf("succeeded"), chargeOf(1_234n));
     expect((await figures(db, caller.tenantId)).committed).toBe("1234");
     expect(gate.gateway.trust().overages).toBe(1);
-    expect(gate.told).toEqual(["an attempt cost more than it had reserved"]);
+    expect(gate.errors).toEqual(["an attempt cost more than it had reserved"]);
   });
 
   test("frees what it held for the ask that waits for it", async () => {

@@ -147,6 +147,22 @@ describeEachDatabase("people's answers", (database) => {
     expect([again.changes, again.unknowable_because]).toEqual([[], {}]);
   });
 
+  test("leave out of their records what there is none of, as every record does", async () => {
+    const records = await database.db.admin`
+      select d.record::text as record, s.record::text as ending
+      from decisions d join settlements s using (tenant_id, attempt_id)
+      where d.tenant_id = ${door.id} and d.door = 'approval'
+      order by d.decided_at`;
+    expect(records.length).toBeGreaterThan(1);
+    for (const { record, ending } of records) {
+      expect(Object.keys(JSON.parse(String(record)))).toEqual(["billing", "context", "answered"]);
+      expect(String(record)).not.toContain("null");
+      expect(JSON.parse(String(ending))).toEqual({
+        state: expect.stringMatching(/approved|denied/u),
+      });
+    }
+  });
+
   test("cost what is said at their moment; a price of nothing or below is refused", async () => {
     expect((await price("2")).status).toBe(200);
     await answered("dearer", "deny");

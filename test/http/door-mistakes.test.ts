@@ -27,6 +27,8 @@ describeEachDatabase("a refusal", (database) => {
       readonly status: number;
       readonly code: string;
       readonly param?: string | null;
+      /** Part of it. */
+      readonly message?: string;
     };
     const MISTAKES: readonly Mistake[] = [
       { name: "no key", headers: { authorization: "" }, status: 401, code: "invalid_api_key" },
@@ -103,6 +105,22 @@ describeEachDatabase("a refusal", (database) => {
         param: "Tollgate-Max-Cost",
       },
       {
+        name: "a maximum below nothing",
+        headers: { "tollgate-max-cost": "-1" },
+        status: 400,
+        code: "invalid_value",
+        param: "Tollgate-Max-Cost",
+        message: "is not negative",
+      },
+      {
+        name: "a maximum beyond what any act costs",
+        headers: { "tollgate-max-cost": "1000000000.01" },
+        status: 400,
+        code: "invalid_value",
+        param: "Tollgate-Max-Cost",
+        message: "is at most 1000000000 USD",
+      },
+      {
         name: "a dry run that is neither",
         headers: { "tollgate-dry-run": "maybe" },
         status: 400,
@@ -142,6 +160,7 @@ describeEachDatabase("a refusal", (database) => {
       expect([told.status, error.code]).toEqual([mistake.status, mistake.code]);
       if (mistake.param !== undefined) expect(error.param).toBe(mistake.param);
       expect(error.message.length).toBeGreaterThan(10);
+      expect(error.message).toContain(mistake.message ?? "");
       expect(told.headers["x-should-retry"]).toBe("false");
       expect(told.headers["x-request-id"]).toMatch(/^req_/);
       expect(upstream.journal.length).toBe(before);

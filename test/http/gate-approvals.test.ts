@@ -97,4 +97,15 @@ describeEachDatabase("an approval at the step door", (database) => {
     const answer = await waiting;
     expect([answer.status, answer.body.verdict]).toEqual([200, "allow"]);
   });
+
+  test("is waited for as long as was asked, by the gateway's own clock", async () => {
+    // One that began at another moment than this process's: nothing but their differences means anything.
+    const monotonicMs = () => performance.now() - 3_600_000;
+    const apart = await createTestManagement(database.db, [], { monotonicMs });
+    const body = JSON.stringify(refund(700, { wait: 1 }));
+    const headers = { authorization: `Bearer ${door.key}`, "content-type": "application/json" };
+    const answer = await apart.send("/api/gate", { method: "POST", headers, body });
+    expect([answer.status, answer.body.verdict]).toEqual([403, "require_approval"]);
+    await apart.close();
+  });
 });

@@ -11,6 +11,7 @@ import { phraseThrown } from "../../src/http/errors.ts";
 import { createLedger } from "../../src/ledger/ledger.ts";
 import { BODIES_HELD_BYTES_MAX } from "../../src/core/limits.ts";
 import { createBodyBudget } from "../../src/entry/body-node.ts";
+import { PACE } from "../../src/entry/body-pace.ts";
 import { createWebExchange } from "../../src/entry/worker/exchange-web.ts";
 import { createDocsAssets } from "../../src/entry/docs-assets.ts";
 import { hmacSha256Hex } from "../../src/lib/hash.ts";
@@ -66,16 +67,20 @@ const newId = () => randomId(Date.now());
 export async function createTestManagement(
   db: Database,
   mcpServers: readonly McpServer[] = [],
+  ports: Partial<Ports> = {},
 ): Promise<Management> {
   const { pepper } = await findOrCreateInstallation(db.admin, "pepper of the tests");
-  const gateway = await createGateway(portsOn(db), {
-    catalogue: { upstreams: [], aliases: {} },
-    servers: new Map(mcpServers.map((server) => [server.name, server])),
-    upstreams: new Map(),
-    prices: priceBook(priceSnapshot()),
-    adminDigest: hmacSha256Hex(pepper, ADMIN_KEY),
-    pepper,
-  });
+  const gateway = await createGateway(
+    { ...portsOn(db), ...ports },
+    {
+      catalogue: { upstreams: [], aliases: {} },
+      servers: new Map(mcpServers.map((server) => [server.name, server])),
+      upstreams: new Map(),
+      prices: priceBook(priceSnapshot()),
+      adminDigest: hmacSha256Hex(pepper, ADMIN_KEY),
+      pepper,
+    },
+  );
   const administration = createAdministration({
     db,
     newId,
@@ -97,6 +102,7 @@ export async function createTestManagement(
   app.route("/", createDocs(document, createDocsAssets()));
   const ledger = createLedger(db);
   const bodies = createBodyBudget({
+    ...PACE,
     idleMsMax: BODY_IDLE_MS,
     heldBytesMax: BODIES_HELD_BYTES_MAX,
   });

@@ -19,4 +19,8 @@ export function priceOf(fields: Partial<PriceFields>): Price {
 }
 
 /** What is configured beside a database where nothing is. */
-export const NOTHING_CONFIGURED = { prices: priceBook([]), upstreams: new Map<string, never>() };
+export const NOTHING_CONFIGURED = {
+  catalogue: { upstreams: [], aliases: {} },
+  prices: priceBook([]),
+  upstreams: new Map<string, never>(),
+};

@@ -3,8 +3,8 @@
  * line of theirs, so what they hold is known by a reference that does not keep it: where the invocation
  * is gone, so is its share. Without that an isolate would fill up, and then refuse every body.
  */
-import { BODY_IDLE_MS_MAX } from "../../core/limits.ts";
 import type { BodyBudget } from "../body-node.ts";
+import { PACE } from "../body-pace.ts";
 
 type Taken = { bytes: number };
 
@@ -21,7 +21,7 @@ export function createIsolateBudget(heldBytesMax: number): BodyBudget {
   };
   const fits = (bytes: number) => held() + bytes <= heldBytesMax;
   return {
-    idleMsMax: BODY_IDLE_MS_MAX,
+    pace: PACE,
     held,
     share: () => {
       const taken: Taken = { bytes: 0 };

@@ -7,6 +7,7 @@ import { InputError } from "../../core/errors.ts";
 import { BODY_BYTES_MAX } from "../../core/limits.ts";
 import { Unavailable } from "../../gate/unavailable.ts";
 import type { BodyShare } from "../body-node.ts";
+import { isTooSlow, silent, tooSlow, type Pace } from "../body-pace.ts";
 import { lengthFrom } from "./platform.ts";
 
 /** A body that is read. A context of a million tokens is about 4 MB of text. */
@@ -17,32 +18,32 @@ export const WORKER_BODIES_BYTES_MAX = 8 * 1024 * 1024;
 
 type Terms = {
   readonly bytesMax: number;
-  readonly idleMsMax: number;
+  readonly pace: Pace;
   readonly share: BodyShare;
 };
 
 /** Counts the bytes that come, whatever `content-length` claims. */
 export async function readWhole(request: Request, terms: Terms): Promise<Uint8Array> {
-  const { idleMsMax, share } = terms;
+  const { pace, share } = terms;
   const bytesMax = Math.min(terms.bytesMax, WORKER_BODY_BYTES_MAX);
   const claimed = lengthFrom(request.headers.get("content-length")) ?? 0;
   if (request.body === null) return new Uint8Array(0);
-  const reader = request.body.getReader();
+  const next = partsOf(request.body.getReader(), pace);
   const early = claimed > bytesMax ? tooLarge(bytesMax) : share.fits(claimed) ? null : noRoom();
   if (early !== null) {
-    await discard(reader, idleMsMax);
+    await discard(next);
     throw early;
   }
   const parts: Uint8Array[] = [];
   let bytes = 0;
   for (;;) {
-    const part = await next(reader, idleMsMax);
+    const part = await next();
     if (part === null) return joined(parts, bytes);
     bytes += part.byteLength;
     const refusal =
       bytes > bytesMax ? tooLarge(bytesMax) : share.take(part.byteLength) ? null : noRoom();
     if (refusal !== null) {
-      await discard(reader, idleMsMax);
+      await discard(next);
       throw refusal;
     }
     parts.push(part);
@@ -53,12 +54,9 @@ export async function readWhole(request: Request, terms: Terms): Promise<Uint8Ar
  * Reads on without keeping anything, so that the client gets to read its answer: a connection whose
  * request was not read is closed while it still writes. Beyond the limit that is its own affair.
  */
-async function discard(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  idleMsMax: number,
-): Promise<void> {
+async function discard(next: NextPart): Promise<void> {
   for (let bytes = 0; bytes < BODY_BYTES_MAX;) {
-    const part = await next(reader, idleMsMax);
+    const part = await next();
     if (part === null) return;
     bytes += part.byteLength;
   }
@@ -68,13 +66,14 @@ async function discard(
 export async function* streamed(
   body: ReadableStream<Uint8Array>,
   bytesMax: number,
-  idleMsMax: number,
+  pace: Pace,
 ): AsyncGenerator<Uint8Array, void, void> {
   const reader = body.getReader();
+  const next = partsOf(reader, pace);
   let bytes = 0;
   try {
     for (;;) {
-      const part = await next(reader, idleMsMax);
+      const part = await next();
       if (part === null) return;
       bytes += part.byteLength;
       if (bytes > bytesMax) throw tooLarge(bytesMax);
@@ -85,13 +84,29 @@ export async function* streamed(
   }
 }
 
-/** Null at the end. The clock runs only while bytes are waited for. */
-async function next(
+/** Null at the end. */
+type NextPart = () => Promise<Uint8Array | null>;
+
+/** The clock runs only while bytes are waited for. */
+function partsOf(reader: ReadableStreamDefaultReader<Uint8Array>, pace: Pace): NextPart {
+  let bytes = 0;
+  let waitedMs = 0;
+  return async () => {
+    const askedMs = performance.now();
+    const part = await within(reader, pace);
+    waitedMs += performance.now() - askedMs;
+    bytes += part?.byteLength ?? 0;
+    if (part !== null && isTooSlow(pace, bytes, waitedMs)) throw tooSlow(pace);
+    return part;
+  };
+}
+
+async function within(
   reader: ReadableStreamDefaultReader<Uint8Array>,
-  idleMsMax: number,
+  pace: Pace,
 ): Promise<Uint8Array | null> {
   const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(tooSlow(idleMsMax)), idleMsMax);
+  const timer = setTimeout(() => late.reject(silent(pace)), pace.idleMsMax);
   try {
     const read = reader.read().catch(() => {
       throw cutOff();
@@ -122,11 +137,6 @@ function tooLarge(bytesMax: number): InputError {
         "where 128 MB of memory serve all requests. Tollgate on Node takes larger ones."
       : `The request body is larger than ${bytesMax} bytes, the most that is taken here.`;
   return new InputError("body_too_large", null, message);
-}
-
-function tooSlow(idleMsMax: number): InputError {
-  const message = `No byte of the request body came for ${idleMsMax} ms: send the whole body.`;
-  return new InputError("request_timeout", null, message);
 }
 
 function cutOff(): InputError {

@@ -34,9 +34,9 @@ export function createWebExchange(request: Request, bodies: BodyBudget): WebExch
     url: pathname + search,
     rawHeaders: headersOf(request.headers),
     header: (name) => request.headers.get(name),
-    readBody: (bytesMax) => readWhole(request, { bytesMax, idleMsMax: bodies.idleMsMax, share }),
+    readBody: (bytesMax) => readWhole(request, { bytesMax, pace: bodies.pace, share }),
     streamBody: (bytesMax) =>
-      request.body === null ? null : streamed(request.body, bytesMax, bodies.idleMsMax),
+      request.body === null ? null : streamed(request.body, bytesMax, bodies.pace),
     isGone: () => signal.aborted,
     reply: () => createReply(request, resolve),
     handled: new Response(null, { status: CLIENT_GONE }),

@@ -298,7 +298,7 @@ function paramOf(because: readonly string[]): string | null {
   if (first === undefined) return null;
   if (first.startsWith("hosted_tool:")) return "tools";
   if (first.startsWith("service_tier:")) return "service_tier";
-  return first === "background" ? "background" : null;
+  return first === "background" || first === "deferred" ? first : null;
 }
 
 function overMaxCost(cost: bigint, costMax: bigint, instead: string): string {

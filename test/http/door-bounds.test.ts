@@ -95,6 +95,23 @@ describeOnPglite("for a strict tenant", (database) => {
     expect(await isRefused(asked)).toBe("price_unknown");
   });
 
+  test("a deferred call is refused, as one in the background is", async () => {
+    const answer = await ask(tenant, chatOf(RATES, { deferred: true }));
+    expect([answer.status, errorOf(answer).param]).toEqual([403, "deferred"]);
+  });
+
+  const MEMBERS: readonly [string, object][] = [
+    ["chat_template", { chat_template: "{% for i in range(1000000) %}hello {% endfor %}" }],
+    ["preset", { preset: "x" }],
+    ["hosted_tool:google_search", { tools: [{ google_search: {} }] }],
+    ["hosted_tool:web_search", { search_settings: { include_domains: ["a"] } }],
+  ];
+  test.each(MEMBERS)("%s is refused", async (name, more) => {
+    const answer = await ask(tenant, chatOf(RATES, more));
+    expect([answer.status, errorOf(answer).code]).toEqual([403, "cost_unbounded"]);
+    expect(errorOf(answer).message).toContain(name);
+  });
+
   test("under a tolerant one its cost is unknown, and not nothing", async () => {
     const tolerant = await tollgate.tenant({ mode: "tolerant" });
     const answer = await ask(tolerant, chatOf("voxtral-mini-latest"));

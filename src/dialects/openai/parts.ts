@@ -22,6 +22,37 @@ const CLIENT_TOOLS: Readonly<Record<string, true>> = {
   computer_use_preview: true,
 };
 
+/** Of functions that have no type, in any of the forms in which SDKs and MCP servers write them. */
+const FUNCTION_MEMBERS: Readonly<Record<string, true>> = {
+  type: true,
+  function: true,
+  name: true,
+  title: true,
+  description: true,
+  parameters: true,
+  strict: true,
+  input_schema: true,
+  output_schema: true,
+  annotations: true,
+  cache_control: true,
+};
+
+/** Tools that providers know by a member of this name. */
+const HOSTED_MEMBERS: Readonly<Record<string, true>> = {
+  google_search: true,
+  google_search_retrieval: true,
+  google_maps: true,
+  enterprise_web_search: true,
+  url_context: true,
+  code_execution: true,
+  code_interpreter: true,
+  file_search: true,
+  retrieval: true,
+  web_search: true,
+};
+
+const UNTYPED_TOOL = "hosted_tool:untyped";
+
 const IMAGE_TYPES: Readonly<Record<string, true>> = {
   image: true,
   image_url: true,
@@ -206,7 +237,7 @@ function notePart(part: Readonly<Record<string, unknown>>, parts: Parts): void {
   if (typeof part["role"] === "string" && isRecord(part["audio"])) {
     parts.unbounded.add("stored_context");
   }
-  if (isList(part["tools"])) noteTools(part["tools"], parts);
+  if (isList(part["tools"])) noteTools(part["tools"].filter(isRecord), parts);
 }
 
 /** An address, or an object that holds one: `image_url` is a string on one endpoint, an object on the other. */
@@ -234,16 +265,38 @@ export function noteTools(tools: readonly unknown[], parts: Parts): void {
   const stack: unknown[] = [...tools];
   while (stack.length > 0) {
     const tool = stack.pop();
-    if (!isRecord(tool)) continue;
+    if (!isRecord(tool)) {
+      if (tool !== null) parts.unbounded.add(UNTYPED_TOOL);
+      continue;
+    }
     // A tool's other members are its own, and own are below them.
     for (const name in tool) refuseOtherCase(name, "tools");
     if (isRecord(tool["environment"])) {
       for (const name in tool["environment"]) refuseOtherCase(name, "tools");
     }
-    const type = typeof tool["type"] === "string" ? tool["type"] : "function";
     if (isList(tool["tools"])) for (const inner of tool["tools"]) stack.push(inner);
+    noteHostedMembers(tool, parts);
+    const { type } = tool;
+    if (typeof type !== "string") continue;
     if (Object.hasOwn(CLIENT_TOOLS, type) || runsAtClient(type, tool)) continue;
     parts.unbounded.add(`hosted_tool:${plainName(type)}`);
+  }
+}
+
+/**
+ * A tool can be named by a member instead of a type: Google's are `{"google_search":{}}`, and some servers see
+ * such a member beside a type, too. What has no type is a function only if it has nothing that functions have not.
+ */
+function noteHostedMembers(tool: Readonly<Record<string, unknown>>, parts: Parts): void {
+  const isTyped = typeof tool["type"] === "string";
+  if (!isTyped && !isRecord(tool["function"]) && typeof tool["name"] !== "string") {
+    parts.unbounded.add(UNTYPED_TOOL);
+  }
+  for (const name in tool) {
+    const isHosted = isTyped
+      ? Object.hasOwn(HOSTED_MEMBERS, name)
+      : !Object.hasOwn(FUNCTION_MEMBERS, name);
+    if (isHosted && tool[name] !== null) parts.unbounded.add(`hosted_tool:${plainName(name)}`);
   }
 }
 

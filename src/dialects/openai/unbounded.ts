@@ -11,6 +11,12 @@ const COSTLY: Readonly<Record<string, string>> = {
   enable_search: "hosted_tool:web_search",
   search: "hosted_tool:web_search",
   search_parameters: "hosted_tool:live_search",
+  search_settings: "hosted_tool:web_search",
+  search_options: "hosted_tool:web_search",
+  compound_custom: "hosted_tool:compound",
+  enable_code_interpreter: "hosted_tool:code_interpreter",
+  connectors: "hosted_tool:connectors",
+  mcp_servers: "hosted_tool:mcp",
   data_sources: "hosted_tool:data_sources",
   plugins: "hosted_tool:plugins",
   tool_resources: "hosted_tool:tool_resources",
@@ -19,6 +25,18 @@ const COSTLY: Readonly<Record<string, string>> = {
   cached_content: "stored_context",
   // OpenRouter may answer with any of these, at its own price.
   models: "model_fallback",
+  fallbacks: "model_fallback",
+  route: "model_fallback",
+  // It picks whoever serves the model, each at a price of its own, and a preset holds any members at all.
+  provider: "provider_routing",
+  preset: "preset",
+  // xAI answers with an id at once, and tells what it cost to whoever fetches the answer later.
+  deferred: "deferred",
+  // A template of the caller's own writes as much as it likes, in a loop, into what the model reads.
+  chat_template: "chat_template",
+  // These say into how many tokens an image or a video is read.
+  mm_processor_kwargs: "media_processing",
+  media_io_kwargs: "media_processing",
 };
 
 /** Members whose presence lets a call use what no figure of the request bounds. */
@@ -34,6 +52,8 @@ export function noteUnbounded(body: Body, model: string | null, unbounded: Set<s
   // would bound them (`max_completion_tokens`) together with a prediction.
   if (isGiven(body["prediction"])) unbounded.add("prediction");
   if (searches(model)) unbounded.add("hosted_tool:web_search");
+  const template = body["chat_template_kwargs"];
+  if (isRecord(template) && isGiven(template["chat_template"])) unbounded.add("chat_template");
   for (const name in COSTLY) {
     if (isGiven(body[name])) unbounded.add(COSTLY[name] ?? name);
   }

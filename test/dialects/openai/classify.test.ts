@@ -252,6 +252,20 @@ describe("a request is read for what it could use", () => {
       "extra_body",
       "tool_resources",
       "cached_content",
+      "search_settings",
+      "search_options",
+      "compound_custom",
+      "enable_code_interpreter",
+      "connectors",
+      "mcp_servers",
+      "fallbacks",
+      "route",
+      "provider",
+      "preset",
+      "deferred",
+      "chat_template",
+      "mm_processor_kwargs",
+      "media_io_kwargs",
     ].flatMap((name): [string, string, object, object][] => [
       [name, "/chat/completions", { ...CHAT, [name]: {} }, { unbounded: [expect.any(String)] }],
       [`no ${name}`, "/chat/completions", { ...CHAT, [name]: false }, { unbounded: [] }],
@@ -331,6 +345,65 @@ describe("a request is read for what it could use", () => {
         ],
       },
       { unbounded: ["hosted_tool:mcp", "hosted_tool:web_search"] },
+    ],
+    ["deferred", "/chat/completions", { ...CHAT, deferred: true }, { unbounded: ["deferred"] }],
+    [
+      "a template of its own",
+      "/chat/completions",
+      { ...CHAT, chat_template_kwargs: { chat_template: "{% for i in range(9) %}" } },
+      { unbounded: ["chat_template"] },
+    ],
+    [
+      "what the server's template is told",
+      "/chat/completions",
+      { ...CHAT, chat_template_kwargs: { enable_thinking: false } },
+      { unbounded: [] },
+    ],
+    [
+      "tools by a member",
+      "/chat/completions",
+      {
+        ...CHAT,
+        tools: [{ google_search: {} }, { type: null, web_search: {} }, { code_execution: {} }],
+      },
+      {
+        unbounded: expect.arrayContaining([
+          "hosted_tool:untyped",
+          "hosted_tool:google_search",
+          "hosted_tool:web_search",
+          "hosted_tool:code_execution",
+        ]),
+      },
+    ],
+    [
+      "a tool by a member beside a function",
+      "/chat/completions",
+      { ...CHAT, tools: [{ type: "function", function: { name: "f" }, google_search: {} }] },
+      { unbounded: ["hosted_tool:google_search"] },
+    ],
+    [
+      "tools by name alone",
+      "/chat/completions",
+      { ...CHAT, tools: ["web_search"] },
+      { unbounded: ["hosted_tool:untyped"] },
+    ],
+    [
+      "a tool without a type and a name",
+      "/chat/completions",
+      { ...CHAT, tools: [{}] },
+      { unbounded: ["hosted_tool:untyped"] },
+    ],
+    [
+      "functions without a type",
+      "/chat/completions",
+      {
+        ...CHAT,
+        tools: [
+          { function: { name: "f", parameters: {} } },
+          { name: "g", description: "x", input_schema: {}, strict: null },
+        ],
+      },
+      { unbounded: [] },
     ],
     [
       "tools in a namespace",
@@ -438,6 +511,15 @@ describe("a request is read for what it could use", () => {
     expect(Object.hasOwn(odd, "__proto__")).toBe(true);
     expect(Object.getPrototypeOf(odd)).toBe(Object.prototype);
   });
+});
+
+test("members that nothing bounds stand there once, and in lower case", () => {
+  for (const name of ["deferred", "preset", "route", "provider", "chat_template"]) {
+    const doubled = `{"model":"m","messages":[],"${name}":false,"${name}":true}`;
+    expect(() => ask("/chat/completions", doubled)).toThrow(InputError);
+    const shouted = `{"model":"m","messages":[],"${name.toUpperCase()}":true}`;
+    expect(() => ask("/chat/completions", shouted)).toThrow(InputError);
+  }
 });
 
 test("forms are read for model and number, and a recording's length is told as unbounded", () => {

@@ -112,6 +112,31 @@ describeOnPglite("for a strict tenant", (database) => {
     expect(errorOf(answer).message).toContain(name);
   });
 
+  const SOURCES: readonly [string, object, string][] = [
+    [
+      "sound by its address",
+      { type: "audio_url", audio_url: { url: "http://x/10h.wav" } },
+      "audio",
+    ],
+    ["an address as sound", { type: "input_audio", input_audio: "https://x/10h.mp3" }, "audio"],
+    [
+      "a film as an image",
+      { type: "image_url", image_url: { url: "data:video/mp4;base64,AAAA" } },
+      "video",
+    ],
+  ];
+  test.each(SOURCES)("%s is refused, in a chat and to embed", async (_, part, name) => {
+    const more = { messages: [{ role: "user", content: [part] }] };
+    for (const asked of [
+      chatOf(RATES, more),
+      ["/embeddings", { model: RATES, ...more }] as const,
+    ]) {
+      const answer = await ask(tenant, asked);
+      expect([answer.status, errorOf(answer).code]).toEqual([403, "cost_unbounded"]);
+      expect(errorOf(answer).message).toContain(`(${name})`);
+    }
+  });
+
   test("under a tolerant one its cost is unknown, and not nothing", async () => {
     const tolerant = await tollgate.tenant({ mode: "tolerant" });
     const answer = await ask(tolerant, chatOf("voxtral-mini-latest"));

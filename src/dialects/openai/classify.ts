@@ -63,6 +63,8 @@ const READ: Names = {
   search: true,
   extra_body: true,
   use_beam_search: true,
+  images: true,
+  prompt_embeds: true,
   deferred: true,
   preset: true,
   route: true,
@@ -227,7 +229,10 @@ function demandOf(
     case "transcription":
     case "pass_through": {
       const parts = emptyParts();
-      walkParts(body["input"], "input", parts);
+      // Servers differ in the member that holds what is to be read: `input`, `messages`, `images`.
+      walkParts(body, "body", parts);
+      if (isGiven(body["images"])) parts.unbounded.add("images");
+      noteUnbounded(body, asked.model, parts.unbounded);
       return { ...TEXT_FREE, inputBytes: asked.inputBytes, ...counted(parts) };
     }
     default:

@@ -1,6 +1,7 @@
 import { InputError } from "../../core/errors.ts";
 import { isList, isRecord } from "../../lib/json.ts";
 import { fold } from "./members.ts";
+import { isImage, noteSources } from "./sources.ts";
 
 /** What the messages, input and tools of a request hold beside text. */
 export type Parts = {
@@ -53,15 +54,6 @@ const HOSTED_MEMBERS: Readonly<Record<string, true>> = {
 
 const UNTYPED_TOOL = "hosted_tool:untyped";
 
-const IMAGE_TYPES: Readonly<Record<string, true>> = {
-  image: true,
-  image_url: true,
-  image_file: true,
-  input_image: true,
-  computer_screenshot: true,
-  image_generation_call: true,
-};
-
 const FILE_TYPES: Readonly<Record<string, true>> = {
   file: true,
   input_file: true,
@@ -69,13 +61,7 @@ const FILE_TYPES: Readonly<Record<string, true>> = {
   document_url: true,
 };
 
-const VIDEO_TYPES: Readonly<Record<string, true>> = {
-  video_url: true,
-  input_video: true,
-  video: true,
-};
-
-const IMAGE_MEMBERS = ["image_url", "input_image", "image"];
+const FILE_MEMBERS = ["file_url", "file_data", "document_url"];
 
 /** Long enough for every tool type there is; it ends up in messages and records. */
 const TYPE_LENGTH_MAX = 48;
@@ -90,6 +76,11 @@ const READ: Readonly<Record<string, true>> = {
   audio_url: true,
   video_url: true,
   input_video: true,
+  video: true,
+  image_embeds: true,
+  audio_embeds: true,
+  prompt_embeds: true,
+  document_url: true,
   file_url: true,
   file_data: true,
   file_id: true,
@@ -216,22 +207,8 @@ function hasOwnContent(item: Readonly<Record<string, unknown>>): boolean {
 
 function notePart(part: Readonly<Record<string, unknown>>, parts: Parts): void {
   const type = typeof part["type"] === "string" ? part["type"] : "";
-  const isImage = Object.hasOwn(IMAGE_TYPES, type);
-  let images = 0;
-  for (const name of IMAGE_MEMBERS) if (isSource(part[name])) images += 1;
-  parts.images += isImage && images === 0 ? 1 : images;
-  const isAudio = type === "input_audio" || type === "audio_url";
-  if (isAudio || isSource(part["input_audio"]) || isSource(part["audio_url"])) {
-    parts.audioInput = true;
-  }
-  if (Object.hasOwn(FILE_TYPES, type) || namesFile(part, type, isImage))
-    parts.unbounded.add("file");
-  if (
-    Object.hasOwn(VIDEO_TYPES, type) ||
-    isSource(part["video_url"]) ||
-    isSource(part["input_video"])
-  )
-    parts.unbounded.add("video");
+  noteSources(part, type, parts);
+  if (Object.hasOwn(FILE_TYPES, type) || namesFile(part, type)) parts.unbounded.add("file");
   // Earlier turns that the provider keeps: an item by its id, an answer's audio by its id.
   if (type === "item_reference") parts.unbounded.add("stored_context");
   if (typeof part["role"] === "string" && isRecord(part["audio"])) {
@@ -240,19 +217,10 @@ function notePart(part: Readonly<Record<string, unknown>>, parts: Parts): void {
   if (isList(part["tools"])) noteTools(part["tools"].filter(isRecord), parts);
 }
 
-/** An address, or an object that holds one: `image_url` is a string on one endpoint, an object on the other. */
-function isSource(value: unknown): boolean {
-  return typeof value === "string" || isRecord(value);
-}
-
 /** A citation in an earlier answer names a file too, but reads none. */
-function namesFile(
-  part: Readonly<Record<string, unknown>>,
-  type: string,
-  isImage: boolean,
-): boolean {
-  if (typeof part["file_url"] === "string" || typeof part["file_data"] === "string") return true;
-  if (typeof part["file_id"] !== "string" || isImage) return false;
+function namesFile(part: Readonly<Record<string, unknown>>, type: string): boolean {
+  if (FILE_MEMBERS.some((name) => typeof part[name] === "string")) return true;
+  if (typeof part["file_id"] !== "string" || isImage(type)) return false;
   return !type.endsWith("_citation") && type !== "file_path";
 }
 

@@ -1,4 +1,4 @@
-import { isRecord } from "../../lib/json.ts";
+import { isList, isRecord } from "../../lib/json.ts";
 import { isGiven, readBoolean, readText } from "./fields.ts";
 import { plainName } from "./parts.ts";
 
@@ -34,6 +34,7 @@ const COSTLY: Readonly<Record<string, string>> = {
   deferred: "deferred",
   // A template of the caller's own writes as much as it likes, in a loop, into what the model reads.
   chat_template: "chat_template",
+  prompt_embeds: "embeds",
   // These say into how many tokens an image or a video is read.
   mm_processor_kwargs: "media_processing",
   media_io_kwargs: "media_processing",
@@ -44,7 +45,10 @@ export function noteUnbounded(body: Body, model: string | null, unbounded: Set<s
   if (isGiven(body["previous_response_id"]) || isGiven(body["conversation"])) {
     unbounded.add("stored_context");
   }
-  if (isRecord(body["prompt"])) unbounded.add("stored_context");
+  const { prompt } = body;
+  if (isRecord(prompt)) unbounded.add("stored_context");
+  // Text and tokens are bounded by their bytes; what else a server reads there is its own.
+  if (isList(prompt) && prompt.some(isRecord)) unbounded.add("prompt_parts");
   if (readBoolean(body, "background") === true) unbounded.add("background");
   // Compaction runs the model over the context again, as often as it fills.
   if (isGiven(body["context_management"])) unbounded.add("context_management");

@@ -1,3 +1,4 @@
+import type { Facts } from "./facts.ts";
 import { costOfTime } from "./hourly.ts";
 import type { Demand } from "./intent.ts";
 import { picousd, type Picousd } from "./money.ts";
@@ -11,6 +12,7 @@ import {
   type Rates,
   type RateSet,
 } from "./price.ts";
+import { doneBeside } from "./searching.ts";
 import type { UsageClass } from "./usage.ts";
 
 /**
@@ -39,12 +41,23 @@ export type Bound =
   | { readonly kind: "unbounded"; readonly because: readonly string[] };
 
 /**
- * A demand at an upstream that gives up after so many milliseconds: what is paid by the hour costs no more
- * than those. Null where time costs nothing.
+ * A demand where it goes. The model that it is routed to may search whatever it was called when it was asked for:
+ * an alias, a deployment and a policy hide its name. And at an upstream that gives up after so many milliseconds,
+ * what is paid by the hour costs no more than those.
  */
-export function demandWithin(demand: Demand, timeoutMs: number | null): Demand {
-  if (timeoutMs === null) return demand;
-  return { ...demand, fixed: { ...demand.fixed, milliseconds: timeoutMs } };
+export function demandAt(
+  demand: Demand,
+  { route, price, timeoutMs }: Pick<Facts, "route" | "price" | "timeoutMs">,
+): Demand {
+  const { fixed, unbounded } = demand;
+  const beside = route === null ? null : doneBeside(route.model, price);
+  if (beside === null && timeoutMs === null) return demand;
+  const isNew = beside !== null && !unbounded.includes(beside);
+  return {
+    ...demand,
+    fixed: timeoutMs === null ? fixed : { ...fixed, milliseconds: timeoutMs },
+    unbounded: isNew ? [...unbounded, beside] : unbounded,
+  };
 }
 
 /** What is left of a limit: money, or tokens. */
@@ -87,6 +100,9 @@ const IMAGE_FAMILIES = [
  */
 const IMAGE_OUTPUT_TOKENS_MAX = 6_540;
 const IMAGE_OUTPUT_FAMILIES: ReadonlySet<string> = new Set(["gpt-image-1", "gpt-image-1-mini"]);
+
+/** What may be known before a call, and charged by the piece. */
+const COUNTS = ["images", "seconds", "characters"] as const;
 
 /**
  * The reservation of a call. `outputTokensMax` is what is sent upstream as the maximum of one choice;
@@ -231,8 +247,7 @@ function inputRate(demand: Demand, rates: Rates, missing: Set<UsageClass>): bigi
     const rate = rateOf(rates, kind);
     if (rate !== null && rate > worst) worst = rate;
     const needed = kind === "input" || kind === "audio_input";
-    // A model charged by seconds, characters or images charges no text beside them.
-    if (rate === null && needed && !isChargedByCount(rates)) missing.add(kind);
+    if (rate === null && needed && !isPaidByCount(demand, rates)) missing.add(kind);
   }
   return worst;
 }
@@ -244,7 +259,7 @@ function outputRate(demand: Demand, rates: Rates, missing: Set<UsageClass>): big
     if (kind === "audio_output" && !demand.audioOutput) continue;
     const rate = rateOf(rates, kind);
     if (rate !== null && rate > worst) worst = rate;
-    const needed = kind === "output" ? !isChargedByCount(rates) : kind === "audio_output";
+    const needed = kind === "output" ? !isPaidByCount(demand, rates) : kind === "audio_output";
     const imagesOnly = !demand.producesTokens && rates.image_output !== undefined;
     if (rate === null && needed && !imagesOnly) missing.add(kind);
   }
@@ -254,7 +269,7 @@ function outputRate(demand: Demand, rates: Rates, missing: Set<UsageClass>): big
 /** The counts known before the call. A call is at least one request, where requests have a price. */
 function countsCost(demand: Demand, rates: Rates, missing: Set<UsageClass>): bigint {
   let cost = BigInt(Math.max(1, demand.fixed.requests ?? 0)) * (rates.requests ?? 0n);
-  for (const kind of ["images", "seconds", "characters"] as const) {
+  for (const kind of COUNTS) {
     const units = demand.fixed[kind] ?? 0;
     if (units === 0) continue;
     const rate = rates[kind];
@@ -290,9 +305,13 @@ function countsWithoutTokens(demand: Demand, rates: Rates): readonly UsageClass[
   return because;
 }
 
-function isChargedByCount(rates: Rates): boolean {
+/**
+ * A model charged by seconds, characters or images charges no text beside them. Only what asks for so many of
+ * them is paid by that: a chat at a model whose recordings have a price by the second has no price at all.
+ */
+function isPaidByCount(demand: Demand, rates: Rates): boolean {
   if (rates.input !== undefined) return false;
-  return [rates.seconds, rates.characters, rates.images].some((rate) => rate !== undefined);
+  return COUNTS.some((kind) => rates[kind] !== undefined && (demand.fixed[kind] ?? 0) > 0);
 }
 
 function wholeTokens(tokens: bigint, tokensMax: bigint): number {

@@ -55,7 +55,8 @@ function computed(estimate: Estimate, seen: Seen, told: Usage): Charge {
   const cost = costSeen(seen, usage);
   // A class or a service tier without a price: what was reserved is the only figure that is no guess.
   // Its tokens were told all the same, and a quota of tokens counts those.
-  if (cost === null) return { ...presumed(estimate, usage, seen.price), tokens: tokensOf(usage) };
+  if (cost === null)
+    return { ...withoutPrice(estimate, usage, seen.price), tokens: tokensOf(usage) };
   return {
     basis: "computed",
     costPicousd: cost,
@@ -74,7 +75,7 @@ function timed(estimate: Estimate, seen: Seen): Charge {
 function estimated(estimate: Estimate, seen: Seen, counted: Usage): Charge {
   const usage = withMeasured(seen, counted);
   const cost = costSeen(seen, usage);
-  if (cost === null) return presumed(estimate, usage, seen.price);
+  if (cost === null) return withoutPrice(estimate, usage, seen.price);
   const reserved = estimate.costPicousd;
   return {
     basis: "estimated",
@@ -95,6 +96,12 @@ function withMeasured({ price, milliseconds }: Seen, usage: Usage): Usage {
   if (price !== null && price.hourly !== null) return { ...usage, milliseconds };
   if (price?.rates.requests === undefined || usage.requests !== undefined) return usage;
   return { ...usage, requests: 1 };
+}
+
+/** Where something was used that has no price, a reservation of nothing does not make it free: its cost is unknown. */
+function withoutPrice(estimate: Estimate, usage: Usage, price: Price | null): Charge {
+  const isUnpriced = estimate.costPicousd === 0n;
+  return presumed(isUnpriced ? { ...estimate, costPicousd: null } : estimate, usage, price);
 }
 
 /** Charges the whole reservation; without one the attempt is unpriced, which is not the same as free. */

@@ -30,7 +30,8 @@ describe("a bound", () => {
   const DOUBLE = { input: picousd(20n), output: picousd(200n) };
   const HALF = { input: picousd(5n), output: picousd(50n) };
   const IMAGE_RATES = { input: picousd(5n), image_output: picousd(40n) };
-  const CASES: readonly [string, Partial<Demand>, Price | null, number | null, Partial<Bound>][] = [
+  type Case = readonly [string, Partial<Demand>, Price | null, number | null, Partial<Bound>];
+  const CASES: readonly Case[] = [
     [
       "is input and output at their rates",
       {},
@@ -186,6 +187,43 @@ describe("a bound", () => {
       null,
       { kind: "bounded", usd: picousd(135n) },
     ],
+    ...(["seconds", "characters", "images"] as const).flatMap((kind): Case[] => [
+      [
+        `of a chat at a price by ${kind} alone is unpriced`,
+        {},
+        priceOf({ rates: { [kind]: picousd(50n) } }),
+        8_000,
+        { kind: "unpriced", missing: ["input", "output"] },
+      ],
+      [
+        `of embeddings at a price by ${kind} alone is unpriced`,
+        { producesTokens: false },
+        priceOf({ rates: { [kind]: picousd(50n) } }),
+        null,
+        { kind: "unpriced", missing: ["input"] },
+      ],
+      [
+        `of none of them at a price by ${kind} alone is unpriced`,
+        { fixed: { [kind]: 0 }, producesTokens: false },
+        priceOf({ rates: { [kind]: picousd(50n) } }),
+        null,
+        { kind: "unpriced", missing: ["input"] },
+      ],
+    ]),
+    [
+      "of sound at a price by the second alone is unpriced",
+      { audioInput: true },
+      priceOf({ rates: { seconds: picousd(50n) } }),
+      5,
+      { kind: "unpriced", missing: ["input", "audio_input", "output"] },
+    ],
+    [
+      "of one count at the price of another is unpriced",
+      { fixed: { characters: 9 }, producesTokens: false },
+      priceOf({ rates: { seconds: picousd(50n) } }),
+      null,
+      { kind: "unpriced", missing: ["input", "characters"] },
+    ],
     [
       "of speech charged by the token is none",
       { fixed: { characters: 9 }, producesTokens: false },
@@ -250,6 +288,22 @@ describe("a bound", () => {
     [null, 48_169],
   ])("takes an image of %s for %i tokens", (model, tokens) => {
     expect(imageTokensMax(model)).toBe(tokens);
+  });
+
+  test("is one only where all that the demand makes has a price", () => {
+    let bounded = 0;
+    fc.assert(
+      fc.property(demands, anyPrices, fc.nat({ max: 500 }), (demand, price, max) => {
+        // Chat, responses and embeddings: nothing of them is counted but their tokens.
+        const bound = boundOf({ ...demand, fixed: {} }, price, max);
+        if (bound.kind !== "bounded" || bound.inputTokens === 0) return;
+        bounded += 1;
+        const output = demand.producesTokens ? { output: 1 } : {};
+        expect(costOf(price, { input: 1, ...output }, null)).not.toBe(null);
+      }),
+      { numRuns: 5_000 },
+    );
+    expect(bounded).toBeGreaterThan(100);
   });
 
   test("is at least the cost of any usage that the demand allows", () => {
@@ -337,6 +391,10 @@ const prices = fc
     const priority = { name: "priority", rates: served ?? {}, tiers };
     return priceOf({ model, rates: base, tiers, serviceTiers: served === null ? [] : [priority] });
   });
+/** Prices in which any class may be missing. */
+const anyPrices = fc
+  .record(Object.fromEntries(USAGE_CLASSES.map((kind) => [kind, rate])), { requiredKeys: [] })
+  .map((some) => priceOf({ rates: some as Rates }));
 const demands: fc.Arbitrary<Demand> = fc.record({
   inputBytes: fc.nat({ max: 300 }),
   images: fc.constantFrom(0, 0, 1),

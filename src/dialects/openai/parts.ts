@@ -1,6 +1,7 @@
 import { InputError } from "../../core/errors.ts";
 import { isList, isRecord } from "../../lib/json.ts";
 import { fold } from "./members.ts";
+import { isImage, noteSources } from "./sources.ts";
 
 /** What the messages, input and tools of a request hold beside text. */
 export type Parts = {
@@ -22,14 +23,36 @@ const CLIENT_TOOLS: Readonly<Record<string, true>> = {
   computer_use_preview: true,
 };
 
-const IMAGE_TYPES: Readonly<Record<string, true>> = {
-  image: true,
-  image_url: true,
-  image_file: true,
-  input_image: true,
-  computer_screenshot: true,
-  image_generation_call: true,
+/** Of functions that have no type, in any of the forms in which SDKs and MCP servers write them. */
+const FUNCTION_MEMBERS: Readonly<Record<string, true>> = {
+  type: true,
+  function: true,
+  name: true,
+  title: true,
+  description: true,
+  parameters: true,
+  strict: true,
+  input_schema: true,
+  output_schema: true,
+  annotations: true,
+  cache_control: true,
 };
+
+/** Tools that providers know by a member of this name. */
+const HOSTED_MEMBERS: Readonly<Record<string, true>> = {
+  google_search: true,
+  google_search_retrieval: true,
+  google_maps: true,
+  enterprise_web_search: true,
+  url_context: true,
+  code_execution: true,
+  code_interpreter: true,
+  file_search: true,
+  retrieval: true,
+  web_search: true,
+};
+
+const UNTYPED_TOOL = "hosted_tool:untyped";
 
 const FILE_TYPES: Readonly<Record<string, true>> = {
   file: true,
@@ -38,13 +61,7 @@ const FILE_TYPES: Readonly<Record<string, true>> = {
   document_url: true,
 };
 
-const VIDEO_TYPES: Readonly<Record<string, true>> = {
-  video_url: true,
-  input_video: true,
-  video: true,
-};
-
-const IMAGE_MEMBERS = ["image_url", "input_image", "image"];
+const FILE_MEMBERS = ["file_url", "file_data", "document_url"];
 
 /** Long enough for every tool type there is; it ends up in messages and records. */
 const TYPE_LENGTH_MAX = 48;
@@ -59,6 +76,11 @@ const READ: Readonly<Record<string, true>> = {
   audio_url: true,
   video_url: true,
   input_video: true,
+  video: true,
+  image_embeds: true,
+  audio_embeds: true,
+  prompt_embeds: true,
+  document_url: true,
   file_url: true,
   file_data: true,
   file_id: true,
@@ -185,43 +207,20 @@ function hasOwnContent(item: Readonly<Record<string, unknown>>): boolean {
 
 function notePart(part: Readonly<Record<string, unknown>>, parts: Parts): void {
   const type = typeof part["type"] === "string" ? part["type"] : "";
-  const isImage = Object.hasOwn(IMAGE_TYPES, type);
-  let images = 0;
-  for (const name of IMAGE_MEMBERS) if (isSource(part[name])) images += 1;
-  parts.images += isImage && images === 0 ? 1 : images;
-  const isAudio = type === "input_audio" || type === "audio_url";
-  if (isAudio || isSource(part["input_audio"]) || isSource(part["audio_url"])) {
-    parts.audioInput = true;
-  }
-  if (Object.hasOwn(FILE_TYPES, type) || namesFile(part, type, isImage))
-    parts.unbounded.add("file");
-  if (
-    Object.hasOwn(VIDEO_TYPES, type) ||
-    isSource(part["video_url"]) ||
-    isSource(part["input_video"])
-  )
-    parts.unbounded.add("video");
+  noteSources(part, type, parts);
+  if (Object.hasOwn(FILE_TYPES, type) || namesFile(part, type)) parts.unbounded.add("file");
   // Earlier turns that the provider keeps: an item by its id, an answer's audio by its id.
   if (type === "item_reference") parts.unbounded.add("stored_context");
   if (typeof part["role"] === "string" && isRecord(part["audio"])) {
     parts.unbounded.add("stored_context");
   }
-  if (isList(part["tools"])) noteTools(part["tools"], parts);
-}
-
-/** An address, or an object that holds one: `image_url` is a string on one endpoint, an object on the other. */
-function isSource(value: unknown): boolean {
-  return typeof value === "string" || isRecord(value);
+  if (isList(part["tools"])) noteTools(part["tools"].filter(isRecord), parts);
 }
 
 /** A citation in an earlier answer names a file too, but reads none. */
-function namesFile(
-  part: Readonly<Record<string, unknown>>,
-  type: string,
-  isImage: boolean,
-): boolean {
-  if (typeof part["file_url"] === "string" || typeof part["file_data"] === "string") return true;
-  if (typeof part["file_id"] !== "string" || isImage) return false;
+function namesFile(part: Readonly<Record<string, unknown>>, type: string): boolean {
+  if (FILE_MEMBERS.some((name) => typeof part[name] === "string")) return true;
+  if (typeof part["file_id"] !== "string" || isImage(type)) return false;
   return !type.endsWith("_citation") && type !== "file_path";
 }
 
@@ -234,16 +233,38 @@ export function noteTools(tools: readonly unknown[], parts: Parts): void {
   const stack: unknown[] = [...tools];
   while (stack.length > 0) {
     const tool = stack.pop();
-    if (!isRecord(tool)) continue;
+    if (!isRecord(tool)) {
+      if (tool !== null) parts.unbounded.add(UNTYPED_TOOL);
+      continue;
+    }
     // A tool's other members are its own, and own are below them.
     for (const name in tool) refuseOtherCase(name, "tools");
     if (isRecord(tool["environment"])) {
       for (const name in tool["environment"]) refuseOtherCase(name, "tools");
     }
-    const type = typeof tool["type"] === "string" ? tool["type"] : "function";
     if (isList(tool["tools"])) for (const inner of tool["tools"]) stack.push(inner);
+    noteHostedMembers(tool, parts);
+    const { type } = tool;
+    if (typeof type !== "string") continue;
     if (Object.hasOwn(CLIENT_TOOLS, type) || runsAtClient(type, tool)) continue;
     parts.unbounded.add(`hosted_tool:${plainName(type)}`);
+  }
+}
+
+/**
+ * A tool can be named by a member instead of a type: Google's are `{"google_search":{}}`, and some servers see
+ * such a member beside a type, too. What has no type is a function only if it has nothing that functions have not.
+ */
+function noteHostedMembers(tool: Readonly<Record<string, unknown>>, parts: Parts): void {
+  const isTyped = typeof tool["type"] === "string";
+  if (!isTyped && !isRecord(tool["function"]) && typeof tool["name"] !== "string") {
+    parts.unbounded.add(UNTYPED_TOOL);
+  }
+  for (const name in tool) {
+    const isHosted = isTyped
+      ? Object.hasOwn(HOSTED_MEMBERS, name)
+      : !Object.hasOwn(FUNCTION_MEMBERS, name);
+    if (isHosted && tool[name] !== null) parts.unbounded.add(`hosted_tool:${plainName(name)}`);
   }
 }
 

@@ -109,10 +109,10 @@ describe("a request is read for what it could use", () => {
       { unbounded: ["hosted_tool:web_search"] },
     ],
     [
-      "a searching model",
+      "a searching model, which only its route tells",
       "/chat/completions",
       { ...CHAT, model: "gpt-4o-search-preview" },
-      { unbounded: ["hosted_tool:web_search"] },
+      { unbounded: [] },
     ],
     [
       "priority",
@@ -252,6 +252,20 @@ describe("a request is read for what it could use", () => {
       "extra_body",
       "tool_resources",
       "cached_content",
+      "search_settings",
+      "search_options",
+      "compound_custom",
+      "enable_code_interpreter",
+      "connectors",
+      "mcp_servers",
+      "fallbacks",
+      "route",
+      "provider",
+      "preset",
+      "deferred",
+      "chat_template",
+      "mm_processor_kwargs",
+      "media_io_kwargs",
     ].flatMap((name): [string, string, object, object][] => [
       [name, "/chat/completions", { ...CHAT, [name]: {} }, { unbounded: [expect.any(String)] }],
       [`no ${name}`, "/chat/completions", { ...CHAT, [name]: false }, { unbounded: [] }],
@@ -332,6 +346,65 @@ describe("a request is read for what it could use", () => {
       },
       { unbounded: ["hosted_tool:mcp", "hosted_tool:web_search"] },
     ],
+    ["deferred", "/chat/completions", { ...CHAT, deferred: true }, { unbounded: ["deferred"] }],
+    [
+      "a template of its own",
+      "/chat/completions",
+      { ...CHAT, chat_template_kwargs: { chat_template: "{% for i in range(9) %}" } },
+      { unbounded: ["chat_template"] },
+    ],
+    [
+      "what the server's template is told",
+      "/chat/completions",
+      { ...CHAT, chat_template_kwargs: { enable_thinking: false } },
+      { unbounded: [] },
+    ],
+    [
+      "tools by a member",
+      "/chat/completions",
+      {
+        ...CHAT,
+        tools: [{ google_search: {} }, { type: null, web_search: {} }, { code_execution: {} }],
+      },
+      {
+        unbounded: expect.arrayContaining([
+          "hosted_tool:untyped",
+          "hosted_tool:google_search",
+          "hosted_tool:web_search",
+          "hosted_tool:code_execution",
+        ]),
+      },
+    ],
+    [
+      "a tool by a member beside a function",
+      "/chat/completions",
+      { ...CHAT, tools: [{ type: "function", function: { name: "f" }, google_search: {} }] },
+      { unbounded: ["hosted_tool:google_search"] },
+    ],
+    [
+      "tools by name alone",
+      "/chat/completions",
+      { ...CHAT, tools: ["web_search"] },
+      { unbounded: ["hosted_tool:untyped"] },
+    ],
+    [
+      "a tool without a type and a name",
+      "/chat/completions",
+      { ...CHAT, tools: [{}] },
+      { unbounded: ["hosted_tool:untyped"] },
+    ],
+    [
+      "functions without a type",
+      "/chat/completions",
+      {
+        ...CHAT,
+        tools: [
+          { function: { name: "f", parameters: {} } },
+          { name: "g", description: "x", input_schema: {}, strict: null },
+        ],
+      },
+      { unbounded: [] },
+    ],
     [
       "tools in a namespace",
       "/responses",
@@ -368,34 +441,34 @@ describe("a request is read for what it could use", () => {
       { producesTokens: false, unbounded: [], inputBytes: 33 },
     ],
     [
-      "dall-e",
+      "images of any model",
       "/images/generations",
-      { model: "dall-e-3", prompt: "x", n: 2 },
-      { fixed: { images: 2 }, producesTokens: false },
+      { model: "gpt-image-1", prompt: "x", n: 2 },
+      { fixed: { images: 2 }, choices: 2, producesTokens: false, images: 0, unbounded: [] },
     ],
     [
-      "gpt-image-1",
+      "images of images",
       "/images/generations",
-      { model: "gpt-image-1", prompt: "x" },
-      { fixed: {}, outputTokensMax: 6_540, unbounded: [] },
+      { model: "m", prompt: "x", image: "https://x.test/a.png" },
+      { fixed: { images: 1 }, images: 1, unbounded: [] },
     ],
     [
-      "a later image model",
+      "images of a list of images",
       "/images/generations",
-      { model: "gpt-image-1.5", prompt: "x" },
-      { unbounded: ["image_tokens"] },
+      { model: "m", prompt: "x", images: ["https://x.test/a.png"] },
+      { unbounded: ["images"] },
     ],
     [
-      "speech",
+      "speech of any model",
       "/audio/speech",
-      { model: "tts-1", input: "a🌧b", voice: "alloy" },
-      { fixed: { characters: 3 }, unbounded: [] },
+      { model: "gpt-4o-mini-tts", input: "a🌧b", voice: "alloy" },
+      { fixed: { characters: 3 }, producesTokens: false, unbounded: [] },
     ],
     [
-      "speech by tokens",
+      "speech of nothing that is read here",
       "/audio/speech",
-      { model: "gpt-4o-mini-tts", input: "a", voice: "x" },
-      { unbounded: ["audio_output"] },
+      { model: "m", ssml: "<speak>Hello</speak>" },
+      { unbounded: ["characters"] },
     ],
   ];
   test.each(rows)("%s", (_name, path, body, demand) => {
@@ -438,6 +511,15 @@ describe("a request is read for what it could use", () => {
     expect(Object.hasOwn(odd, "__proto__")).toBe(true);
     expect(Object.getPrototypeOf(odd)).toBe(Object.prototype);
   });
+});
+
+test("members that nothing bounds stand there once, and in lower case", () => {
+  for (const name of ["deferred", "preset", "route", "provider", "chat_template"]) {
+    const doubled = `{"model":"m","messages":[],"${name}":false,"${name}":true}`;
+    expect(() => ask("/chat/completions", doubled)).toThrow(InputError);
+    const shouted = `{"model":"m","messages":[],"${name.toUpperCase()}":true}`;
+    expect(() => ask("/chat/completions", shouted)).toThrow(InputError);
+  }
 });
 
 test("forms are read for model and number, and a recording's length is told as unbounded", () => {

@@ -28,6 +28,12 @@ export type Ending = {
   | { readonly kind: "unknown" }
 );
 
+/** Whether what may have run costs anything, and whether it is read to its end when its client has left. */
+export function termsOf({ estimate, isStrict, answerKeptMs }: Permit) {
+  const isFree = estimate.basis === "free";
+  return { isFree, drains: (isStrict || answerKeptMs !== null) && !isFree };
+}
+
 /**
  * Whether a status leaves open if the model ran: the upstream failed, or something in front of it gave up
  * waiting. A 503 says that it did not, and so does every other 4xx.

@@ -1,0 +1,103 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { describeOnPostgres } from "../support/databases.ts";
+import { chatFrames, type Tokens } from "../support/openai-answers.ts";
+import {
+  startScriptedUpstream,
+  type Script,
+  type ScriptedUpstream,
+} from "../support/scripted-upstream.ts";
+import { MODEL, startTollgate, type Tollgate } from "../support/tollgate.ts";
+import { completionFrames } from "./endpoints.ts";
+import { call, type Called } from "./http-call.ts";
+
+/** Answers in another form than their head or their route says: what is billed for them is charged, or held. */
+
+/** More than anybody would count in these answers. */
+const USAGE: Tokens = { input: 700, output: 900 };
+const COMPUTED = { basis: "computed", usage: { input: 700, output: 900 } };
+
+const CHAT = { model: MODEL, messages: [{ role: "user", content: "Hi" }], max_tokens: 1_000 };
+const DELTAS = ["one ", "two"];
+
+type Ended = { readonly ending: string; readonly basis: string; readonly usage: unknown };
+
+describeOnPostgres("an answer in another form", (database) => {
+  let upstream: ScriptedUpstream;
+  let tollgate: Tollgate;
+  beforeAll(async () => {
+    upstream = await startScriptedUpstream();
+    tollgate = await startTollgate({ database, upstream: upstream.url });
+  });
+  afterAll(async () => {
+    await tollgate.close();
+    await upstream.close();
+  });
+
+  /** What the client of a tenant of its own saw, and its one settlement: null where its outcome is unknown. */
+  const ask = async (
+    script: Script,
+    { path = "/v1/chat/completions", body = CHAT }: { path?: string; body?: object } = {},
+  ): Promise<{ readonly called: Called; readonly ended: Ended | null }> => {
+    const tenant = await tollgate.tenant();
+    upstream.next(script);
+    const called = await call(`${tollgate.url}${path}`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${tenant.key}`, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    const [ended = null, ...more] = await tollgate.ledger<Ended>(
+      "select ending, basis, usage from settlements where tenant_id = $1",
+      [tenant.id],
+    );
+    expect(more).toEqual([]);
+    return { called, ended };
+  };
+
+  const NAMED: readonly (readonly [name: string, type: string | null])[] = [
+    ["in capitals", "Text/Event-Stream; charset=utf-8"],
+    ["with a space before its parameter", "text/event-stream ;charset=utf-8"],
+    ["as plain text", "text/plain"],
+    ["as a document", "application/json"],
+    ["not at all", null],
+  ];
+  const WRITTEN: Readonly<Record<string, (text: string) => string>> = {
+    "as usual": (text) => text,
+    "after a byte order mark": (text) => `\u{feff}${text}`,
+    "after empty lines and a comment": (text) => `\r\n\n: working\n\n${text}`,
+    "with a name": (text) => `event: message\n${text}`,
+  };
+  test.each(NAMED)("is a stream, though its type is named %s", async (_, type) => {
+    for (const [style, write] of Object.entries(WRITTEN)) {
+      const [first, ...rest] = [...write(chatFrames(MODEL, DELTAS, USAGE).join(""))];
+      const { called, ended } = await ask(
+        {
+          kind: "sse",
+          frames: [first ?? "", rest.join("")],
+          headers: { "content-type": type ?? [] },
+        },
+        { body: { ...CHAT, stream: true } },
+      );
+      // The event of usage was asked for by the gateway, and is not for the client.
+      expect([called.status, called.end]).toEqual([200, "whole"]);
+      expect(called.text).toBe(write(chatFrames(MODEL, DELTAS, null).join("")));
+      expect(called.headers["content-type"]).toBe(type ?? undefined);
+      expect({ style, ended }).toEqual({ style, ended: { ending: "succeeded", ...COMPUTED } });
+    }
+  });
+
+  test("is a stream of completions, though its type is not named", async () => {
+    const { called, ended } = await ask(
+      {
+        kind: "sse",
+        frames: completionFrames(MODEL, DELTAS, USAGE),
+        headers: { "content-type": [] },
+      },
+      {
+        path: "/v1/completions",
+        body: { model: MODEL, prompt: "Hi", max_tokens: 1_000, stream: true },
+      },
+    );
+    expect(called.text).toBe(completionFrames(MODEL, DELTAS, null).join(""));
+    expect(ended).toEqual({ ending: "succeeded", ...COMPUTED });
+  });
+});

@@ -147,7 +147,7 @@ export function beginsEvents(bytes: Uint8Array): boolean | null {
 }
 
 /** A byte order mark may stand before the first line of a stream. */
-function hasMark(bytes: Uint8Array): boolean {
+export function hasMark(bytes: Uint8Array): boolean {
   return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
 }
 

@@ -9,6 +9,12 @@ export function isEventStream(headers: readonly string[]): boolean {
   return mediaType.trim().toLowerCase() === "text/event-stream";
 }
 
+/** Whether its bytes are encoded, though every call asks for `identity`. */
+export function isEncoded(headers: readonly string[]): boolean {
+  const encodings = (valueOf(headers, "content-encoding") ?? "").split(",");
+  return encodings.some((each) => !["", "identity"].includes(each.trim().toLowerCase()));
+}
+
 /**
  * Whether an answer that its head calls something else may be the stream that was asked for: some upstreams name
  * it `text/plain`, or not at all. Sound may begin with any bytes.

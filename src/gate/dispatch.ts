@@ -21,7 +21,7 @@ import {
   USAGE_WAIT_MS,
 } from "../core/limits.ts";
 import type { Permit } from "./admit.ts";
-import { isEventStream, mayBeEvents, namesStreamOptions } from "./answer-form.ts";
+import { isEncoded, isEventStream, mayBeEvents, namesStreamOptions } from "./answer-form.ts";
 import { isCut, streamError } from "./cut-stream.ts";
 import { goneAt, isToldWhole, isUnknown, neverSent, NOTHING_READ, termsOf } from "./ending.ts";
 import type { Ending, Gone } from "./ending.ts";
@@ -178,6 +178,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
       meter = createMeter(request.route, {
         stream: isStream,
         hideUsage: request.hideUsage && isStream,
+        isEncoded: isEncoded(upstreamHeaders),
       });
     }
     if (isStream || meter === null) {

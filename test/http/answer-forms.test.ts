@@ -1,6 +1,7 @@
+import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeOnPostgres } from "../support/databases.ts";
-import { chatFrames, type Tokens } from "../support/openai-answers.ts";
+import { chatAnswer, chatFrames, type Tokens } from "../support/openai-answers.ts";
 import {
   startScriptedUpstream,
   type Script,
@@ -83,6 +84,39 @@ describeOnPostgres("an answer in another form", (database) => {
       expect(called.headers["content-type"]).toBe(type ?? undefined);
       expect({ style, ended }).toEqual({ style, ended: { ending: "succeeded", ...COMPUTED } });
     }
+  });
+
+  const UNREAD: Readonly<Record<string, Script>> = {
+    "encoded, though nobody asked for it": {
+      kind: "bytes",
+      frames: [gzipSync(JSON.stringify(chatAnswer(MODEL, "ok", USAGE)))],
+      headers: { "content-encoding": "gzip" },
+    },
+    "encoded, and does not say so": {
+      kind: "bytes",
+      frames: [gzipSync(JSON.stringify(chatAnswer(MODEL, "ok", USAGE)))],
+    },
+    "a page": { kind: "bytes", frames: ["<html>"], headers: { "content-type": "text/html" } },
+    "a list": { kind: "json", body: [chatAnswer(MODEL, "ok", USAGE)] },
+    nothing: { kind: "bytes", frames: [], status: 204 },
+  };
+  test.each(Object.entries(UNREAD))(
+    "is passed, and charged its reservation: %s",
+    async (_, script) => {
+      if (!("status" in script || "frames" in script || "body" in script))
+        throw new Error("no answer");
+      const { called, ended } = await ask(script);
+      expect([called.status, called.end]).toEqual([script.status ?? 200, "whole"]);
+      const sent = script.kind === "json" ? [JSON.stringify(script.body)] : [...script.frames];
+      expect(called.bytes).toEqual(Buffer.concat(sent.map((each) => Buffer.from(each as string))));
+      expect(ended).toMatchObject({ ending: "succeeded", basis: "presumed" });
+    },
+  );
+
+  test("is read behind a byte order mark, however long", async () => {
+    const answer = chatAnswer(MODEL, "x".repeat(9_000), USAGE);
+    const { ended } = await ask({ kind: "bytes", frames: [`\u{feff}${JSON.stringify(answer)}`] });
+    expect(ended).toEqual({ ending: "succeeded", ...COMPUTED });
   });
 
   test("is a stream of completions, though its type is not named", async () => {

@@ -229,7 +229,7 @@ const COMPLETE: readonly Row[] = [
           },
     ],
     stream: ["told", UNKNOWN],
-    whole: ["same", "succeeded/estimated"],
+    whole: ["same", "succeeded/presumed"],
     passStream: ["same", "succeeded/none"],
     passWhole: ["same", "succeeded/none"],
   },

@@ -50,8 +50,10 @@ export function noteJson(notes: Notes, json: unknown, operation: Operation): voi
   notes.model = readWord(answer["model"]) ?? notes.model;
   notes.serviceTier = readWord(answer["service_tier"]) ?? notes.serviceTier;
   notes.responseId ??= readWord(answer["id"]);
-  const { usage, providerCostUsd, isAbsurd } = readUsage(json, operation);
-  notes.usage = isAbsurd ? null : (usage ?? notes.usage);
+  const { usage, providerCostUsd, isAbsurd, isOfChoice } = readUsage(json, operation);
+  // Where another choice told a usage too, that of one is not the answer's.
+  const isPart = isOfChoice === true && notes.isUnread;
+  notes.usage = isAbsurd || isPart ? null : (usage ?? notes.usage);
   if (isAbsurd) notes.isUnread = true;
   notes.providerCostUsd = providerCostUsd ?? notes.providerCostUsd;
   notes.error ??= readError(json) ?? (answer === json ? null : readError(answer));

@@ -9,6 +9,8 @@ export type UsageReading = {
   readonly providerCostUsd: string | null;
   /** Figures stood there that no call could have used, so there is no usage. */
   readonly isAbsurd: boolean;
+  /** It is of one choice, and not of the answer. */
+  readonly isOfChoice?: boolean;
 };
 
 type Body = Readonly<Record<string, unknown>>;
@@ -22,7 +24,7 @@ export function parseTelling(text: string): Parsed {
 
 /**
  * Reads the usage that an answer, a chunk or an event carries, wherever its provider puts it: `usage`,
- * `response.usage`, or Groq's `x_groq.usage`. Null while there is none; an explicit zero is a zero.
+ * `response.usage`, Groq's `x_groq.usage`, or Moonshot's `choices[0].usage`. Null while there is none; an explicit zero is a zero.
  */
 export function readUsage(json: unknown, operation: Operation): UsageReading {
   if (!isRecord(json)) return NOTHING;
@@ -33,6 +35,10 @@ export function readUsage(json: unknown, operation: Operation): UsageReading {
     return readUsageObject(response["usage"], operation);
   }
   if (isRecord(groq) && isRecord(groq["usage"])) return readUsageObject(groq["usage"], operation);
+  if (isList(json["choices"])) {
+    const choice = readChoices(json["choices"], operation);
+    if (choice !== null) return choice;
+  }
   // Images priced by the piece come without usage: what arrived is what was used.
   if (operation === "image_generation" && isList(json["data"])) {
     return { ...NOTHING, usage: { images: json["data"].length } };
@@ -42,6 +48,18 @@ export function readUsage(json: unknown, operation: Operation): UsageReading {
     return readUsageObject({ type: "duration", seconds: json["duration"] }, operation);
   }
   return NOTHING;
+}
+
+/** Whether the usages of several choices share their prompt nobody says: then there is none. */
+function readChoices(choices: readonly unknown[], operation: Operation): UsageReading | null {
+  const telling = choices.flatMap((choice) =>
+    isRecord(choice) && isRecord(choice["usage"]) ? [{ choice, usage: choice["usage"] }] : [],
+  );
+  const [first, ...more] = telling;
+  if (first === undefined) return null;
+  const isOnly = more.length === 0 && (readCount(first.choice["index"]) ?? 0) === 0;
+  const reading = isOnly ? readUsageObject(first.usage, operation) : { ...NOTHING, isAbsurd: true };
+  return { ...reading, isOfChoice: true };
 }
 
 /** Normalises one usage object into disjoint classes; null when it holds no figure that we know. */

@@ -105,6 +105,19 @@ describe("usage becomes disjoint classes", () => {
       { input: 3, output: 4 },
     ],
     [
+      "moonshot with the choice",
+      "chat",
+      { choices: [{ index: 0, delta: {}, usage: { prompt_tokens: 3, completion_tokens: 4 } }] },
+      { input: 3, output: 4 },
+    ],
+    [
+      "two choices with one each",
+      "chat",
+      { choices: [{ usage: { prompt_tokens: 3 } }, { index: 1, usage: { prompt_tokens: 3 } }] },
+      null,
+    ],
+    ["a second choice", "chat", { choices: [{ index: 1, usage: { prompt_tokens: 3 } }] }, null],
+    [
       "in a response",
       "responses",
       { response: { usage: { input_tokens: 3, output_tokens: 4 } } },

@@ -22,7 +22,7 @@ import {
 } from "../core/limits.ts";
 import type { Permit } from "./admit.ts";
 import { isEncoded, isEventStream, mayBeEvents, namesStreamOptions } from "./answer-form.ts";
-import { isCut, streamError } from "./cut-stream.ts";
+import { isCut, isCutDocument, streamError } from "./cut-stream.ts";
 import { goneAt, isToldWhole, isUnknown, neverSent, NOTHING_READ, termsOf } from "./ending.ts";
 import type { Ending, Gone } from "./ending.ts";
 import type { Fence } from "./fence.ts";
@@ -225,6 +225,10 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     if (isEnded) return;
     if (mode === "waiting") beginWithHeld(false);
     const rest = meter?.flush() ?? EMPTY;
+    if (mode !== "streaming" && isCutDocument(request.route, status, meter)) {
+      onFail({ kind: "protocol", sent: true, message: "no complete answer came" });
+      return;
+    }
     if (mode === "holding") {
       if (rest.byteLength > 0) addBytes(held, rest);
       answerWhole(answeredEnding(null));
@@ -252,10 +256,8 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     };
     // What fails here is ours: the client sees a broken answer, the attempt still has its ending.
     const failed = (error: unknown) => {
-      ports.log.error(
-        { error, attemptId: request.permit.attemptId },
-        "an answer could not be given",
-      );
+      const { attemptId } = request.permit;
+      ports.log.error({ error, attemptId }, "an answer could not be given");
       reply.destroy();
     };
     const over = () => resolve({ kind: "answered", ending });

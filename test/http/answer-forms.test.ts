@@ -113,6 +113,38 @@ describeOnPostgres("an answer in another form", (database) => {
     },
   );
 
+  const whole = JSON.stringify(chatAnswer(MODEL, "x".repeat(9_000), USAGE));
+  const CUT: Readonly<Record<string, Script>> = {
+    "in its first bytes": { kind: "bytes", frames: [whole.slice(0, 120)] },
+    "behind a byte order mark": { kind: "bytes", frames: [`\u{feff}${whole.slice(0, 5_000)}`] },
+    "before its last brace": { kind: "bytes", frames: [whole.slice(0, -1)] },
+    "by a length that is too short": { kind: "bytes", frames: [whole.slice(0, 90)], contentLength: 90 },
+    "before its first byte": { kind: "bytes", frames: [] },
+  };
+  test.each(Object.entries(CUT))("is a clean 502 where it is cut %s", async (_, script) => {
+    for (const body of [CHAT, { ...CHAT, stream: true }]) {
+      const { called, ended } = await ask(script, { body });
+      expect([called.status, called.end]).toEqual([502, "whole"]);
+      expect(JSON.parse(called.text)).toMatchObject({ error: { code: "upstream_outcome_unknown" } });
+      // Its money stays held, and is charged after its grace.
+      expect(ended).toBe(null);
+    }
+  });
+
+  test("is broken off where it is cut and too large to be held", async () => {
+    const long = `{"choices":[{"message":{"content":"${"x".repeat(5_000_000)}`;
+    const { called, ended } = await ask({ kind: "bytes", frames: [long] });
+    expect([called.status, called.end, ended]).toEqual([200, "broken", null]);
+  });
+
+  test("is passed where it is whole and too large to be held", async () => {
+    const answer = chatAnswer(MODEL, "x".repeat(5_000_000), USAGE);
+    const { called, ended } = await ask({ kind: "json", body: answer });
+    expect([called.status, called.end]).toEqual([200, "whole"]);
+    expect(called.text).toBe(JSON.stringify(answer));
+    expect(ended).toEqual({ ending: "succeeded", ...COMPUTED });
+  });
+
   test("is read behind a byte order mark, however long", async () => {
     const answer = chatAnswer(MODEL, "x".repeat(9_000), USAGE);
     const { ended } = await ask({ kind: "bytes", frames: [`\u{feff}${JSON.stringify(answer)}`] });

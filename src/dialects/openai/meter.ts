@@ -109,7 +109,7 @@ function createAnswerMeter(route: Route, notes: Notes, { isEncoded }: MeterOptio
 }
 
 /** Operations that answer with one JSON object. A transcript may be plain text, and speech is sound. */
-const OBJECTS: ReadonlySet<Operation> = new Set([
+export const OBJECTS: ReadonlySet<Operation> = new Set([
   "chat",
   "responses",
   "text_completion",

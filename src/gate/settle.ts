@@ -237,7 +237,7 @@ export function chargeFor(
     case "unknown":
       return presumed(estimate, {}, permit.price);
     case "failed":
-      if (isNo(ending) && !costsItsTime(permit, ending.status)) return NOTHING;
+      if (isNo(ending) && !costsItsTime(permit, ending.reading, ending.status)) return NOTHING;
       break;
     case "succeeded":
     case "aborted":

@@ -118,14 +118,20 @@ describeOnPostgres("an answer in another form", (database) => {
     "in its first bytes": { kind: "bytes", frames: [whole.slice(0, 120)] },
     "behind a byte order mark": { kind: "bytes", frames: [`\u{feff}${whole.slice(0, 5_000)}`] },
     "before its last brace": { kind: "bytes", frames: [whole.slice(0, -1)] },
-    "by a length that is too short": { kind: "bytes", frames: [whole.slice(0, 90)], contentLength: 90 },
+    "by a length that is too short": {
+      kind: "bytes",
+      frames: [whole.slice(0, 90)],
+      contentLength: 90,
+    },
     "before its first byte": { kind: "bytes", frames: [] },
   };
   test.each(Object.entries(CUT))("is a clean 502 where it is cut %s", async (_, script) => {
     for (const body of [CHAT, { ...CHAT, stream: true }]) {
       const { called, ended } = await ask(script, { body });
       expect([called.status, called.end]).toEqual([502, "whole"]);
-      expect(JSON.parse(called.text)).toMatchObject({ error: { code: "upstream_outcome_unknown" } });
+      expect(JSON.parse(called.text)).toMatchObject({
+        error: { code: "upstream_outcome_unknown" },
+      });
       // Its money stays held, and is charged after its grace.
       expect(ended).toBe(null);
     }
@@ -143,6 +149,42 @@ describeOnPostgres("an answer in another form", (database) => {
     expect([called.status, called.end]).toEqual([200, "whole"]);
     expect(called.text).toBe(JSON.stringify(answer));
     expect(ended).toEqual({ ending: "succeeded", ...COMPUTED });
+  });
+
+  const REFUSED = {
+    message: "The response was filtered.",
+    type: null,
+    param: "prompt",
+    status: 400,
+  };
+  const FILTERED: Readonly<Record<string, object>> = {
+    "by its code": { ...REFUSED, code: "content_filter" },
+    "as Azure's images write it": { ...REFUSED, code: "contentFilter" },
+    "by the error inside it": {
+      ...REFUSED,
+      code: "BadRequest",
+      innererror: { code: "ResponsibleAIPolicyViolation" },
+    },
+  };
+  test.each(Object.entries(FILTERED))(
+    "may be billed where a filter refused it, told %s",
+    async (_, error) => {
+      for (const body of [CHAT, { ...CHAT, stream: true }]) {
+        const { called, ended } = await ask(
+          { kind: "json", status: 400, body: { error } },
+          { body },
+        );
+        expect([called.status, JSON.parse(called.text)]).toEqual([400, { error }]);
+        // Its money stays held, and is charged after its grace.
+        expect(ended).toBe(null);
+      }
+    },
+  );
+
+  test("costs nothing where anything else was refused", async () => {
+    const error = { ...REFUSED, code: "invalid_prompt", innererror: { code: "content" } };
+    const { ended } = await ask({ kind: "json", status: 400, body: { error } });
+    expect(ended).toMatchObject({ ending: "failed", basis: "none" });
   });
 
   test("is read behind a byte order mark, however long", async () => {

@@ -51,7 +51,7 @@ export const TOOL_CALLS_CHARS_MAX = 1024 * 1024;
 /** The name or the id of a call that a model asks for: 64 characters at OpenAI; some put a signature into the id. */
 export const TOOL_CALL_WORD_CHARS_MAX = 256;
 
-/** What of an answer in one document is built to find its tool calls: four megabytes take some 20 ms. */
+/** What of an answer in one document is built to find its tool calls, or usage in its choices: four megabytes take some 20 ms. */
 export const TOOL_CALLS_READ_BYTES_MAX = 4 * 1024 * 1024;
 
 /**

@@ -128,6 +128,29 @@ function take(at: Splitting): Uint8Array {
   return rest;
 }
 
+/** How a stream of events begins: with a field that the standard knows, or with a comment. */
+const BEGINNINGS = ["data:", "event:", "id:", "retry:", ":"];
+
+/** Line ends before the first field, which servers send to keep a connection: a document does not begin with so many. */
+const LINE_ENDS_MAX = 512;
+
+/** Whether an answer begins as a stream of events does; null while too few of its bytes are there to say. */
+export function beginsEvents(bytes: Uint8Array): boolean | null {
+  let at = hasMark(bytes) ? 3 : 0;
+  while (bytes[at] === LF || bytes[at] === CR) at += 1;
+  if (at >= LINE_ENDS_MAX) return true;
+  const text = String.fromCharCode(...bytes.subarray(at, at + 6));
+  if (BEGINNINGS.some((beginning) => text.startsWith(beginning))) return true;
+  // Half a mark, or half a name.
+  const isOpen = at === 0 && bytes.length < 3 && "\u00ef\u00bb\u00bf".startsWith(text);
+  return isOpen || BEGINNINGS.some((beginning) => beginning.startsWith(text)) ? null : false;
+}
+
+/** A byte order mark may stand before the first line of a stream. */
+export function hasMark(bytes: Uint8Array): boolean {
+  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
+}
+
 /** Behind the first event that ends at or behind `from`, or -1; an end by CR alone is left to the splitter. */
 export function firstEventEnd(chunk: Uint8Array, from: number): number {
   let end = chunk.indexOf(LF, from) + 1;
@@ -162,10 +185,8 @@ const EVENT = [0x65, 0x76, 0x65, 0x6e, 0x74];
 export function readEvent(bytes: Uint8Array): EventFields {
   let name: Span | null = null;
   const data: Span[] = [];
-  // A byte order mark may stand before the first line of a stream.
-  const hasMark = bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
   const end = bytes.length;
-  let start = hasMark ? 3 : 0;
+  let start = hasMark(bytes) ? 3 : 0;
   while (start < end) {
     let stop = start;
     while (stop < end && bytes[stop] !== LF && bytes[stop] !== CR) stop += 1;

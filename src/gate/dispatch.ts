@@ -5,13 +5,15 @@
  * end, fail or the client leaving; whichever comes first ends the attempt, and the others find it
  * ended. What cannot happen: two endings, an answer without an ending, a polite end of a cut stream.
  *
- * A stream's head leaves at once. Any other answer is held until it is whole, so that its cost stands
- * in its header and a cut one becomes a clean 502; a large one passes on from where it grew too large.
+ * A stream's head leaves at once, or with the bytes that show that it is one. Any other answer is held
+ * until it is whole, so that its cost stands in its header and a cut one becomes a clean 502; a large one
+ * passes on from where it grew too large.
  */
 import type { Meter, Route } from "../dialects/dialect.ts";
-import { joinBytes } from "../dialects/byte-store.ts";
+import { addBytes, clearBytes, emptyBytes, joinParts, partsOf } from "../dialects/byte-store.ts";
 import { createMeter } from "../dialects/openai/meter.ts";
 import { KEEP_ALIVE } from "../dialects/openai/phrase.ts";
+import { beginsEvents } from "../dialects/sse.ts";
 import {
   ANSWER_HELD_BYTES_MAX,
   LEFT_STREAM_MS_MAX,
@@ -19,8 +21,9 @@ import {
   USAGE_WAIT_MS,
 } from "../core/limits.ts";
 import type { Permit } from "./admit.ts";
-import { isCut, streamError } from "./cut-stream.ts";
-import { goneAt, isToldWhole, isUnknown, neverSent, NOTHING_READ } from "./ending.ts";
+import { isEncoded, isEventStream, mayBeEvents, namesStreamOptions } from "./answer-form.ts";
+import { isCut, isCutDocument, streamError } from "./cut-stream.ts";
+import { goneAt, isToldWhole, isUnknown, neverSent, NOTHING_READ, termsOf } from "./ending.ts";
 import type { Ending, Gone } from "./ending.ts";
 import type { Fence } from "./fence.ts";
 import type { Leavers } from "./leavers.ts";
@@ -102,12 +105,6 @@ function unsent(failure: UpstreamFailure): Dispatched {
   return { kind: "unanswered", ending: neverSent(failure.message), failure };
 }
 
-/** Whether what may have run costs anything, and whether it is read to its end when its client has left. */
-function termsOf({ estimate, isStrict, answerKeptMs }: Permit) {
-  const isFree = estimate.basis === "free";
-  return { isFree, drains: (isStrict || answerKeptMs !== null) && !isFree };
-}
-
 type Running = {
   readonly request: Dispatch;
   readonly body: Body;
@@ -124,8 +121,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   let upstreamHeaders: readonly string[] = [];
   let meter: Meter | null = null;
   let mode: "waiting" | "streaming" | "holding" | "passing" = "waiting";
-  let held: Uint8Array[] = [];
-  let heldBytes = 0;
+  const held = emptyBytes();
   let isPaused = false;
   let isEnded = false;
   let gone: Gone | null = null;
@@ -172,11 +168,17 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     status = code;
     upstreamHeaders = headers;
     firstByteMs = ports.monotonicMs() - startedMs;
-    const isStream = (valueOf(headers, "content-type") ?? "").startsWith("text/event-stream");
+    const isStream = isEventStream(headers);
+    if (isStream || !mayBeEvents(request.permit, request.route, code)) begin(isStream);
+  };
+
+  /** With the head, or with the first bytes where the head leaves open what they are. */
+  const begin = (isStream: boolean) => {
     if (request.route.billing === "metered") {
       meter = createMeter(request.route, {
         stream: isStream,
         hideUsage: request.hideUsage && isStream,
+        isEncoded: isEncoded(upstreamHeaders),
       });
     }
     if (isStream || meter === null) {
@@ -193,28 +195,42 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     return flows;
   };
 
+  const beginWithHeld = (isStream: boolean): boolean => {
+    const first = joinParts(held);
+    clearBytes(held);
+    begin(isStream);
+    return onData(first);
+  };
+
   const onData = (chunk: Uint8Array): boolean => {
     if (isEnded) return true;
+    if (mode === "waiting") {
+      addBytes(held, chunk);
+      const isStream = beginsEvents(joinParts(held));
+      return isStream === null || beginWithHeld(isStream);
+    }
     const passed = meter === null ? chunk : meter.push(chunk);
     if (mode !== "holding") return send(passed);
-    held.push(passed);
-    heldBytes += passed.byteLength;
-    if (heldBytes <= ANSWER_HELD_BYTES_MAX) return true;
+    addBytes(held, passed);
+    if (held.length <= ANSWER_HELD_BYTES_MAX) return true;
     mode = "passing";
     headWith(request.ours.early(), false);
-    const all = held;
-    held = [];
     let flows = true;
-    for (const part of all) flows = send(part);
+    for (const part of partsOf(held)) flows = send(part);
+    clearBytes(held);
     return flows;
   };
 
   const onEnd = () => {
     if (isEnded) return;
+    if (mode === "waiting") beginWithHeld(false);
     const rest = meter?.flush() ?? EMPTY;
+    if (mode !== "streaming" && isCutDocument(request.route, status, meter)) {
+      onFail({ kind: "protocol", sent: true, message: "no complete answer came" });
+      return;
+    }
     if (mode === "holding") {
-      if (rest.byteLength > 0) held.push(rest);
-      heldBytes += rest.byteLength;
+      if (rest.byteLength > 0) addBytes(held, rest);
       answerWhole(answeredEnding(null));
       return;
     }
@@ -228,7 +244,7 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
   };
 
   const answerWhole = (ending: Ending) => {
-    if (request.hideUsage && status === 400 && namesStreamOptions(held)) {
+    if (request.hideUsage && status === 400 && namesStreamOptions(partsOf(held))) {
       finish({ kind: "usage_not_understood", ending });
       return;
     }
@@ -236,14 +252,12 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     const give = (ours: readonly string[]) => {
       if (reply.isGone()) return;
       headWith(ours, false);
-      reply.end(joinBytes(held, heldBytes));
+      reply.end(joinParts(held));
     };
     // What fails here is ours: the client sees a broken answer, the attempt still has its ending.
     const failed = (error: unknown) => {
-      ports.log.error(
-        { error, attemptId: request.permit.attemptId },
-        "an answer could not be given",
-      );
+      const { attemptId } = request.permit;
+      ports.log.error({ error, attemptId }, "an answer could not be given");
       reply.destroy();
     };
     const over = () => resolve({ kind: "answered", ending });
@@ -384,8 +398,3 @@ function upstreamRequest(
 
 const EMPTY = new Uint8Array(0);
 const KEEP_ALIVE_BYTES = new TextEncoder().encode(KEEP_ALIVE);
-
-/** A short 400 that names the option which we added. */
-function namesStreamOptions(parts: readonly Uint8Array[]): boolean {
-  return Buffer.concat(parts).includes("stream_options");
-}

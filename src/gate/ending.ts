@@ -1,4 +1,5 @@
 import type { Meter, Reading } from "../dialects/dialect.ts";
+import { CONTENT_FILTER } from "../dialects/openai/reading.ts";
 import type { Permit } from "./admit.ts";
 
 /** How an attempt ended, as its dispatcher saw it. Every attempt has exactly one. */
@@ -28,12 +29,20 @@ export type Ending = {
   | { readonly kind: "unknown" }
 );
 
+/** Whether what may have run costs anything, and whether it is read to its end when its client has left. */
+export function termsOf({ estimate, isStrict, answerKeptMs }: Permit) {
+  const isFree = estimate.basis === "free";
+  return { isFree, drains: (isStrict || answerKeptMs !== null) && !isFree };
+}
+
 /**
- * Whether a status leaves open if the model ran: the upstream failed, or something in front of it gave up
- * waiting. A 503 says that it did not, and so does every other 4xx.
+ * Whether an answer leaves open if the model ran: the upstream failed, or something in front of it gave up
+ * waiting. A 503 says that it did not, and so does every other 4xx but the 400 of a filter: Azure bills the
+ * prompt that its filter has read, and what was generated before it stopped.
  */
-function mayHaveRun(status: number | null): boolean {
+function mayHaveRun(status: number | null, { error }: Reading): boolean {
   if (status === null || status === 501 || status === 503) return false;
+  if (status === 400) return error?.code === CONTENT_FILTER;
   return status === 408 || status >= 500;
 }
 
@@ -41,15 +50,19 @@ function mayHaveRun(status: number | null): boolean {
  * Whether an answer has a cost though it tells no usage: where a machine is paid by the hour, one that failed
  * of its own has taken the time that was measured. One that was refused has taken nothing to speak of.
  */
-export function costsItsTime({ price }: Pick<Permit, "price">, status: number | null): boolean {
-  return price !== null && price.hourly !== null && mayHaveRun(status);
+export function costsItsTime(
+  { price }: Pick<Permit, "price">,
+  reading: Reading,
+  status: number | null,
+): boolean {
+  return price !== null && price.hourly !== null && mayHaveRun(status, reading);
 }
 
 /** Whether nobody can say what a whole answer costs: a strict tenant's money then stays held. */
-export function isUnknown(permit: Permit, { usage }: Reading, status: number | null): boolean {
+export function isUnknown(permit: Permit, reading: Reading, status: number | null): boolean {
   const { estimate, isStrict } = permit;
-  if (!isStrict || usage !== null || estimate.basis === "free") return false;
-  return mayHaveRun(status) && !costsItsTime(permit, status);
+  if (!isStrict || reading.usage !== null || estimate.basis === "free") return false;
+  return mayHaveRun(status, reading) && !costsItsTime(permit, reading, status);
 }
 
 /** Whether an answer that was cut had told its usage for the whole of it: some tell it with every event. */

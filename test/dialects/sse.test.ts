@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { createEventSplitter, joinData, readEvent } from "../../src/dialects/sse.ts";
+import { beginsEvents, createEventSplitter, joinData, readEvent } from "../../src/dialects/sse.ts";
 
 type Split = {
   readonly events: readonly string[];
@@ -95,4 +95,32 @@ test.each([
       ? null
       : text.replace("\uFEFF", "   ").slice(fields.name.start, fields.name.end),
   ).toBe(name);
+});
+
+describe("the first bytes of an answer", () => {
+  const begins = (text: string, encoding: BufferEncoding = "utf8"): boolean | null =>
+    beginsEvents(Buffer.from(text, encoding));
+  test.each(["data:x", "data: {", "event: a", "id:1", "retry: 5", ": note", ":"])(
+    "are those of a stream: %j",
+    (text) => {
+      for (const before of ["", "\n", "\r\n\r\n", "\ufeff", "\ufeff\r"])
+        expect(begins(before + text)).toBe(true);
+    },
+  );
+  test.each(["{", "[", "<html>", "database", "dat:", "ID3", " data: x", "events", "WEBVTT", "\0"])(
+    "are those of something else: %j",
+    (text) => expect(begins(text)).toBe(false),
+  );
+  test.each(["", "\n\r\n", "d", "data", "even", "i", "retry", "\ufeff", "\ufeff\nda"])(
+    "do not say it yet: %j",
+    (text) => expect(begins(text)).toBe(null),
+  );
+  test("do not say it in the middle of a byte order mark", () => {
+    expect(begins("ef", "hex")).toBe(null);
+    expect(begins("efbb", "hex")).toBe(null);
+    expect(begins("efbb7b", "hex")).toBe(false);
+  });
+  test("are those of a stream where lines end and nothing stands in them", () => {
+    expect(begins("\n".repeat(600))).toBe(true);
+  });
 });

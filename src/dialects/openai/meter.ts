@@ -3,14 +3,16 @@ import {
   STREAM_TEXT_BYTES_MAX,
   TOOL_CALLS_READ_BYTES_MAX,
 } from "../../core/limits.ts";
-import { decodeUtf8, isRecord } from "../../lib/json.ts";
+import type { Operation } from "../../core/intent.ts";
+import { decodeUtf8, isList, isRecord } from "../../lib/json.ts";
 import { addBytes, clearBytes, emptyBytes, joinParts, partsOf } from "../byte-store.ts";
 import type { ByteStore } from "../byte-store.ts";
 import type { Meter, Route } from "../dialect.ts";
 import { textOfAnswer } from "./delivered.ts";
+import { hasMark } from "../sse.ts";
 import { readLastMembers } from "./last-members.ts";
 import { isSpace, scanMembers } from "./members.ts";
-import type { Members, Names } from "./members.ts";
+import type { Member, Members, Names } from "./members.ts";
 import { noteMore } from "../proposed.ts";
 import { mayPropose, noteProposed } from "./note-proposed.ts";
 import { emptyNotes, noteJson, readingOf } from "./reading.ts";
@@ -18,8 +20,13 @@ import type { Notes } from "./reading.ts";
 import { createStreamMeter } from "./stream-meter.ts";
 import { parseTelling } from "./usage.ts";
 
-/** `hideUsage`: we asked for usage in the client's stead, and the client must not see it. */
-export type MeterOptions = { readonly stream: boolean; readonly hideUsage: boolean };
+export type MeterOptions = {
+  readonly stream: boolean;
+  /** We asked for usage in the client's stead, and the client must not see it. */
+  readonly hideUsage: boolean;
+  /** Its head says that its bytes are encoded, though nothing but identity was asked for: they are not undone. */
+  readonly isEncoded?: boolean;
+};
 
 /** The members of an answer that say what was used; the rest of it, however long, is not built. */
 const TELLING: Names = {
@@ -39,7 +46,11 @@ const EMPTY = new Uint8Array(0);
 
 /** Listens to one answer of a route. */
 export function createMeter(route: Route, options: MeterOptions): Meter {
-  return options.stream ? createStreamMeter(route, options.hideUsage) : createAnswerMeter(route);
+  const notes = emptyNotes();
+  if (options.isEncoded === true) notes.isUnread = true;
+  return options.stream
+    ? createStreamMeter(route, options.hideUsage, notes)
+    : createAnswerMeter(route, notes, options);
 }
 
 /**
@@ -55,8 +66,7 @@ const END_BYTES = 65_536;
 type Ends = { readonly head: Uint8Array; readonly tail: Uint8Array; filled: number };
 
 /** Meters an answer that is one document: its bytes pass, and it is read when it has ended. */
-function createAnswerMeter(route: Route): Meter {
-  const notes = emptyNotes();
+function createAnswerMeter(route: Route, notes: Notes, { isEncoded }: MeterOptions): Meter {
   // Speech answers with sound, which says nothing and may be long.
   const isRead = route.operation !== "speech";
   const kept = emptyBytes();
@@ -76,8 +86,10 @@ function createAnswerMeter(route: Route): Meter {
 
   function flush(): Uint8Array {
     if (ends !== null) readEnds(notes, ends, route);
-    else if (kept.length > 0) readWhole(notes, joinParts(kept), route);
-    else if (notes.progress === "started") notes.progress = "complete";
+    else if (isRead) readWhole(notes, joinParts(kept), route);
+    // Of what is encoded nobody sees where it ends.
+    const isUnseen = !isRead || isEncoded === true;
+    if (isUnseen && notes.progress === "started") notes.progress = "complete";
     return EMPTY;
   }
 
@@ -96,23 +108,59 @@ function createAnswerMeter(route: Route): Meter {
   };
 }
 
+/** Operations that answer with one JSON object. A transcript may be plain text, and speech is sound. */
+export const OBJECTS: ReadonlySet<Operation> = new Set([
+  "chat",
+  "responses",
+  "text_completion",
+  "embeddings",
+  "moderation",
+  "image_generation",
+]);
+
 function readWhole(notes: Notes, whole: Uint8Array, route: Route): void {
   const small = whole.length > PARSED_BYTES_MAX ? null : read(whole, 0, whole.length);
   if (isRecord(small)) {
     noteJson(notes, tellingOf(small, route), route.operation);
     notes.proposed = noteProposed(null, small, route.operation);
     notes.progress = "complete";
+    noteMissing(notes, route, isList(small["choices"]) || isList(small["output"]));
     return;
   }
-  let first = 0;
-  while (isSpace(whole[first])) first += 1;
-  const members = whole[first] === 0x7b ? scanMembers(whole, first, READ) : null;
-  if (members !== null) {
-    noteJson(notes, telling(whole, members, route), route.operation);
-    noteCalls(notes, whole, members, route);
+  const first = firstOf(whole);
+  const members = whole[first] === BRACE ? scanMembers(whole, first, READ) : null;
+  if (members === null) {
+    // What is no object (encoded, a page of some proxy, nothing at all) tells nothing of what was used.
+    if (OBJECTS.has(route.operation)) notes.isUnread = true;
+    if (notes.progress === "started") notes.progress = "complete";
+    return;
   }
-  // A transcript may be plain text; only a document can be seen to be cut.
-  notes.progress = members === null || members.closed ? "complete" : "started";
+  noteJson(notes, telling(notes, whole, members, route), route.operation);
+  noteCalls(notes, whole, members, route);
+  const holds = ({ name, exact, valueStart }: Member): boolean =>
+    exact && (name === "choices" || name === "output") && whole[valueStart] === BRACKET;
+  noteMissing(notes, route, members.found.some(holds));
+  // Only a document can be seen to be cut.
+  notes.progress = members.closed ? "complete" : "started";
+}
+
+/** Operations whose answer holds what was generated, as `choices` or `output`. */
+const GENERATING: ReadonlySet<Operation> = new Set(["chat", "responses", "text_completion"]);
+
+/** An answer without what was generated tells nothing of its cost: it may come later, elsewhere. An error says why. */
+function noteMissing(notes: Notes, route: Route, hasGenerated: boolean): void {
+  if (hasGenerated || notes.error !== null) return;
+  if (GENERATING.has(route.operation)) notes.isUnread = true;
+}
+
+const BRACE = 0x7b;
+const BRACKET = 0x5b;
+
+/** Where the text begins: behind a byte order mark, and space. */
+function firstOf(bytes: Uint8Array): number {
+  let first = hasMark(bytes) ? 3 : 0;
+  while (isSpace(bytes[first])) first += 1;
+  return first;
 }
 
 /** Builds the choices or the output of an answer only where a tool call stands in them. */
@@ -159,16 +207,15 @@ function addTail(ends: Ends, chunk: Uint8Array): void {
 /** Of an answer too long to be kept, the first and the last members of the document are read. */
 function readEnds(notes: Notes, ends: Ends, route: Route): void {
   const { head } = ends;
-  let first = 0;
-  while (isSpace(head[first])) first += 1;
+  const first = firstOf(head);
   const tail = ends.tail.subarray(Math.max(0, ends.filled - END_BYTES), ends.filled);
   const last = readLastMembers(tail, TELLING);
-  if (head[first] === 0x7b && last.closed) {
+  if (head[first] === BRACE && last.closed) {
     const members = scanMembers(head, first, TELLING);
     noteJson(notes, { ...valuesOf(head, members), ...last.values }, route.operation);
   }
   notes.isUnread = true;
-  notes.progress = last.closed ? "complete" : "started";
+  notes.progress = last.closed || head[first] !== BRACE ? "complete" : "started";
 }
 
 /** The members that say what was used, of an answer that was built whole. */
@@ -177,15 +224,31 @@ function tellingOf(
   route: Route,
 ): Readonly<Record<string, unknown>> {
   if (route.operation === "image_generation" && !Object.hasOwn(answer, "usage")) return answer;
-  const { id, model, usage, x_groq, service_tier, error, duration } = answer;
-  return { id, model, usage, x_groq, service_tier, error, duration };
+  const { id, model, usage, x_groq, service_tier, error, duration, choices } = answer;
+  return { id, model, usage, x_groq, service_tier, error, duration, choices };
 }
 
-function telling(whole: Uint8Array, members: Members, route: Route): unknown {
+function telling(notes: Notes, whole: Uint8Array, members: Members, route: Route): unknown {
   const hasUsage = members.found.some((member) => member.exact && member.name === "usage");
   // Images without usage are counted, for which the whole document is built.
   if (route.operation === "image_generation" && !hasUsage) return read(whole, 0, whole.length);
-  return valuesOf(whole, members);
+  const values = valuesOf(whole, members);
+  if (isRecord(values["usage"])) return values;
+  const choices = members.found.findLast((found) => found.exact && found.name === "choices");
+  if (choices === undefined) return values;
+  // Some tell the usage with the choice.
+  const { valueStart, valueEnd } = choices;
+  if (!holdsUsage(whole.subarray(valueStart, valueEnd))) return values;
+  if (valueEnd - valueStart > TOOL_CALLS_READ_BYTES_MAX) {
+    notes.isUnread = true;
+    return values;
+  }
+  return { ...values, choices: read(whole, valueStart, valueEnd) };
+}
+
+/** A native search, where building it would take ten times as long. */
+function holdsUsage(bytes: Uint8Array): boolean {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).includes('"usage"');
 }
 
 function valuesOf(bytes: Uint8Array, members: Members): Readonly<Record<string, unknown>> {

@@ -50,8 +50,10 @@ export function noteJson(notes: Notes, json: unknown, operation: Operation): voi
   notes.model = readWord(answer["model"]) ?? notes.model;
   notes.serviceTier = readWord(answer["service_tier"]) ?? notes.serviceTier;
   notes.responseId ??= readWord(answer["id"]);
-  const { usage, providerCostUsd, isAbsurd } = readUsage(json, operation);
-  notes.usage = isAbsurd ? null : (usage ?? notes.usage);
+  const { usage, providerCostUsd, isAbsurd, isOfChoice } = readUsage(json, operation);
+  // Where another choice told a usage too, that of one is not the answer's.
+  const isPart = isOfChoice === true && notes.isUnread;
+  notes.usage = isAbsurd || isPart ? null : (usage ?? notes.usage);
   if (isAbsurd) notes.isUnread = true;
   notes.providerCostUsd = providerCostUsd ?? notes.providerCostUsd;
   notes.error ??= readError(json) ?? (answer === json ? null : readError(answer));
@@ -79,12 +81,24 @@ export function readError(json: Body): Reading["error"] {
   return null;
 }
 
+/** The code of an error that says that the content was filtered, whatever it is called there. */
+export const CONTENT_FILTER = "content_filter";
+
+/** What Azure calls its filter, in a code of its own or of the error inside it. */
+const FILTERS: ReadonlySet<unknown> = new Set([
+  CONTENT_FILTER,
+  "contentFilter",
+  "ResponsibleAIPolicyViolation",
+]);
+
 /** The error of an event whose own name is `error` (Groq), whatever the form of its data. */
 export function errorOf(error: Body): { readonly code: string; readonly message: string } {
-  const { code, type, message } = error;
+  const { code, type, message, innererror } = error;
+  const inner = isRecord(innererror) ? innererror["code"] : null;
+  const isFilter = FILTERS.has(code) || FILTERS.has(inner);
   const name = readWord(code) ?? (typeof code === "number" ? String(code) : null) ?? readWord(type);
   return {
-    code: name ?? "error",
+    code: isFilter ? CONTENT_FILTER : (name ?? "error"),
     message:
       typeof message === "string" ? clip(message) : "The upstream told an error without a message.",
   };

@@ -11,7 +11,7 @@ import { hideNulls, withoutCuts } from "./hide-nulls.ts";
 import { hideUsage } from "./hide.ts";
 import { CALL, findMarks, findPlain, MATTERS, USAGE, USAGE_NULL } from "./marks.ts";
 import { noteGap, noteProposed } from "./note-proposed.ts";
-import { emptyNotes, errorOf, noteJson, readingOf } from "./reading.ts";
+import { errorOf, noteJson, readingOf } from "./reading.ts";
 import type { Notes } from "./reading.ts";
 import { parseTelling } from "./usage.ts";
 
@@ -48,11 +48,11 @@ type Metering = {
  * and passed as the same object. Only when usage is hidden are bytes held back, and then only those
  * of an event that has not ended, so that what the client gets is whole events.
  */
-export function createStreamMeter(route: Route, hides: boolean): Meter {
+export function createStreamMeter(route: Route, hides: boolean, notes: Notes): Meter {
   const at: Metering = {
     route,
     hides,
-    notes: emptyNotes(),
+    notes,
     headEvents: 0,
     shown: [],
     isChanged: false,

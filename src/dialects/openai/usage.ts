@@ -9,6 +9,8 @@ export type UsageReading = {
   readonly providerCostUsd: string | null;
   /** Figures stood there that no call could have used, so there is no usage. */
   readonly isAbsurd: boolean;
+  /** It is of one choice, and not of the answer. */
+  readonly isOfChoice?: boolean;
 };
 
 type Body = Readonly<Record<string, unknown>>;
@@ -22,7 +24,7 @@ export function parseTelling(text: string): Parsed {
 
 /**
  * Reads the usage that an answer, a chunk or an event carries, wherever its provider puts it: `usage`,
- * `response.usage`, or Groq's `x_groq.usage`. Null while there is none; an explicit zero is a zero.
+ * `response.usage`, Groq's `x_groq.usage`, or Moonshot's `choices[0].usage`. Null while there is none; an explicit zero is a zero.
  */
 export function readUsage(json: unknown, operation: Operation): UsageReading {
   if (!isRecord(json)) return NOTHING;
@@ -33,6 +35,10 @@ export function readUsage(json: unknown, operation: Operation): UsageReading {
     return readUsageObject(response["usage"], operation);
   }
   if (isRecord(groq) && isRecord(groq["usage"])) return readUsageObject(groq["usage"], operation);
+  if (isList(json["choices"])) {
+    const choice = readChoices(json["choices"], operation);
+    if (choice !== null) return choice;
+  }
   // Images priced by the piece come without usage: what arrived is what was used.
   if (operation === "image_generation" && isList(json["data"])) {
     return { ...NOTHING, usage: { images: json["data"].length } };
@@ -42,6 +48,18 @@ export function readUsage(json: unknown, operation: Operation): UsageReading {
     return readUsageObject({ type: "duration", seconds: json["duration"] }, operation);
   }
   return NOTHING;
+}
+
+/** Whether the usages of several choices share their prompt nobody says: then there is none. */
+function readChoices(choices: readonly unknown[], operation: Operation): UsageReading | null {
+  const telling = choices.flatMap((choice) =>
+    isRecord(choice) && isRecord(choice["usage"]) ? [{ choice, usage: choice["usage"] }] : [],
+  );
+  const [first, ...more] = telling;
+  if (first === undefined) return null;
+  const isOnly = more.length === 0 && (readCount(first.choice["index"]) ?? 0) === 0;
+  const reading = isOnly ? readUsageObject(first.usage, operation) : { ...NOTHING, isAbsurd: true };
+  return { ...reading, isOfChoice: true };
 }
 
 /** Normalises one usage object into disjoint classes; null when it holds no figure that we know. */
@@ -59,9 +77,11 @@ export function readUsageObject(usage: Body, operation: Operation): UsageReading
   if (input === null && output === null && total === null)
     return { usage: null, providerCostUsd, isAbsurd: false };
   const prompt = input ?? Math.max(0, (total ?? 0) - (output ?? 0));
-  const totalIn = prompt + cachedApart(usage, total) + audioApart(usage, { input, output, total });
+  const totalIn =
+    prompt + cachedApart(usage, prompt, total) + audioApart(usage, { input, output, total });
   // Where reasoning is left out of the completion (xAI, Gemini's compatible endpoint), the total has it.
-  const totalOut = Math.max(output ?? 0, (total ?? 0) - totalIn) + reasoningApart(usage, output);
+  const told = Math.max(output ?? 0, (total ?? 0) - totalIn);
+  const totalOut = told + reasoningApart(usage, output, told);
   const read: Partial<Record<UsageClass, number>> = {};
   readInput(usage, totalIn, read);
   readOutput(usage, totalOut, operation, read);
@@ -69,14 +89,35 @@ export function readUsageObject(usage: Body, operation: Operation): UsageReading
 }
 
 /**
- * Anthropic's own form counts what it read from its cache and wrote to it beside `input_tokens`; everybody
- * else's prompt has them inside. It is told by its names, and by having no total.
+ * Anthropic's own form counts what it read from its cache and wrote to it beside `input_tokens`, which is told by
+ * its names and by having no total. Everybody else's prompt has them inside; but where they are more than the
+ * prompt they cannot be, whatever the form: some translate Anthropic's into the names of a chat and do not add up.
  */
-function cachedApart(usage: Body, total: number | null): number {
+function cachedApart(usage: Body, prompt: number, total: number | null): number {
+  const cached = cacheReadOf(usage) + cacheWriteOf(usage);
+  if (cached > prompt) return cached;
   if (total !== null || readCount(usage["prompt_tokens"]) !== null) return 0;
   const read = readCount(usage["cache_read_input_tokens"]) ?? 0;
   return read + (readCount(usage["cache_creation_input_tokens"]) ?? 0);
 }
+
+function cacheReadOf(usage: Body): number {
+  const { cached_tokens } = firstRecord(usage, INPUT_DETAILS);
+  return readCount(cached_tokens) ?? firstCount(usage, CACHE_READS) ?? 0;
+}
+
+function cacheWriteOf(usage: Body): number {
+  const told = firstCount(firstRecord(usage, INPUT_DETAILS), CACHE_WRITES);
+  return told ?? readCount(usage["cache_creation_input_tokens"]) ?? 0;
+}
+
+const CACHE_READS = [
+  "prompt_cache_hit_tokens",
+  "cached_tokens",
+  "num_cached_tokens",
+  "cache_read_input_tokens",
+];
+const CACHE_WRITES = ["cache_write_tokens", "cache_creation_tokens"];
 
 type Sides = {
   readonly input: number | null;
@@ -84,16 +125,25 @@ type Sides = {
   readonly total: number | null;
 };
 
-/** Mistral counts the audio that it transcribes beside the prompt: the total says so, being the sum of all three. */
+/**
+ * Mistral counts the audio that it transcribes beside the prompt: the total says so, being the sum of all three.
+ * So does audio that is more than the prompt.
+ */
 function audioApart(usage: Body, { input, output, total }: Sides): number {
   const audio = readCount(firstRecord(usage, INPUT_DETAILS)["audio_tokens"]) ?? 0;
-  return total === (input ?? 0) + (output ?? 0) + audio ? audio : 0;
+  const isApart = total === (input ?? 0) + (output ?? 0) + audio;
+  return isApart || (input !== null && audio > input) ? audio : 0;
 }
 
-/** Perplexity's research counts its reasoning beside the completion and the total: it may be many times as much. */
-function reasoningApart(usage: Body, output: number | null): number {
+/**
+ * Perplexity's research counts its reasoning beside the completion and the total: it may be many times as much.
+ * So does whoever details more reasoning than there is of completion, by all that was told.
+ */
+function reasoningApart(usage: Body, output: number | null, told: number): number {
   const reasoning = readCount(usage["reasoning_tokens"]) ?? 0;
-  return reasoning > (output ?? 0) ? reasoning : 0;
+  if (reasoning > (output ?? 0)) return reasoning;
+  const detailed = readCount(firstRecord(usage, OUTPUT_DETAILS)["reasoning_tokens"]) ?? 0;
+  return detailed > told ? detailed : 0;
 }
 
 /** More units than this no call ever used (a million of the largest contexts); a larger figure is a broken one. */
@@ -135,26 +185,16 @@ function isTooLarge(value: unknown): boolean {
 function readInput(usage: Body, totalIn: number, read: Partial<Record<UsageClass, number>>): void {
   const details = firstRecord(usage, INPUT_DETAILS);
   let left = totalIn;
-  const cacheRead =
-    readCount(details["cached_tokens"]) ??
-    firstCount(usage, [
-      "prompt_cache_hit_tokens",
-      "cached_tokens",
-      "num_cached_tokens",
-      "cache_read_input_tokens",
-    ]);
-  left -= take(read, "cache_read", cacheRead, left);
+  left -= take(read, "cache_read", cacheReadOf(usage), left);
   const writes = firstRecord(details, ["cache_write_tokens_details"]);
-  const cacheWrite =
-    firstCount(details, ["cache_write_tokens", "cache_creation_tokens"]) ??
-    readCount(usage["cache_creation_input_tokens"]);
+  const cacheWrite = cacheWriteOf(usage);
   // Two lifetimes are told apart in the ledger, a short one and a long one; 12 hours is the long one.
   const created = firstRecord(usage, ["cache_creation"]);
   const told = readCount(writes["ttl_12h_tokens"]);
   const lasting = told ?? readCount(created["ephemeral_1h_input_tokens"]) ?? 0;
-  const long = Math.min(lasting, cacheWrite ?? 0);
+  const long = Math.min(lasting, cacheWrite);
   left -= take(read, "cache_write_1h", long, left);
-  left -= take(read, "cache_write_5m", (cacheWrite ?? 0) - long, left);
+  left -= take(read, "cache_write_5m", cacheWrite - long, left);
   left -= take(read, "audio_input", readCount(details["audio_tokens"]), left);
   left -= take(read, "image_input", readCount(details["image_tokens"]), left);
   read.input = left;

@@ -342,13 +342,105 @@ describe("an answer in one document", () => {
       '{"model":"m","choices":[{"message":{"content":"hel',
       { usage: null, progress: "started" },
     ],
-    ["plain text", "transcription", "WEBVTT\n\n00:00", { usage: null, progress: "complete" }],
+    [
+      "plain text",
+      "transcription",
+      "WEBVTT\n\n00:00",
+      { usage: null, progress: "complete", isUnread: false },
+    ],
+    [
+      "a byte order mark",
+      "chat",
+      `\u{feff}{"pad":"${"x".repeat(4_100)}","usage":{"prompt_tokens":3,"completion_tokens":4}}`,
+      { usage: { input: 3, output: 4 }, progress: "complete" },
+    ],
+    [
+      "usage of the choice",
+      "chat",
+      '{"choices":[{"index":0,"usage":{"prompt_tokens":3,"completion_tokens":4}}],"usage":null}',
+      { usage: { input: 3, output: 4 } },
+    ],
+    [
+      "usage of the choice, of a longer one",
+      "chat",
+      `{"choices":[{"text":"${"x".repeat(4_100)}","usage":{"prompt_tokens":3,"completion_tokens":4}}]}`,
+      { usage: { input: 3, output: 4 } },
+    ],
+    [
+      "usage of two choices",
+      "chat",
+      '{"choices":[{"usage":{"prompt_tokens":3}},{"usage":{"prompt_tokens":3}}]}',
+      { usage: null, isUnread: true },
+    ],
+    ["a deferred call", "chat", '{"request_id":"f15c"}', { usage: null, isUnread: true }],
+    [
+      "a deferred call, told at length",
+      "responses",
+      `{"request_id":"${"x".repeat(4_100)}","output":null}`,
+      { usage: null, isUnread: true },
+    ],
+    [
+      "no usage at length",
+      "text_completion",
+      `{"choices":[{"text":"${"x".repeat(4_100)}"}]}`,
+      { usage: null, isUnread: false },
+    ],
+    ["no usage of a response", "responses", '{"output":[]}', { usage: null, isUnread: false }],
+    ["no choices of what has none", "embeddings", '{"data":[]}', { isUnread: false }],
+    ["an error in place of choices", "chat", '{"error":{"code":502}}', { isUnread: false }],
+    ["no object", "chat", "[1]", { usage: null, isUnread: true, progress: "complete" }],
+    ["a page", "embeddings", "<html>", { usage: null, isUnread: true, progress: "complete" }],
   ];
   test.each(rows)("%s", (_name, operation, text, reading) => {
     const make = (): Meter => createMeter(route(operation), { stream: false, hideUsage: false });
     const heard = hearEverySplit(make, Buffer.from(text));
     expect(heard.out).toBe(text);
     expect(heard.reading).toMatchObject(reading);
+  });
+});
+
+describe("an answer of which nothing is seen", () => {
+  test("is not read, nor taken for a document that is cut, where it is encoded", () => {
+    for (const bytes of [Buffer.from("1f8b0800", "hex"), Buffer.from("{\u0001")]) {
+      const meter = createMeter(route("chat"), {
+        stream: false,
+        hideUsage: false,
+        isEncoded: true,
+      });
+      expect(hear(meter, [bytes]).reading).toMatchObject({ isUnread: true, progress: "complete" });
+    }
+  });
+
+  test("is not read where there is nothing", () => {
+    const meter = createMeter(route("chat"), { stream: false, hideUsage: false });
+    expect(hear(meter, []).reading).toMatchObject({ isUnread: true, progress: "none" });
+  });
+
+  test("is read all the same where its encoding was undone", () => {
+    const meter = createMeter(route("chat"), { stream: false, hideUsage: false, isEncoded: true });
+    const told = Buffer.from('{"usage":{"prompt_tokens":3,"completion_tokens":4}}');
+    const read = { usage: { input: 3, output: 4 }, isUnread: false };
+    expect(hear(meter, [told]).reading).toMatchObject(read);
+  });
+});
+
+describe("usage that is told with the choices of a stream", () => {
+  const choice = (index: number): string =>
+    `data: {"choices":[{"index":${index},"usage":{"prompt_tokens":3,"completion_tokens":4}}]}\n\n`;
+  const usage = 'data: {"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":9}}\n\n';
+  const rows: readonly [string, string, Partial<Reading>][] = [
+    ["is the answer's where there is one", choice(0), { usage: { input: 3, output: 4 } }],
+    ["is of none where there are two", choice(0) + choice(1), { usage: null, isUnread: true }],
+    ["is of none in any order", choice(1) + choice(0), { usage: null, isUnread: true }],
+    [
+      "gives way to the answer's own",
+      choice(1) + choice(0) + usage,
+      { usage: { input: 3, output: 9 }, isUnread: false },
+    ],
+  ];
+  test.each(rows)("%s", (_name, text, reading) => {
+    const meter = createMeter(route("chat"), { stream: true, hideUsage: true });
+    expect(hear(meter, [Buffer.from(text)]).reading).toMatchObject(reading);
   });
 });
 

@@ -47,7 +47,7 @@ describe("usage becomes disjoint classes", () => {
       { input: 30, cache_read: 20, cache_write_5m: 20, cache_write_1h: 30, output: 1 },
     ],
     [
-      "details larger than the sum",
+      "details larger than the sum stand beside it",
       "chat",
       {
         usage: {
@@ -57,7 +57,53 @@ describe("usage becomes disjoint classes", () => {
           completion_tokens_details: { reasoning_tokens: 99 },
         },
       },
-      { input: 0, cache_read: 10, output: 0, reasoning: 5 },
+      { input: 10, cache_read: 99, audio_input: 99, output: 5, reasoning: 99 },
+    ],
+    [
+      "a cache larger than the prompt, of which the total knows nothing",
+      "chat",
+      {
+        usage: {
+          prompt_tokens: 10,
+          completion_tokens: 5,
+          total_tokens: 15,
+          prompt_tokens_details: { cached_tokens: 5_000 },
+        },
+      },
+      { input: 10, cache_read: 5_000, output: 5 },
+    ],
+    [
+      "a cache larger than the prompt, which the total has",
+      "responses",
+      {
+        usage: {
+          input_tokens: 10,
+          output_tokens: 5,
+          total_tokens: 5_035,
+          cache_read_input_tokens: 5_000,
+          cache_creation_input_tokens: 20,
+        },
+      },
+      { input: 10, cache_read: 5_000, cache_write_5m: 20, output: 5 },
+    ],
+    [
+      "a cache as large as the prompt",
+      "chat",
+      { usage: { prompt_tokens: 10, completion_tokens: 5, cached_tokens: 10 } },
+      { input: 0, cache_read: 10, output: 5 },
+    ],
+    [
+      "reasoning larger than the completion, which the total has",
+      "chat",
+      {
+        usage: {
+          prompt_tokens: 10,
+          completion_tokens: 5,
+          total_tokens: 114,
+          completion_tokens_details: { reasoning_tokens: 99 },
+        },
+      },
+      { input: 10, output: 5, reasoning: 99 },
     ],
     [
       "hidden reasoning in the total",
@@ -104,6 +150,19 @@ describe("usage becomes disjoint classes", () => {
       { x_groq: { usage: { prompt_tokens: 3, completion_tokens: 4 } } },
       { input: 3, output: 4 },
     ],
+    [
+      "moonshot with the choice",
+      "chat",
+      { choices: [{ index: 0, delta: {}, usage: { prompt_tokens: 3, completion_tokens: 4 } }] },
+      { input: 3, output: 4 },
+    ],
+    [
+      "two choices with one each",
+      "chat",
+      { choices: [{ usage: { prompt_tokens: 3 } }, { index: 1, usage: { prompt_tokens: 3 } }] },
+      null,
+    ],
+    ["a second choice", "chat", { choices: [{ index: 1, usage: { prompt_tokens: 3 } }] }, null],
     [
       "in a response",
       "responses",

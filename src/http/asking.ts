@@ -5,7 +5,7 @@ import { JSON_DEPTH_MAX, MODEL_KEY_KEPT_MS, RESOURCE_CHARS_MAX } from "../core/l
 import type { ToldOutcome } from "../core/outcome.ts";
 import type { Asked, Route } from "../dialects/dialect.ts";
 import { splitRunPrefix } from "../dialects/openai/path.ts";
-import { findRoute } from "../dialects/openai/routes.ts";
+import { findRoute, routeAt } from "../dialects/openai/routes.ts";
 import { reachesStored } from "../dialects/openai/stored.ts";
 import type { Gateway } from "../gate/gateway.ts";
 import { canonicalJson, parseStrictJson } from "../lib/canonical-json.ts";
@@ -26,16 +26,25 @@ export type Asking = {
   readonly outcome: ToldOutcome | null;
 };
 
+export type AskingReaders = BodyReaders & {
+  /** Who answers a pass-through is OpenAI. */
+  readonly isOpenAI: boolean;
+};
+
 /** Throws InputError for what cannot be understood, and Unavailable where there is no room to read it. */
-export async function readAsking(exchange: Exchange, readers: BodyReaders): Promise<Asking> {
+export async function readAsking(
+  exchange: Exchange,
+  { isOpenAI, ...readers }: AskingReaders,
+): Promise<Asking> {
   const at = exchange.url.indexOf("?");
   const whole = at < 0 ? exchange.url : exchange.url.slice(0, at);
   const { path, run, step } = splitRunPrefix(whole);
   const query = at < 0 ? "" : exchange.url.slice(at);
-  const route = findRoute(exchange.method, path);
-  if (route === null) {
+  const found = findRoute(exchange.method, path);
+  if (found === null) {
     throw new InputError("unknown_url", null, `Unknown request URL: ${exchange.method} ${whole}.`);
   }
+  const route = routeAt(found, isOpenAI);
   refuseWebSocket(exchange);
   const body = await readRequestBody(exchange, route, readers);
   const { asked } = body;
@@ -57,7 +66,7 @@ export async function readAsking(exchange: Exchange, readers: BodyReaders): Prom
     resource,
     demand: asked?.demand ?? NO_DEMAND,
     stream: asked?.stream ?? false,
-    reachesStored: reachesStored(exchange.method, route),
+    reachesStored: reachesStored(exchange.method, found),
     inspect: body.inspect,
     inputDigest: body.digest,
     context,

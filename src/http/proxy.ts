@@ -67,6 +67,7 @@ export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): M
       largeBodies,
       owner: caller.tenantId,
       searches: gateway.authority.searches(caller.tenantId),
+      isOpenAI: gateway.authority.isOpenAI(),
     });
     gateway.confirm(caller);
     refuseRenamedForm(gateway, asking);

@@ -69,6 +69,7 @@ export async function readAsking(
     reachesStored: reachesStored(exchange.method, found),
     inspect: body.inspect,
     inputDigest: body.digest,
+    contentDigest: body.content,
     context,
     client: readClient(exchange),
     call: () => body.small,
@@ -100,12 +101,17 @@ function idempotencyOf(
 
 /**
  * The canonical form of a body, so that the same content in another order or spacing is the same. Of what is
- * no JSON, is ambiguous as JSON, or is too large to be read here again, its bytes.
+ * no JSON, is ambiguous as JSON, or is too much to be read here again, its bytes, but for the space in it.
  */
-function contentOf(route: Route, { small, digest }: RequestBody): string {
+export function contentOf(
+  route: Route,
+  { small, content, asked }: Pick<RequestBody, "small" | "content" | "asked">,
+): string {
+  const bytes = () => JSON.stringify([asked?.model, content]);
   const text = route.body !== "json" || small === null ? null : decodeUtf8(small);
-  const read = text === null ? null : parseStrictJson(text, JSON_DEPTH_MAX);
-  return read?.kind === "value" ? canonicalJson(read.value) : digest;
+  if (text === null) return bytes();
+  const read = parseStrictJson(text, JSON_DEPTH_MAX);
+  return read.kind === "value" ? canonicalJson(read.value) : bytes();
 }
 
 /** A form is forwarded as the bytes that came, so the model in it must be the upstream's own name. */

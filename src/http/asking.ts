@@ -1,7 +1,13 @@
 /** What a request at the model door asks for, read from its path, headers and body. */
 import { InputError } from "../core/errors.ts";
 import { NO_DEMAND, type IdempotencyAsked, type Intent } from "../core/intent.ts";
-import { JSON_DEPTH_MAX, MODEL_KEY_KEPT_MS, RESOURCE_CHARS_MAX } from "../core/limits.ts";
+import {
+  JSON_DEPTH_MAX,
+  JSON_NUMBER_CHARS_MAX,
+  KEYED_VALUES_MAX,
+  MODEL_KEY_KEPT_MS,
+  RESOURCE_CHARS_MAX,
+} from "../core/limits.ts";
 import type { ToldOutcome } from "../core/outcome.ts";
 import type { Asked, Route } from "../dialects/dialect.ts";
 import { splitRunPrefix } from "../dialects/openai/path.ts";
@@ -10,6 +16,7 @@ import { reachesStored } from "../dialects/openai/stored.ts";
 import type { Gateway } from "../gate/gateway.ts";
 import { canonicalJson, parseStrictJson } from "../lib/canonical-json.ts";
 import { sha256Hex } from "../lib/hash.ts";
+import { excessOf } from "../lib/json-bounds.ts";
 import { decodeUtf8 } from "../lib/json.ts";
 import { readCarriedOutcome } from "./carried-outcome.ts";
 import { readClient, readContext, readIdempotency } from "./context.ts";
@@ -109,10 +116,12 @@ export function contentOf(
 ): string {
   const bytes = () => JSON.stringify([asked?.model, content]);
   const text = route.body !== "json" || small === null ? null : decodeUtf8(small);
-  if (text === null) return bytes();
+  if (text === null || excessOf(text, KEYED_BOUNDS) !== null) return bytes();
   const read = parseStrictJson(text, JSON_DEPTH_MAX);
   return read.kind === "value" ? canonicalJson(read.value) : bytes();
 }
+
+const KEYED_BOUNDS = { valuesMax: KEYED_VALUES_MAX, numberCharsMax: JSON_NUMBER_CHARS_MAX };
 
 /** A form is forwarded as the bytes that came, so the model in it must be the upstream's own name. */
 export function refuseRenamedForm(gateway: Gateway, { intent, route }: Asking): void {

@@ -174,6 +174,9 @@ function priceByBilling(facts: Facts, intent: Intent, clampedTo: number | null):
         ? { estimate: UNPRICED, refusal: null }
         : refused("route_not_allowed", unknownRoute(intent));
     case "deferred":
+      if (intent.reachesStored && facts.sharesAccount) {
+        return refused("route_not_allowed", sharedObjects(intent));
+      }
       return facts.caller.mode === "tolerant"
         ? { estimate: { ...UNPRICED, basis: "unbounded" }, refusal: null }
         : refused("cost_unbounded", deferredCost(intent));

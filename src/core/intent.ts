@@ -158,6 +158,8 @@ export type Intent = {
   readonly inspect?: () => Findings;
   /** SHA-256, hex: of the body as it came, or of the canonical arguments of a tool or step. */
   readonly inputDigest: string;
+  /** The same of what it says, however it is spaced and its model is called: by it a further attempt is known. */
+  readonly contentDigest: string;
   readonly context: Context;
   readonly client: ClientFacts;
   /** The tool by which its further attempts are counted apart; null: by its model. */

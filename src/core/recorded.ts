@@ -76,6 +76,8 @@ export function readRecord(columns: JudgedColumns, record: unknown): Recorded | 
     reachesStored: record["reaches_stored"] === true,
     ...(isJson(record["arguments"]) ? { arguments: record["arguments"] } : {}),
     inputDigest: digest,
+    // Not recorded: it numbers attempts, and judges none.
+    contentDigest: digest,
     call: () => null,
     context: contextOf(columns, context, record),
     client: {

@@ -13,16 +13,16 @@ export type StepAsked = {
   /** HMAC of the idempotency key, or null. */
   readonly idempotencyDigest: string | null;
   readonly door: string;
-  /** What is asked to happen: the operation, and the model, tool or path. */
+  /** What is asked to happen: the operation, and the tool, path, or model as it is routed: an alias names no other one. */
   readonly operation: string;
   readonly resource: string;
-  /** SHA-256 of the canonical input. */
+  /** SHA-256 of what the input says, however it is written. */
   readonly inputDigest: string;
 };
 
 export type StepIdentity = {
   readonly stepDigest: string;
-  /** Of a named step in a named run: the same content under another step is a loop. */
+  /** Of a step in a named run that its caller or a key names: the same content under another step is a loop. */
   readonly contentDigest: string | null;
 };
 
@@ -34,15 +34,15 @@ function digest(...parts: readonly (string | null)[]): string {
 export function identifyStep(asked: StepAsked): StepIdentity {
   const { keyId, runId, isRunNamed, step, door, operation, resource, inputDigest } = asked;
   const run = isRunNamed ? runId : null;
+  const content = () =>
+    isRunNamed ? digest("content", runId, door, operation, resource, inputDigest) : null;
   // A step is a part of a run: named without one it is found in no other call, and its content must tell.
   if (step !== null && isRunNamed) {
-    return {
-      stepDigest: digest("named", runId, step),
-      contentDigest: digest("content", runId, door, operation, resource, inputDigest),
-    };
+    return { stepDigest: digest("named", runId, step), contentDigest: content() };
   }
+  // A key for each try makes each a step of its own, and a loop of all of them.
   if (asked.idempotencyDigest !== null) {
-    return { stepDigest: digest("key", door, asked.idempotencyDigest), contentDigest: null };
+    return { stepDigest: digest("key", door, asked.idempotencyDigest), contentDigest: content() };
   }
   return {
     stepDigest: digest("derived", keyId, run, door, operation, resource, inputDigest),

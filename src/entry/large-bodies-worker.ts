@@ -3,8 +3,7 @@ import { type Findings, NOT_SEARCHED } from "../core/detect.ts";
 import { InputError } from "../core/errors.ts";
 import type { InputCode } from "../core/errors.ts";
 import type { Asked, Edits, Route } from "../dialects/dialect.ts";
-import { askedOf, type Edited, editedBy, findingsIn } from "../http/request-body.ts";
-import { sha256Hex } from "../lib/hash.ts";
+import { askedOf, digestsOf, type Edited, editedBy, findingsIn } from "../http/request-body.ts";
 import { serveTasks } from "./worker-thread.ts";
 import type { TaskAnswer } from "./worker-thread.ts";
 
@@ -27,6 +26,7 @@ export type ReadAnswer =
       readonly kind: "read";
       readonly asked: Asked;
       readonly digest: string;
+      readonly content: string;
       readonly bytes: Uint8Array;
       readonly findings: Findings;
     }
@@ -45,7 +45,9 @@ function readLarge({ route, contentType, bytes, searches }: ReadTask): TaskAnswe
   try {
     const asked = askedOf(route, contentType, bytes);
     const findings = searches ? findingsIn(route, bytes) : NOT_SEARCHED;
-    return moved({ kind: "read", asked, digest: sha256Hex(bytes), bytes, findings }, bytes);
+    // How models are called is not known here: large bodies are compared without.
+    const digests = digestsOf(route, bytes, { model: asked.model, named: null });
+    return moved({ kind: "read", asked, ...digests, bytes, findings }, bytes);
   } catch (error) {
     if (!(error instanceof InputError)) throw error;
     const { code, param, message } = error;

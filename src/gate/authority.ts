@@ -72,11 +72,16 @@ export type Configuration = {
 /** How stale a replica's keys and limits may be: a second, so that a revocation holds everywhere within two. */
 export const REFRESH_MS = 1_000;
 
+/** The price lists of those whose API is OpenAI's own. */
+const OPENAI_LISTS: ReadonlySet<string> = new Set(["openai", "azure"]);
+
 export type Authority = {
   readonly identify: (credential: string | null) => Caller | Administrator;
   readonly route: (model: string) => ModelRoute | null;
   /** Where a pass-through goes: the upstream named first in the configuration. */
   readonly defaultUpstream: () => string | null;
+  /** Whether that upstream is OpenAI's API, at OpenAI or at Azure, as the list of its prices says. */
+  readonly isOpenAI: () => boolean;
   readonly upstream: (name: string) => Upstream | undefined;
   /** The MCP server of that name, where it is one of this tenant's, or null. */
   readonly server: (tenantId: string, name: string) => McpServer | null;
@@ -157,11 +162,16 @@ export async function createAuthority(
     });
     await reading;
   };
+  const [first] = configuration.catalogue.upstreams;
+  const isFirstOpenAI = OPENAI_LISTS.has(
+    configuration.upstreams.get(first?.name ?? "")?.priceList ?? "",
+  );
   const terms = { digestOf: hmacSha256HexBy(configuration.pepper), ...configuration };
   return {
     identify: (credential) => identify(credential, known.snapshot, terms, now().getTime()),
     route: (model) => routeModel(configuration.catalogue, model),
     defaultUpstream: () => configuration.catalogue.upstreams[0]?.name ?? null,
+    isOpenAI: () => isFirstOpenAI,
     upstream: (name) => configuration.upstreams.get(name),
     server: (tenantId, name) => {
       const server = configuration.servers.get(name);

@@ -180,8 +180,8 @@ function identityOf(
           idempotencyDigest,
           door: intent.door,
           operation: intent.operation,
-          resource: intent.resource,
-          inputDigest: intent.inputDigest,
+          resource: resourceOf(authority, intent),
+          inputDigest: intent.contentDigest,
         })
       : null;
   const left = step === null ? null : leftOf(caller.tenantId, step.stepDigest);
@@ -197,6 +197,15 @@ function identityOf(
     step,
     extra: { sdkRetries, left, expects: null, idempotency: claim, effect, approval: null },
   };
+}
+
+/**
+ * A model by where it is served, whatever its caller calls it. As asked, and not where a policy has it go: a policy that
+ * sends further attempts elsewhere would make each the first of another step.
+ */
+function resourceOf({ route }: Authority, { billing, resource }: Intent): string {
+  const routed = billing === "metered" ? route(resource) : null;
+  return routed === null ? resource : `${routed.upstream}/${routed.model}`;
 }
 
 /** Every name by which a limit may mean this model: as asked, as routed, with its upstream, and undated. */

@@ -1,15 +1,22 @@
 /** What a request at the model door asks for, read from its path, headers and body. */
 import { InputError } from "../core/errors.ts";
 import { NO_DEMAND, type IdempotencyAsked, type Intent } from "../core/intent.ts";
-import { JSON_DEPTH_MAX, MODEL_KEY_KEPT_MS, RESOURCE_CHARS_MAX } from "../core/limits.ts";
+import {
+  JSON_DEPTH_MAX,
+  JSON_NUMBER_CHARS_MAX,
+  KEYED_VALUES_MAX,
+  MODEL_KEY_KEPT_MS,
+  RESOURCE_CHARS_MAX,
+} from "../core/limits.ts";
 import type { ToldOutcome } from "../core/outcome.ts";
 import type { Asked, Route } from "../dialects/dialect.ts";
 import { splitRunPrefix } from "../dialects/openai/path.ts";
-import { findRoute } from "../dialects/openai/routes.ts";
+import { findRoute, routeAt } from "../dialects/openai/routes.ts";
 import { reachesStored } from "../dialects/openai/stored.ts";
 import type { Gateway } from "../gate/gateway.ts";
 import { canonicalJson, parseStrictJson } from "../lib/canonical-json.ts";
 import { sha256Hex } from "../lib/hash.ts";
+import { excessOf } from "../lib/json-bounds.ts";
 import { decodeUtf8 } from "../lib/json.ts";
 import { readCarriedOutcome } from "./carried-outcome.ts";
 import { readClient, readContext, readIdempotency } from "./context.ts";
@@ -26,16 +33,25 @@ export type Asking = {
   readonly outcome: ToldOutcome | null;
 };
 
+export type AskingReaders = BodyReaders & {
+  /** Who answers a pass-through is OpenAI. */
+  readonly isOpenAI: boolean;
+};
+
 /** Throws InputError for what cannot be understood, and Unavailable where there is no room to read it. */
-export async function readAsking(exchange: Exchange, readers: BodyReaders): Promise<Asking> {
+export async function readAsking(
+  exchange: Exchange,
+  { isOpenAI, ...readers }: AskingReaders,
+): Promise<Asking> {
   const at = exchange.url.indexOf("?");
   const whole = at < 0 ? exchange.url : exchange.url.slice(0, at);
   const { path, run, step } = splitRunPrefix(whole);
   const query = at < 0 ? "" : exchange.url.slice(at);
-  const route = findRoute(exchange.method, path);
-  if (route === null) {
+  const found = findRoute(exchange.method, path);
+  if (found === null) {
     throw new InputError("unknown_url", null, `Unknown request URL: ${exchange.method} ${whole}.`);
   }
+  const route = routeAt(found, isOpenAI);
   refuseWebSocket(exchange);
   const body = await readRequestBody(exchange, route, readers);
   const { asked } = body;
@@ -57,9 +73,10 @@ export async function readAsking(exchange: Exchange, readers: BodyReaders): Prom
     resource,
     demand: asked?.demand ?? NO_DEMAND,
     stream: asked?.stream ?? false,
-    reachesStored: reachesStored(exchange.method, route),
+    reachesStored: reachesStored(exchange.method, found),
     inspect: body.inspect,
     inputDigest: body.digest,
+    contentDigest: body.content,
     context,
     client: readClient(exchange),
     call: () => body.small,
@@ -91,13 +108,20 @@ function idempotencyOf(
 
 /**
  * The canonical form of a body, so that the same content in another order or spacing is the same. Of what is
- * no JSON, is ambiguous as JSON, or is too large to be read here again, its bytes.
+ * no JSON, is ambiguous as JSON, or is too much to be read here again, its bytes, but for the space in it.
  */
-function contentOf(route: Route, { small, digest }: RequestBody): string {
+export function contentOf(
+  route: Route,
+  { small, content, asked }: Pick<RequestBody, "small" | "content" | "asked">,
+): string {
+  const bytes = () => JSON.stringify([asked?.model, content]);
   const text = route.body !== "json" || small === null ? null : decodeUtf8(small);
-  const read = text === null ? null : parseStrictJson(text, JSON_DEPTH_MAX);
-  return read?.kind === "value" ? canonicalJson(read.value) : digest;
+  if (text === null || excessOf(text, KEYED_BOUNDS) !== null) return bytes();
+  const read = parseStrictJson(text, JSON_DEPTH_MAX);
+  return read.kind === "value" ? canonicalJson(read.value) : bytes();
 }
+
+const KEYED_BOUNDS = { valuesMax: KEYED_VALUES_MAX, numberCharsMax: JSON_NUMBER_CHARS_MAX };
 
 /** A form is forwarded as the bytes that came, so the model in it must be the upstream's own name. */
 export function refuseRenamedForm(gateway: Gateway, { intent, route }: Asking): void {

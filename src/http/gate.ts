@@ -169,6 +169,7 @@ function meantBy(c: HonoContext<Env>, caller: Caller, asked: Asked): Meant {
     stream: false,
     reachesStored: false,
     inputDigest: meant.inputDigest,
+    contentDigest: meant.inputDigest,
     // Absent would say that they were not kept; null says that there are none.
     arguments: asked.arguments === undefined ? null : plainJson(asked.arguments),
     inspect: () => detect(textsOf(asked.arguments).map((text) => ({ text, isContent: true }))),

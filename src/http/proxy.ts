@@ -62,6 +62,9 @@ export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): M
       largeBodies,
       owner: caller.tenantId,
       searches: gateway.authority.searches(caller.tenantId),
+      modelOf: (model) =>
+        model === null ? null : (gateway.authority.route(model)?.model ?? model),
+      isOpenAI: gateway.authority.isOpenAI(),
     });
     gateway.confirm(caller);
     refuseRenamedForm(gateway, asking);

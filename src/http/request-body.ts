@@ -16,6 +16,7 @@ import { multipartFieldReader } from "../dialects/openai/multipart.ts";
 import { searchedIn } from "../dialects/openai/redact.ts";
 import { countable, type Countable } from "../dialects/openai/tokens.ts";
 import { sha256Hex } from "../lib/hash.ts";
+import { withoutSpace } from "../lib/json-space.ts";
 import { decodeUtf8, parseJson } from "../lib/json.ts";
 import type { Exchange } from "./exchange.ts";
 
@@ -24,6 +25,8 @@ export type RequestBody = {
   readonly asked: Asked | null;
   /** SHA-256 of the body, hex; empty for a body that streams through. */
   readonly digest: string;
+  /** The same of a JSON body without the space between its values, and its model by one name: who pads it asks for the same. */
+  readonly content: string;
   /** The caller's bytes, with the edits spliced in. Only an edit that injects usage may be followed by another. */
   readonly forward: (edits: Edits, told: Told) => Forwarded | Promise<Forwarded>;
   readonly countable: (route: Route) => Countable;
@@ -54,6 +57,7 @@ export type LargeBodies = {
   }) => Promise<{
     readonly asked: Asked;
     readonly digest: string;
+    readonly content: string;
     readonly bytes: Uint8Array;
     readonly findings: Findings;
   }>;
@@ -79,19 +83,22 @@ export type BodyReaders = {
   readonly owner: string;
   /** The owner's policies read what is found in texts. */
   readonly searches: boolean;
+  /** What its upstream calls a model, for many names may mean one. */
+  readonly modelOf: (model: string | null) => string | null;
 };
 
 /** Throws InputError for a body that is too large, encoded, or not what its route takes. */
 export async function readRequestBody(
   exchange: Exchange,
   route: Route,
-  { largeBodies, owner, searches }: BodyReaders,
+  { largeBodies, owner, searches, modelOf }: BodyReaders,
 ): Promise<RequestBody> {
   if (route.body === "none") {
     refuseTooLong(exchange);
     return {
       asked: null,
       digest: "",
+      content: "",
       forward: () => exchange.streamBody(UPLOAD_BYTES_MAX),
       countable: () => NOTHING_COUNTABLE,
       small: null,
@@ -110,6 +117,7 @@ export async function readRequestBody(
     return {
       asked: read.asked,
       digest: read.digest,
+      content: read.content,
       forward: async (edits, told) => {
         if (isForm || !hasEdits(edits)) return read.bytes;
         // An upstream that does not know what is injected is asked again without it, so the body stays.
@@ -122,14 +130,38 @@ export async function readRequestBody(
       inspect: () => read.findings,
     };
   }
+  const asked = askedOf(route, contentType, bytes);
   return {
-    asked: askedOf(route, contentType, bytes),
-    digest: sha256Hex(bytes),
+    asked,
+    ...digestsOf(route, bytes, { model: asked.model, named: modelOf(asked.model) }),
     forward: (edits, told) => (isForm ? bytes : telling(editedBy(bytes, edits), told)),
     countable: (of) => (isForm ? NOTHING_COUNTABLE : countableOf(of, bytes)),
     small: bytes.byteLength > APPROVAL_CALL_BYTES_MAX ? null : bytes,
     inspect: () => findingsIn(route, bytes),
   };
+}
+
+/** Of a body that was read by `askedOf`, which found that model in it; `named` stands for it in what is compared. */
+export function digestsOf(
+  route: Route,
+  bytes: Uint8Array,
+  { model, named }: { readonly model: string | null; readonly named: string | null },
+): Pick<RequestBody, "digest" | "content"> {
+  const digest = sha256Hex(bytes);
+  if (route.body !== "json") return { digest, content: digest };
+  const compact = withoutSpace(bytes);
+  const said = model === null || model === named ? compact : withModel(compact, model, named ?? "");
+  return { digest, content: said === bytes ? digest : sha256Hex(said) };
+}
+
+/** By its bytes, as nearly every library writes the member: one that is written otherwise stays, and is other content. */
+function withModel(bytes: Uint8Array, model: string, named: string): Uint8Array {
+  const member = Buffer.from(`"model":${JSON.stringify(model)}`);
+  const body = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const at = body.indexOf(member);
+  if (at < 0) return bytes;
+  const instead = Buffer.from(`"model":${JSON.stringify(named)}`);
+  return Buffer.concat([body.subarray(0, at), instead, body.subarray(at + member.length)]);
 }
 
 /** What is found in the texts of a body that was read by `askedOf`. The fields of a form are not searched, nor are its files. */

@@ -79,6 +79,7 @@ export function askingOfTool(
     stream: false,
     reachesStored: false,
     inputDigest: digestOf(meant.inputDigest),
+    contentDigest: digestOf(meant.inputDigest),
     arguments: plainJson(args),
     inspect: () => detect(textsOf(args).map((text) => ({ text, isContent: true }))),
     call: () => shownCall(resource, args, listed),
@@ -155,6 +156,7 @@ export function askingOfRequest(
 ): ToolAsking {
   const { context, outcome, exchange, meta } = contextOf(from, params);
   const sent = forwarded(params);
+  const digest = sha256Hex(canonicalJson(sent));
   const intent: Intent = {
     door: "tool",
     operation: "mcp_request",
@@ -163,7 +165,8 @@ export function askingOfRequest(
     demand: NO_DEMAND,
     stream: false,
     reachesStored: false,
-    inputDigest: sha256Hex(canonicalJson(sent)),
+    inputDigest: digest,
+    contentDigest: digest,
     arguments: plainJson(sent),
     inspect: () => detect(textsOf(sent).map((text) => ({ text, isContent: true }))),
     call: () => null,

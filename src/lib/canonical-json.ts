@@ -101,34 +101,60 @@ function isSame(a: Decimal, b: Decimal): boolean {
   return a.digits === b.digits && a.exponent === b.exponent && a.isNegative === b.isNegative;
 }
 
-/** A string, or a character of structure: all that the nesting of a valid JSON text consists of. */
-const TOKEN = /"(?:[^"\\]|\\.)*"|[{}[\]:,]/g;
-
-/** What keeps a valid JSON text from being read in one way only. */
+/** What keeps a valid JSON text from being read in one way only. Looks at each character once. */
 function flawOf(text: string, depthMax: number): StrictJson | null {
+  /** Of each object that is open the names that it has, once it has any; of a list null. */
   const open: (Set<string> | null)[] = [];
   let isName = false;
-  for (const [token] of text.matchAll(TOKEN)) {
-    if (token === "{" || token === "[") {
-      open.push(token === "{" ? new Set() : null);
-      isName = token === "{";
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text.charCodeAt(at);
+    if (character === QUOTE) {
+      const end = afterString(text, at);
+      const flaw = flawOfString(text.slice(at, end), isName ? (open.at(-1) ?? null) : null);
+      if (flaw !== null) return flaw;
+      isName = false;
+      at = end - 1;
+    } else if (character === OBJECT || character === LIST) {
+      isName = character === OBJECT;
+      open.push(isName ? new Set() : null);
       if (open.length > depthMax) return refused("too_deep");
-    } else if (token === "}" || token === "]") {
+    } else if (character === OBJECT_END || character === LIST_END) {
       open.pop();
       isName = false;
-    } else if (token === ",") {
+    } else if (character === COMMA) {
       isName = open.at(-1) instanceof Set;
-    } else if (token !== ":") {
-      const string: unknown = token.includes("\\") ? JSON.parse(token) : token.slice(1, -1);
-      assert(typeof string === "string", "a JSON string is a string");
-      if (!string.isWellFormed()) return refused("unpaired_surrogate");
-      const names = isName ? open.at(-1) : null;
-      if (names?.has(string) === true) return refused("duplicate", string);
-      names?.add(string);
-      isName = false;
     }
   }
   return null;
+}
+
+/** `names`: those that stand in the object of which this is a name; null where it is a value. */
+function flawOfString(literal: string, names: Set<string> | null): StrictJson | null {
+  const isEscaped = literal.includes("\\");
+  if (names === null && !isEscaped) return null;
+  const string: unknown = isEscaped ? JSON.parse(literal) : literal.slice(1, -1);
+  assert(typeof string === "string", "a JSON string is a string");
+  // The text is well-formed, so only an escape can write half a character.
+  if (isEscaped && !string.isWellFormed()) return refused("unpaired_surrogate");
+  if (names?.has(string) === true) return refused("duplicate", string);
+  names?.add(string);
+  return null;
+}
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const LIST = 0x5b;
+const BACKSLASH = 0x5c;
+const LIST_END = 0x5d;
+const OBJECT = 0x7b;
+const OBJECT_END = 0x7d;
+
+function afterString(text: string, from: number): number {
+  let at = from + 1;
+  while (at < text.length && text.charCodeAt(at) !== QUOTE) {
+    at += text.charCodeAt(at) === BACKSLASH ? 2 : 1;
+  }
+  return at + 1;
 }
 
 function refused(

@@ -149,6 +149,7 @@ export function intentOf(terms: IntentTerms = {}): Intent {
     stream: false,
     reachesStored: false,
     inputDigest: "0".repeat(64),
+    contentDigest: "0".repeat(64),
     call: () => new TextEncoder().encode("the call"),
     context: {
       run: null,

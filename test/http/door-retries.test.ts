@@ -4,7 +4,7 @@ import { shiftClock, resetClock } from "../support/clock.ts";
 import { chatAnswer } from "../support/openai-answers.ts";
 import { MODEL, type Tenant } from "../support/tollgate.ts";
 import { errorOf, startDoor, type Door } from "./door.ts";
-import type { Called } from "./http-call.ts";
+import { call, type Called } from "./http-call.ts";
 
 /** Retries of clients that name no run and no step, and the budgets that they draw on. */
 
@@ -202,6 +202,59 @@ describeEachDatabase("a retry", (database) => {
     const statuses: number[] = [];
     for (const step of ["a", "b", "c", "d"]) statuses.push((await ask(step)).status);
     expect(statuses).toEqual([200, 200, 200, 402]);
+  });
+
+  test("under a new idempotency key each time is a loop, and draws like one", async () => {
+    const own = await door.tollgate.tenant({ mode: "tolerant" });
+    await own.limit({ scope: "each_run", unit: "attempts", limit: 2 });
+    const before = door.upstream.journal.length;
+    const ask = (run: string, key: string, text = "keyed") =>
+      chat(own.key, {
+        headers: { "tollgate-run": run, "idempotency-key": key },
+        body: { ...content(text).body, model: "m-fails" },
+      });
+    const statuses: number[] = [];
+    for (let i = 0; i < 8; i += 1) statuses.push((await ask("keys", `key-${i}`)).status);
+    expect(statuses).toEqual([500, 500, 500, 402, 402, 402, 402, 402]);
+    expect(door.upstream.journal.length - before).toBe(3);
+    // Other content, or another run, is no loop.
+    expect((await ask("keys", "other-content", "other")).status).toBe(500);
+    expect((await ask("more-keys", "other-run")).status).toBe(500);
+  });
+
+  const HEAD = '{"model":"m-fails","messages":[{"role":"user","content":"';
+  const raw = (key: string, body: string, headers: Readonly<Record<string, string>> = {}) =>
+    call(`${door.tollgate.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${key}`, "content-type": "application/json", ...headers },
+      body,
+    });
+
+  test("is seen whatever space stands around its values", async () => {
+    const own = await door.tollgate.tenant({ mode: "tolerant" });
+    await own.limit({ scope: "each_run", unit: "attempts", limit: 2 });
+    const before = door.upstream.journal.length;
+    const spaced = (i: number) => `${HEAD}padded"}]${" ".repeat(i)}}${"\n".repeat(i)}`;
+    const statuses: number[] = [];
+    for (let i = 0; i < 8; i += 1) {
+      statuses.push((await raw(own.key, spaced(i), { "tollgate-run": "padded" })).status);
+    }
+    expect(statuses).toEqual([500, 500, 500, 402, 402, 402, 402, 402]);
+    for (let i = 0; i < 6; i += 1) await raw(own.key, spaced(i));
+    expect(door.upstream.journal.length - before).toBe(3 + 5);
+    // Space in a text is text.
+    expect(attemptOf(await raw(own.key, `${HEAD}pad ded"}]}`))).toBe(1);
+  });
+
+  test("is seen by whatever name of its model it is asked for", async () => {
+    const own = await door.tollgate.tenant({ mode: "tolerant" });
+    const numbers: number[] = [];
+    for (const model of ["m-fails", "up/m-fails", "failing-alias", "m-fails", "up/m-fails"]) {
+      numbers.push(attemptOf(await chat(own.key, { body: { ...content("names").body, model } })));
+    }
+    expect(numbers).toEqual([1, 2, 3, 4, 5]);
+    const refused = await chat(own.key, { body: { ...content("names").body, model: "m-fails" } });
+    expect(errorOf(refused)).toMatchObject({ code: "retry_budget_exceeded" });
   });
 
   test("that is refused draws nothing, and neither do first attempts", async () => {

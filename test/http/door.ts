@@ -41,6 +41,7 @@ export async function startDoor(database: TestDatabase): Promise<Door> {
     database,
     upstream: upstream.url,
     upstreamConfig: { models: ["m*"] },
+    aliases: { "failing-alias": "up/m-fails" },
   });
   return {
     upstream,

@@ -30,10 +30,10 @@ const FORM_BODY = [
 
 type Ask = { readonly method: string; readonly path: string; readonly body: RouteRow["body"] };
 
-/** A request that a row is for: `{id}` is some id, and `/**` both nothing and something. */
+/** A request that a row is for: `{id}` is some id, `{conv_}` one that begins so, and `/**` both nothing and something. */
 function asksOf({ method, pattern, body }: RouteRow): readonly Ask[] {
   const methods = method === "ANY" ? ["GET", "POST", "PUT", "PATCH", "DELETE"] : [method];
-  const path = pattern.replaceAll("{id}", "id_1");
+  const path = pattern.replaceAll("{id}", "id_1").replaceAll(/\{(.+?)\}/gu, "$11");
   const paths = path.endsWith("/**")
     ? [path.slice(0, -3), `${path.slice(0, -3)}/id_2`, `${path.slice(0, -3)}/id_2/content`]
     : [path];
@@ -43,11 +43,20 @@ function asksOf({ method, pattern, body }: RouteRow): readonly Ask[] {
 /** The row that answers for a request is the first that fits: `/videos/**` holds nothing of `/videos`. */
 const rowsOf = (billing: RouteRow["billing"]) => ROUTES.filter((row) => row.billing === billing);
 const FREE = rowsOf("free").flatMap(asksOf);
-const BILLABLE = [...rowsOf("metered"), ...rowsOf("deferred")].flatMap(asksOf);
+const FREE_ANYWHERE = ROUTES.filter(({ freeAt }) => freeAt === "anywhere").flatMap(asksOf);
+const FREE_AT_OPENAI = ROUTES.filter(({ freeAt }) => freeAt === "openai").flatMap(asksOf);
+const BILLABLE = [...rowsOf("metered"), ...rowsOf("deferred")]
+  .flatMap(asksOf)
+  // What a row of a whole root holds beside the rows before it.
+  .filter(({ method, path }) => !FREE.some((free) => free.method === method && free.path === path));
 const UNKNOWN: readonly Ask[] = [
   { method: "POST", path: "/agents/run", body: "none" },
   { method: "GET", path: "/anything/at/all", body: "none" },
   { method: "POST", path: "/chat", body: "none" },
+  // Where OpenAI has an id others have an act, which runs models.
+  { method: "POST", path: "/chat/completions/batch", body: "none" },
+  { method: "POST", path: "/conversations/conv_1/restart", body: "none" },
+  { method: "POST", path: "/threads/thread_1/runs/stream", body: "none" },
 ];
 
 /** Other spellings by which a careless upstream might be reached. */
@@ -72,20 +81,31 @@ const SPELLINGS: readonly ((path: string) => string)[] = [
 describeEachDatabase("a tenant without money", (database) => {
   let upstream: ScriptedUpstream;
   let tollgate: Tollgate;
+  let openai: Tollgate;
   beforeAll(async () => {
     upstream = await startScriptedUpstream();
     upstream.otherwise({ kind: "json", body: { ok: true } });
     tollgate = await startTollgate({ database, upstream: upstream.url });
+    openai = await startTollgate({
+      database,
+      upstream: upstream.url,
+      upstreamConfig: { priceList: "openai" },
+    });
   });
   afterAll(async () => {
+    await openai.close();
     await tollgate.close();
     await upstream.close();
   });
 
-  const ask = (tenant: Tenant, { method, path, body }: Ask): Promise<Called> => {
+  const ask = (
+    tenant: Tenant,
+    { method, path, body }: Ask,
+    { url }: Tollgate = tollgate,
+  ): Promise<Called> => {
     const type = body === "multipart" ? `multipart/form-data; boundary=${BOUNDARY}` : "";
     const payload = body === "multipart" ? FORM_BODY : JSON_BODY;
-    return call(`${tollgate.url}${path}`, {
+    return call(`${url}${path}`, {
       method,
       headers: {
         authorization: `Bearer ${tenant.key}`,
@@ -105,7 +125,8 @@ describeEachDatabase("a tenant without money", (database) => {
     test("by any billable or unknown route, each of which is refused and recorded", async () => {
       const tenant = await tollgate.tenant();
       await tenant.limit({ scope: "tenant", unit: "usd", limit: 0 });
-      const asks = [...BILLABLE, ...UNKNOWN];
+      // What only OpenAI stores for nothing, another provider may answer with a model.
+      const asks = [...BILLABLE, ...UNKNOWN, ...FREE_AT_OPENAI];
       const passed: string[] = [];
       for (const each of asks) {
         const { status, headers } = await ask(tenant, { ...each, path: `/v1${each.path}` });
@@ -154,19 +175,31 @@ describeEachDatabase("a tenant without money", (database) => {
   });
 
   test("passes by every free route, which costs nothing and is recorded", async () => {
-    const tenant = await tollgate.tenant();
+    const tenant = await openai.tenant();
     await tenant.limit({ scope: "tenant", unit: "usd", limit: 0 });
     const refused: string[] = [];
     for (const each of FREE) {
-      const { status, text } = await ask(tenant, { ...each, path: `/v1${each.path}` });
+      const asked = { ...each, path: `/v1${each.path}` };
+      const { status, text } = await ask(tenant, asked, openai);
       if (status !== 200 || text !== '{"ok":true}') refused.push(`${each.method} ${each.path}`);
     }
     expect(refused).toEqual([]);
-    const [costs] = await tollgate.ledger(
+    const [costs] = await openai.ledger(
       "select count(*)::int as count, sum(cost_picousd)::text as cost from settlements where tenant_id = $1",
       [tenant.id],
     );
     expect(costs).toEqual({ count: FREE.length, cost: "0" });
     expect((await decisionsOf(tenant)).length).toBe(FREE.length);
+  });
+
+  test("passes by every route that is free anywhere, whoever answers", async () => {
+    const tenant = await tollgate.tenant();
+    await tenant.limit({ scope: "tenant", unit: "usd", limit: 0 });
+    const refused: string[] = [];
+    for (const each of FREE_ANYWHERE) {
+      const { status } = await ask(tenant, { ...each, path: `/v1${each.path}` });
+      if (status !== 200) refused.push(`${each.method} ${each.path}`);
+    }
+    expect(refused).toEqual([]);
   });
 });

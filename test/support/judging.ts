@@ -32,6 +32,7 @@ export function intentOf(more: IntentTerms = {}): Intent {
     stream: false,
     reachesStored: false,
     inputDigest: "00",
+    contentDigest: "00",
     call: () => null,
     tool: null,
     idempotency: null,

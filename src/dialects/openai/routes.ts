@@ -5,12 +5,26 @@ import { decodePercent } from "../../lib/json.ts";
 import type { Route } from "../dialect.ts";
 import { safeSegments } from "./path.ts";
 
-/** One row of the route table. `{id}` stands for one plain segment, a final `/**` for any number of them. */
+/** A route by method and path alone: whether it is free may hang on who answers, see `routeAt`. */
+export type FoundRoute = Route & {
+  /**
+   * Of what is stored at a provider, where it is free: at every provider that has it, at OpenAI alone, or nowhere (an act
+   * that OpenAI does not have). Null of everything else.
+   */
+  readonly freeAt: "anywhere" | "openai" | "nowhere" | null;
+};
+
+/**
+ * One row of the route table. `{id}` stands for one plain segment, `{conv_}` for an id that begins so, a final `/**` for
+ * any number of plain segments.
+ */
 export type RouteRow = {
   readonly method: "GET" | "POST" | "DELETE" | "PUT" | "PATCH" | "ANY";
   readonly pattern: string;
   readonly operation: Operation;
   readonly billing: Billing;
+  /** Of what is free only where OpenAI answers: elsewhere the same path may run a model, and is `deferred`. */
+  readonly freeAt: FoundRoute["freeAt"];
   readonly body: Route["body"];
   /** Why it has this billing, where that is not plain. */
   readonly why: string;
@@ -20,6 +34,10 @@ export type RouteRow = {
  * Every path of the wire that we know; the first row that matches counts. What stands here as `free`
  * passes a zero budget, so it must cost nothing by itself: where a provider's price is unclear, the row
  * is `deferred`. A path in no row is `unknown`, and the tenant's policy decides.
+ *
+ * What is posted to a name may be an act there: `/threads/{id}/runs/stream` runs a graph at one server,
+ * `/chat/completions/batch` a batch of prompts at another. So where a free POST ends with an id, it is of the shape of
+ * OpenAI's own; and what OpenAI only stores others answer with a model (`/conversations` at Mistral starts one).
  */
 export const ROUTES: readonly RouteRow[] = [
   metered("/chat/completions", "chat", "json"),
@@ -63,7 +81,7 @@ export const ROUTES: readonly RouteRow[] = [
   free("GET", "/responses/{id}/**", "reads what was paid for"),
   free("DELETE", "/responses/{id}", "deletes"),
   free("GET", "/chat/completions/**", "reads stored completions"),
-  free("POST", "/chat/completions/{id}", "changes metadata of a stored completion"),
+  freeAtOpenAI("/chat/completions/{chatcmpl-}", "changes metadata of a stored completion"),
   free("DELETE", "/chat/completions/{id}", "deletes"),
   free("GET", "/models/**", "lists"),
   free("DELETE", "/models/**", "deletes a fine-tune"),
@@ -72,41 +90,56 @@ export const ROUTES: readonly RouteRow[] = [
   free("GET", "/fine_tuning/**", "lists"),
   free("POST", "/fine_tuning/jobs/{id}/cancel", "stops work"),
   free("POST", "/fine_tuning/jobs/{id}/pause", "stops work"),
-  free("POST", "/fine_tuning/alpha/graders/validate", "checks a definition"),
+  freeAtOpenAI("/fine_tuning/alpha/graders/validate", "checks a definition"),
   free("GET", "/videos/**", "reads what was paid for"),
   free("DELETE", "/videos/{id}", "deletes"),
   free("GET", "/files/**", "lists"),
   free("POST", "/files", "storing a file is not billed"),
   free("DELETE", "/files/{id}", "deletes"),
-  free("POST", "/uploads/**", "storing a file is not billed"),
+  free("POST", "/uploads", "storing a file is not billed"),
+  free("POST", "/uploads/{id}/parts", "storing a file is not billed"),
+  free("POST", "/uploads/{id}/complete", "storing a file is not billed"),
+  free("POST", "/uploads/{id}/cancel", "stops work"),
   free("GET", "/vector_stores/**", "lists"),
-  free("POST", "/vector_stores/{id}", "renames; what it stores was admitted when it was put in"),
-  free("POST", "/vector_stores/{id}/files/{id}", "changes attributes"),
+  free("POST", "/vector_stores/{vs_}", "renames; what it stores was admitted when it was put in"),
+  free("POST", "/vector_stores/{vs_}/files/{file-}", "changes attributes"),
+  free("POST", "/vector_stores/{vs_}/files/{assistant-}", "the same: Azure's ids of files"),
   free("POST", "/vector_stores/{id}/file_batches/{id}/cancel", "stops work"),
   free("DELETE", "/vector_stores/**", "deletes"),
   free("GET", "/conversations/**", "lists"),
   // The items become input of later calls, and are refused there as context that nobody bounds.
-  free("POST", "/conversations/**", "storing items is not billed"),
+  freeAtOpenAI("/conversations", "storing items is not billed"),
+  freeAtOpenAI("/conversations/{conv_}", "changes metadata"),
+  freeAtOpenAI("/conversations/{conv_}/items", "storing items is not billed"),
   free("DELETE", "/conversations/**", "deletes"),
   free("GET", "/containers/**", "lists"),
   free("DELETE", "/containers/**", "deletes"),
   free("GET", "/evals/**", "lists"),
-  free("POST", "/evals", "stores a definition"),
-  free("POST", "/evals/{id}", "changes a definition"),
-  free("POST", "/evals/{id}/runs/{id}", "stops work"),
+  freeAtOpenAI("/evals", "stores a definition"),
+  freeAtOpenAI("/evals/{eval_}", "changes a definition"),
+  freeAtOpenAI("/evals/{eval_}/runs/{evalrun_}", "stops work"),
   free("DELETE", "/evals/**", "deletes"),
   free("GET", "/assistants/**", "lists"),
-  free("POST", "/assistants", "stores a definition"),
-  free("POST", "/assistants/{id}", "changes a definition"),
+  freeAtOpenAI("/assistants", "stores a definition"),
+  freeAtOpenAI("/assistants/{asst_}", "changes a definition"),
   free("DELETE", "/assistants/{id}", "deletes"),
   free("GET", "/threads/**", "lists"),
-  free("POST", "/threads", "storing messages is not billed"),
-  free("POST", "/threads/{id}", "changes metadata"),
-  free("POST", "/threads/{id}/messages", "storing messages is not billed"),
-  free("POST", "/threads/{id}/messages/{id}", "changes metadata"),
-  free("POST", "/threads/{id}/runs/{id}", "changes metadata"),
-  free("POST", "/threads/{id}/runs/{id}/cancel", "stops work"),
+  freeAtOpenAI("/threads", "storing messages is not billed"),
+  freeAtOpenAI("/threads/{thread_}", "changes metadata"),
+  freeAtOpenAI("/threads/{thread_}/messages", "storing messages is not billed"),
+  freeAtOpenAI("/threads/{thread_}/messages/{msg_}", "changes metadata"),
+  freeAtOpenAI("/threads/{thread_}/runs/{run_}", "changes metadata"),
+  free("POST", "/threads/{id}/runs/{run_}/cancel", "stops work"),
   free("DELETE", "/threads/**", "deletes"),
+
+  // Acts that OpenAI does not have, on what it stores.
+  actElsewhere("/chat/completions/**", "vLLM answers a batch of prompts"),
+  actElsewhere("/conversations/**", "Mistral appends to a conversation, or starts it anew"),
+  actElsewhere("/threads/**", "LangGraph runs a graph"),
+  actElsewhere("/assistants/**", "may run an assistant"),
+  actElsewhere("/evals/**", "may run an evaluation"),
+  actElsewhere("/vector_stores/**", "may embed or search"),
+  actElsewhere("/uploads/**", "may read what was uploaded"),
 ];
 
 /** Paths of administration: a key that may call models has no business there, whatever the upstream's key may do. */
@@ -116,15 +149,37 @@ export const FORBIDDEN_ROOTS: readonly string[] = ["organization", "projects"];
 const METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]);
 
 function metered(pattern: string, operation: Operation, body: Route["body"]): RouteRow {
-  return { method: "POST", pattern, operation, billing: "metered", body, why: "its answer says" };
+  const terms = { billing: "metered", freeAt: null, body, why: "its answer says" } as const;
+  return { method: "POST", pattern, operation, ...terms };
 }
 
 function deferred(method: RouteRow["method"], pattern: string, why: string): RouteRow {
-  return { method, pattern, operation: "pass_through", billing: "deferred", body: "none", why };
+  return passing(method, pattern, { billing: "deferred", freeAt: null, why });
 }
 
 function free(method: RouteRow["method"], pattern: string, why: string): RouteRow {
-  return { method, pattern, operation: "pass_through", billing: "free", body: "none", why };
+  return passing(method, pattern, { billing: "free", freeAt: "anywhere", why });
+}
+
+function freeAtOpenAI(pattern: string, why: string): RouteRow {
+  return passing("POST", pattern, { billing: "free", freeAt: "openai", why });
+}
+
+function actElsewhere(pattern: string, why: string): RouteRow {
+  return passing("POST", pattern, { billing: "deferred", freeAt: "nowhere", why });
+}
+
+function passing(
+  method: RouteRow["method"],
+  pattern: string,
+  terms: Pick<RouteRow, "billing" | "freeAt" | "why">,
+): RouteRow {
+  return { method, pattern, operation: "pass_through", body: "none", ...terms };
+}
+
+/** The route where that provider answers: what is free only at OpenAI starts work of unknown cost elsewhere. */
+export function routeAt({ freeAt, ...route }: FoundRoute, isOpenAI: boolean): Route {
+  return freeAt === "openai" && !isOpenAI ? { ...route, billing: "deferred" } : route;
 }
 
 /**
@@ -132,7 +187,7 @@ function free(method: RouteRow["method"], pattern: string, why: string): RouteRo
  * Null where there is nothing to forward: no path below the base URL, or a method that is no API call.
  * Throws InputError `forbidden` for administration, `invalid_value` for a path not safe to forward.
  */
-export function findRoute(method: string, path: string): Route | null {
+export function findRoute(method: string, path: string): FoundRoute | null {
   if (method === "POST") {
     const plain = path.startsWith("/v1/") ? path.slice(3) : path;
     for (const row of ROUTES) {
@@ -160,11 +215,13 @@ export function findRoute(method: string, path: string): Route | null {
       "The path of the request begins with two slashes.",
     );
   }
-  return { operation: "pass_through", billing: "unknown", path: clean, body: "none", pathModel };
+  const unknown = { operation: "pass_through", billing: "unknown", freeAt: null } as const;
+  return { ...unknown, path: clean, body: "none", pathModel };
 }
 
-function routeOf(row: RouteRow, path: string, pathModel: string | null): Route {
-  return { operation: row.operation, billing: row.billing, path, body: row.body, pathModel };
+function routeOf(row: RouteRow, path: string, pathModel: string | null): FoundRoute {
+  const { operation, billing, freeAt, body } = row;
+  return { operation, billing, freeAt, path, body, pathModel };
 }
 
 function matches(pattern: string, clean: string, segments: readonly string[]): boolean {
@@ -176,8 +233,14 @@ function matches(pattern: string, clean: string, segments: readonly string[]): b
   if (open ? segments.length < parts.length : segments.length !== parts.length) return false;
   return segments.every((segment, index) => {
     const part = parts[index];
-    return part === undefined || part.startsWith("{") ? isPlain(segment) : part === segment;
+    if (part === undefined || part === "{id}") return isPlain(segment);
+    return part.startsWith("{") ? isIdOf(part.slice(1, -1), segment) : part === segment;
   });
+}
+
+function isIdOf(prefix: string, segment: string): boolean {
+  const id = decodePercent(segment) ?? "";
+  return id.startsWith(prefix) && /^[A-Za-z0-9_-]+$/.test(id.slice(prefix.length));
 }
 
 /**

@@ -1,8 +1,13 @@
 /** Large request bodies on Workers, which have no threads: read where they are, for they are bounded. */
 import { NOT_SEARCHED } from "../../core/detect.ts";
 import { InputError } from "../../core/errors.ts";
-import { askedOf, editedBy, findingsIn, type LargeBodies } from "../../http/request-body.ts";
-import { sha256Hex } from "../../lib/hash.ts";
+import {
+  askedOf,
+  digestsOf,
+  editedBy,
+  findingsIn,
+  type LargeBodies,
+} from "../../http/request-body.ts";
 
 /**
  * Opening brackets of one body. Each may be an object or an array, which takes 94 bytes of the isolate's
@@ -17,7 +22,12 @@ export function inPlaceBodies(): LargeBodies {
       if (route.body === "json" && bracketsOf(bytes) > WORKER_BRACKETS_MAX) throw tooIntricate();
       const asked = askedOf(route, contentType, bytes);
       const findings = searches ? findingsIn(route, bytes) : NOT_SEARCHED;
-      return { asked, digest: sha256Hex(bytes), bytes, findings };
+      return {
+        asked,
+        ...digestsOf(route, bytes, { model: asked.model, named: null }),
+        bytes,
+        findings,
+      };
     },
     edit: async ({ bytes, edits }) => editedBy(bytes, edits),
   };

@@ -2,14 +2,17 @@ import { describe, expect, test } from "vitest";
 import fc from "fast-check";
 import { InputError } from "../../../src/core/errors.ts";
 import { splitRunPrefix } from "../../../src/dialects/openai/path.ts";
-import { findRoute, ROUTES } from "../../../src/dialects/openai/routes.ts";
+import { findRoute, routeAt, ROUTES } from "../../../src/dialects/openai/routes.ts";
 
 describe("every route is found under every base that clients use", () => {
   const bases = ["", "/v1", "/openai/v1", "/v1/", "/openai", "//v1", "//"];
   test.each(ROUTES.map((row) => [`${row.method} ${row.pattern}`, row] as const))(
     "%s",
     (_name, row) => {
-      const path = row.pattern.replaceAll("{id}", "x_1").replace("/**", "/a/b");
+      const path = row.pattern
+        .replaceAll("{id}", "x_1")
+        .replaceAll(/\{(.+?)\}/gu, "$1x1")
+        .replace("/**", "/a/b");
       const method = row.method === "ANY" ? "POST" : row.method;
       for (const base of bases) {
         for (const end of ["", "/"]) {
@@ -35,6 +38,28 @@ describe("every route is found under every base that clients use", () => {
         /^\/(chat\/completions|responses|embeddings|images|audio|videos|realtime)$/,
       );
     for (const row of ROUTES) expect(row.why.length).toBeGreaterThan(3);
+    // What ends with any name may end with the name of an act.
+    for (const row of posts) expect(row.pattern).not.toMatch(/(\{id\}|\*\*)$/);
+  });
+
+  test.each([
+    "/conversations",
+    "/conversations/conv_1",
+    "/conversations/conv_1/items",
+    "/threads",
+    "/threads/thread_1/messages",
+    "/threads/thread_1/runs/run_1",
+    "/assistants",
+    "/evals",
+    "/chat/completions/chatcmpl-1",
+  ])("POST %s is free at OpenAI, and starts work elsewhere", (path) => {
+    const found = findRoute("POST", `/v1${path}`)!;
+    expect(routeAt(found, true)).toMatchObject({ path, billing: "free" });
+    expect(routeAt(found, false)).toMatchObject({ path, billing: "deferred" });
+  });
+
+  test.each(["/conversations/conv_1", "/files", "/models"])("GET %s is free anywhere", (path) => {
+    expect(routeAt(findRoute("GET", path)!, false)).toMatchObject({ billing: "free" });
   });
 });
 
@@ -69,7 +94,18 @@ describe("a path", () => {
     ["HEAD", "/v1/models", "/models", "free", null],
     ["POST", "/v1/responses/resp_1/cancel", "/responses/resp_1/cancel", "free", null],
     ["POST", "/v1/responses/input_tokens", "/responses/input_tokens", "free", null],
-    ["POST", "/chat/completions/c1", "/chat/completions/c1", "free", null],
+    ["POST", "/chat/completions/chatcmpl-1", "/chat/completions/chatcmpl-1", "free", null],
+    // Acts of other servers, where OpenAI has an id: vLLM's batch of prompts, Mistral's conversations, LangGraph's runs.
+    ["POST", "/chat/completions/batch", "/chat/completions/batch", "deferred", null],
+    ["POST", "/chat/completions/c1", "/chat/completions/c1", "deferred", null],
+    ["POST", "/v1/chat/completions/chatcmpl-", "/chat/completions/chatcmpl-", "deferred", null],
+    ["POST", "/conversations/conv_1/restart", "/conversations/conv_1/restart", "deferred", null],
+    ["POST", "/conversations/1/items", "/conversations/1/items", "deferred", null],
+    ["POST", "/threads/thread_1/runs/stream", "/threads/thread_1/runs/stream", "deferred", null],
+    ["POST", "/threads/thread_1/runs/wait", "/threads/thread_1/runs/wait", "deferred", null],
+    ["POST", "/evals/eval_1/runs/start", "/evals/eval_1/runs/start", "deferred", null],
+    ["POST", "/vector_stores/search", "/vector_stores/search", "deferred", null],
+    ["POST", "/uploads/up_1/transcribe", "/uploads/up_1/transcribe", "deferred", null],
     ["GET", "/v1/responses", "/responses", "deferred", null],
     ["GET", "/v1/realtime", "/realtime", "deferred", null],
     ["POST", "/v1/messages", "/messages", "unknown", null],

@@ -1,3 +1,4 @@
+import type { Facts } from "./facts.ts";
 import { costOfTime } from "./hourly.ts";
 import type { Demand } from "./intent.ts";
 import { picousd, type Picousd } from "./money.ts";
@@ -11,6 +12,7 @@ import {
   type Rates,
   type RateSet,
 } from "./price.ts";
+import { doneBeside } from "./searching.ts";
 import type { UsageClass } from "./usage.ts";
 
 /**
@@ -39,12 +41,23 @@ export type Bound =
   | { readonly kind: "unbounded"; readonly because: readonly string[] };
 
 /**
- * A demand at an upstream that gives up after so many milliseconds: what is paid by the hour costs no more
- * than those. Null where time costs nothing.
+ * A demand where it goes. The model that it is routed to may search whatever it was called when it was asked for:
+ * an alias, a deployment and a policy hide its name. And at an upstream that gives up after so many milliseconds,
+ * what is paid by the hour costs no more than those.
  */
-export function demandWithin(demand: Demand, timeoutMs: number | null): Demand {
-  if (timeoutMs === null) return demand;
-  return { ...demand, fixed: { ...demand.fixed, milliseconds: timeoutMs } };
+export function demandAt(
+  demand: Demand,
+  { route, price, timeoutMs }: Pick<Facts, "route" | "price" | "timeoutMs">,
+): Demand {
+  const { fixed, unbounded } = demand;
+  const beside = route === null ? null : doneBeside(route.model, price);
+  if (beside === null && timeoutMs === null) return demand;
+  const isNew = beside !== null && !unbounded.includes(beside);
+  return {
+    ...demand,
+    fixed: timeoutMs === null ? fixed : { ...fixed, milliseconds: timeoutMs },
+    unbounded: isNew ? [...unbounded, beside] : unbounded,
+  };
 }
 
 /** What is left of a limit: money, or tokens. */

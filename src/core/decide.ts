@@ -5,7 +5,7 @@
  * which comes later in the precedence for that reason.
  */
 import { assert } from "../lib/assert.ts";
-import { boundOf, demandWithin } from "./bound.ts";
+import { boundOf, demandAt } from "./bound.ts";
 import type { Facts } from "./facts.ts";
 import type { Intent } from "./intent.ts";
 import { dollars, picousd, type Picousd } from "./money.ts";
@@ -128,7 +128,7 @@ function passed({ estimate }: Priced, terms: Terms): Verdict {
   return { kind: "ask", estimate, ...terms };
 }
 
-/** Forms are forwarded as they came, and what images and speech may cost is read for the model that was named. */
+/** Forms are forwarded as they came; a picture or a voice is asked of the model that was named. */
 function isRewritable({ operation }: Intent): boolean {
   return (
     operation === "chat" ||
@@ -190,7 +190,7 @@ function priceMetered(facts: Facts, intent: Intent, clampedTo: number | null): P
   const absent = demand.producesTokens && demand.outputTokensMax === null;
   const injected = absent ? (facts.price?.outputTokensMax ?? null) : null;
   const outputTokensMax = clampedTo ?? injected;
-  const bound = boundOf(demandWithin(demand, facts.timeoutMs), facts.price, outputTokensMax);
+  const bound = boundOf(demandAt(demand, facts), facts.price, outputTokensMax);
   const sent = { outputTokensMax, clampedTo };
   switch (bound.kind) {
     case "unpriced": {

@@ -6,7 +6,7 @@
  * reads as zero, for a rule against ten attempts must not pass because the attempts were not counted.
  */
 import { isList } from "../lib/json.ts";
-import { unboundedParts } from "./bound.ts";
+import { demandAt, unboundedParts } from "./bound.ts";
 import { DETECTOR_KINDS_MAX } from "./detect.ts";
 import type { History } from "./facts.ts";
 import { CONTEXT_FIELD_BYTES_MAX, LABELS_MAX, RESOURCE_CHARS_MAX } from "./limits.ts";
@@ -134,7 +134,7 @@ function contentFacts(): readonly Fact[] {
       itemsMax: LABELS_MAX,
       about:
         "What nothing bounds the cost of: `hosted_tool:web_search`, `file`, `stored_context`, `background`, `service_tier:priority` and so on.",
-      read: ({ intent, facts }) => unboundedParts(intent.demand, facts.price),
+      read: ({ intent, facts }) => unboundedParts(demandAt(intent.demand, facts), facts.price),
     }),
     fact("request.reaches_stored", "bool", {
       about: "Whether it reads or changes objects that the provider stores.",

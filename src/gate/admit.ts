@@ -10,7 +10,7 @@
  * not admitted has reserved and recorded nothing, so looking again is free of consequences.
  */
 import type { Caller } from "../core/caller.ts";
-import { demandWithin } from "../core/bound.ts";
+import { demandAt } from "../core/bound.ts";
 import { clamp, clampsHeldUp } from "../core/clamp.ts";
 import { decide, type Estimate } from "../core/decide.ts";
 import type { Facts, History } from "../core/facts.ts";
@@ -174,7 +174,7 @@ export async function admit(
     const waitedMs = parts.monotonicMs() - startedMs;
     const isContended =
       posted.reason === "budget_contended" || posted.reason === "concurrency_exceeded";
-    const demand = demandWithin(intent.demand, facts.timeoutMs);
+    const demand = demandAt(intent.demand, facts);
     const lower = relooks >= RELOOKS_MAX ? null : clamp(demand, facts.price, posted.meters);
     // A clamped call holds all the room there is until it settles: the next one waits for that, too.
     const mayClear = isContended || (lower === null && clampsHeldUp(posted.meters));

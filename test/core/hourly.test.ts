@@ -1,11 +1,11 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { boundOf, demandWithin, outputTokensFor } from "../../src/core/bound.ts";
+import { boundOf, demandAt, outputTokensFor } from "../../src/core/bound.ts";
 import { charge, type Seen } from "../../src/core/charge.ts";
 import type { Estimate } from "../../src/core/decide.ts";
 import { costOfTime, type Hourly } from "../../src/core/hourly.ts";
 import { importedPrices, priceFor } from "../../src/core/imported-prices.ts";
-import { NO_DEMAND } from "../../src/core/intent.ts";
+import { NO_DEMAND, type Demand } from "../../src/core/intent.ts";
 import { picousd, picousdFromUsd } from "../../src/core/money.ts";
 import { costOf, findPrice, priceBook } from "../../src/core/price.ts";
 import { priceOf } from "../support/prices.ts";
@@ -58,6 +58,8 @@ describe("the time of a machine", () => {
 
 describe("the bound of a call that is paid by the hour", () => {
   const demand = { ...NO_DEMAND, producesTokens: true, inputBytes: 100, images: 2 };
+  const demandWithin = (asked: Demand, timeoutMs: number | null) =>
+    demandAt(asked, { route: null, price: machine("3.60"), timeoutMs });
 
   test("is the time after which its upstream is given up, in any tier and with any tokens", () => {
     const asked = demandWithin({ ...demand, serviceTier: "scale" }, 600_000);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeOnPglite } from "../support/databases.ts";
+import { policies, policy } from "../support/judging.ts";
 import { chatAnswer } from "../support/openai-answers.ts";
 import { priceOf } from "../support/prices.ts";
 import { startScriptedUpstream, type ScriptedUpstream } from "../support/scripted-upstream.ts";
@@ -43,6 +44,13 @@ describeOnPglite("for a strict tenant", (database) => {
       upstream: upstream.url,
       upstreamConfig: { models: [RATES] },
       prices: [priceOf({ model: RATES, outputTokensMax: 1_000 })],
+      aliases: {
+        fast: "openai/gpt-4o-search-preview",
+        plain: "openai/gpt-4o-mini",
+        voice: "openai/gpt-4o-mini-tts",
+        picture: "openai/gpt-image-2",
+        "gpt-image-1": "openai/gpt-image-2",
+      },
       moreUpstreams: [
         { ...more, name: "mistral", models: ["mistral-*", "voxtral-*"], priceList: "mistral" },
         { ...more, name: "openai", models: ["gpt-*"], priceList: "openai" },
@@ -56,7 +64,7 @@ describeOnPglite("for a strict tenant", (database) => {
   });
 
   const ask = ({ key }: Tenant, [path, body]: Ask): Promise<Called> =>
-    call(`${tollgate.url}/v1${path}`, {
+    call(`${tollgate.url}${path.startsWith("/openai") ? "" : "/v1"}${path}`, {
       method: "POST",
       headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
       body: JSON.stringify(body),
@@ -135,6 +143,74 @@ describeOnPglite("for a strict tenant", (database) => {
       expect([answer.status, errorOf(answer).code]).toEqual([403, "cost_unbounded"]);
       expect(errorOf(answer).message).toContain(`(${name})`);
     }
+  });
+
+  const HIDDEN: readonly [string, Ask, string][] = [
+    ["a model that searches", chatOf("openai/gpt-4o-search-preview"), "hosted_tool:web_search"],
+    ["an alias of one", chatOf("fast"), "hosted_tool:web_search"],
+    [
+      "a deployment of one",
+      ["/openai/deployments/fast/chat/completions", { messages: MESSAGES, max_tokens: 9 }],
+      "hosted_tool:web_search",
+    ],
+    [
+      "a response of one",
+      ["/responses", { model: "fast", input: "Hi", max_output_tokens: 9 }],
+      "hosted_tool:web_search",
+    ],
+    ["an alias of a voice", ["/audio/speech", { model: "voice", input: "Hi" }], "audio_output"],
+    [
+      "an alias of a painter",
+      ["/images/generations", { model: "picture", prompt: "x" }],
+      "image_output",
+    ],
+    [
+      "a painter by the name of another",
+      ["/images/generations", { model: "gpt-image-1", prompt: "x" }],
+      "image_output",
+    ],
+  ];
+  test.each(HIDDEN)("%s is refused", async (_, asked, name) => {
+    const before = upstream.journal.length;
+    const answer = await ask(tenant, asked);
+    expect([answer.status, errorOf(answer).code]).toEqual([403, "cost_unbounded"]);
+    expect(errorOf(answer).message).toContain(`(${name})`);
+    expect(upstream.journal).toHaveLength(before);
+  });
+
+  test("a policy that has a call go to a model that searches has it refused", async () => {
+    const routed = await tollgate.tenant();
+    const manage = async (path: string, body: object): Promise<Record<string, string>> => {
+      const answer = await call(`${tollgate.url}/api${path}`, {
+        method: "POST",
+        headers: {
+          authorization: `Bearer ${tollgate.adminKey}`,
+          "content-type": "application/json",
+        },
+        body: JSON.stringify({ tenant: routed.id, ...body }),
+      });
+      return JSON.parse(answer.text);
+    };
+    const source = policies(
+      policy("r", "resource.name == 'plain'", "effect: allow, obligations: { model: fast }"),
+    );
+    const { version } = await manage("/policies", { source });
+    await manage(`/policies/${String(version)}/activate`, {});
+    const answer = await ask(routed, chatOf("plain"));
+    expect([answer.status, errorOf(answer).code]).toEqual([403, "cost_unbounded"]);
+    expect((await ask(routed, chatOf("openai/gpt-4o-mini"))).status).toBe(200);
+  });
+
+  test("images by the token are bounded by what their model draws at most", async () => {
+    const asked: Ask = ["/images/generations", { model: "openai/gpt-image-1", prompt: "x", n: 2 }];
+    const answer = await ask(tenant, asked);
+    expect(answer.status).toBe(200);
+    const [row] = await tollgate.ledger<{ held: string }>(
+      `select s.reserved_picousd::text as held from settlements s join decisions d using (tenant_id, attempt_id)
+       where d.tenant_id = $1 and d.resource = $2`,
+      [tenant.id, "openai/gpt-image-1"],
+    );
+    expect(BigInt(row?.held ?? 0)).toBeGreaterThan(2n * 6_540n * 40_000_000n);
   });
 
   test("under a tolerant one its cost is unknown, and not nothing", async () => {

@@ -1,5 +1,5 @@
 import { InputError } from "../../core/errors.ts";
-import type { Demand } from "../../core/intent.ts";
+import { NO_DEMAND, type Demand } from "../../core/intent.ts";
 import {
   CHOICES_MAX,
   CONTEXT_FIELD_BYTES_MAX,
@@ -127,7 +127,7 @@ export function classify(route: Route, bytes: Uint8Array): Asked {
     stream: route.operation === "speech" ? body["stream_format"] === "sse" : streams,
     // Elsewhere usage comes unasked, and there is nothing to inject.
     wantsUsage: !needsAsking || options?.["include_usage"] === true,
-    demand: demandOf(route, body, { model, inputBytes: bytes.byteLength }),
+    demand: demandOf(route, body, bytes.byteLength),
     metadata: readMetadata(body),
   };
 }
@@ -209,45 +209,40 @@ function readModel(route: Route, body: Body): string | null {
   throw new InputError("missing_required_parameter", "model", message);
 }
 
-function demandOf(
-  route: Route,
-  body: Body,
-  asked: { model: string | null; inputBytes: number },
-): Demand {
+/** What it asks, whatever model it asks it of: which one that is, an alias or a policy may say. */
+function demandOf(route: Route, body: Body, inputBytes: number): Demand {
   switch (route.operation) {
     case "chat":
     case "responses":
     case "text_completion":
-      return textDemand(route, body, asked);
-    case "image_generation":
-      return imageDemand(asked.model, readCount(body, "n", 1, CHOICES_MAX) ?? 1, asked.inputBytes);
+      return textDemand(route, body, inputBytes);
+    case "image_generation": {
+      const demand = imageDemand(readCount(body, "n", 1, CHOICES_MAX) ?? 1, inputBytes);
+      return { ...demand, ...counted(partsAnywhere(body)) };
+    }
     case "speech":
-      return speechDemand(asked.model, readText(body, "input") ?? "", asked.inputBytes);
+      return speechDemand(readText(body, "input") ?? "", inputBytes);
     // Arrays of token numbers are bounded by bytes too: a number and its comma are two bytes or more.
     case "embeddings":
     case "moderation":
     case "transcription":
     case "pass_through": {
-      const parts = emptyParts();
-      // Servers differ in the member that holds what is to be read: `input`, `messages`, `images`.
-      walkParts(body, "body", parts);
-      if (isGiven(body["images"])) parts.unbounded.add("images");
-      noteUnbounded(body, asked.model, parts.unbounded);
-      return { ...TEXT_FREE, inputBytes: asked.inputBytes, ...counted(parts) };
+      const parts = partsAnywhere(body);
+      noteUnbounded(body, parts.unbounded);
+      return { ...NO_DEMAND, inputBytes, ...counted(parts) };
     }
     default:
       return unreachable(route.operation);
   }
 }
 
-const TEXT_FREE = {
-  audioOutput: false,
-  outputTokensMax: null,
-  choices: 1,
-  fixed: {},
-  producesTokens: false,
-  serviceTier: null,
-};
+/** Servers differ in the member that holds what is to be read: `input`, `messages`, `image`, `images`. */
+function partsAnywhere(body: Body): Parts {
+  const parts = emptyParts();
+  walkParts(body, "body", parts);
+  if (isGiven(body["images"])) parts.unbounded.add("images");
+  return parts;
+}
 
 function emptyParts(): Parts {
   return { images: 0, audioInput: false, unbounded: new Set() };
@@ -270,20 +265,16 @@ function namesOf(unbounded: ReadonlySet<string>): readonly string[] {
   return [...names.slice(0, UNBOUNDED_NAMES_MAX), `+${names.length - UNBOUNDED_NAMES_MAX} more`];
 }
 
-function textDemand(
-  route: Route,
-  body: Body,
-  asked: { model: string | null; inputBytes: number },
-): Demand {
+function textDemand(route: Route, body: Body, inputBytes: number): Demand {
   const parts = emptyParts();
   readContent(route, body, parts);
   const tools = readList(body, "tools");
   if (tools !== null) noteTools(tools, parts);
-  noteUnbounded(body, asked.model, parts.unbounded);
+  noteUnbounded(body, parts.unbounded);
   const modalities = readList(body, "modalities");
   const hasTools = isGiven(tools) || isGiven(body["functions"]) || isGiven(body["response_format"]);
   return {
-    inputBytes: asked.inputBytes + TEMPLATE_TOKENS_MAX + (hasTools ? TOOL_PROMPT_TOKENS_MAX : 0),
+    inputBytes: inputBytes + TEMPLATE_TOKENS_MAX + (hasTools ? TOOL_PROMPT_TOKENS_MAX : 0),
     audioOutput: modalities !== null && modalities.includes("audio"),
     outputTokensMax: readOutputMax(route, body),
     choices: readChoices(route, body),

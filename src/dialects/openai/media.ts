@@ -1,5 +1,5 @@
 import { InputError } from "../../core/errors.ts";
-import type { Demand } from "../../core/intent.ts";
+import { NO_DEMAND, type Demand } from "../../core/intent.ts";
 import { CHOICES_MAX } from "../../core/limits.ts";
 import type { Asked, Route } from "../dialect.ts";
 
@@ -11,58 +11,25 @@ export type FormFields = Readonly<
 /** The fields to give to `multipartFieldReader`. */
 export const FORM_FIELDS: readonly string[] = ["model", "stream", "n", "response_format"];
 
-/**
- * Most output tokens of one image of gpt-image-1 and its mini: 6,240 for the largest size at high quality
- * (its price of 0.25 USD at 40 USD per million), and 100 for each of at most three partial images.
- */
-const IMAGE_OUTPUT_TOKENS_MAX = 6_540;
-
 /** Images one edit may be given (16), and its mask. */
 const EDIT_IMAGES_MAX = 17;
 
 /** The longest prompt an image model takes is 32,000 characters, of four bytes each at most. */
 const IMAGE_PROMPT_BYTES_MAX = 128_000;
 
-/**
- * What images could use. Models priced by the image are known exactly: `fixed`. gpt-image-1 is
- * priced by tokens with a known maximum; of later token-priced families none is known, so they are unbounded.
- */
-export function imageDemand(model: string | null, n: number, inputBytes: number): Demand {
-  const name = model ?? "";
-  const byTokens = name.includes("gpt-image") || name.includes("chatgpt-image");
-  const isKnown = /(?:^|\/)gpt-image-1(?:-mini)?(?:-\d{4}-\d{2}-\d{2})?$/.test(name);
-  return {
-    inputBytes,
-    images: 0,
-    audioInput: false,
-    audioOutput: false,
-    outputTokensMax: isKnown ? IMAGE_OUTPUT_TOKENS_MAX : null,
-    choices: n,
-    fixed: byTokens ? {} : { images: n },
-    producesTokens: byTokens,
-    serviceTier: null,
-    unbounded: byTokens && !isKnown ? ["image_tokens"] : [],
-  };
+/** What images could use: so many of them. What one costs, by the piece or in tokens, the price says. */
+export function imageDemand(n: number, inputBytes: number): Demand {
+  return { ...NO_DEMAND, inputBytes, choices: n, fixed: { images: n } };
 }
 
 /**
- * What speech could use. Models priced by the character are known exactly; the others answer with as
- * many audio tokens as the reading takes, which nothing in the request limits.
+ * What speech could use: so many characters. Where the price is for audio tokens, they bound none. Without a text
+ * there is nothing here to count, and what a server reads instead is its own.
  */
-export function speechDemand(model: string | null, input: string, inputBytes: number): Demand {
-  const byTokens = (model ?? "").includes("gpt-");
-  return {
-    inputBytes,
-    images: 0,
-    audioInput: false,
-    audioOutput: byTokens,
-    outputTokensMax: null,
-    choices: 1,
-    fixed: byTokens ? {} : { characters: countCharacters(input) },
-    producesTokens: byTokens,
-    serviceTier: null,
-    unbounded: byTokens ? ["audio_output"] : [],
-  };
+export function speechDemand(input: string, inputBytes: number): Demand {
+  const characters = countCharacters(input);
+  const unbounded = characters === 0 ? ["characters"] : [];
+  return { ...NO_DEMAND, inputBytes, fixed: { characters }, unbounded };
 }
 
 /** Characters as providers count them: code points. */
@@ -91,14 +58,14 @@ export function classifyMultipart(route: Route, fields: FormFields): Asked {
     model,
     stream: readFlag(fields.stream),
     wantsUsage: true,
-    demand: formDemand(route, model, fields),
+    demand: formDemand(route, fields),
     metadata: {},
   };
 }
 
-function formDemand(route: Route, model: string | null, fields: FormFields): Demand {
+function formDemand(route: Route, fields: FormFields): Demand {
   if (route.operation === "image_generation") {
-    const demand = imageDemand(model, readNumber(fields.n), IMAGE_PROMPT_BYTES_MAX);
+    const demand = imageDemand(readNumber(fields.n), IMAGE_PROMPT_BYTES_MAX);
     return { ...demand, images: EDIT_IMAGES_MAX };
   }
   return {

@@ -41,7 +41,7 @@ const COSTLY: Readonly<Record<string, string>> = {
 };
 
 /** Members whose presence lets a call use what no figure of the request bounds. */
-export function noteUnbounded(body: Body, model: string | null, unbounded: Set<string>): void {
+export function noteUnbounded(body: Body, unbounded: Set<string>): void {
   if (isGiven(body["previous_response_id"]) || isGiven(body["conversation"])) {
     unbounded.add("stored_context");
   }
@@ -55,7 +55,6 @@ export function noteUnbounded(body: Body, model: string | null, unbounded: Set<s
   // Rejected prediction tokens are billed as output, and the provider does not accept the member that
   // would bound them (`max_completion_tokens`) together with a prediction.
   if (isGiven(body["prediction"])) unbounded.add("prediction");
-  if (searches(model)) unbounded.add("hosted_tool:web_search");
   const template = body["chat_template_kwargs"];
   if (isRecord(template) && isGiven(template["chat_template"])) unbounded.add("chat_template");
   for (const name in COSTLY) {
@@ -67,12 +66,4 @@ export function noteUnbounded(body: Body, model: string | null, unbounded: Set<s
 export function readServiceTier(body: Body): string | null {
   const tier = readText(body, "service_tier");
   return tier === null ? null : plainName(tier);
-}
-
-/** Models that search the web on every call, asked or not. */
-function searches(model: string | null): boolean {
-  if (model === null) return false;
-  return (
-    model.includes("search-preview") || model.includes("-search-api") || model.endsWith(":online")
-  );
 }

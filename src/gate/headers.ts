@@ -42,13 +42,20 @@ const NEVER_FORWARDED = new Set([
   "openai-project",
 ]);
 
+/**
+ * Ours, and what gateways that may stand behind us take for orders: where a call goes, as which model, how often, with whose
+ * key (Portkey, Helicone, LiteLLM, Cloudflare, Bifrost, TrueFoundry, Envoy). What is to be sent to one stands among the
+ * headers that are configured with the upstream.
+ */
+const OURS_OR_ORDERS =
+  /^(?:tollgate-|helicone-|cf-aig-|x-(?:forwarded|portkey|litellm|bf|tfy|envoy|ai-eg)-)/;
+
 function isForwarded(name: string, nominated: ReadonlySet<string> | null): boolean {
   return !(
     HOP_BY_HOP.has(name) ||
     NEVER_FORWARDED.has(name) ||
     nominated?.has(name) === true ||
-    name.startsWith("tollgate-") ||
-    name.startsWith("x-forwarded-")
+    OURS_OR_ORDERS.test(name)
   );
 }
 

@@ -17,7 +17,7 @@ import type { Gateway } from "../gate/gateway.ts";
 import { canonicalJson, parseStrictJson } from "../lib/canonical-json.ts";
 import { sha256Hex } from "../lib/hash.ts";
 import { excessOf } from "../lib/json-bounds.ts";
-import { decodeUtf8 } from "../lib/json.ts";
+import { clipped, decodeUtf8 } from "../lib/json.ts";
 import { readCarriedOutcome } from "./carried-outcome.ts";
 import { readClient, readContext, readIdempotency } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
@@ -53,6 +53,7 @@ export async function readAsking(
   }
   const route = routeAt(found, isOpenAI);
   refuseWebSocket(exchange);
+  if (route.billing === "metered") refuseOtherReadings(exchange, query);
   const body = await readRequestBody(exchange, route, readers);
   const { asked } = body;
   const { context, outcome } = readContext({
@@ -131,6 +132,36 @@ export function refuseRenamedForm(gateway: Gateway, { intent, route }: Asking): 
   const message = `A form is not rewritten: name the model \`${routed.model}\`, as its upstream does.`;
   throw new InputError("invalid_value", "model", message);
 }
+
+/** Of a metered call: what its upstream could read otherwise than it is read here. */
+function refuseOtherReadings({ rawHeaders }: Exchange, query: string): void {
+  if (query !== "") refuseOtherQuery(query);
+  let types = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i] ?? "";
+    if (name.length === CONTENT_TYPE.length && name.toLowerCase() === CONTENT_TYPE) types += 1;
+  }
+  if (types < 2) return;
+  const message = "The header Content-Type stands there twice: servers differ in which they read.";
+  throw new InputError("invalid_header", CONTENT_TYPE, message);
+}
+
+const CONTENT_TYPE = "content-type";
+
+/** What clients put into the query of a metered call: Azure's alone. OpenAI's own routes of this kind have none. */
+const QUERY_NAMES: ReadonlySet<string> = new Set(["api-version"]);
+
+/** There are servers at which a member named in the query counts before the body, by which the call is judged. */
+function refuseOtherQuery(query: string): void {
+  for (const name of new URLSearchParams(query).keys()) {
+    if (QUERY_NAMES.has(name)) continue;
+    const shown = clipped(name, PARAM_CHARS_MAX);
+    const message = `The query parameter \`${shown}\` is not passed on, for a server could let it count before the body. Send what it says in the body.`;
+    throw new InputError("invalid_value", shown, message);
+  }
+}
+
+const PARAM_CHARS_MAX = 64;
 
 function refuseWebSocket(exchange: Exchange): void {
   if (exchange.header("upgrade")?.toLowerCase() !== "websocket") return;

@@ -91,6 +91,13 @@ describeEachDatabase("an upstream account that tenants share", (database) => {
       "x-http-method-override": "POST",
       "x-original-url": "/v1/chat/completions",
       "x-rewrite-url": "/v1/chat/completions",
+      // Orders to a gateway behind us.
+      "x-portkey-config": "{}",
+      "helicone-target-url": "http://elsewhere.example",
+      "x-litellm-api-key": "sk-other",
+      "cf-aig-custom-cost": "0",
+      "x-envoy-max-retries": "9",
+      "x-ai-eg-model": "dear",
     };
     await call(`${together.url}/v1/models`, {
       method: "GET",

@@ -22,7 +22,7 @@ describeEachDatabase("a refusal", (database) => {
       readonly name: string;
       readonly path?: string;
       readonly method?: string;
-      readonly headers?: Readonly<Record<string, string>>;
+      readonly headers?: Readonly<Record<string, string | string[]>>;
       readonly body?: string;
       readonly status: number;
       readonly code: string;
@@ -81,6 +81,38 @@ describeEachDatabase("a refusal", (database) => {
         headers: { "content-type": "multipart/form-data" },
         status: 415,
         code: "unsupported_media_type",
+      },
+      {
+        name: "two types of one body",
+        headers: { "content-type": ["application/json", "application/json; charset=utf-8"] },
+        status: 400,
+        code: "invalid_header",
+        param: "content-type",
+      },
+      {
+        name: "a form with two boundaries",
+        path: "/v1/images/edits",
+        headers: {
+          "content-type": ["multipart/form-data; boundary=a", "multipart/form-data; boundary=b"],
+        },
+        body: `--a\r\ncontent-disposition: form-data; name="model"\r\n\r\n${MODEL}\r\n--a--\r\n`,
+        status: 400,
+        code: "invalid_header",
+        param: "content-type",
+      },
+      {
+        name: "a model in the query",
+        path: "/v1/chat/completions?api-version=2024-10-21&model=other&n=5",
+        status: 400,
+        code: "invalid_value",
+        param: "model",
+      },
+      {
+        name: "a member in the query, otherwise written",
+        path: "/v1/chat/completions?%6e=5",
+        status: 400,
+        code: "invalid_value",
+        param: "n",
       },
       {
         name: "a body that says it is too large",

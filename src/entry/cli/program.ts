@@ -30,6 +30,8 @@ The key comes from --key, TOLLGATE_ADMIN_KEY, TOLLGATE_KEY, or, for a Tollgate o
 the file admin-key in its data directory (TOLLGATE_DATA). Prefer a variable: --key is seen by others
 in the list of processes.
 
+A key has its tenant; the administration key has none: it is named by --tenant or TOLLGATE_TENANT.
+
 Exit codes: 0 done; 1 refused, failed or not reachable; 2 typed wrongly; 3 some rows of an import did not match.`;
 
 export function createProgram(terminal: Terminal, version: string): Command {
@@ -40,7 +42,7 @@ export function createProgram(terminal: Terminal, version: string): Command {
     .option("--key <key>", "the key to manage it with (TOLLGATE_ADMIN_KEY or TOLLGATE_KEY)")
     .option(
       "--tenant <tenant>",
-      "id or name, for the administration key (default: the only one, else `default`)",
+      "id or name, for the administration key (TOLLGATE_TENANT; default: the only one, else `default`)",
     )
     .option("--json", "print the API's own JSON")
     .configureHelp({ showGlobalOptions: true })

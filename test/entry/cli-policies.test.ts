@@ -112,6 +112,8 @@ test("a bundle is backtested, applied, activated, shown, compared and deactivate
 
   const none = file("none.yaml", "policies: []\n");
   expect(await said("policies", "apply", none)).toMatch(/^Stored pol_.*tollgate policies activate/);
+  const stored = await said("policies", "apply", none, "--tenant", "default");
+  expect(stored).toMatch(/Activate it: tollgate policies activate pol_\w+ --tenant default\n$/);
   const list = await said("policies", "list");
   expect(list.split("\n")).toHaveLength(4);
   expect(list).toMatch(new RegExp(`^${version.slice(0, 16)} +active +no-red`, "m"));

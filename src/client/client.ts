@@ -3,6 +3,7 @@
  * ended. Plain `fetch`, no dependency; Node, Workers and browsers.
  */
 import { createAmbient, headersOf, within, type Ambient, type Context } from "./ambient.ts";
+import { checkOptions } from "./options.ts";
 import { tellOutcome, type Outcome, type OutcomeCall } from "./outcome.ts";
 import { runStep, type Attempt, type StepCall } from "./step.ts";
 import { createTransport, type Fetch, type Transport } from "./transport.ts";
@@ -75,7 +76,9 @@ export type Gate = {
 const TIMEOUT_MS = 30_000;
 const RETRIES_MAX = 2;
 
+/** Throws TypeError, at once, for options that are unknown, missing or of another form. */
 export function createClient(options: ClientOptions): Gate {
+  checkOptions(options);
   const origin = options.baseURL.replace(/\/+$/, "").replace(/\/v1$/, "");
   const send = options.fetch ?? globalThis.fetch.bind(globalThis);
   const transport = createTransport({

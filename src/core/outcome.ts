@@ -153,7 +153,7 @@ function tooMany({ kind, name }: OutcomeSubject): string {
 
 function undeclared(type: string): string {
   return (
-    `The outcome type \`${type}\` is not declared. Declare it first: \`tollgate outcome-types create ${type}\`, ` +
+    `The outcome type \`${type}\` is not declared. Declare it first: \`npx tollgate outcome-types create ${type}\`, ` +
     "or POST /api/outcome-types with a key of the scope `admin`."
   );
 }

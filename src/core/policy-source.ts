@@ -4,6 +4,7 @@
  */
 import * as z from "zod";
 
+import { isRecord } from "../lib/json.ts";
 import { createReader, inOrder, parse, type Path, type Reader } from "../lib/yaml-reader.ts";
 import { readTree, type TreeProblem } from "../lib/yaml-tree.ts";
 import { FINDING_NAMES } from "./detect.ts";
@@ -59,6 +60,7 @@ const GLOBS_MAX = 64;
 /** Values of a bundle, a hundred for each policy, and what begins one in YAML and JSON. */
 const NODES_MAX = POLICIES_MAX * 100;
 const VALUE_STARTS = /^[ \t]*-[ \t\r\n]|[[{,]/gmu;
+const ID_CHARS_MAX = 64;
 /** What a policy is for, in a paragraph or two. */
 const DESCRIPTION_CHARS_MAX = 2_000;
 /** Written as an escape of YAML it passes the door; no member of a JSON that PostgreSQL reads may hold it. */
@@ -86,15 +88,17 @@ export function readBundle(text: string): SourceReading {
   // Made once: a schema takes longer to make than a policy to check.
   const schema = policySchema();
   const policies: Policy[] = [];
-  for (const [at, entry] of (root?.policies ?? []).entries()) {
+  const entries = root?.policies ?? [];
+  for (const [at, entry] of entries.entries()) {
     // A hundred mistakes are enough: 15,000 of them, each with its guess at what was meant, took 0.5 s.
     if (problems.length >= POLICY_PROBLEMS_MAX) break;
     const policy = readPolicy(reader, { schema, entry, path: ["policies", at] });
     if (policy !== null) policies.push(policy);
   }
-  if (root !== null) {
-    refuseTwins(reader, policies, root.policies);
-    compileAll(reader, policies, root.policies);
+  // A hundred were told already, and nobody reads more.
+  if (problems.length < POLICY_PROBLEMS_MAX) {
+    refuseTwins(reader, entries);
+    compileAll(reader, entries);
   }
   if (root === null || problems.length > 0) {
     return {
@@ -230,10 +234,11 @@ type Unread = { readonly schema: Schema; readonly entry: unknown; readonly path:
 
 function readPolicy(reader: Reader, { schema, entry: given, path }: Unread): Policy | null {
   const entry = parse(reader, schema, given, path);
+  const reason = textIn(given, "reason", POLICY_REASON_CHARS_MAX);
+  if (reason !== null) refuseUnknownQuotes(reader, reason, path);
   if (entry === null) return null;
   const effect = effectOf(reader, entry, path);
   const name = entry.name ?? entry.id;
-  if (entry.reason !== undefined) refuseUnknownQuotes(reader, entry.reason, path);
   return {
     id: entry.id,
     name,
@@ -302,31 +307,32 @@ function refuseUnknownQuotes(reader: Reader, reason: string, path: Path): void {
   }
 }
 
-function refuseTwins(
-  reader: Reader,
-  policies: readonly Policy[],
-  entries: readonly unknown[],
-): void {
-  // Only where all could be read are places and policies the same.
-  if (policies.length !== entries.length) return;
+/** Of all that are written: one that has another mistake must not hide those of the others, nor its own. */
+function refuseTwins(reader: Reader, entries: readonly unknown[]): void {
   const seen = new Set<string>();
-  for (const [at, { id }] of policies.entries()) {
+  for (const [at, entry] of entries.entries()) {
+    const id = textIn(entry, "id", ID_CHARS_MAX);
+    if (id === null) continue;
     if (seen.has(id)) reader.report(["policies", at, "id"], `the id ${id} stands twice`);
     seen.add(id);
   }
 }
 
+/** A member that is a text of a form that can be looked at; null where the schema has said what is wrong with it. */
+function textIn(entry: unknown, name: string, charsMax: number): string | null {
+  const value = isRecord(entry) ? entry[name] : null;
+  const isText = typeof value === "string" && value !== "" && value.length <= charsMax;
+  return isText && NO_NUL.test(value) ? value : null;
+}
+
 /** Each expression by itself, and then what all of them together may take. */
-function compileAll(
-  reader: Reader,
-  policies: readonly Policy[],
-  entries: readonly unknown[],
-): void {
-  if (policies.length !== entries.length) return;
+function compileAll(reader: Reader, entries: readonly unknown[]): void {
   const compiler = createCompiler();
   let steps = 0;
-  for (const [at, policy] of policies.entries()) {
-    const compiled = compiler.compile(policy.when);
+  for (const [at, entry] of entries.entries()) {
+    const when = textIn(entry, "when", EXPRESSION_CHARS_MAX);
+    if (when === null) continue;
+    const compiled = compiler.compile(when);
     if (compiled.kind === "compiled") {
       steps += compiled.expression.steps;
       continue;

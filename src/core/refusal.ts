@@ -165,7 +165,7 @@ export function approvalMessage(
     case "approval_used":
       return `Approval${named} was used already, and holds for one call. A new step or run asks anew.`;
     case "approval_impossible":
-      return `A person must approve this call (${askedBy(approval)}), and nobody can: too few keys have the scope \`approve\` and the role, its own aside (\`tollgate keys create NAME --scope approve\` makes one), or the call is too large to be shown.`;
+      return `A person must approve this call (${askedBy(approval)}), and nobody can: too few keys have the scope \`approve\` and the role, its own aside (\`npx tollgate keys create NAME --scope approve\` makes one), or the call is too large to be shown.`;
     default:
       return null;
   }

@@ -25,11 +25,11 @@ export function whyNotCallable({ act, resource }: Intent): ToolRefused | null {
       return { reason: "tool_not_allowed", message, param: "name" };
     }
     case "undeclared": {
-      const message = `Nobody has approved the tool \`${resource}\` yet. An administrator looks at its definition and declares it: \`tollgate tools approve ${resource}\`.`;
+      const message = `Nobody has approved the tool \`${resource}\` yet. An administrator looks at its definition and declares it: \`npx tollgate tools approve ${resource}\`.`;
       return { reason: "tool_undeclared", message, param: "name" };
     }
     case "quarantined": {
-      const message = `The definition of \`${resource}\` is not the one that was approved, so it is not called. An administrator looks at the difference and approves it: \`tollgate tools approve ${resource}\`.`;
+      const message = `The definition of \`${resource}\` is not the one that was approved, so it is not called. An administrator looks at the difference and approves it: \`npx tollgate tools approve ${resource}\`.`;
       return { reason: "tool_quarantined", message, param: "name" };
     }
   }

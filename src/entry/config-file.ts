@@ -138,7 +138,7 @@ function upstreamOf(reader: Reader, entry: UpstreamEntry, path: Path): UpstreamC
   if (typeof entry.prices === "string" && !isProvider(entry.prices)) {
     const guess = didYouMean(entry.prices, listedProviders());
     const message = `prices: no provider of that name in the price list.${guess}`;
-    reader.report([...path, "prices"], `${message} List them with: tollgate prices`);
+    reader.report([...path, "prices"], `${message} List them with: npx tollgate prices`);
     return null;
   }
   return {

@@ -85,6 +85,7 @@ export const TOLLGATE_VARIABLES = [
   "TOLLGATE_PROCESSES",
   "TOLLGATE_URL",
   "TOLLGATE_KEY",
+  "TOLLGATE_TENANT",
 ] as const;
 
 /** 32 characters of a random text are beyond any search; shorter ones are words. */
@@ -129,10 +130,7 @@ export function readConfig(env: Env, files: ConfigFiles): Config {
   const report = (where: string, message: string): void => {
     problems.push({ where, message });
   };
-  for (const name of unknownVariables(env)) {
-    const guess = didYouMean(name, TOLLGATE_VARIABLES);
-    report(name, `no such variable.${guess} Known: ${TOLLGATE_VARIABLES.join(", ")}`);
-  }
+  problems.push(...unknownVariables(env));
   const text = (name: string): string | null => {
     const value = env[name];
     if (value !== undefined && value.trim() === "") {
@@ -171,11 +169,17 @@ export function isLoopback(host: string): boolean {
 
 type Report = (where: string, message: string) => void;
 
-function unknownVariables(env: Env): readonly string[] {
+/** Those that begin as ours and are none of them, each with what was meant. */
+export function unknownVariables(env: Env): readonly ConfigProblem[] {
   const known: ReadonlySet<string> = new Set(TOLLGATE_VARIABLES);
   return Object.keys(env)
     .filter((name) => name.startsWith("TOLLGATE_") && env[name] !== undefined && !known.has(name))
-    .toSorted();
+    .toSorted()
+    .map((name) => {
+      const guess = didYouMean(name, TOLLGATE_VARIABLES);
+      const message = `no such variable.${guess} Known: ${TOLLGATE_VARIABLES.join(", ")}`;
+      return { where: name, message };
+    });
 }
 
 /** Null for what is no address, so that nothing else is said of it. */

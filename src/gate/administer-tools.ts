@@ -130,7 +130,7 @@ async function refuseUnseen(tx: Queryable, tenantId: string, tool: Tool): Promis
   const list = seen.map(({ sha256, isCurrent }) => (isCurrent ? `${sha256} (now)` : sha256));
   const message =
     list.length === 0
-      ? `No definition of \`${name}\` was seen yet: \`tollgate tools discover ${parts.server}\` asks its server.`
+      ? `No definition of \`${name}\` was seen yet: \`npx tollgate tools discover ${parts.server}\` asks its server.`
       : `\`${name}\` was never listed with this definition. Seen were, the newest first: ${list.join(", ")}.`;
   throw new InputError("conflict", "definition", message);
 }

@@ -77,5 +77,5 @@ const CANNOT_OPEN =
   "the key that seals stored content cannot be opened with the secrets of this start: TOLLGATE_SEALING_KEY, " +
   "or without it the administration key, is not the one that the last start had. Set TOLLGATE_SEALING_KEY " +
   "to the old value (to change it, to the new value, a space, and the old one). If the old value is lost: " +
-  "`tollgate sealing reset` makes a new key, and what is sealed (calls that wait for approval, stored " +
+  "`npx tollgate sealing reset` makes a new key, and what is sealed (calls that wait for approval, stored " +
   "answers, webhooks' secrets) can never be read again";

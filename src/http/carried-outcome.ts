@@ -55,7 +55,9 @@ export async function tellCarried(
 ): Promise<void> {
   const dry = intent.context.dryRun;
   const recorded = await gateway.outcomes.carried(caller, outcome, { dry });
-  if (recorded.kind === "refused") throw refused(recorded.message);
+  if (recorded.kind !== "refused") return;
+  // It is written as it should be: what it says cannot be so.
+  throw new InputError("invalid_header", HEADER, `${HEADER}: ${recorded.message}`);
 }
 
 function pairOf(part: string): readonly [name: string, value: string] {

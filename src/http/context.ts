@@ -14,10 +14,18 @@ import {
 } from "../core/limits.ts";
 import { costFromUsd } from "../core/money.ts";
 import { decodePercent } from "../lib/json.ts";
+import {
+  BAGGAGE,
+  FIELDS,
+  headerName,
+  METADATA,
+  refuseUnknown,
+  refuseUnknownHeaders,
+} from "./context-names.ts";
 import type { Exchange } from "./exchange.ts";
 
 export type Carried = {
-  readonly exchange: Pick<Exchange, "header">;
+  readonly exchange: Pick<Exchange, "header" | "rawHeaders">;
   /** From `/run/{run}/step/{step}/…`. */
   readonly pathRun: string | null;
   readonly pathStep: string | null;
@@ -25,30 +33,22 @@ export type Carried = {
   readonly metadata: Readonly<Record<string, string>>;
 };
 
-/** The fields of the context, and their headers: written out, for a name that is put together is looked up slowly. */
-const FIELDS = {
-  run: "tollgate-run",
-  step: "tollgate-step",
-  "parent-step": "tollgate-parent-step",
-  operation: "tollgate-operation",
-  tool: "tollgate-tool",
-  customer: "tollgate-customer",
-  labels: "tollgate-labels",
-  "max-cost": "tollgate-max-cost",
-  "dry-run": "tollgate-dry-run",
-  outcome: "tollgate-outcome",
-} as const;
-
 /** `outcome`: what the call says of its run, still to be read; null where it says nothing. */
 export type ReadContext = { readonly context: Context; readonly outcome: string | null };
 
-/** Throws InputError, naming the header, for a value that is empty, too long, not plain text, or no cost. */
+/**
+ * Throws InputError, naming the header, for a value that is empty, too long, not plain text or no cost, and for a name
+ * that begins as ours and is none of ours.
+ */
 export function readContext({ exchange, pathRun, pathStep, metadata }: Carried): ReadContext {
+  refuseUnknownHeaders(exchange.rawHeaders);
   const baggage = readBaggage(exchange.header("baggage"));
-  const hasMetadata = Object.keys(metadata).length > 0;
+  const names = Object.keys(metadata);
+  const hasMetadata = names.length > 0;
+  if (hasMetadata) refuseUnknown(names, METADATA);
   const field = (name: keyof typeof FIELDS, path: string | null = null): string | null => {
     const header = exchange.header(FIELDS[name]);
-    if (header !== null) return plain(header, () => headerName(name));
+    if (header !== null) return plain(header, () => headerName(FIELDS[name]));
     const member = baggage?.get(name);
     if (member !== undefined) return plain(member, () => `baggage tollgate.${name}`);
     if (path !== null || !hasMetadata) return path;
@@ -59,7 +59,7 @@ export function readContext({ exchange, pathRun, pathStep, metadata }: Carried):
   const traceId = readTraceId(exchange.header("traceparent"));
   const codexRun = exchange.header("session_id") ?? exchange.header("conversation_id");
   const codex = isCodex(exchange) && codexRun !== null ? plain(codexRun, () => "session_id") : null;
-  const maxCost = field("max-cost");
+  const maxCost = amountText(field("max-cost"));
   const dryRun = field("dry-run");
   const context = {
     run: field("run", pathRun) ?? codex ?? traceId,
@@ -136,12 +136,14 @@ function plain(value: string, named: () => string): string {
   );
 }
 
-/** As the documents write it: `Tollgate-Parent-Step`. */
-function headerName(field: string): string {
-  return `Tollgate-${field.replaceAll(/(?:^|-)[a-z]/g, (start) => start.toUpperCase())}`;
+/** Throws InputError, naming the header, for what is no number: `$1`. */
+function amountText(text: string | null): string | null {
+  if (text === null || /^[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/i.test(text)) return text;
+  const message = `Tollgate-Max-Cost is an amount of US dollars without a sign for them, as 0.05, and this is none: \`${text}\`.`;
+  throw new InputError("invalid_value", "Tollgate-Max-Cost", message);
 }
 
-/** Null where none of its members is ours. */
+/** Null where none of its members is ours. Throws InputError for one that begins as ours and is not. */
 function readBaggage(header: string | null): ReadonlyMap<string, string> | null {
   if (header === null || !header.includes("tollgate.")) return null;
   const members = new Map<string, string>();
@@ -153,6 +155,7 @@ function readBaggage(header: string | null): ReadonlyMap<string, string> | null 
     const value = decodePercent(pair.slice(equals + 1).trim());
     members.set(name.slice("tollgate.".length).replaceAll("_", "-"), value ?? "");
   }
+  refuseUnknown(members.keys(), BAGGAGE);
   return members;
 }
 

@@ -138,7 +138,8 @@ type Meant = {
 };
 
 function meantBy(c: HonoContext<Env>, caller: Caller, asked: Asked): Meant {
-  const exchange = { header: (name: string) => c.req.header(name) ?? null };
+  const { rawHeaders } = c.env.exchange;
+  const exchange = { header: (name: string) => c.req.header(name) ?? null, rawHeaders };
   const { context: read, outcome } = readContext({
     exchange,
     pathRun: null,

@@ -27,7 +27,7 @@ export function identifyCaller(
   throw new InputError(
     "forbidden",
     null,
-    "The administration key manages Tollgate and calls no model. Make a tenant's key with `tollgate keys create`.",
+    "The administration key manages Tollgate and calls no model. Make a tenant's key with `npx tollgate keys create`.",
   );
 }
 

@@ -118,7 +118,8 @@ async function readTurn(
       running.get(nameOf(message.params["requestId"]))?.abort();
     }
   }
-  const from: Carrier = { caller, server, header: exchange.header, pathRun, pathStep };
+  const { header, rawHeaders } = exchange;
+  const from: Carrier = { caller, server, header, rawHeaders, pathRun, pathStep };
   const asks = message.kind === "request" ? message : null;
   const control = new AbortController();
   const hooks: CallHooks = {

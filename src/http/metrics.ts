@@ -52,7 +52,7 @@ const SAMPLES: readonly Sample[] = [
   {
     kind: "gauge",
     name: "tollgate_deliveries_dead",
-    help: "Messages to webhooks that no try delivered: tollgate webhooks dead.",
+    help: "Messages to webhooks that no try delivered: npx tollgate webhooks dead.",
     read: (_, { waiting }) => waiting.deadDeliveries,
   },
   {

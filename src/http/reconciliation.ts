@@ -169,7 +169,7 @@ const PeriodStates = z
 
 const DESCRIPTION =
   "By UTC day and model: what the ledger posted, what the provider states, the difference, and the known reasons that explain it. " +
-  "What it came to is kept, and `GET /reports/reconciliation/state` tells the state of a period. `tollgate reconcile` makes the lines of the provider's exports.";
+  "What it came to is kept, and `GET /reports/reconciliation/state` tells the state of a period. `npx tollgate reconcile` makes the lines of the provider's exports.";
 
 export function reconciliationRoutes(api: Api): void {
   compareRoutes(api);

@@ -16,6 +16,7 @@ import { sha256Hex } from "../lib/hash.ts";
 import { isRecord } from "../lib/json.ts";
 import { plainJson } from "../lib/exact-json.ts";
 import { readCarriedOutcome } from "./carried-outcome.ts";
+import { META, METADATA, refuseUnknown } from "./context-names.ts";
 import { readClient, readContext, readIdempotency, readWaitMs } from "./context.ts";
 
 /** Who asks whom, and with which headers. */
@@ -23,6 +24,8 @@ export type Carrier = {
   readonly caller: Caller;
   readonly server: McpServer;
   readonly header: (name: string) => string | null;
+  /** Name, value, name, value, as they were sent. */
+  readonly rawHeaders: readonly string[];
   readonly pathRun: string | null;
   readonly pathStep: string | null;
 };
@@ -193,20 +196,26 @@ const NOT_ALLOWED: ActFacts = {
 };
 
 type Carried = ReturnType<typeof readContext> & {
-  readonly exchange: { readonly header: (name: string) => string | null };
+  readonly exchange: Pick<Carrier, "header">;
   readonly meta: Members;
 };
 
 /** By headers, else by what the request's `_meta` says: clients that set headers once can say more with each call. */
-function contextOf({ header, pathRun, pathStep }: Carrier, params: Members): Carried {
+function contextOf(from: Carrier, params: Members): Carried {
+  const { header, rawHeaders, pathRun, pathStep } = from;
   const meta = isRecord(params["_meta"]) ? params["_meta"] : {};
+  const ours = Object.keys(meta)
+    .filter((name) => name.startsWith(OURS))
+    .map((name) => [name, name.slice(OURS.length).replaceAll("-", "_")] as const);
+  refuseUnknown(new Set(ours.map(([, field]) => field)), META);
   const metadata: Record<string, string> = {};
-  for (const name of Object.keys(meta)) {
-    const text = name.startsWith(OURS) ? textMember(meta, name) : null;
-    if (text !== null) metadata[name.slice(OURS.length).replaceAll("-", "_")] = text;
+  for (const [name, field] of ours) {
+    const text = METADATA.known.includes(field) ? textMember(meta, name) : null;
+    if (text !== null) metadata[field] = text;
   }
   const exchange = {
     header: (name: string) => header(name) ?? (IN_META.has(name) ? metaHeader(meta, name) : null),
+    rawHeaders,
   };
   return { ...readContext({ exchange, pathRun, pathStep, metadata }), exchange, meta };
 }

@@ -24,7 +24,7 @@ async function refuseKey(sql: Queryable, tenantId: string | null, key: string): 
   if (isKnown) return;
   const instead =
     named === null
-      ? "`tollgate keys list` says which there are."
+      ? "`npx tollgate keys list` says which there are."
       : `The one that is named so is ${named}: a report is asked by its id.`;
   throw new InputError("not_found", "key", `There is no key '${key}'. ${instead}`);
 }
@@ -37,7 +37,7 @@ async function refuseType(sql: Queryable, tenantId: string | null, type: string)
 }
 
 function toldOf(known: readonly string[]): string {
-  if (known.length === 0) return "None is declared: see `tollgate outcome-types create`.";
+  if (known.length === 0) return "None is declared: see `npx tollgate outcome-types create`.";
   const more = known.length > TYPES_TOLD ? ` and ${known.length - TYPES_TOLD} more` : "";
   return `There are ${known.slice(0, TYPES_TOLD).join(", ")}${more}.`;
 }
@@ -48,6 +48,6 @@ export async function refuseUnknownRun(
   run: string,
 ): Promise<void> {
   if (await isKnownRun(sql, tenantId, run)) return;
-  const message = `There is no run '${run}', and no budget of it: \`tollgate runs list\` says which there are.`;
+  const message = `There is no run '${run}', and no budget of it: \`npx tollgate runs list\` says which there are.`;
   throw new InputError("not_found", "run", message);
 }

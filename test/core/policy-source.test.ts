@@ -193,6 +193,23 @@ describe("a mistake in a bundle is told with its line and column", () => {
     expect(problemsOf(text)).toHaveLength(2);
   });
 
+  test("all of one policy and of those beside it", () => {
+    const told = problemsOf(`policies:
+  - { id: a, when: estimte.cost > 1, effect: blok, reason: "{estimte.cost}" }
+  - { id: b, when: run.attemps > 1, effect: block, mod: shadow }
+  - { id: a, when: 5, effect: block }
+`);
+    expect(told.map((each) => each.replace(/^(\d+):\d+ /, "$1 "))).toEqual([
+      expect.stringMatching(/^2 when: Unknown variable: estimte/),
+      expect.stringMatching(/^2 policies\[0\]\.effect must be one of/),
+      expect.stringMatching(/^2 reason quotes \{estimte\.cost\}/),
+      expect.stringMatching(/^3 when: No such key: attemps/),
+      expect.stringMatching(/^3 unknown key mod\. Did you mean mode\?/),
+      expect.stringMatching(/^4 the id a stands twice/),
+      expect.stringMatching(/^4 policies\[2\]\.when must be a CEL expression/),
+    ]);
+  });
+
   test("a NUL in an expression, which the database could not store", () => {
     const text = "policies:\n  - { id: a, when: \"customer == '\\0'\", effect: block }\n";
     expect(problemsOf(text)[0]).toMatch(/none of them NUL/u);

@@ -3,6 +3,7 @@ import { join } from "node:path";
 
 import { afterAll, beforeAll, expect, test } from "vitest";
 
+import { readBundle } from "../../src/core/policy-source.ts";
 import { policies, policy } from "../support/judging.ts";
 import { startServed, type Place, type Served } from "./command.ts";
 
@@ -53,6 +54,13 @@ test("the starter bundle is sound, and is checked without a server", async () =>
   const checked = await place.run(["policies", "check", file("starter.yaml", out)]);
   expect(checked).toMatchObject({ code: 0, err: "" });
   expect(checked.out).toMatch(/^sound {2}pol_[0-9a-f]{64} · 7 policies\n$/);
+  // Its head says which of them hold from the first moment.
+  const reading = readBundle(out);
+  const policiesOf = reading.kind === "sound" ? reading.bundle.policies : [];
+  const held = policiesOf.filter(({ mode }) => mode === "enforce").map(({ id }) => id);
+  expect(held).toEqual(["large-single-call", "unknown-models", "bounded-answers"]);
+  const [head = ""] = out.split("description:");
+  for (const { id, mode } of policiesOf) expect(head.includes(id)).toBe(mode === "enforce");
 });
 
 test("a broken bundle is told with file, line and column, and the exit code is 1", async () => {
@@ -104,6 +112,8 @@ test("a bundle is backtested, applied, activated, shown, compared and deactivate
 
   const none = file("none.yaml", "policies: []\n");
   expect(await said("policies", "apply", none)).toMatch(/^Stored pol_.*tollgate policies activate/);
+  const stored = await said("policies", "apply", none, "--tenant", "default");
+  expect(stored).toMatch(/Activate it: tollgate policies activate pol_\w+ --tenant default\n$/);
   const list = await said("policies", "list");
   expect(list.split("\n")).toHaveLength(4);
   expect(list).toMatch(new RegExp(`^${version.slice(0, 16)} +active +no-red`, "m"));

@@ -37,6 +37,10 @@ async function freedUrl(): Promise<string> {
   return freed;
 }
 
+function refusal(message: string, param: string | null = null): string {
+  return JSON.stringify({ error: { message, type: "x", param, code: "x" } });
+}
+
 /** A server that answers everything alike, for what Tollgate itself never answers. */
 async function withServer(listener: RequestListener, work: (url: string) => Promise<void>) {
   const server = createServer(listener);
@@ -83,6 +87,10 @@ describe("what was typed wrongly ends with 2 and says how to type it", () => {
       /A date is needed, as 2027-01-31, or a while, as 30d/,
     ],
     [["keys", "list", "--rows", "0"], /A whole number is needed/],
+    [
+      ["report", "cost-per-outcome", "--focus"],
+      /unknown option '--focus'[^]*\n\(--focus is of: report spend\)\n$/,
+    ],
     [["decisions", "replay", "--policies", "pol_1"], /--policies is for one decision/],
     [["decisions", "replay", "dec_1", "--run", "r"], /--run is for many decisions/],
     [["decisions", "replay", "dec_1", "--from", "2027-01-01"], /--from is for many decisions/],
@@ -135,9 +143,6 @@ describe("what cannot be done ends with 1 and says what to do", () => {
       },
     );
   });
-
-  const refusal = (message: string, param: string | null = null) =>
-    JSON.stringify({ error: { message, type: "x", param, code: "x" } });
 
   test.each<[number, string, RegExp]>([
     [
@@ -199,6 +204,93 @@ describe("the tenant of the administration key", () => {
         expect(code === 0 ? asked : ran.err).toMatch(says);
       },
     );
+  });
+
+  /** Where there are two, one of them `default`; other things are not found. */
+  async function onTwo(words: readonly string[], terminal: Partial<Terminal> = {}): Promise<Ran> {
+    let ran: Ran = { code: -1, out: "", err: "" };
+    await withServer(
+      (request, response) => {
+        const { pathname, searchParams } = new URL(request.url ?? "", "http://x");
+        const data = pathname === "/api/tenants" ? tenants("a", "default") : [];
+        const asked = searchParams.get("tenant");
+        if (/decisions\/.+/.test(pathname)) {
+          response.writeHead(404).end(refusal("There is no such decision.", "decision"));
+        } else response.end(JSON.stringify({ data, asked, version: "pol_1", next: null }));
+      },
+      async (url) => {
+        const env = { TOLLGATE_URL: url, TOLLGATE_KEY: CANARY, ...terminal.env };
+        ran = await heard(words, { ...terminal, env });
+      },
+    );
+    return ran;
+  }
+
+  test("is named by TOLLGATE_TENANT as well, and by --tenant first", async () => {
+    const env = { TOLLGATE_TENANT: "acme" };
+    const asked = async (...words: string[]) =>
+      (
+        JSON.parse((await onTwo(["keys", "list", "--json", ...words], { env })).out) as {
+          asked: string;
+        }
+      ).asked;
+    expect(await asked()).toBe("acme");
+    expect(await asked("--tenant", "other")).toBe("other");
+  });
+
+  test("is told to people where it was assumed among several, and to nobody else", async () => {
+    const told = "Of the tenant default: name another with --tenant.\n";
+    const list = ["keys", "list"];
+    expect((await onTwo(list, { isTerminal: true })).err).toMatch(new RegExp(`^${told}`));
+    for (const words of [
+      [...list, "--json"],
+      [...list, "--tenant", "a"],
+    ]) {
+      expect((await onTwo(words, { isTerminal: true })).err).not.toContain("Of the tenant");
+    }
+    expect((await onTwo(list)).err).toBe("");
+  });
+
+  test("is told where something was looked for in it and is not there", async () => {
+    const explain = ["decisions", "explain", "dec_1"];
+    const assumed =
+      /There is no such decision\. The tenant is `default`: name another with --tenant\.\n$/;
+    check(await onTwo(explain), 1, assumed);
+    check(await onTwo([...explain, "--tenant", "a"]), 1, /There is no such decision\.\n$/);
+  });
+
+  test("stands in the commands that are to be pasted, as does the place", async () => {
+    const list = ["keys", "list", "--tenant", "a b'c", "--url"];
+    await withServer(
+      (_, response) => response.end(JSON.stringify({ data: [], next: null })),
+      async (url) => {
+        const env = { TOLLGATE_KEY: CANARY, npm_command: "exec" };
+        const { err } = await heard([...list, url], { env, isTerminal: true });
+        const where = `--url ${url} --tenant 'a b'\\''c'`;
+        expect(err).toBe(`No key yet: npx tollgate keys create NAME ${where}\n`);
+      },
+    );
+  });
+});
+
+describe("a variable that begins as ours and is none of ours", () => {
+  test.each<readonly string[]>([
+    ["usage"],
+    ["tenants", "list"],
+    ["policies", "starter"],
+    ["completion", "bash"],
+    ["check"],
+    ["doctor"],
+    ["migrate"],
+    ["serve"],
+  ])("is refused by %s %s", async (...words) => {
+    const env = { TOLLGATE_TENNANT: CANARY, TOLLGATE_URL: NOWHERE };
+    const ran = await heard(words, { env });
+    check(ran, 1, /TOLLGATE_TENNANT: no such variable\. Did you mean TOLLGATE_TENANT\?/);
+  });
+
+  test("and a tenant that is set but empty is not taken for the usual one", async () => {
+    check(await heard(["usage"], { env: { TOLLGATE_TENANT: "" } }), 1, /TOLLGATE_TENANT: set but/);
   });
 });
 
@@ -291,7 +383,9 @@ describe("check", () => {
   });
 
   test("a file that is not there is a mistake", async () => {
-    check(await place.run(["check", "none.yaml"]), 1, /there is no file none\.yaml/);
+    check(await place.run(["check", "none.yaml"]), 1, /^none\.yaml: there is no such file\n/);
+    const env = { TOLLGATE_CONFIG: "none.yaml" };
+    check(await place.run(["check"], env), 1, /^TOLLGATE_CONFIG: there is no file none\.yaml/);
   });
 
   test("serve refuses the same mistakes before it starts anything", async () => {
@@ -437,6 +531,19 @@ describe("completion", () => {
     [["tenants", "set-mode", "t", "s"], "strict"],
   ])("bash completes %j to %s", async (words, expected) => {
     expect(await completed(...words)).toMatch(new RegExp(`^${expected}`));
+  });
+
+  test.each([
+    ["npx", ["tollgate", "li"], "limits"],
+    ["npx", ["tollgate", "limits", "create", "--unit", ""], "usd tokens"],
+    ["npx", ["toll"], "tollgate"],
+    ["npx", ["vitest", "li"], ""],
+  ] as const)("bash completes behind %s %j to %s", async (program, words, expected) => {
+    const script = (await heard(["completion", "bash"])).out;
+    expect(script).toMatch(/complete -o default -F _tollgate_npx npx$/m);
+    const line = `${script}\nCOMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _tollgate_npx; echo "\${COMPREPLY[@]}"`;
+    const out = execFileSync("bash", ["-c", line, "bash", program, ...words], { encoding: "utf8" });
+    expect(out.trim()).toMatch(new RegExp(`^${expected}${expected === "" ? "$" : ""}`));
   });
 
   test("fish is offered the options of every command behind each, and a command's own behind it", async () => {

@@ -4,7 +4,6 @@
  * already, nothing is written.
  */
 import { PORT_DEFAULT, readConfig } from "../../src/entry/config.ts";
-import { diskFiles } from "../../src/entry/config-files.ts";
 import { start, type Opened } from "../../src/entry/node.ts";
 import { openEmbedded } from "../../src/entry/pglite.ts";
 import { rollUpTurn } from "../../src/ledger/roll-up.ts";
@@ -182,7 +181,9 @@ async function openWhatStartOpens(databaseUrl: string | null, directory: string)
 async function main(): Promise<void> {
   const { attempts, seed, help } = askedOf(process.argv.slice(2));
   if (help) return void process.stdout.write(HELP);
-  const config = readConfig(process.env, diskFiles);
+  // Nothing is called, so upstreams and their keys are not asked for: a file that wants some does not stop it.
+  const { TOLLGATE_CONFIG: _, ...env } = process.env;
+  const config = readConfig(env, { read: () => null });
   const database = await openWhatStartOpens(config.databaseUrl, config.dataDirectory);
   const [used] = await database.db.admin`select 1 from decisions limit 1`;
   if (used !== undefined) {

@@ -129,6 +129,8 @@ describeEachDatabase("the context of a call", (database) => {
   test("is refused where it is no plain text, naming the carrier", async () => {
     const bad: readonly (readonly [Given, string])[] = [
       [{ headers: { "tollgate-run": " " } }, "Tollgate-Run"],
+      [{ headers: { "tollgate-max-cost": "$1" } }, "Tollgate-Max-Cost"],
+      [{ headers: { "tollgate-max-cost": "1 USD" } }, "Tollgate-Max-Cost"],
       [{ headers: { "tollgate-step": "é" } }, "Tollgate-Step"],
       [{ headers: { "tollgate-parent-step": "x".repeat(257) } }, "Tollgate-Parent-Step"],
       [{ headers: { baggage: "tollgate.run=%00" } }, "baggage tollgate.run"],
@@ -141,10 +143,61 @@ describeEachDatabase("the context of a call", (database) => {
     const before = upstream.journal.length;
     for (const [given, param] of bad) {
       const told = await chat(given);
-      const { error } = JSON.parse(told.text) as { error: { param: string } };
+      const { error } = JSON.parse(told.text) as { error: { param: string; message: string } };
       expect([told.status, error.param]).toEqual([400, param]);
+      if (param.startsWith("Tollgate-")) expect(error.message).toContain(param);
     }
     expect(upstream.journal.length).toBe(before);
+  });
+
+  describe("under a name that is none of ours", () => {
+    const headers = (name: string): Given => ({ headers: { [name]: "0.01" } });
+    const baggage = (name: string): Given => ({ headers: { baggage: `a=1,tollgate.${name}=r` } });
+    const metadata = (name: string): Given => ({ body: { metadata: { [name]: "r" } } });
+    /** What is sent, the name that is refused, and the one that is said to be meant. */
+    const MISTYPED: readonly (readonly [Given, string, string | null])[] = [
+      [headers("Tollgate-Max-Costs"), "Tollgate-Max-Costs", "Tollgate-Max-Cost"],
+      [headers("tollgate-maxcost"), "Tollgate-Maxcost", "Tollgate-Max-Cost"],
+      [headers("tollgate-runn"), "Tollgate-Runn", "Tollgate-Run"],
+      [headers("tollgate-run-id"), "Tollgate-Run-Id", "Tollgate-Run"],
+      [headers("tollgate-parent"), "Tollgate-Parent", "Tollgate-Parent-Step"],
+      [headers("tollgate-max_cost"), "Tollgate-Max_cost", "Tollgate-Max-Cost"],
+      [headers("tollgate_run"), "Tollgate_run", "Tollgate-Run"],
+      [headers("tollgate-budget"), "Tollgate-Budget", null],
+      [headers("tollgate-"), "Tollgate-", null],
+      [baggage("rum"), "baggage tollgate.rum", "baggage tollgate.run"],
+      [metadata("tollgate_rum"), "metadata.tollgate_rum", "metadata.tollgate_run"],
+      [metadata("tollgate_max-cost"), "metadata.tollgate_max-cost", "metadata.tollgate_max_cost"],
+      [metadata("tollgate_"), "metadata.tollgate_", null],
+    ];
+
+    test.each(MISTYPED)("%j is refused, and nothing is sent", async (given, param, meant) => {
+      const before = upstream.journal.length;
+      const told = await chat(given);
+      const { error } = JSON.parse(told.text) as { error: { param: string; message: string } };
+      expect([told.status, error.param]).toEqual([400, param]);
+      expect(error.message).toContain(`There is no \`${param}\``);
+      expect(/Did you mean `([^`]+)`/.exec(error.message)?.[1] ?? null).toBe(meant);
+      expect(upstream.journal.length).toBe(before);
+    });
+
+    test("is told with all that there are, however long it is", async () => {
+      const told = await chat(headers(`tollgate-${"x".repeat(2_000)}`));
+      expect(told.text).toContain("`Tollgate-Max-Cost`, `Tollgate-Dry-Run`, `Tollgate-Outcome`");
+      expect(told.text.length).toBeLessThan(1_000);
+    });
+
+    test("is not one where it is another's, or an answer's that is sent along", async () => {
+      const first = await chat({ headers: { "tollgate-run": "r", "tollgate-step": "s" } });
+      const answered = Object.entries(first.headers).flatMap(([name, value]) =>
+        name.startsWith("tollgate-") ? [[name, String(value)] as const] : [],
+      );
+      expect(answered.length).toBeGreaterThan(8);
+      const others = { toll: "1", "tollgates-x": "1", "x-tollgate": "1", baggage: "tollgates.x=1" };
+      const body = { metadata: { tollgate: "1", rum: "1" } };
+      const again = await chat({ headers: { ...Object.fromEntries(answered), ...others }, body });
+      expect(again.status).toBe(200);
+    });
   });
 
   test("stays here: the upstream sees none of it, and all that is the client's own", async () => {

@@ -121,6 +121,13 @@ describeEachDatabase("an outcome that a call carries", (database) => {
     expect(await told()).toEqual([]);
   });
 
+  test("of a type that is not declared is not said to be written wrongly", async () => {
+    const { message } = errorOf(await chat("sale=success"));
+    expect(message).toMatch(
+      /^Tollgate-Outcome: The outcome type `sale` is not declared\. Declare it/,
+    );
+  });
+
   test("on a call that names no run is refused", async () => {
     const headers = { "tollgate-outcome": "ticket_resolved=success" };
     const called = await door.chat(tenant.key, { headers, body: { max_tokens: 20 } });

@@ -15,6 +15,13 @@ describeEachDatabase("the step door", (database) => {
     await api.close();
   });
 
+  test("refuses a header that begins as ours and is none of ours", async () => {
+    const door = await stepDoorOn(api);
+    const refused = await door.ask({ kind: "step", name: "s" }, { "tollgate-runn": "r" });
+    expect([refused.status, refused.body.error]).toMatchObject([400, { param: "Tollgate-Runn" }]);
+    expect(refused.body.error.message).toContain("Did you mean `Tollgate-Run`?");
+  });
+
   test("grants a tool its lease, settles what it reports, and explains the decision", async () => {
     const door = await stepDoorOn(api);
     await door.declare("search", { effect: "pure", price_usd: "0.02" });

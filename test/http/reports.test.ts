@@ -329,7 +329,7 @@ describeEachDatabase("reports", (database) => {
       const { status, body } = await get(path, key);
       return [status, body.error?.param, body.error?.message];
     };
-    const none = `There is no outcome type 'refund'. None is declared: see \`tollgate outcome-types create\`.`;
+    const none = `There is no outcome type 'refund'. None is declared: see \`npx tollgate outcome-types create\`.`;
     expect(await refused("cost-per-outcome?type=refund")).toEqual([404, "type", none]);
     await tell(database, tenant.id, { subject: "r", type: "refund_paid" });
     const type = "There is no outcome type 'refund_pad'. Did you mean refund_paid?";
@@ -346,7 +346,7 @@ describeEachDatabase("reports", (database) => {
     expect(await refused(`spend?key=${other.keyId}`)).toEqual([
       404,
       "key",
-      `There is no key '${other.keyId}'. \`tollgate keys list\` says which there are.`,
+      `There is no key '${other.keyId}'. \`npx tollgate keys list\` says which there are.`,
     ]);
     expect((await get(`spend?key=${other.keyId}&type=refund_paid`, ADMIN_KEY)).status).toBe(200);
     expect((await get("spend?type=refund_pad", ADMIN_KEY)).status).toBe(404);

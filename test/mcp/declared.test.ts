@@ -5,7 +5,14 @@ import { startScriptedMcp, type Conduct, type ScriptedMcp } from "../support/scr
 import { PAGE_EMAIL, PAGE_KEY } from "../support/scripted-mcp-tools.ts";
 import type { Tenant } from "../support/tollgate.ts";
 import { connectOfficial } from "./libraries.ts";
-import { mcpServer, refusalIn, startToolDoor, type Terms, type ToolDoor } from "./tool-door.ts";
+import {
+  callOf,
+  mcpServer,
+  refusalIn,
+  startToolDoor,
+  type Terms,
+  type ToolDoor,
+} from "./tool-door.ts";
 
 const PAID: Terms = { effect: "pure", price_usd: "0.25" };
 const ORDINARY: Conduct = { kind: "ordinary" };
@@ -45,6 +52,18 @@ describeOnPostgres("a tool behind the tool door", (database) => {
     const made = await door.manage("POST", `/policies/${body.version}/activate`, of);
     expect(made.status).toBe(200);
   };
+
+  test("is not called under a header or a member of `_meta` that begins as ours and is none of ours", async () => {
+    await door.declare(tenant, "bank/echo", PAID);
+    const from = server.calls().length;
+    const header = await call("echo", {}, { "tollgate-max-costs": "0.01" });
+    expect(header.text).toContain("Did you mean `Tollgate-Max-Cost`?");
+    const body = callOf("echo", {}).replace('"_meta":{', '"_meta":{"tollgate/rum":"r",');
+    const member = await door.post(tenant, "bank", { body });
+    expect(member.text).toContain("Did you mean `_meta.tollgate/run`?");
+    expect(server.calls()).toHaveLength(from);
+    expect((await call("echo", {}, { "tollgate-max-cost": "1" })).text).not.toContain("error");
+  });
 
   test("that answers more than may pass is charged, and its caller has nothing of it", async () => {
     await door.declare(tenant, "bank/rows", { ...PAID, output: { rows_max: 3 } });

@@ -129,8 +129,8 @@ function showApproval(s: Session, reply: Reply): void {
   terminal.out(`\nThe call:\n${callText(body)}\n`);
   if (member(body, "state") !== "pending") return;
   const words = `${s.argument(0)} --digest ${textOf(member(body, "digest"))}`;
-  writeHint(terminal, `\ntollgate approvals approve ${words}`);
-  writeHint(terminal, `tollgate approvals deny ${words} --reason "…"`);
+  writeHint(terminal, `\n${session.typed(s, `approvals approve ${words}`)}`);
+  writeHint(terminal, session.typed(s, `approvals deny ${words} --reason "…"`));
 }
 
 /** Set out over lines only where that shows the same: JSON that says a member twice would lose one. */

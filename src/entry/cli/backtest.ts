@@ -132,7 +132,7 @@ function refuseMixed(s: Session): void {
   throw new CliError(
     isOne
       ? `--${name} is for many decisions: leave away ${textOf(s.argument(0))}, or the option.`
-      : "--policies is for one decision: name it, or judge many with tollgate policies backtest.",
+      : `--policies is for one decision: name it, or judge many with ${session.typed(s, "policies backtest")}.`,
     EXIT_USAGE,
   );
 }

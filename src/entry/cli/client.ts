@@ -34,6 +34,8 @@ export type Ask = {
   readonly nulls?: readonly string[];
   /** The scope this call needs, to be named when it is missing. */
   readonly scope: Scope;
+  /** The tenant that was chosen because nobody named one. */
+  readonly assumed?: string | null;
   /** The answer is a text, and no JSON. */
   readonly isText?: boolean;
 };
@@ -206,7 +208,12 @@ function refused({ origin, credential, ask, status, reply }: Refused): CliError 
     const advice = `This needs a key with the scope "${ask.scope}"; the key comes from ${credential.from}.`;
     return new CliError(`${said ?? "Not allowed."} ${advice}`, undefined, document);
   }
-  if (said !== null) return new CliError(said, undefined, document);
+  if (said !== null) {
+    const assumed = status === 404 ? (ask.assumed ?? null) : null;
+    const whose =
+      assumed === null ? "" : ` The tenant is \`${assumed}\`: name another with --tenant.`;
+    return new CliError(`${said}${whose}`, undefined, document);
+  }
   if (status >= 300 && status < 400) {
     return new CliError(`${origin} redirects elsewhere: name the place itself with --url.`);
   }

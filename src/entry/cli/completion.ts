@@ -2,7 +2,7 @@
 import { Argument, type Command } from "commander";
 
 import { act } from "./session.ts";
-import type { Terminal } from "./terminal.ts";
+import { calledAs, type Terminal } from "./terminal.ts";
 
 const SHELLS = ["bash", "zsh", "fish"] as const;
 
@@ -19,7 +19,7 @@ export function addCompletion(program: Command, terminal: Terminal): void {
   const completion = program
     .command("completion")
     .description(
-      "print a completion script: bash and zsh load it with source <(tollgate completion bash)",
+      `print a completion script, for npx tollgate too: bash and zsh load it with source <(${calledAs(terminal.env)} completion bash)`,
     )
     .addArgument(new Argument("<shell>").choices(SHELLS));
   act(completion, terminal, async (session) => {
@@ -80,9 +80,24 @@ function bashAndZsh(nodes: readonly Node[], shell: string): string {
     '  COMPREPLY=($(compgen -W "$words" -- "$current"))',
     "}",
     "complete -o default -F _tollgate tollgate",
+    "_tollgate_npx() {",
+    '  if [ "$COMP_CWORD" -gt 1 ] && [ "${COMP_WORDS[1]}" = tollgate ]; then',
+    '    COMP_WORDS=("${COMP_WORDS[@]:1}")',
+    "    COMP_CWORD=$((COMP_CWORD-1))",
+    "    _tollgate",
+    '  elif [ "$COMP_CWORD" -eq 1 ]; then',
+    '    COMPREPLY=($(compgen -W "tollgate" -- "${COMP_WORDS[1]}"))',
+    "  fi",
+    "}",
+    // Another completion of npx is somebody's own, and stays.
+    `${isTaken(shell)} || complete -o default -F _tollgate_npx npx`,
   ];
   const head = shell === "zsh" ? ["autoload -U +X bashcompinit && bashcompinit"] : [];
   return `${[...head, ...script].join("\n")}\n`;
+}
+
+function isTaken(shell: string): string {
+  return shell === "zsh" ? '[ -n "${_comps[npx]}" ]' : "complete -p npx >/dev/null 2>&1";
 }
 
 function fish(nodes: readonly Node[]): string {
@@ -114,5 +129,8 @@ function fish(nodes: readonly Node[]): string {
     '  echo "$at"',
     "end",
     ...lines,
+    // Behind npx it is completed as the same line without npx.
+    "complete -c npx -n 'string match -qr \"^\\s*npx\\s+tollgate\\s\" -- (commandline -cp)' -f" +
+      ' -a \'(complete -C (string replace -r "^\\s*npx\\s+" "" -- (commandline -cp)))\'',
   ].join("\n")}\n`;
 }

@@ -10,8 +10,8 @@ import { ConfigError, readConfig, type Config, type Env, type UpstreamConfig } f
 import { diskFiles } from "../config-files.ts";
 import { ADMIN_KEY_FILE, originOf, reach, URL_DEFAULT } from "./client.ts";
 import { member, writeTable } from "./output.ts";
-import { act, option } from "./session.ts";
-import { CliError, type Terminal } from "./terminal.ts";
+import { actOnConfig, option } from "./session.ts";
+import { calledAs, CliError, type Terminal } from "./terminal.ts";
 
 export type Check = {
   readonly check: string;
@@ -27,7 +27,7 @@ export function addDoctor(program: Command, terminal: Terminal): void {
     .command("doctor")
     .description("look for what keeps Tollgate from running here")
     .option("--online", "also ask each upstream for its models, and each MCP server for its tools");
-  act(doctor, terminal, async (session) => {
+  actOnConfig(doctor, terminal, async (session) => {
     const isOnline = session.options["online"] === true;
     const checks = await examine(terminal.env, option(session.options, "url"), isOnline);
     if (session.json) {
@@ -54,7 +54,7 @@ async function examine(env: Env, url: string | null, isOnline: boolean): Promise
   const origin = originOf(stated ?? `http://${hostInUrl(config)}:${config.port}`);
   const answering = await isTollgate(origin);
   checks.push(await databaseCheck(config, answering));
-  checks.push(await listenerCheck(config, origin, answering));
+  checks.push(await listenerCheck(env, config, { origin, answering }));
   if (!isOnline) return checks;
   checks.push(...(await Promise.all(config.upstreams.map(upstreamCheck))));
   if (config.mcpServers.length === 0) return checks;
@@ -134,10 +134,16 @@ function embeddedCheck(directory: string, answering: boolean): Check {
   return { check: "database", status: inUse && !answering ? "warn" : "ok", detail };
 }
 
-async function listenerCheck(config: Config, origin: string, answering: boolean): Promise<Check> {
+type Answering = { readonly origin: string; readonly answering: boolean };
+
+async function listenerCheck(
+  env: Env,
+  config: Config,
+  { origin, answering }: Answering,
+): Promise<Check> {
   if (answering) return { check: "port", status: "ok", detail: `Tollgate answers at ${origin}` };
   if (await isFree(config.host, config.port)) {
-    const detail = `${config.host}:${config.port} is free; start with: tollgate serve`;
+    const detail = `${config.host}:${config.port} is free; start with: ${calledAs(env)} serve`;
     return { check: "port", status: "ok", detail };
   }
   const detail = `${config.host}:${config.port} cannot be used: another program has it; set PORT`;

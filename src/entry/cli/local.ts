@@ -5,14 +5,14 @@ import { Fault } from "../../lib/assert.ts";
 import { CONFIG_DEFAULT, ConfigError, readConfig, type Config } from "../config.ts";
 import { diskFiles } from "../config-files.ts";
 import { paint } from "./output.ts";
-import { act, type Session } from "./session.ts";
+import { actOnConfig, type Session } from "./session.ts";
 import { CliError, EXIT_ERROR, type Terminal } from "./terminal.ts";
 
 export function addLocal(program: Command, terminal: Terminal): void {
   const serve = program
     .command("serve")
     .description("start the gateway, configured by the environment and tollgate.yaml");
-  act(serve, terminal, async () => {
+  actOnConfig(serve, terminal, async () => {
     const config = readConfig(terminal.env, diskFiles);
     // Loaded only here: the gateway takes half a second to load, and no other command needs it.
     const node = await import("../serve.ts");
@@ -26,7 +26,7 @@ export function addLocal(program: Command, terminal: Terminal): void {
     .command("check")
     .description("check tollgate.yaml and the environment without starting anything")
     .argument("[file]", "the file, if not TOLLGATE_CONFIG or ./tollgate.yaml");
-  act(check, terminal, async (session) => checkConfig(session));
+  actOnConfig(check, terminal, async (session) => checkConfig(session));
 }
 
 /** What an operator can mend is told in a sentence; anything else is thrown on as it is. */
@@ -61,7 +61,12 @@ async function checkConfig(session: Session): Promise<void> {
     else terminal.out(`${paint(terminal, "green", "sound")}  ${summaryOf(config)}\n`);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    const { problems } = error;
+    // A file that was typed is no variable's.
+    const problems = error.problems.map((problem) =>
+      stated !== "" && problem.where === "TOLLGATE_CONFIG"
+        ? { where: stated, message: "there is no such file" }
+        : problem,
+    );
     if (session.json) terminal.out(`${JSON.stringify({ ok: false, problems })}\n`);
     else for (const { where, message } of problems) terminal.err(`${where}: ${message}\n`);
     const mistakes = problems.length === 1 ? "1 mistake" : `${problems.length} mistakes`;

@@ -101,7 +101,7 @@ export function addRuns(program: Command, terminal: Terminal): void {
     async (s) => {
       const query = session.pageQuery(s);
       const reply = await s.ask({ method: "GET", path: "/api/runs", query, scope: "report" });
-      const none = "No run yet: name one with the header Tollgate-Run, or tollgate runs set RUN";
+      const none = `No run yet: name one with the header Tollgate-Run, or ${session.typed(s, "runs set RUN")}`;
       session.showList(s, reply, { columns: RUN_COLUMNS, none });
     },
   );

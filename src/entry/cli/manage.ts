@@ -60,7 +60,7 @@ export function addTenants(program: Command, terminal: Terminal): void {
     const reply = await s
       .client()
       .ask({ method: "GET", path: "/api/tenants", query, scope: "admin" });
-    const none = "No tenant yet: tollgate tenants create NAME";
+    const none = `No tenant yet: ${session.typed(s, "tenants create NAME")}`;
     session.showList(s, reply, { columns: TENANT_COLUMNS, none });
   });
   const create = tenants
@@ -189,7 +189,7 @@ export function addKeys(program: Command, terminal: Terminal): void {
     const reply = await s.ask({ method: "GET", path: "/api/keys", query, scope: "admin" });
     session.showList(s, reply, {
       columns: KEY_COLUMNS,
-      none: "No key yet: tollgate keys create NAME",
+      none: `No key yet: ${session.typed(s, "keys create NAME")}`,
     });
   });
   const create = keys
@@ -251,8 +251,7 @@ export function addLimits(program: Command, terminal: Terminal): void {
     };
     const query = { ...session.pageQuery(s), ...one };
     const reply = await s.ask({ method: "GET", path: "/api/limits", query, scope: "report" });
-    const none =
-      "No limit yet: nothing bounds what is spent. tollgate limits create --unit usd --limit 10";
+    const none = `No limit yet: nothing bounds what is spent. ${session.typed(s, "limits create --unit usd --limit 10")}`;
     session.showList(s, reply, { columns: LIMIT_COLUMNS, none });
   });
   const create = limits.command("create").description("create a limit");

@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { Fault } from "../../lib/assert.ts";
 import { readConfig } from "../config.ts";
 import { diskFiles } from "../config-files.ts";
-import { act } from "./session.ts";
+import { actOnConfig } from "./session.ts";
 import { CliError, type Terminal } from "./terminal.ts";
 
 export function addMigrate(program: Command, terminal: Terminal): void {
@@ -13,7 +13,7 @@ export function addMigrate(program: Command, terminal: Terminal): void {
     .description(
       "bring the database (DATABASE_URL) to this release's schema, and record its prices",
     );
-  act(migrate, terminal, async ({ json }) => {
+  actOnConfig(migrate, terminal, async ({ json }) => {
     const config = readConfig(terminal.env, diskFiles);
     const { databaseUrl } = config;
     if (databaseUrl === null) {

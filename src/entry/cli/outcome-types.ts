@@ -39,8 +39,7 @@ export function addOutcomeTypes(program: Command, terminal: Terminal): void {
     const query = session.pageQuery(s);
     const path = "/api/outcome-types";
     const reply = await s.ask({ method: "GET", path, query, scope: "report" });
-    const none =
-      "No outcome type is declared. tollgate outcome-types create ticket_resolved --value 12";
+    const none = `No outcome type is declared. ${session.typed(s, "outcome-types create ticket_resolved --value 12")}`;
     session.showList(s, reply, { columns: COLUMNS, none });
   });
   const remove = types

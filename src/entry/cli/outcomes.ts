@@ -44,7 +44,7 @@ function addRecord(outcomes: Command, terminal: Terminal): void {
     .description("say what became of a run or an operation; the same again changes nothing")
     .argument("[run]")
     .option("--operation <operation>", "of an operation in place of a run, as refund:order-123")
-    .requiredOption("--type <type>", "a declared one: tollgate outcome-types list")
+    .requiredOption("--type <type>", "a declared one: see `outcome-types list`")
     .addOption(statusOption().makeOptionMandatory())
     .option("--item <key>", "its `key`, where a run has several: as the number of a ticket")
     .option("--value <usd>", "what it is worth, in dollars", session.amount)
@@ -95,7 +95,7 @@ function addList(outcomes: Command, terminal: Terminal): void {
       to: said("to"),
     };
     const reply = await s.ask({ method: "GET", path: "/api/outcomes", query, scope: "report" });
-    const none = "No outcome. tollgate outcomes record RUN --type ticket_resolved --status success";
+    const none = `No outcome. ${session.typed(s, "outcomes record RUN --type ticket_resolved --status success")}`;
     session.showList(s, reply, { columns: COLUMNS, none });
   });
 }

@@ -20,7 +20,7 @@ import {
 import * as session from "./session.ts";
 import type { Session } from "./session.ts";
 import { STARTER_POLICIES } from "./starter-policies.ts";
-import { CliError, EXIT_ERROR, type Terminal } from "./terminal.ts";
+import { calledAs, CliError, EXIT_ERROR, type Terminal } from "./terminal.ts";
 
 const BUNDLE_COLUMNS: readonly Column[] = [
   { title: "version", value: (row) => textOf(member(row, "version")).slice(0, SHOWN) },
@@ -70,7 +70,9 @@ export function addPolicies(program: Command, terminal: Terminal): void {
 function addFiles(policies: Command, terminal: Terminal): void {
   const starter = policies
     .command("starter")
-    .description("print a bundle to begin with: tollgate policies starter > policies.yaml");
+    .description(
+      `print a bundle to begin with: ${calledAs(terminal.env)} policies starter > policies.yaml`,
+    );
   session.act(starter, terminal, async () => terminal.out(STARTER_POLICIES));
   const check = policies
     .command("check")
@@ -93,7 +95,7 @@ function addFiles(policies: Command, terminal: Terminal): void {
       session.showDone(
         s,
         reply,
-        `${stored} ${version}. Activate it: tollgate policies activate ${version.slice(0, SHOWN)}`,
+        `${stored} ${version}. Activate it: ${session.typed(s, `policies activate ${version.slice(0, SHOWN)}`)}`,
       );
       return;
     }
@@ -130,7 +132,7 @@ function addLooking(policies: Command, terminal: Terminal): void {
   session.act(session.paged(list), terminal, async (s) => {
     const query = session.pageQuery(s);
     const reply = await s.ask({ method: "GET", path: "/api/policies", query, scope: "report" });
-    const none = "No policies yet: tollgate policies starter > policies.yaml";
+    const none = `No policies yet: ${calledAs(terminal.env)} policies starter > policies.yaml`;
     session.showList(s, reply, { columns: BUNDLE_COLUMNS, none });
   });
   const show = policies

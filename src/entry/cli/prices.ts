@@ -124,7 +124,7 @@ function showImport(s: Session, reply: Reply, apply: boolean): void {
   } else if (!apply && added + changed > 0 && rowsAt(reply, "refused").length === 0) {
     writeHint(
       terminal,
-      `Nothing is changed yet. Apply it: tollgate prices import ${s.argument(0)} --yes`,
+      `Nothing is changed yet. Apply it: ${session.typed(s, `prices import ${s.argument(0)} --yes`)}`,
     );
   }
 }

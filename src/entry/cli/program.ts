@@ -30,6 +30,8 @@ The key comes from --key, TOLLGATE_ADMIN_KEY, TOLLGATE_KEY, or, for a Tollgate o
 the file admin-key in its data directory (TOLLGATE_DATA). Prefer a variable: --key is seen by others
 in the list of processes.
 
+A key has its tenant; the administration key has none: it is named by --tenant or TOLLGATE_TENANT.
+
 Exit codes: 0 done; 1 refused, failed or not reachable; 2 typed wrongly; 3 some rows of an import did not match.`;
 
 export function createProgram(terminal: Terminal, version: string): Command {
@@ -40,7 +42,7 @@ export function createProgram(terminal: Terminal, version: string): Command {
     .option("--key <key>", "the key to manage it with (TOLLGATE_ADMIN_KEY or TOLLGATE_KEY)")
     .option(
       "--tenant <tenant>",
-      "id or name, for the administration key (default: the only one, else `default`)",
+      "id or name, for the administration key (TOLLGATE_TENANT; default: the only one, else `default`)",
     )
     .option("--json", "print the API's own JSON")
     .configureHelp({ showGlobalOptions: true })
@@ -82,6 +84,15 @@ export function createProgram(terminal: Terminal, version: string): Command {
   return program;
 }
 
+/** The commands that have an option which another one was given. */
+function ownersOf(command: Command, flag: string): readonly string[] {
+  return command.commands.flatMap((child) => {
+    const has = child.options.some(({ long }) => long === flag);
+    const below = ownersOf(child, flag).map((path) => `${child.name()} ${path}`);
+    return has ? [child.name(), ...below] : below;
+  });
+}
+
 /** Runs one command line and answers its exit code. A fault of the program itself is thrown on. */
 export async function runProgram(
   terminal: Terminal,
@@ -93,7 +104,12 @@ export async function runProgram(
     await program.parseAsync(words, { from: "user" });
     return 0;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    if (error instanceof CommanderError) {
+      const flag = error.code === "commander.unknownOption" ? /--[\w-]+/.exec(error.message) : null;
+      const owners = flag === null ? [] : ownersOf(program, flag[0]);
+      if (owners.length > 0) terminal.err(`(${flag?.[0]} is of: ${owners.join(", ")})\n`);
+      return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    }
     if (error instanceof ConfigError) {
       terminal.err(`${error.message}\n`);
       return EXIT_ERROR;

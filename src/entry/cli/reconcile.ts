@@ -210,7 +210,10 @@ export function addReconciliation(report: Command, terminal: Terminal): void {
     writeFields(terminal, period, reply.body);
     const upstreams = member(reply.body, "upstreams");
     if (!isList(upstreams) || upstreams.length === 0) {
-      return writeHint(terminal, "Nothing of it was compared: tollgate reconcile --help");
+      return writeHint(
+        terminal,
+        `Nothing of it was compared: ${session.typed(s, "reconcile --help")}`,
+      );
     }
     terminal.out("\n");
     writeTable(terminal, STATE_COLUMNS, upstreams);
@@ -220,7 +223,7 @@ export function addReconciliation(report: Command, terminal: Terminal): void {
   );
   session.act(list, terminal, async (s) => {
     const reply = await askWhose(s, { method: "GET", query: session.pageQuery(s) });
-    const none = "Nothing was compared yet: tollgate reconcile --help";
+    const none = `Nothing was compared yet: ${session.typed(s, "reconcile --help")}`;
     session.showList(s, reply, { columns: RECORDED_COLUMNS, none });
   });
 }

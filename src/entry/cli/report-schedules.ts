@@ -43,8 +43,7 @@ export function addReportSchedules(report: Command, terminal: Terminal): void {
   session.act(list, terminal, async (s) => {
     const query = session.pageQuery(s);
     const reply = await s.ask({ method: "GET", path: PATH, query, scope: "report" });
-    const none =
-      'No schedule yet: tollgate report schedules create "spend by customer" --report spend --every month';
+    const none = `No schedule yet: ${session.typed(s, 'report schedules create "spend by customer" --report spend --every month')}`;
     session.showList(s, reply, { columns: COLUMNS, none });
   });
   addCreate(schedules, terminal);

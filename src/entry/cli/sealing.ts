@@ -4,7 +4,7 @@ import type { Command } from "commander";
 import { Fault } from "../../lib/assert.ts";
 import { readConfig } from "../config.ts";
 import { diskFiles } from "../config-files.ts";
-import { act } from "./session.ts";
+import { actOnConfig } from "./session.ts";
 import { CliError, type Terminal } from "./terminal.ts";
 
 export function addSealing(program: Command, terminal: Terminal): void {
@@ -18,7 +18,7 @@ export function addSealing(program: Command, terminal: Terminal): void {
       "--lose-sealed-content",
       "say that what is sealed can be lost: calls that wait for approval, stored answers, webhooks' secrets",
     );
-  act(reset, terminal, async ({ json }) => {
+  actOnConfig(reset, terminal, async ({ json }) => {
     const config = readConfig(terminal.env, diskFiles);
     // Loaded only here: no other command opens a database of its own.
     const { resetSealing } = await import("../reset-sealing.ts");

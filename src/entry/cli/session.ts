@@ -2,9 +2,10 @@
 import { InvalidArgumentError, type Command } from "commander";
 
 import { isList } from "../../lib/json.ts";
+import { ConfigError, unknownVariables, type Env } from "../config.ts";
 import { createClient, type Ask, type Client, type Reply } from "./client.ts";
 import { member, textOf, writeFields, writeHint, writeTable, type Column } from "./output.ts";
-import { CliError, EXIT_USAGE, type Terminal } from "./terminal.ts";
+import { calledAs, CliError, EXIT_USAGE, type Terminal } from "./terminal.ts";
 
 export type Session = {
   readonly terminal: Terminal;
@@ -27,11 +28,39 @@ export function act(
   terminal: Terminal,
   work: (session: Session) => Promise<void>,
 ): Command {
+  return command.action(() => {
+    refuseVariables(terminal.env);
+    return work(sessionOf(command, terminal));
+  });
+}
+
+/** The same for a command that reads the configuration, and tells of all that is wrong with it. */
+export function actOnConfig(
+  command: Command,
+  terminal: Terminal,
+  work: (session: Session) => Promise<void>,
+): Command {
   return command.action(() => work(sessionOf(command, terminal)));
 }
 
+/** One that nobody knows would be passed over, and the answer be of another tenant or place than was meant. */
+function refuseVariables(env: Env): void {
+  const problems = [...unknownVariables(env)];
+  if (env[TENANT]?.trim() === "") {
+    problems.push({ where: TENANT, message: "set but empty: remove it or give it a value" });
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+}
+
+const TENANT = "TOLLGATE_TENANT";
+
 function sessionOf(command: Command, terminal: Terminal): Session {
-  const options: Readonly<Record<string, unknown>> = command.optsWithGlobals();
+  const typed: Readonly<Record<string, unknown>> = command.optsWithGlobals();
+  const named = option(typed, "tenant") ?? terminal.env[TENANT] ?? null;
+  const options = named === null ? typed : { ...typed, tenant: named };
+  const json = options["json"] === true;
+  let within: Promise<Within> | null = null;
+  let isSaid = false;
   let client: Client | null = null;
   const clientOnce = (): Client => {
     client ??= createClient(terminal.env, {
@@ -42,19 +71,26 @@ function sessionOf(command: Command, terminal: Terminal): Session {
   };
   return {
     terminal,
-    json: options["json"] === true,
+    json,
     options,
     argument: (at) => command.args[at] ?? "",
     client: clientOnce,
     ask: async (ask) => {
-      const tenant = await tenantOf(clientOnce(), option(options, "tenant"));
+      within ??= withinOf(clientOnce(), named, calledAs(terminal.env));
+      const { tenant, assumed } = await within;
       if (tenant === null) return clientOnce().ask(ask);
       const inBody = ask.body !== undefined;
-      return clientOnce().ask(
+      const reply = await clientOnce().ask(
         inBody
-          ? { ...ask, body: { tenant, ...ask.body } }
-          : { ...ask, query: { tenant, ...ask.query } },
+          ? { ...ask, assumed, body: { tenant, ...ask.body } }
+          : { ...ask, assumed, query: { tenant, ...ask.query } },
       );
+      // Behind a pipe nobody reads it, and a program that does is not to be disturbed.
+      if (assumed !== null && !isSaid && terminal.isTerminal && !json) {
+        writeHint(terminal, `Of the tenant ${textOf(assumed)}: name another with --tenant.`);
+        isSaid = true;
+      }
+      return reply;
     },
   };
 }
@@ -63,6 +99,21 @@ function sessionOf(command: Command, terminal: Terminal): Session {
 export function option(options: Readonly<Record<string, unknown>>, name: string): string | null {
   const value = options[name];
   return typeof value === "string" ? value : null;
+}
+
+/** A command to be pasted: as this one was called, and where it was sent. */
+export function typed({ terminal, options }: Session, words: string): string {
+  const names = ["url", "tenant"] as const;
+  const where = names.flatMap((name) => {
+    const value = option(options, name);
+    return value === null ? [] : [`--${name} ${quoted(value)}`];
+  });
+  return [calledAs(terminal.env), words, ...where].join(" ");
+}
+
+/** As shells read it, whatever is in it. */
+function quoted(text: string): string {
+  return /^[\w./:@-]+$/.test(text) ? text : `'${textOf(text).replaceAll("'", "'\\''")}'`;
 }
 
 /** The texts of an option that may be repeated. */
@@ -79,20 +130,29 @@ export function collect(text: string, before: readonly string[] | undefined): re
   return [...(before ?? []), text];
 }
 
+type Within = {
+  /** Null: the key implies it. */
+  readonly tenant: string | null;
+  /** Its name, where there are others and nobody named one. */
+  readonly assumed: string | null;
+};
+
 /**
  * A key implies its tenant. The installation's key does not: then it is the one named, else the only
  * one, else `default`.
  */
-async function tenantOf(client: Client, stated: string | null): Promise<string | null> {
-  if (stated !== null) return stated;
-  if (!client.isAdministrator) return null;
+async function withinOf(client: Client, stated: string | null, program: string): Promise<Within> {
+  if (stated !== null || !client.isAdministrator) return { tenant: stated, assumed: null };
   const { body } = await client.ask({ method: "GET", path: "/api/tenants", scope: "admin" });
   const tenants = rowsOf(body);
   const chosen =
     tenants.length === 1 ? tenants[0] : tenants.find((row) => nameOf(row) === "default");
-  if (chosen !== undefined) return textOf(member(chosen, "id"));
+  if (chosen !== undefined) {
+    const assumed = tenants.length === 1 ? null : nameOf(chosen);
+    return { tenant: textOf(member(chosen, "id")), assumed };
+  }
   if (tenants.length === 0)
-    throw new CliError("There is no tenant yet: tollgate tenants create NAME");
+    throw new CliError(`There is no tenant yet: ${program} tenants create NAME`);
   const names = tenants.map(nameOf).join(", ");
   throw new CliError(`Which tenant? Name it with --tenant: ${names}.`, EXIT_USAGE);
 }

@@ -1,14 +1,17 @@
 /** The bundle that `tollgate policies starter` prints: something to begin with, and to read. */
 export const STARTER_POLICIES = `# A first bundle of policies. Check it, apply it, and watch what its shadow policies would do:
 #
-#   tollgate policies check policies.yaml
-#   tollgate policies apply policies.yaml --activate
-#   tollgate policies shadow-report
+#   npx tollgate policies check policies.yaml
+#   npx tollgate policies apply policies.yaml --activate
+#   npx tollgate policies shadow-report
+#
+# A policy with \`mode: shadow\` only records what it would do: remove that line when its report is right. The others hold
+# as soon as the bundle is active: large-single-call asks a person, unknown-models blocks, bounded-answers lowers maxima.
 #
 # Expressions are CEL over the facts that docs/policies.md lists.
 description: Starter policies
 policies:
-  # Nothing is blocked yet: a shadow policy only records. Remove \`mode: shadow\` when its report is right.
+  # What is sent goes to somebody else's machine.
   - id: no-secrets
     name: No secrets in prompts
     when: detectors.secrets > 0 || !detectors.complete

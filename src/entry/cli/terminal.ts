@@ -11,6 +11,11 @@ export type Terminal = {
   readonly columns: number;
 };
 
+/** What a person types for this program: whoever has it from `npm ci` has no `tollgate` of his shell's, and npm says that it runs it. */
+export function calledAs(env: Env): string {
+  return env["npm_command"] === undefined ? "tollgate" : "npx tollgate";
+}
+
 /** How a command ends. 2 is for what was typed, so that a script can tell its own mistakes. */
 export const EXIT_ERROR = 1;
 export const EXIT_USAGE = 2;

@@ -46,7 +46,7 @@ export function addApprove(tools: Command, terminal: Terminal, columns: readonly
     const name = textOf(member(reply.body, "name"));
     writeHint(
       terminal,
-      `It has no price, so a strict tenant's calls of it are refused. 0 is one: tollgate tools approve ${name} --price 0 --yes`,
+      `It has no price, so a strict tenant's calls of it are refused. 0 is one: ${session.typed(s, `tools approve ${name} --price 0 --yes`)}`,
     );
   });
 }
@@ -58,13 +58,13 @@ function currentOf(s: Session, seen: unknown): string {
   if (typeof current !== "string") {
     const server = name.slice(0, name.indexOf("/"));
     throw new CliError(
-      `${name} is not listed by its server now: tollgate tools discover ${server}`,
+      `${name} is not listed by its server now: ${session.typed(s, `tools discover ${server}`)}`,
     );
   }
   const meant = session.option(s.options, "definition");
   if (meant === null || meant === current) return current;
   throw new CliError(
-    `${name} is listed as ${current} now, which is not the definition that you named. Look at it again: tollgate tools approve ${name}`,
+    `${name} is listed as ${current} now, which is not the definition that you named. Look at it again: ${session.typed(s, `tools approve ${name}`)}`,
   );
 }
 
@@ -100,13 +100,13 @@ function showFirst(s: Session, { tool, seen, current }: Shown): void {
   }
   const hasEffect = typeof (member(tool, "effect") ?? s.options["effect"]) === "string";
   const words = [
-    `tollgate tools approve ${name}`,
+    `tools approve ${name}`,
     ...said,
     ...(hasEffect ? [] : ["--effect CLASS"]),
     // Between looking and approving it may be changed once more.
     `--definition ${current} --yes`,
   ];
-  writeHint(s.terminal, `Nothing is changed yet. Approve it: ${words.join(" ")}`);
+  writeHint(s.terminal, `Nothing is changed yet. Approve it: ${session.typed(s, words.join(" "))}`);
 }
 
 /** The difference where another one was approved, else the whole. */
@@ -127,7 +127,8 @@ export function writeDefinition({ terminal }: Session, seen: unknown): void {
   for (const line of text.split("\n")) terminal.out(`${textOf(line)}\n`);
 }
 
-export function writeDifference({ terminal }: Session, seen: unknown): void {
+export function writeDifference(s: Session, seen: unknown): void {
+  const { terminal } = s;
   const lines = session.listOf(member(seen, "difference"), "lines");
   if (lines.length === 0) return;
   const title = `from ${textOf(member(seen, "approved"))} (approved) to ${textOf(member(seen, "current"))} (listed now)`;
@@ -140,6 +141,9 @@ export function writeDifference({ terminal }: Session, seen: unknown): void {
   }
   const more = member(seen, "difference.more");
   if (typeof more === "number" && more > 0) {
-    writeHint(terminal, `${more} more places differ: look at the whole, tollgate tools show NAME`);
+    writeHint(
+      terminal,
+      `${more} more places differ: look at the whole, ${session.typed(s, "tools show NAME")}`,
+    );
   }
 }

@@ -64,7 +64,7 @@ function addList(tools: Command, terminal: Terminal): void {
     const reply = await s.ask({ method: "GET", path: "/api/tools", query, scope: "report" });
     const none =
       query.state === null
-        ? "No tool is declared: each is effectful and without a price. tollgate tools set NAME --effect pure"
+        ? `No tool is declared: each is effectful and without a price. ${session.typed(s, "tools set NAME --effect pure")}`
         : `No tool is ${query.state}.`;
     session.showList(s, reply, { columns: LISTED, none });
   });
@@ -100,7 +100,7 @@ function addDiscover(tools: Command, terminal: Terminal): void {
     writeTable(terminal, DISCOVERED, session.listOf(reply.body, "tools"));
     writeHint(
       terminal,
-      "Look at one, then approve it: tollgate tools approve NAME --effect CLASS --price USD",
+      `Look at one, then approve it: ${session.typed(s, "tools approve NAME --effect CLASS --price USD")}`,
     );
   });
 }
@@ -139,7 +139,7 @@ function addSet(tools: Command, terminal: Terminal): void {
     session.showOne(s, reply, COLUMNS);
     if (member(reply.body, "state") !== "undeclared") return;
     const name = textOf(member(reply.body, "name"));
-    const hint = `No definition of it is approved, so it is not called: tollgate tools approve ${name}, which takes these options too and keeps the rest`;
+    const hint = `No definition of it is approved, so it is not called: ${session.typed(s, `tools approve ${name}`)}, which takes these options too and keeps the rest`;
     writeHint(terminal, hint);
   });
 }

@@ -37,7 +37,7 @@ function addChanges(webhooks: Command, terminal: Terminal): void {
   session.act(list, terminal, async (s) => {
     const query = session.pageQuery(s);
     const reply = await s.ask({ method: "GET", path: "/api/webhooks", query, scope: "admin" });
-    const none = "No webhook yet: tollgate webhooks create URL";
+    const none = `No webhook yet: ${session.typed(s, "webhooks create URL")}`;
     session.showList(s, reply, { columns: WEBHOOK_COLUMNS, none });
   });
   const create = webhooks
@@ -71,7 +71,7 @@ function addDeliveries(webhooks: Command, terminal: Terminal): void {
     const path = `/api/webhooks/${encodeURIComponent(s.argument(0))}/test`;
     const reply = await s.ask({ method: "POST", path, body: {}, scope: "admin" });
     const id = textOf(member(reply.body, "id"));
-    session.showDone(s, reply, `${id} is on its way: tollgate webhooks deliveries`);
+    session.showDone(s, reply, `${id} is on its way: ${session.typed(s, "webhooks deliveries")}`);
   });
   const states = ["pending", "delivered", "dead"];
   const deliveries = webhooks

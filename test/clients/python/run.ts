@@ -55,7 +55,7 @@ async function main(): Promise<number> {
 async function runsPage(python: string, url: string, key: string): Promise<boolean> {
   const page = readFileSync(join(ROOT, "docs", "steps.md"), "utf8");
   const code = /```python\n(import os\n[\s\S]*?)```/u.exec(page)?.[1] ?? "";
-  const env = { ...process.env, TOLLGATE_URL: url, TOLLGATE_KEY: key };
+  const env = { ...process.env, TOLLGATE_URL: url, AGENT_KEY: key };
   const { stdout, stderr } = spawnSync(python, ["-"], { input: code, env, encoding: "utf8" });
   const isAsSaid = stdout === PAGE_SAYS;
   process.stderr.write(

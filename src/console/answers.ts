@@ -31,6 +31,7 @@ export const Tenant = z.object({
 const Sums = {
   attempts: z.number(),
   blocked: z.number(),
+  repeated: z.number(),
   unpriced: z.number(),
   cost_usd: z.string(),
   reserved_usd: z.string(),
@@ -44,6 +45,7 @@ export const Usage = z.object({
   by_model: z.array(z.object({ upstream: maybe, model: z.string(), ...Sums })),
   by_day: z.array(z.object({ day: z.string(), ...Sums })),
   by_reason: z.array(z.object({ reason: z.string(), decisions: z.number() })),
+  adjustments: z.object({ entries: z.number(), net_usd: z.string() }),
 });
 
 export const Limit = z.object({
@@ -72,6 +74,7 @@ export const Noticed = z.object({ notice: maybe });
 const Totals = z.object({
   attempts: z.number(),
   blocked: z.number(),
+  repeated: z.number(),
   in_flight: z.number(),
   unknown: z.number(),
   unpriced: z.number(),

@@ -288,7 +288,8 @@ function unknownPrice(facts: Facts, intent: Intent): string {
 
 function unboundedCost(because: readonly string[]): string {
   const output = because.includes("output_tokens")
-    ? " Set a maximum of output tokens in the request, or `output_tokens_max` of the model under `prices:` in tollgate.yaml."
+    ? " Set a maximum of output tokens in the request, or `output_tokens_max` in the price of the model: where it " +
+      "was imported, in the file for `tollgate prices import`, else under `prices:` in tollgate.yaml."
     : "";
   return (
     `The cost of this request has no upper bound (${because.join(", ")}), and this tenant spends only ` +

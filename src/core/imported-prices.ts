@@ -57,20 +57,60 @@ export function importedPrices(entries: readonly ImportedPrice[]): ImportedPrice
   return tenants;
 }
 
-/** The price that holds for a call, or null when none is known. The order is the precedence. */
-export function priceFor({ imported, listed }: Prices, asked: PriceAsked): Price | null {
-  const { upstream, list, model, at } = asked;
-  const own = imported.get(asked.tenantId);
-  const all = imported.get(ANY);
-  return (
-    importedAt(own, upstream, asked) ??
-    importedAt(own, list, asked) ??
-    importedAt(own, ANY, asked) ??
-    importedAt(all, upstream, asked) ??
-    findPrice(listed, upstream, model, at) ??
-    importedAt(all, list, asked) ??
-    findPrice(listed, list, model, at)
-  );
+/** The price that holds for a call, or null when none is known. */
+export function priceFor(prices: Prices, asked: PriceAsked): Price | null {
+  for (const { look } of PLACES) {
+    const price = look(prices, asked);
+    if (price !== null) return price;
+  }
+  return null;
+}
+
+/** The prices that hold for a call from one place on, in their order: those that an entry of this place hides. */
+export function pricesFrom(prices: Prices, asked: PriceAsked, place: Place): readonly Price[] {
+  const first = PLACES.findIndex((each) => each.place === place);
+  return PLACES.slice(first).flatMap(({ look }) => look(prices, asked) ?? []);
+}
+
+/** Whose a price is, and of what: an upstream by its name, the list of its provider, or any upstream. */
+export type Place =
+  | "own upstream"
+  | "own list"
+  | "own anywhere"
+  | "upstream"
+  | "configured"
+  | "list"
+  | "shipped";
+
+/** The order is the precedence. */
+const PLACES: readonly {
+  readonly place: Place;
+  readonly look: (prices: Prices, asked: PriceAsked) => Price | null;
+}[] = [
+  {
+    place: "own upstream",
+    look: (all, asked) => importedAt(ownOf(all, asked), asked.upstream, asked),
+  },
+  { place: "own list", look: (all, asked) => importedAt(ownOf(all, asked), asked.list, asked) },
+  { place: "own anywhere", look: (all, asked) => importedAt(ownOf(all, asked), ANY, asked) },
+  { place: "upstream", look: (all, asked) => importedAt(commonOf(all), asked.upstream, asked) },
+  {
+    place: "configured",
+    look: ({ listed }, asked) => findPrice(listed, asked.upstream, asked.model, asked.at),
+  },
+  { place: "list", look: (all, asked) => importedAt(commonOf(all), asked.list, asked) },
+  {
+    place: "shipped",
+    look: ({ listed }, asked) => findPrice(listed, asked.list, asked.model, asked.at),
+  },
+];
+
+function ownOf({ imported }: Prices, { tenantId }: PriceAsked): Upstreams | undefined {
+  return imported.get(tenantId);
+}
+
+function commonOf({ imported }: Prices): Upstreams | undefined {
+  return imported.get(ANY);
 }
 
 /** The entry of exactly this name at a moment, or null. */

@@ -6,9 +6,10 @@
 import {
   ANY,
   entryAt,
-  priceFor,
+  pricesFrom,
   type ImportedPrice,
   type ImportedPrices,
+  type Place,
 } from "./imported-prices.ts";
 import { PRICE_BOOK_ENTRIES_MAX } from "./limits-finance.ts";
 import type { FilePrice, PriceFile, PriceProblem } from "./price-file.ts";
@@ -17,7 +18,10 @@ import { USAGE_CLASSES } from "./usage.ts";
 
 export type PriceChange = {
   readonly entry: ImportedPrice;
-  /** What holds there without it, at its beginning; null: nothing does. */
+  /**
+   * What holds there without it, at its beginning; null: nothing does, or of an entry of any upstream not the same at
+   * all of them.
+   */
   readonly before: Price | null;
 };
 
@@ -34,10 +38,12 @@ export type ImportPlan = {
 export type KnownPrices = {
   readonly imported: ImportedPrices;
   readonly listed: PriceBook;
-  /** The provider whose list prices hold at an upstream; itself, where it is none that is configured. */
-  readonly listOf: (upstream: string) => string;
+  /** Those that are configured, each with the provider whose list prices hold there. */
+  readonly upstreams: ReadonlyMap<string, { readonly priceList: string }>;
   /** The tenants that the file names, by name or id. */
   readonly tenantIds: ReadonlyMap<string, string>;
+  /** What begins before now holds from now on. */
+  readonly now: Date;
 };
 
 export function planImport(file: PriceFile, known: KnownPrices): ImportPlan {
@@ -84,7 +90,9 @@ function place(plan: Plan, placed: Map<string, Placed[]>, given: Given): void {
     plan.refused.push({ ...file.position, message });
     return;
   }
-  const before = priceBefore(key, file.from, { known, prior: prior?.entry ?? null });
+  const held = ownBefore(known, key, { at: file.from, prior: prior?.entry ?? null });
+  const hidden = hiddenBy(known, key, file.from);
+  const before = held ?? firstOf(known, key, hidden);
   const entry: ImportedPrice = {
     tenantId,
     until: file.until,
@@ -96,8 +104,10 @@ function place(plan: Plan, placed: Map<string, Placed[]>, given: Given): void {
       tiers: file.tiers,
       serviceTiers: file.serviceTiers,
       hourly: file.hourly,
-      contextTokensMax: file.contextTokensMax ?? before?.contextTokensMax ?? null,
-      outputTokensMax: file.outputTokensMax ?? before?.outputTokensMax ?? null,
+      contextTokensMax:
+        file.contextTokensMax ?? held?.contextTokensMax ?? leastOf(hidden, "contextTokensMax"),
+      outputTokensMax:
+        file.outputTokensMax ?? held?.outputTokensMax ?? leastOf(hidden, "outputTokensMax"),
       source: given.source,
     }),
   };
@@ -109,20 +119,74 @@ function place(plan: Plan, placed: Map<string, Placed[]>, given: Given): void {
 
 type Key = { readonly tenantId: string; readonly upstream: string; readonly model: string };
 
-function priceBefore(
+/** What an entry follows in its own place: in the file, or in the book. */
+function ownBefore(
+  { imported }: KnownPrices,
   key: Key,
-  at: Date,
-  { known, prior }: { readonly known: KnownPrices; readonly prior: ImportedPrice | null },
+  { at, prior }: { readonly at: Date; readonly prior: ImportedPrice | null },
 ): Price | null {
-  const stored = entryAt(known.imported, key, at);
+  const stored = entryAt(imported, key, at);
   const isPriorNewer =
     prior !== null &&
     (prior.until === null || prior.until > at) &&
     (stored === null || stored.price.from < prior.price.from);
-  if (isPriorNewer) return prior.price;
-  // Of every tenant alike is what a tenant has that has negotiated nothing.
-  const tenantId = key.tenantId === ANY ? "" : key.tenantId;
-  return priceFor(known, { ...key, tenantId, list: known.listOf(key.upstream), at });
+  return isPriorNewer ? prior.price : (stored?.price ?? null);
+}
+
+/**
+ * The prices that an entry hides at each upstream at which it holds, in the order in which they would hold. At its
+ * beginning; where that is over and nothing was known then, now.
+ */
+function hiddenBy(known: KnownPrices, key: Key, from: Date): readonly (readonly Price[])[] {
+  const at = (moment: Date) =>
+    placesOf(known, key).map(({ place: first, ...where }) =>
+      pricesFrom(known, { ...key, ...where, at: moment }, first),
+    );
+  const then = at(from);
+  const isKnown = then.some((prices) => prices.length > 0);
+  return isKnown || from >= known.now ? then : at(known.now);
+}
+
+/** Of the upstream of this name first; a name that is no upstream's is a provider's, whose list may be known. */
+function placesOf({ upstreams }: KnownPrices, { tenantId, upstream: named }: Key): readonly At[] {
+  const isOwn = tenantId !== ANY;
+  const places: At[] = [];
+  for (const [upstream, { priceList: list }] of upstreams) {
+    const at = { upstream, list };
+    if (named === upstream) places.unshift({ ...at, place: isOwn ? "own upstream" : "upstream" });
+    else if (named === list) places.push({ ...at, place: isOwn ? "own list" : "list" });
+    else if (named === ANY) places.push({ ...at, place: "own anywhere" });
+  }
+  if (places.length > 0 || named === ANY) return places;
+  return [{ upstream: named, list: named, place: isOwn ? "own upstream" : "upstream" }];
+}
+
+type At = { readonly upstream: string; readonly list: string; readonly place: Place };
+
+/** What holds where the entry will: at the upstream that it names, else the one that all its upstreams have. */
+function firstOf(
+  { upstreams }: KnownPrices,
+  key: Key,
+  hidden: readonly (readonly Price[])[],
+): Price | null {
+  if (upstreams.has(key.upstream)) return hidden[0]?.[0] ?? null;
+  const firsts = hidden.flatMap(([price]) => price ?? []);
+  const [first = null] = firsts;
+  return firsts.every(({ version }) => version === first?.version) ? first : null;
+}
+
+/**
+ * At each upstream the size that is said first, of these the least: it is sent where a call names no maximum, and one
+ * upstream may refuse what another serves.
+ */
+function leastOf(
+  hidden: readonly (readonly Price[])[],
+  size: "contextTokensMax" | "outputTokensMax",
+): number | null {
+  const sizes = hidden.flatMap(
+    (prices) => prices.find((price) => price[size] !== null)?.[size] ?? [],
+  );
+  return sizes.length === 0 ? null : Math.min(...sizes);
 }
 
 function entriesOf(imported: ImportedPrices, entry: ImportedPrice): readonly ImportedPrice[] {
@@ -192,6 +256,23 @@ export function rateChanges(before: Price | null, after: Price): readonly RateCh
     ...changesOf("hour", before === null ? new Map() : hourOf(before), hourOf(after)),
     ...changesOf("unit", before === null ? new Map() : flat(before), flat(after)),
   ];
+}
+
+/** A size that differs, in tokens; null where it is not known. */
+export type SizeChange = {
+  readonly name: "context_tokens_max" | "output_tokens_max";
+  readonly before: number | null;
+  readonly after: number | null;
+};
+
+export function sizeChanges(before: Price | null, after: Price): readonly SizeChange[] {
+  const context = { before: before?.contextTokensMax ?? null, after: after.contextTokensMax };
+  const output = { before: before?.outputTokensMax ?? null, after: after.outputTokensMax };
+  const all = [
+    { name: "context_tokens_max" as const, ...context },
+    { name: "output_tokens_max" as const, ...output },
+  ];
+  return all.filter((size) => size.before !== size.after);
 }
 
 function changesOf(

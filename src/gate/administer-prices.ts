@@ -54,7 +54,7 @@ export async function importPrices(
 }
 
 async function planOn(
-  { configuration }: AdministrationPorts,
+  { configuration, now }: AdministrationPorts,
   sql: Queryable,
   file: PriceFile,
 ): Promise<ImportPlan> {
@@ -64,8 +64,8 @@ async function planOn(
     const tenant = await findTenant(sql, name);
     if (tenant !== null) tenantIds.set(name, tenant.tenantId);
   }
-  const listOf = (upstream: string) => configuration.upstreams.get(upstream)?.priceList ?? upstream;
-  return planImport(file, { imported, listed: configuration.prices, listOf, tenantIds });
+  const { prices: listed, upstreams } = configuration;
+  return planImport(file, { imported, listed, upstreams, tenantIds, now: now() });
 }
 
 /** The prices themselves stand in the book; this says which import they came with. */

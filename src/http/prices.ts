@@ -5,7 +5,13 @@ import type { Administrator, Caller } from "../core/caller.ts";
 import { ANY, entryAt, type ImportedPrice, type Prices } from "../core/imported-prices.ts";
 import { PRICE_FILE_BYTES_MAX } from "../core/limits-finance.ts";
 import { usdOf, usdOrNull } from "../core/money.ts";
-import { percentOf, rateChanges, type PriceChange, type RateChange } from "../core/price-import.ts";
+import {
+  percentOf,
+  rateChanges,
+  sizeChanges,
+  type PriceChange,
+  type RateChange,
+} from "../core/price-import.ts";
 import { findPrice, type Price, type Rates, type RateSet } from "../core/price.ts";
 import type { Imported } from "../gate/administer-prices.ts";
 import { scopeMissing } from "../gate/acts.ts";
@@ -35,6 +41,19 @@ const Change = z.object({
       }),
     )
     .readonly(),
+  sizes: z
+    .array(
+      z.object({
+        name: z.enum(["context_tokens_max", "output_tokens_max"]),
+        before: z.number().int().nullable(),
+        after: z.number().int().nullable(),
+      }),
+    )
+    .readonly()
+    .openapi({
+      description:
+        "Sizes in tokens that differ. What the file does not say is as of the price in whose place it holds.",
+    }),
 });
 
 const Import = z
@@ -330,5 +349,6 @@ function changeView({ entry, before }: PriceChange): z.input<typeof Change> {
       after_usd: shownOf(change.per, change.after),
       percent: percentOf(change.before, change.after),
     })),
+    sizes: sizeChanges(before, price),
   };
 }

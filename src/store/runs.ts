@@ -1,8 +1,10 @@
 /** Runs that somebody named, and the attempts of any run, named or not. */
 import type { Page, Queryable } from "./events.ts";
 import { arrayLiteral } from "./literal.ts";
+import { kindOf } from "./usage.ts";
 
-export type RunState = "open" | "stopping" | "closed";
+/** Stored is `stopping` whatever is in flight: `stopped` is read of it, once nothing is. */
+export type RunState = "open" | "stopping" | "stopped" | "closed";
 
 export type RunRecord = {
   readonly runId: string;
@@ -21,6 +23,7 @@ export type RunRecord = {
 export type RunTotals = {
   readonly attempts: number;
   readonly blocked: number;
+  readonly repeated: number;
   readonly inFlight: number;
   readonly unknown: number;
   readonly unpriced: number;
@@ -158,8 +161,9 @@ export async function sumRuns(
   runIds: readonly string[],
 ): Promise<readonly RunTotals[]> {
   return await sql<RunTotals[]>`
-    select count(d.attempt_id)::int as attempts,
-           (count(*) filter (where d.verdict <> 'allow'))::int as blocked,
+    select (count(d.attempt_id) filter (where ${kindOf(sql)} = 'attempt'))::int as attempts,
+           (count(d.attempt_id) filter (where ${kindOf(sql)} = 'blocked'))::int as blocked,
+           (count(d.attempt_id) filter (where ${kindOf(sql)} = 'repeated'))::int as repeated,
            (count(*) filter (where r.state = 'open'))::int as "inFlight",
            (count(*) filter (where r.state = 'unknown'))::int as unknown,
            (count(*) filter (where s.unpriced))::int as unpriced,
@@ -180,9 +184,31 @@ export async function sumRuns(
     order by wanted.place`;
 }
 
+/**
+ * Whether a run, or one below it, has an attempt in flight. Found by what is reserved, which is little, whatever the
+ * run has asked.
+ */
+function isInFlight(sql: Queryable) {
+  return sql`
+    exists (
+      select from (
+        select d.run_id
+        from reservations r
+        join decisions d on d.tenant_id = r.tenant_id and d.attempt_id = r.attempt_id
+        where r.tenant_id = runs.tenant_id and r.state = 'open' offset 0
+      ) as held
+      where held.run_id = runs.run_id or exists (
+        select from runs below
+        where below.tenant_id = runs.tenant_id and below.run_id = held.run_id
+          and below.ancestors @> array[runs.run_id]
+      )
+    )`;
+}
+
 function columns(sql: Queryable) {
   return sql`
-    run_id as "runId", state, ancestors, labels, derived_from as "derivedFrom",
+    run_id as "runId", case when state = 'stopping' and not ${isInFlight(sql)} then 'stopped' else state end as state,
+    ancestors, labels, derived_from as "derivedFrom",
     created_by as "createdBy",
     created_at as "createdAt", stopped_at as "stoppedAt"`;
 }

@@ -5,23 +5,35 @@ import {
   percentOf,
   planImport,
   rateChanges,
+  sizeChanges,
   type ImportPlan,
 } from "../../src/core/price-import.ts";
 import { picousd } from "../../src/core/money.ts";
 import { priceBook, type PriceFields } from "../../src/core/price.ts";
 import { priceOf } from "../support/prices.ts";
 
-const LISTED = priceBook([
-  priceOf({ upstream: "up", model: "m", outputTokensMax: 500, contextTokensMax: 9_000 }),
-]);
+const LISTED = priceBook(
+  [
+    priceOf({ upstream: "up", model: "m", outputTokensMax: 500, contextTokensMax: 9_000 }),
+    priceOf({ upstream: "up", model: "late", from: new Date("2026-01-01"), outputTokensMax: 70 }),
+    priceOf({ upstream: "up", model: "both", outputTokensMax: 90, contextTokensMax: 9_000 }),
+  ],
+  [priceOf({ upstream: "own", model: "both", outputTokensMax: 30 })],
+);
+const NOW = new Date("2030-01-01T00:00:00Z");
 
 function plan(entries: readonly string[], stored: readonly ImportedPrice[] = []): ImportPlan {
   const lines = entries.map((entry) => `  - { ${entry} }\n`).join("");
   const known = {
     imported: importedPrices(stored),
     listed: LISTED,
-    listOf: (upstream: string) => (upstream === "up-eu" ? "up" : upstream),
+    upstreams: new Map([
+      ["up", { priceList: "up" }],
+      ["up-eu", { priceList: "up" }],
+      ["own", { priceList: "own" }],
+    ]),
     tenantIds: new Map([["acme", "ten_a"]]),
+    now: NOW,
   };
   return planImport(readPriceFile(`source: s\nprices:\n${lines}`), known);
 }
@@ -67,6 +79,54 @@ describe("an import", () => {
     expect(kept).toEqual([500, 9_000]);
     expect(list).toEqual([7, 9_000]);
     expect(own).toEqual([500, 9_000]);
+  });
+
+  const SIZES: readonly (readonly [string, string, readonly (number | null)[]])[] = [
+    ["the list price", "tenant: acme, model: m, valid_from: 2030-02-01", [500, 9_000]],
+    [
+      "what it says itself",
+      "tenant: acme, model: m, valid_from: 2030-02-01, output_tokens_max: 7",
+      [7, 9_000],
+    ],
+    [
+      "one upstream's",
+      "tenant: acme, upstream: own, model: both, valid_from: 2030-02-01",
+      [30, null],
+    ],
+    ["the least of several", "tenant: acme, model: both, valid_from: 2030-02-01", [30, 9_000]],
+    [
+      "the list price at the upstreams of a provider",
+      "tenant: acme, upstream: up, model: m, valid_from: 2030-02-01",
+      [500, 9_000],
+    ],
+    [
+      "what holds now, from a date before it",
+      "tenant: acme, model: late, valid_from: 2020-01-01",
+      [70, null],
+    ],
+    ["the same for everybody", "upstream: up, model: late, valid_from: 2020-01-01", [70, null]],
+    [
+      "none, where nothing is known",
+      "tenant: acme, model: new, valid_from: 2030-02-01",
+      [null, null],
+    ],
+  ];
+  test.each(SIZES)("has the sizes of the price that it hides: %s", (_name, terms, sizes) => {
+    const { added, changed } = plan([`${terms}, usd_per_million: { input: 0.1, output: 0.2 }`]);
+    const prices = [...added, ...changed].map(({ entry: { price } }) => price);
+    expect(prices.map((price) => [price.outputTokensMax, price.contextTokensMax])).toEqual([sizes]);
+  });
+
+  test("repairs the sizes of a price that was recorded without any", () => {
+    const own = stored("2030-01-01", { upstream: ANY, model: "m" });
+    const terms = "tenant: acme, model: m, valid_from: 2030-01-01, usd_per_million: { input: 0.1 }";
+    const { changed } = plan([terms], [{ ...own, tenantId: "ten_a" }]);
+    const [change] = changed;
+    expect(change?.entry.price.outputTokensMax).toBe(500);
+    expect(change === undefined ? [] : sizeChanges(change.before, change.entry.price)).toEqual([
+      { name: "context_tokens_max", before: null, after: 9_000 },
+      { name: "output_tokens_max", before: null, after: 500 },
+    ]);
   });
 
   test("sees what the file itself says before it", () => {

@@ -371,6 +371,8 @@ test("a file of prices is compared, then applied with --yes, and refused with it
   await check(["prices", "imports"], /^EVENT[^\n]*\n$/);
   await check(["prices", "import", file, "--yes"], ...compared, /Applied: evt_/);
   await check(["prices", "import", file, "--yes"], /0 added, 0 changed, 1 unchanged/);
+  writeFileSync(file, `${price("0.075")}    output_tokens_max: 400\n`);
+  await check(["prices", "import", file], /output_tokens_max +16384 +400 .*\(tokens\)/);
   await check(["prices", "imports"], /evt_\S+ +\S+ +installation +negotiated +0 +1 +0/);
   await check(["prices", "--model", "demo-small"], /ten_\S+ +demo +demo-small +2026.*input=0\.075/);
   writeFileSync(file, price("-1"));

@@ -159,6 +159,34 @@ describeEachDatabase("the price book", (database) => {
     expect(await seenBy(door.tollgate.adminKey)).toHaveLength(4);
   });
 
+  test("keeps bounding the calls of a tenant whose price says no sizes", async () => {
+    const tenant = await door.tollgate.tenant();
+    const whole = { body: { model: "m-sized", max_tokens: undefined } };
+    await importing(fileOf({ model: "m-sized", rates: [10, 100] }));
+    expect((await door.chat(tenant.key, whole)).status).toBe(200);
+    const line = { model: "m-sized", rates: [5, 50], tenant: tenant.id, upstream: null } as const;
+    const unsized = fileOf(line).replace("output_tokens_max: 1000, ", "");
+    const { changed } = await importing(unsized);
+    expect(changed).toMatchObject([{ rates: [{ name: "input" }, { name: "output" }], sizes: [] }]);
+    const negotiated = await door.chat(tenant.key, whole);
+    expect(negotiated.status, negotiated.text).toBe(200);
+    const sized = await importing(fileOf(line).replace("1000", "400"), false);
+    expect(sized.changed[0].sizes).toEqual([
+      { name: "output_tokens_max", before: 1_000, after: 400 },
+    ]);
+  });
+
+  test("names the file of prices, too, where a price has no size", async () => {
+    const tenant = await door.tollgate.tenant();
+    const file = fileOf({ model: "m-unsized", rates: [10, 100] });
+    await importing(file.replace("output_tokens_max: 1000, ", ""));
+    const refused = await door.chat(tenant.key, { body: { model: "m-unsized" } });
+    const { code, message } = JSON.parse(refused.text).error;
+    expect([refused.status, code]).toEqual([403, "cost_unbounded"]);
+    expect(message).toContain("`tollgate prices import`");
+    expect(message).toContain("tollgate.yaml");
+  });
+
   test("prices nothing anew: neither what is settled nor what is under way", async () => {
     const tenant = await door.tollgate.tenant();
     await importing(fileOf({ model: "m-flight", rates: [10, 100] }));

@@ -129,17 +129,31 @@ function showImport(s: Session, reply: Reply, apply: boolean): void {
   }
 }
 
-/** One line for each rate; where none differs, one for the price itself. */
+/** One line for each rate and size; where none differs, one for the price itself. */
 function linesOf(change: unknown): readonly unknown[] {
-  const rates = member(change, "rates");
   const price = isRecord(change) ? change : {};
-  if (!isList(rates) || rates.length === 0) return [{ ...price, name: "the same rates" }];
-  return rates.map((rate) => ({ ...price, ...(isRecord(rate) ? rate : {}) }));
+  const rates = listAt(change, "rates").map((rate) => ({
+    ...price,
+    ...(isRecord(rate) ? rate : {}),
+  }));
+  const sizes = listAt(change, "sizes").map((size) => ({
+    ...price,
+    name: member(size, "name"),
+    before_usd: member(size, "before"),
+    after_usd: member(size, "after"),
+    per: "(tokens)",
+  }));
+  const lines = [...rates, ...sizes];
+  return lines.length === 0 ? [{ ...price, name: "the same rates" }] : lines;
+}
+
+function listAt(value: unknown, name: string): readonly unknown[] {
+  const list = member(value, name);
+  return isList(list) ? list : [];
 }
 
 function rowsAt(reply: Reply, name: string): readonly unknown[] {
-  const rows = member(reply.body, name);
-  return isList(rows) ? rows : [];
+  return listAt(reply.body, name);
 }
 
 function hourOf(row: unknown): string {

@@ -12,6 +12,7 @@ import { SETTLE_GATHER_MS, SETTLEMENTS_WAITING_MAX, SWEEP_ROWS_MAX } from "../co
 import type { Price } from "../core/price.ts";
 import { mayReason } from "../core/reasoning.ts";
 import type { Usage } from "../core/usage.ts";
+import { CONTENT_FILTER } from "../dialects/openai/reading.ts";
 import { encodingFor, type Countable } from "../dialects/openai/tokens.ts";
 import { unreachable } from "../lib/assert.ts";
 import type { AttemptRef } from "../store/attempts.ts";
@@ -254,7 +255,7 @@ export function chargeFor(
   const seen = { usage, serviceTier, serviceTierAsked, milliseconds, price };
   if (isNo(ending)) return charge(estimate, { ...seen, counted: {} });
   const needsCount = usage === null && estimate.basis !== "free";
-  if (!needsCount || !isCountable(permit, reading)) {
+  if (!needsCount || !isCountable(permit, reading, ending.status)) {
     return charge(estimate, { ...seen, counted: null });
   }
   return countBoth(ports, permit, ending.text(), countable()).then((counted) =>
@@ -292,13 +293,23 @@ async function countBoth(
 
 /**
  * Whether counting text tells what an answer without usage cost. It does not where part of it is no text
- * (images, sound), was thought and never delivered, or could not be read: then the reservation is charged.
+ * (images, sound), was thought and never delivered, could not be read, or is still to come (202): then the
+ * reservation is charged. A redirect is no answer that could have been read.
  */
-function isCountable({ intent, model }: Permit, reading: Reading): boolean {
+function isCountable(
+  { intent, model }: Permit,
+  { isUnread, error }: Reading,
+  status: number | null,
+): boolean {
   const { images, audioInput, audioOutput } = intent.demand;
   const isText =
     TEXT_OPERATIONS.has(intent.operation) && images === 0 && !audioInput && !audioOutput;
-  return isText && reading.isUnread !== true && !mayReason(model ?? "");
+  const isRead = isUnread !== true && error?.code !== CONTENT_FILTER && status !== 202;
+  return isText && (isRead || isRedirect(status)) && !mayReason(model ?? "");
+}
+
+function isRedirect(status: number | null): boolean {
+  return status !== null && status >= 300 && status < 400;
 }
 
 const TEXT_OPERATIONS: ReadonlySet<string> = new Set([

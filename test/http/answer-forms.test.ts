@@ -69,11 +69,11 @@ describeOnPostgres("an answer in another form", (database) => {
   };
   test.each(NAMED)("is a stream, though its type is named %s", async (_, type) => {
     for (const [style, write] of Object.entries(WRITTEN)) {
-      const [first, ...rest] = [...write(chatFrames(MODEL, DELTAS, USAGE).join(""))];
+      const text = write(chatFrames(MODEL, DELTAS, USAGE).join(""));
       const { called, ended } = await ask(
         {
           kind: "sse",
-          frames: [first ?? "", rest.join("")],
+          frames: [text.slice(0, 1), text.slice(1)],
           headers: { "content-type": type ?? [] },
         },
         { body: { ...CHAT, stream: true } },
@@ -98,6 +98,12 @@ describeOnPostgres("an answer in another form", (database) => {
     },
     "a page": { kind: "bytes", frames: ["<html>"], headers: { "content-type": "text/html" } },
     "a list": { kind: "json", body: [chatAnswer(MODEL, "ok", USAGE)] },
+    "a call that is deferred": { kind: "json", body: { request_id: "f15c" } },
+    "a call that is accepted": {
+      kind: "json",
+      status: 202,
+      body: chatAnswer(MODEL, "soon", null),
+    },
     nothing: { kind: "bytes", frames: [], status: 204 },
   };
   test.each(Object.entries(UNREAD))(
@@ -180,6 +186,20 @@ describeOnPostgres("an answer in another form", (database) => {
       }
     },
   );
+
+  test("is charged its reservation where a filter's error came with 200, and not where another did", async () => {
+    const filtered = await ask({ kind: "json", body: { error: { code: "content_filter" } } });
+    expect(filtered.ended).toMatchObject({ ending: "failed", basis: "presumed" });
+    const failed = await ask({ kind: "json", body: { error: { code: 502 } } });
+    expect(failed.ended).toMatchObject({ ending: "failed", basis: "estimated" });
+  });
+
+  test("is no answer that could not be read where it is a redirect", async () => {
+    const headers = { location: "/elsewhere" };
+    const { called, ended } = await ask({ kind: "bytes", frames: [], status: 307, headers });
+    expect([called.status, called.headers.location]).toEqual([307, "/elsewhere"]);
+    expect(ended).toMatchObject({ ending: "succeeded", basis: "estimated" });
+  });
 
   test("costs nothing where anything else was refused", async () => {
     const error = { ...REFUSED, code: "invalid_prompt", innererror: { code: "content" } };

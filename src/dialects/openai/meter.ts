@@ -4,7 +4,7 @@ import {
   TOOL_CALLS_READ_BYTES_MAX,
 } from "../../core/limits.ts";
 import type { Operation } from "../../core/intent.ts";
-import { decodeUtf8, isRecord } from "../../lib/json.ts";
+import { decodeUtf8, isList, isRecord } from "../../lib/json.ts";
 import { addBytes, clearBytes, emptyBytes, joinParts, partsOf } from "../byte-store.ts";
 import type { ByteStore } from "../byte-store.ts";
 import type { Meter, Route } from "../dialect.ts";
@@ -12,7 +12,7 @@ import { textOfAnswer } from "./delivered.ts";
 import { hasMark } from "../sse.ts";
 import { readLastMembers } from "./last-members.ts";
 import { isSpace, scanMembers } from "./members.ts";
-import type { Members, Names } from "./members.ts";
+import type { Member, Members, Names } from "./members.ts";
 import { noteMore } from "../proposed.ts";
 import { mayPropose, noteProposed } from "./note-proposed.ts";
 import { emptyNotes, noteJson, readingOf } from "./reading.ts";
@@ -124,6 +124,7 @@ function readWhole(notes: Notes, whole: Uint8Array, route: Route): void {
     noteJson(notes, tellingOf(small, route), route.operation);
     notes.proposed = noteProposed(null, small, route.operation);
     notes.progress = "complete";
+    noteMissing(notes, route, isList(small["choices"]) || isList(small["output"]));
     return;
   }
   const first = firstOf(whole);
@@ -136,11 +137,24 @@ function readWhole(notes: Notes, whole: Uint8Array, route: Route): void {
   }
   noteJson(notes, telling(notes, whole, members, route), route.operation);
   noteCalls(notes, whole, members, route);
+  const holds = ({ name, exact, valueStart }: Member): boolean =>
+    exact && (name === "choices" || name === "output") && whole[valueStart] === BRACKET;
+  noteMissing(notes, route, members.found.some(holds));
   // Only a document can be seen to be cut.
   notes.progress = members.closed ? "complete" : "started";
 }
 
+/** Operations whose answer holds what was generated, as `choices` or `output`. */
+const GENERATING: ReadonlySet<Operation> = new Set(["chat", "responses", "text_completion"]);
+
+/** An answer without what was generated tells nothing of its cost: it may come later, elsewhere. An error says why. */
+function noteMissing(notes: Notes, route: Route, hasGenerated: boolean): void {
+  if (hasGenerated || notes.error !== null) return;
+  if (GENERATING.has(route.operation)) notes.isUnread = true;
+}
+
 const BRACE = 0x7b;
+const BRACKET = 0x5b;
 
 /** Where the text begins: behind a byte order mark, and space. */
 function firstOf(bytes: Uint8Array): number {

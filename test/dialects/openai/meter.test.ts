@@ -372,6 +372,22 @@ describe("an answer in one document", () => {
       '{"choices":[{"usage":{"prompt_tokens":3}},{"usage":{"prompt_tokens":3}}]}',
       { usage: null, isUnread: true },
     ],
+    ["a deferred call", "chat", '{"request_id":"f15c"}', { usage: null, isUnread: true }],
+    [
+      "a deferred call, told at length",
+      "responses",
+      `{"request_id":"${"x".repeat(4_100)}","output":null}`,
+      { usage: null, isUnread: true },
+    ],
+    [
+      "no usage at length",
+      "text_completion",
+      `{"choices":[{"text":"${"x".repeat(4_100)}"}]}`,
+      { usage: null, isUnread: false },
+    ],
+    ["no usage of a response", "responses", '{"output":[]}', { usage: null, isUnread: false }],
+    ["no choices of what has none", "embeddings", '{"data":[]}', { isUnread: false }],
+    ["an error in place of choices", "chat", '{"error":{"code":502}}', { isUnread: false }],
     ["no object", "chat", "[1]", { usage: null, isUnread: true, progress: "complete" }],
     ["a page", "embeddings", "<html>", { usage: null, isUnread: true, progress: "complete" }],
   ];

@@ -21,6 +21,7 @@ import type { Called, ServerCall } from "../gate/call-server.ts";
 import type { Unreached } from "../gate/servers.ts";
 import { assert } from "../lib/assert.ts";
 import { parseExactJson } from "../lib/exact-json.ts";
+import { within } from "../lib/within.ts";
 import { admitWaiting } from "./admit-waiting.ts";
 import { tellCarried } from "./carried-outcome.ts";
 import { REPEAT_MS_MIN } from "./context.ts";
@@ -282,7 +283,7 @@ export async function answerCall(
     const { called, settled } = await gateway.servers.call(permit, terms);
     // Who is told of a failure may ask again at once: by then every process must know that it failed.
     if (called.ending.kind !== "succeeded")
-      await Promise.race([Promise.allSettled([settled]), soon()]);
+      await within(WRITTEN_MS_MAX, Promise.allSettled([settled]), () => null);
     return answerOf(called, permit, method === "tools/call");
   } finally {
     end();
@@ -308,13 +309,6 @@ function answerOf(called: Called, permit: ToolPermit, isTool: boolean): Answer {
       return { kind: "result", result: failureResult(message, reason, told) };
     }
   }
-}
-
-/** An answer waits no longer than that for its ending to be written. */
-function soon(): Promise<void> {
-  return new Promise((done) => {
-    setTimeout(done, WRITTEN_MS_MAX).unref();
-  });
 }
 
 /** Ends a permit that nobody took over: nothing was sent. */

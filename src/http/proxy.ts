@@ -14,6 +14,7 @@ import { upstreamHeaders } from "../gate/headers.ts";
 import type { Charge } from "../core/charge.ts";
 import type { Ending } from "../gate/ending.ts";
 import { assert } from "../lib/assert.ts";
+import { within } from "../lib/within.ts";
 import { answerHeaders, headerText } from "./answer-headers.ts";
 import { admitWaiting } from "./admit-waiting.ts";
 import { tellCarried } from "./carried-outcome.ts";
@@ -26,6 +27,7 @@ import type { Exchange } from "./exchange.ts";
 import { identifyCaller } from "./identify.ts";
 import { sendRepeat } from "./repeat.ts";
 import type { LargeBodies } from "./request-body.ts";
+import { createUsageUnknown, type UsageUnknown } from "./usage-unknown.ts";
 
 export type ModelDoor = (
   gateway: Gateway,
@@ -39,16 +41,13 @@ export type ModelDoor = (
  */
 const COUNTED_MS_MAX = 2_000;
 
-/** Upstreams and models that were seen not to know `stream_options`; more than these are asked again. */
-const REMEMBERED_MAX = 1_000;
-
 export type ModelDoorParts = {
   readonly monotonicMs: () => number;
   readonly largeBodies: LargeBodies;
 };
 
 export function createModelDoor({ monotonicMs, largeBodies }: ModelDoorParts): ModelDoor {
-  const usageUnknown = new Set<string>();
+  const usageUnknown = createUsageUnknown(monotonicMs);
   return async (gateway, exchange, requestId) => {
     const startedMs = monotonicMs();
     const aging = gateway.fresh();
@@ -104,7 +103,7 @@ type Turn = {
   readonly requestId: string;
   readonly startedMs: number;
   readonly monotonicMs: () => number;
-  readonly usageUnknown: Set<string>;
+  readonly usageUnknown: UsageUnknown;
   /** Without the usage injection, which the first turn's upstream did not understand. */
   readonly isSecond: boolean;
   /** How long its client waits for somebody else's answer to the same, or for a person's. */
@@ -154,8 +153,7 @@ async function repeatOf(
 async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> {
   const { gateway, exchange, asking, requestId } = turn;
   const { route, body } = asking;
-  const memory = `${permit.upstream.name}/${permit.model}`;
-  const mayInject = !turn.isSecond && !turn.usageUnknown.has(memory);
+  const mayInject = !turn.isSecond && !turn.usageUnknown.has(permit);
   const edits = editsFor(permit, asking, mayInject);
   const overheadMs = turn.monotonicMs() - turn.startedMs;
   let charged: Charge | Promise<Charge> | null = null;
@@ -203,7 +201,7 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
     capture?.reply ?? exchange.reply(),
   );
   const { ending } = dispatched;
-  remember(turn, memory, ending);
+  remember(turn, permit, ending);
   const written = settleOnce(ending);
   switch (dispatched.kind) {
     case "answered":
@@ -223,29 +221,20 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
 
 /** Resolves when it has, however it has, or after WRITTEN_MS_MAX: an answer waits no longer for its ending. */
 function soon(written: Promise<unknown>): Promise<unknown> {
-  return within(WRITTEN_MS_MAX, Promise.allSettled([written]));
+  return within(WRITTEN_MS_MAX, Promise.allSettled([written]), () => null);
 }
 
 /** The cost, or null where it is not known after COUNTED_MS_MAX: then the answer says what is held for it. */
 function soonCounted(charge: Charge | Promise<Charge> | null): Promise<Charge | null> {
-  return within(COUNTED_MS_MAX, Promise.resolve(charge));
-}
-
-function within<Value>(msMax: number, work: Promise<Value>): Promise<Value | null> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<null>((done) => {
-    timer = setTimeout(() => done(null), msMax);
-  });
-  return Promise.race([work, late]).finally(() => clearTimeout(timer));
+  return within(COUNTED_MS_MAX, Promise.resolve(charge), () => null);
 }
 
 /**
  * Only after the second turn is it known that the option was at fault, and not the caller's own text:
  * one bad request must not end the measuring of everybody's usage.
  */
-function remember({ isSecond, usageUnknown }: Turn, memory: string, { status }: Ending): void {
-  if (!isSecond || status === null || status >= 400) return;
-  if (usageUnknown.size < REMEMBERED_MAX) usageUnknown.add(memory);
+function remember({ isSecond, usageUnknown }: Turn, permit: Permit, { status }: Ending): void {
+  if (isSecond && status !== null && status < 400) usageUnknown.add(permit);
 }
 
 /** Sends an answer of ours. */

@@ -317,22 +317,24 @@ describeEachDatabase("the context of a call", (database) => {
       Buffer.from(exchange.body).toString().includes("include_usage");
     const stream = (model: string) => chat({ body: { stream: true, model } });
 
-    test("is asked once, and remembered", async () => {
+    test("is asked once by each tenant, and remembered", async () => {
       upstream.otherwise((exchange) =>
         asks(exchange) ? unknown() : { kind: "sse", frames: chatFrames(MODEL, ["a"], null) },
       );
       const own = await startTollgate({ database, upstream: upstream.url });
       await own.gateway.authority.refresh();
       const before = upstream.journal.length;
-      for (const _ of [1, 2]) {
+      const other = await own.tenant();
+      for (const key of [tenant.key, tenant.key, other.key]) {
         const told = await call(`${own.url}/v1/chat/completions`, {
           method: "POST",
-          headers: { authorization: `Bearer ${tenant.key}` },
+          headers: { authorization: `Bearer ${key}` },
           body: JSON.stringify({ model: MODEL, messages: [], max_tokens: 9, stream: true }),
         });
         expect([told.status, told.end]).toEqual([200, "whole"]);
       }
-      expect(upstream.journal.slice(before).map(asks)).toEqual([true, false, false]);
+      // What one tenant's requests bring about ends nobody else's measuring.
+      expect(upstream.journal.slice(before).map(asks)).toEqual([true, false, false, true, false]);
       await own.close();
     });
 

@@ -87,6 +87,10 @@ describe("what was typed wrongly ends with 2 and says how to type it", () => {
       /A date is needed, as 2027-01-31, or a while, as 30d/,
     ],
     [["keys", "list", "--rows", "0"], /A whole number is needed/],
+    [
+      ["report", "cost-per-outcome", "--focus"],
+      /unknown option '--focus'[^]*\n\(--focus is of: report spend\)\n$/,
+    ],
     [["decisions", "replay", "--policies", "pol_1"], /--policies is for one decision/],
     [["decisions", "replay", "dec_1", "--run", "r"], /--run is for many decisions/],
     [["decisions", "replay", "dec_1", "--from", "2027-01-01"], /--from is for many decisions/],

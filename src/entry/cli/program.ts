@@ -84,6 +84,15 @@ export function createProgram(terminal: Terminal, version: string): Command {
   return program;
 }
 
+/** The commands that have an option which another one was given. */
+function ownersOf(command: Command, flag: string): readonly string[] {
+  return command.commands.flatMap((child) => {
+    const has = child.options.some(({ long }) => long === flag);
+    const below = ownersOf(child, flag).map((path) => `${child.name()} ${path}`);
+    return has ? [child.name(), ...below] : below;
+  });
+}
+
 /** Runs one command line and answers its exit code. A fault of the program itself is thrown on. */
 export async function runProgram(
   terminal: Terminal,
@@ -95,7 +104,12 @@ export async function runProgram(
     await program.parseAsync(words, { from: "user" });
     return 0;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    if (error instanceof CommanderError) {
+      const flag = error.code === "commander.unknownOption" ? /--[\w-]+/.exec(error.message) : null;
+      const owners = flag === null ? [] : ownersOf(program, flag[0]);
+      if (owners.length > 0) terminal.err(`(${flag?.[0]} is of: ${owners.join(", ")})\n`);
+      return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    }
     if (error instanceof ConfigError) {
       terminal.err(`${error.message}\n`);
       return EXIT_ERROR;

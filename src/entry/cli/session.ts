@@ -55,9 +55,9 @@ function refuseVariables(env: Env): void {
 const TENANT = "TOLLGATE_TENANT";
 
 function sessionOf(command: Command, terminal: Terminal): Session {
-  const typed: Readonly<Record<string, unknown>> = command.optsWithGlobals();
-  const named = option(typed, "tenant") ?? terminal.env[TENANT] ?? null;
-  const options = named === null ? typed : { ...typed, tenant: named };
+  const given: Readonly<Record<string, unknown>> = command.optsWithGlobals();
+  const named = option(given, "tenant") ?? terminal.env[TENANT] ?? null;
+  const options = named === null ? given : { ...given, tenant: named };
   const json = options["json"] === true;
   let within: Promise<Within> | null = null;
   let isSaid = false;

@@ -31,6 +31,7 @@ export const Tenant = z.object({
 const Sums = {
   attempts: z.number(),
   blocked: z.number(),
+  repeated: z.number(),
   unpriced: z.number(),
   cost_usd: z.string(),
   reserved_usd: z.string(),
@@ -72,6 +73,7 @@ export const Noticed = z.object({ notice: maybe });
 const Totals = z.object({
   attempts: z.number(),
   blocked: z.number(),
+  repeated: z.number(),
   in_flight: z.number(),
   unknown: z.number(),
   unpriced: z.number(),

@@ -6,7 +6,7 @@ import {
 } from "./explain-policies.ts";
 import { dollars } from "./money.ts";
 import type { RetryFacts } from "./retry.ts";
-import type { MeterFigures, Reason, Unit } from "./verdict.ts";
+import { REPEAT_REASONS, type MeterFigures, type Reason, type Unit } from "./verdict.ts";
 
 export type DecisionStatus =
   | "admitted"
@@ -16,6 +16,7 @@ export type DecisionStatus =
   | "aborted"
   | "released"
   | "blocked"
+  | "repeated"
   | "awaiting_approval";
 
 /** What an explanation looks at; amounts are pico-dollars. */
@@ -134,6 +135,9 @@ function answered(decision: Explained): string {
   if (decision.reason !== null) {
     const told = decision.message === null ? "" : ` The caller was told: ${decision.message}`;
     const why = REASON_SENTENCES[decision.reason];
+    if (REPEAT_REASONS.includes(decision.reason)) {
+      return `It was a repeat, and not run again (${decision.reason}): ${why}; nothing was sent and nothing reserved.`;
+    }
     return `It was blocked (${decision.reason}), because ${why}; nothing was sent and nothing reserved.${told}`;
   }
   const clamp =
@@ -174,6 +178,7 @@ function meterSentence(meter: MeterFigures, reason: Reason | null): string {
 function became(decision: Explained): readonly string[] {
   switch (decision.status) {
     case "blocked":
+    case "repeated":
     case "awaiting_approval":
       return [];
     case "admitted":

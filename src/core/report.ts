@@ -76,7 +76,7 @@ export type Filters = {
 export const OUTCOME_STATUSES = ["success", "failure", "partial", "reversed"] as const;
 export type OutcomeStatus = (typeof OUTCOME_STATUSES)[number];
 
-/** How what a report counts ended: attempts, calls that the gate blocked, and what was adjusted. */
+/** How what a report counts ended: attempts, calls that the gate blocked, repeats, and what was adjusted. */
 export const REPORTED_ENDINGS = [
   "succeeded",
   "failed",
@@ -84,6 +84,7 @@ export const REPORTED_ENDINGS = [
   "released",
   "unknown",
   "blocked",
+  "repeated",
   "adjusted",
 ] as const;
 

@@ -38,6 +38,12 @@ export const REASONS = [
 
 export type Reason = (typeof REASONS)[number];
 
+/**
+ * Of an ask that is a repeat: the same under the same idempotency key. Nothing of it is run; its answer is what the first
+ * was told, or will be. In sums it is neither an attempt nor refused.
+ */
+export const REPEAT_REASONS: readonly Reason[] = ["duplicate_request", "idempotency_in_progress"];
+
 /** What the caller is to do: go on, take the prior answer, wait, find out what became of it, or stop. */
 export type Disposition = "execute" | "return_prior" | "wait" | "reconcile" | "stop";
 

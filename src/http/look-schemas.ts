@@ -36,6 +36,7 @@ const attemptMembers = {
     "aborted",
     "released",
     "blocked",
+    "repeated",
     "awaiting_approval",
   ]),
   usage: z.record(z.string(), z.number()).readonly(),
@@ -141,11 +142,19 @@ const runMembers = {
   stopped_at: time.nullable(),
 };
 
+/** Disjoint: every decision is one of the three. */
+const counts = {
+  attempts: z.number().int().openapi({ description: "What was admitted." }),
+  blocked: z.number().int().openapi({ description: "What was refused; no attempts." }),
+  repeated: z.number().int().openapi({
+    description: "The same asked again under its idempotency key: answered, and not run again.",
+  }),
+};
+
 const listedMembers = {
   ...runMembers,
   totals: z.object({
-    attempts: z.number().int(),
-    blocked: z.number().int(),
+    ...counts,
     in_flight: z.number().int(),
     unknown: z.number().int(),
     unpriced: z.number().int(),
@@ -207,8 +216,7 @@ export const StoppedRun = z
   .openapi("StoppedRun");
 
 const sums = {
-  attempts: z.number().int(),
-  blocked: z.number().int(),
+  ...counts,
   unpriced: z.number().int(),
   cost_usd: usd,
   reserved_usd: usd,
@@ -237,7 +245,10 @@ export const Usage = z
     by_reason: z
       .array(z.object({ reason: z.string(), decisions: z.number().int() }))
       .readonly()
-      .openapi({ description: "What was refused, and why; the most frequent first." }),
+      .openapi({
+        description:
+          "What was refused, and why; the most frequent first. Repeats are not among them.",
+      }),
     by_attempt: z
       .array(
         z.object({

@@ -151,6 +151,7 @@ export const CostPerOutcome = z
 const spendSums = {
   attempts: count,
   blocked: count,
+  repeated: count,
   retries: count,
   failed: count,
   unpriced: count,

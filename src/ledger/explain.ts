@@ -5,7 +5,7 @@ import { APPROVAL_DOOR } from "../core/intent.ts";
 import { dollars, usdOf, usdOrNull } from "../core/money.ts";
 import { attemptIdOf, decisionIdOf } from "../core/ids.ts";
 import { retryFrom, type RetryCause, type RetryFacts } from "../core/retry.ts";
-import { REASONS, type MeterFigures } from "../core/verdict.ts";
+import { REASONS, REPEAT_REASONS, type MeterFigures } from "../core/verdict.ts";
 import { isRecord } from "../lib/json.ts";
 import type { Database } from "../store/database.ts";
 import { type DecisionDetail, type DecisionRow, findDecision } from "../store/decisions.ts";
@@ -184,9 +184,13 @@ function retryView(retry: RetryFacts | null): RetryView | null {
   };
 }
 
+function isRepeat(reason: string | null): boolean {
+  return REPEAT_REASONS.some((each) => each === reason);
+}
+
 /** A settlement says how it ended; without one the reservation says whether its owner still lives. */
 function statusOf(row: DecisionRow): DecisionStatus {
-  if (row.verdict === "block") return "blocked";
+  if (row.verdict === "block") return isRepeat(row.reason) ? "repeated" : "blocked";
   if (row.verdict === "require_approval") return "awaiting_approval";
   switch (row.ending) {
     case "succeeded":

@@ -54,6 +54,7 @@ const OUTCOME_COLUMNS = [
 const SPEND_COLUMNS = [
   "attempts",
   "blocked",
+  "repeated",
   "retries",
   "failed",
   "unpriced",

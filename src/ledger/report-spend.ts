@@ -21,9 +21,13 @@ import type { ReportHead, ReportTerms, Resolved } from "./reports.ts";
 import { summed } from "./summed.ts";
 
 export type SpendSums = {
+  /** What was admitted. */
   readonly attempts: number;
   /** Refused by the gate: they cost nothing, and are no attempts. */
   readonly blocked: number;
+  /** Asked again under their idempotency keys, and not run again. */
+  readonly repeated: number;
+  /** Of the attempts, those beyond the first of their step. */
   readonly retries: number;
   /** Attempts that did not succeed: a tool that is free fails at no cost. */
   readonly failed: number;
@@ -152,6 +156,7 @@ function sumsOf(row: SpendRow): SpendSums {
   return {
     attempts: countOf(row.attempts),
     blocked: countOf(row.blocked),
+    repeated: countOf(row.repeated),
     retries: countOf(row.retries),
     failed: countOf(row.failures),
     unpriced: countOf(row.unpriced),

@@ -46,6 +46,7 @@ export type RunSummary = {
 export type TotalsView = {
   readonly attempts: number;
   readonly blocked: number;
+  readonly repeated: number;
   readonly in_flight: number;
   readonly unknown: number;
   /** Attempts whose cost is not known: they are in no sum of money. */
@@ -98,7 +99,7 @@ export async function runOf(
       rows: page.rows + 1,
     }),
   ]);
-  if (totals === undefined || (run === null && totals.attempts === 0)) return null;
+  if (totals === undefined || (run === null && totals.firstAt === null)) return null;
   const attempts = rows.map((row) => ({ ...attemptView(row), ...calls(row) }));
   const { data, next } = pageOf(attempts, page, (attempt) => attempt.id);
   return {
@@ -214,6 +215,7 @@ function totalsView(totals: RunTotals): TotalsView {
   return {
     attempts: totals.attempts,
     blocked: totals.blocked,
+    repeated: totals.repeated,
     in_flight: totals.inFlight,
     unknown: totals.unknown,
     unpriced: totals.unpriced,

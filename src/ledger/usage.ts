@@ -9,8 +9,10 @@ import { countOf } from "./amounts.ts";
 import { summed } from "./summed.ts";
 
 export type UsageSums = {
+  /** What was admitted; what was refused; what was asked again and not run again. No decision is two of these. */
   readonly attempts: number;
   readonly blocked: number;
+  readonly repeated: number;
   /** Attempts whose cost is not known: they are in no sum of money. */
   readonly unpriced: number;
   readonly cost_usd: string;
@@ -98,6 +100,7 @@ function sumsOf(row: UsageRow): UsageSums {
   return {
     attempts: row.attempts,
     blocked: row.blocked,
+    repeated: row.repeated,
     unpriced: row.unpriced,
     cost_usd: usdOf(row.costPicousd),
     reserved_usd: usdOf(row.reservedPicousd),

@@ -7,6 +7,7 @@ import { Fault, unreachable } from "../lib/assert.ts";
 import type { Queryable } from "./events.ts";
 import {
   bookIs,
+  endingOf,
   type Fragment,
   groupsOf,
   isOfAllPayers,
@@ -172,7 +173,7 @@ export function cells(sql: Queryable, asked: OutcomesAsked) {
   const columns = { ...asked, groupings: [TYPE, ...asked.groupings] };
   return sql`
     select ${groupsOf(sql, columns, (kind) => columnOf(sql, kind))} as groups, o.root_id, o.status, o.is_open,
-           d.ending, d.basis, d.price_version, p.attempts, p.retries, p.cost, p.wasted, p.tokens
+           ${endingOf(sql)} as ending, d.basis, d.price_version, p.attempts, p.retries, p.cost, p.wasted, p.tokens
     from (
       select array_agg(tenant_id) filter (where is_shared) as tenants,
              array_agg(root_id) filter (where is_shared) as roots from bearing
@@ -224,8 +225,9 @@ export function parts(sql: Queryable) {
 
 function partSums(sql: Queryable) {
   return sql`
-    coalesce(sum(attempts) filter (where ending <> 'blocked'), 0) as attempts,
-    coalesce(sum(attempts) filter (where ending = 'blocked'), 0) as blocked, sum(retries) as retries,
+    coalesce(sum(attempts) filter (where ending not in ('blocked', 'repeated')), 0) as attempts,
+    coalesce(sum(attempts) filter (where ending = 'blocked'), 0) as blocked,
+    coalesce(sum(retries) filter (where ending not in ('blocked', 'repeated')), 0) as retries,
     coalesce(sum(attempts) filter (where basis = 'unpriced'), 0) as unpriced, sum(cost) as cost,
     coalesce(sum(cost) filter (where ending not in ('succeeded', 'adjusted')), 0) as failed, sum(wasted) as wasted,
     coalesce(sum(cost) filter (where basis in ('estimated', 'presumed')), 0) as estimated, sum(tokens) as tokens`;

@@ -7,6 +7,7 @@ import { unreachable } from "../lib/assert.ts";
 import type { Queryable } from "./events.ts";
 import {
   asOf,
+  endingOf,
   type Fragment,
   groupsOf,
   joinTimes,
@@ -37,6 +38,7 @@ export type SpendRow = {
   readonly rows: string;
   readonly attempts: string;
   readonly blocked: string;
+  readonly repeated: string;
   readonly retries: string;
   /** Attempts that did not succeed; `failed` is what those cost. */
   readonly failures: string;
@@ -66,7 +68,7 @@ export async function sumSpend(sql: Queryable, asked: SpendAsked): Promise<reado
     source as (${cells(sql, asked)}),
     typed as (${isTyped ? typedCells(sql, asked) : sql`select s.*, '' as type from source s`}),
     cell as (
-      select ${groupsOf(sql, asked, (kind) => columnOf(sql, kind))} as groups, s.*, d.ending, d.basis, d.price_version
+      select ${groupsOf(sql, asked, (kind) => columnOf(sql, kind))} as groups, s.*, ${endingOf(sql)} as ending, d.basis, d.price_version
       from typed s
       join cost_dimensions d on d.tenant_id = s.tenant_id and d.dimension_id = s.dimension_id
       where true ${payerIs(sql, asked.filters)} ${resourceIs(sql, asked.filters)}
@@ -80,7 +82,7 @@ export async function sumSpend(sql: Queryable, asked: SpendAsked): Promise<reado
       select g.*, row_number() over (order by ${order} desc, g.groups) as place from grouped g
       where ${asked.order === "cost" ? sql`true` : sql`g.retries <> 0 or g.wasted <> 0`}
     ), whole as (
-      select s.*, d.ending, d.basis, d.price_version
+      select s.*, ${endingOf(sql)} as ending, d.basis, d.price_version
       from source s
       join cost_dimensions d on d.tenant_id = s.tenant_id and d.dimension_id = s.dimension_id
       where true ${payerIs(sql, asked.filters)} ${resourceIs(sql, asked.filters)}
@@ -99,7 +101,7 @@ export async function sumSpend(sql: Queryable, asked: SpendAsked): Promise<reado
           : sql`select 'total', '{}', (select count(*) from ranked), ${resums(sql)}, (select ${versions(sql)} from priced), 0 from grouped`
       }
     )
-    select line, groups, rows::text, attempts::text, blocked::text, retries::text, failures::text, unpriced::text, cost::text,
+    select line, groups, rows::text, attempts::text, blocked::text, repeated::text, retries::text, failures::text, unpriced::text, cost::text,
            failed::text, wasted::text, estimated::text, presumed::text, tokens::text,
            input_tokens::text as "inputTokens", cached_tokens::text as "cachedTokens",
            output_tokens::text as "outputTokens", versions as "priceVersions",
@@ -233,7 +235,7 @@ function columnOf(sql: Queryable, kind: GroupingKind): Fragment {
     case "type":
       return sql`s.type`;
     case "ending":
-      return sql`d.ending`;
+      return endingOf(sql);
     case "basis":
       return sql`d.basis`;
     case "reason":
@@ -258,10 +260,12 @@ function versions(sql: Queryable) {
 /** Of cells with their dimension: what every line holds, in its order. */
 function sums(sql: Queryable) {
   return sql`
-    coalesce(sum(attempts) filter (where ending <> 'blocked'), 0) as attempts,
+    coalesce(sum(attempts) filter (where ending not in ('blocked', 'repeated')), 0) as attempts,
     coalesce(sum(attempts) filter (where ending = 'blocked'), 0) as blocked,
-    coalesce(sum(retries), 0) as retries,
-    coalesce(sum(attempts) filter (where ending not in ('succeeded', 'blocked', 'adjusted')), 0) as failures,
+    coalesce(sum(attempts) filter (where ending = 'repeated'), 0) as repeated,
+    coalesce(sum(retries) filter (where ending not in ('blocked', 'repeated')), 0) as retries,
+    coalesce(sum(attempts) filter (where ending not in ('succeeded', 'blocked', 'repeated', 'adjusted')), 0)
+      as failures,
     coalesce(sum(attempts) filter (where basis = 'unpriced'), 0) as unpriced,
     coalesce(sum(cost), 0) as cost,
     coalesce(sum(cost) filter (where ending not in ('succeeded', 'adjusted')), 0) as failed,
@@ -275,7 +279,8 @@ function sums(sql: Queryable) {
 /** The same of rows that are summed already. */
 function resums(sql: Queryable) {
   return sql`
-    coalesce(sum(attempts), 0) as attempts, coalesce(sum(blocked), 0) as blocked, coalesce(sum(retries), 0) as retries,
+    coalesce(sum(attempts), 0) as attempts, coalesce(sum(blocked), 0) as blocked,
+    coalesce(sum(repeated), 0) as repeated, coalesce(sum(retries), 0) as retries,
     coalesce(sum(failures), 0) as failures, coalesce(sum(unpriced), 0) as unpriced, coalesce(sum(cost), 0) as cost, coalesce(sum(failed), 0) as failed,
     coalesce(sum(wasted), 0) as wasted, coalesce(sum(estimated), 0) as estimated,
     coalesce(sum(presumed), 0) as presumed, coalesce(sum(tokens), 0) as tokens, sum(input_tokens) as input_tokens,

@@ -9,9 +9,11 @@ import {
   PERIOD_MONTHS,
 } from "../core/report.ts";
 import { REPORT_MEMORY_MB_MAX } from "../core/limits-finance.ts";
+import { REPEAT_REASONS } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
 import type { Sql } from "./database.ts";
 import type { Queryable } from "./events.ts";
+import { arrayLiteral } from "./literal.ts";
 import { transaction } from "./transaction.ts";
 
 /** A part of a query. */
@@ -114,6 +116,13 @@ export function isOfAllPayers({ key, customer, workflow, label }: Filters): bool
   return [key, customer, workflow, label].every((filter) => filter === null);
 }
 
+/** How what a dimension `d` is of ended; the roll-up keeps repeats among what was blocked. */
+export function endingOf(sql: Queryable) {
+  return sql`
+    case when d.ending = 'blocked' and d.reason = any(${arrayLiteral(REPEAT_REASONS)}::text::text[]) then 'repeated'
+         else d.ending end`;
+}
+
 /** Of a dimension `d`. */
 export function resourceIs(sql: Queryable, filters: Filters) {
   const { model, upstream, tool, ending, basis } = filters;
@@ -121,7 +130,7 @@ export function resourceIs(sql: Queryable, filters: Filters) {
     ${model === null ? sql`` : sql`and d.model = ${model}`}
     ${upstream === null ? sql`` : sql`and d.upstream = ${upstream}`}
     ${tool === null ? sql`` : sql`and d.tool = ${tool}`}
-    ${ending === null ? sql`` : sql`and d.ending = ${ending}`}
+    ${ending === null ? sql`` : sql`and ${endingOf(sql)} = ${ending}`}
     ${basis === null ? sql`` : sql`and d.basis = ${basis}`}`;
 }
 

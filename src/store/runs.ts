@@ -1,6 +1,7 @@
 /** Runs that somebody named, and the attempts of any run, named or not. */
 import type { Page, Queryable } from "./events.ts";
 import { arrayLiteral } from "./literal.ts";
+import { kindOf } from "./usage.ts";
 
 export type RunState = "open" | "stopping" | "closed";
 
@@ -21,6 +22,7 @@ export type RunRecord = {
 export type RunTotals = {
   readonly attempts: number;
   readonly blocked: number;
+  readonly repeated: number;
   readonly inFlight: number;
   readonly unknown: number;
   readonly unpriced: number;
@@ -158,8 +160,9 @@ export async function sumRuns(
   runIds: readonly string[],
 ): Promise<readonly RunTotals[]> {
   return await sql<RunTotals[]>`
-    select count(d.attempt_id)::int as attempts,
-           (count(*) filter (where d.verdict <> 'allow'))::int as blocked,
+    select (count(d.attempt_id) filter (where ${kindOf(sql)} = 'attempt'))::int as attempts,
+           (count(d.attempt_id) filter (where ${kindOf(sql)} = 'blocked'))::int as blocked,
+           (count(d.attempt_id) filter (where ${kindOf(sql)} = 'repeated'))::int as repeated,
            (count(*) filter (where r.state = 'open'))::int as "inFlight",
            (count(*) filter (where r.state = 'unknown'))::int as unknown,
            (count(*) filter (where s.unpriced))::int as unpriced,

@@ -1,8 +1,10 @@
 /** What a tenant used in a period: exact sums over the ledger. */
 import { idOf } from "../core/ids.ts";
+import { REPEAT_REASONS } from "../core/verdict.ts";
 import { assert } from "../lib/assert.ts";
 import { ID_RANDOM_BYTES } from "../lib/random-id.ts";
 import type { Queryable } from "./events.ts";
+import { arrayLiteral } from "./literal.ts";
 
 /** `model` groups have upstream and model, `day` groups a day, the `total` neither. */
 export type UsageRow = {
@@ -13,6 +15,7 @@ export type UsageRow = {
   readonly day: string | null;
   readonly attempts: number;
   readonly blocked: number;
+  readonly repeated: number;
   readonly unpriced: number;
   /** Decimal digits of pico-dollars. */
   readonly costPicousd: string;
@@ -56,7 +59,7 @@ export async function sumUsage(
     with attempts as (
       select d.attempt_id, coalesce(d.upstream, '') as upstream,
              coalesce(d.model, d.operation) as model,
-             to_char(d.decided_at at time zone 'UTC', 'YYYY-MM-DD') as day, d.verdict,
+             to_char(d.decided_at at time zone 'UTC', 'YYYY-MM-DD') as day, ${kindOf(sql)} as kind,
              r.cost_picousd as held, s.cost, s.tokens, s.unpriced, s.usage
       from decisions d
       left join reservations r on r.tenant_id = d.tenant_id and r.attempt_id = d.attempt_id
@@ -70,8 +73,9 @@ export async function sumUsage(
         and d.decided_at >= ${period.from.toISOString()}::text::timestamptz
         and d.decided_at < ${period.to.toISOString()}::text::timestamptz
     ), sums as (
-      select ${kind(sql)} as grouping, upstream, model, day, count(*)::int as attempts,
-             (count(*) filter (where verdict <> 'allow'))::int as blocked,
+      select ${kind(sql)} as grouping, upstream, model, day, (count(*) filter (where kind = 'attempt'))::int as attempts,
+             (count(*) filter (where kind = 'blocked'))::int as blocked,
+             (count(*) filter (where kind = 'repeated'))::int as repeated,
              (count(*) filter (where unpriced))::int as unpriced,
              coalesce(sum(cost), 0)::text as cost, coalesce(sum(held), 0)::text as held,
              coalesce(sum(tokens), 0)::text as tokens
@@ -87,7 +91,7 @@ export async function sumUsage(
       ) as units
       group by grouping, upstream, model, day
     )
-    select s.grouping, s.upstream, s.model, s.day, s.attempts, s.blocked, s.unpriced,
+    select s.grouping, s.upstream, s.model, s.day, s.attempts, s.blocked, s.repeated, s.unpriced,
            s.cost as "costPicousd", s.held as "reservedPicousd", s.tokens,
            coalesce(c.units, '{}') as classes
     from sums s
@@ -139,6 +143,14 @@ export async function sumAttempts(
     limit ${period.rows}`;
 }
 
+/** What a decision `d` is counted as, once. */
+export function kindOf(sql: Queryable) {
+  return sql`
+    case when d.verdict = 'allow' then 'attempt'
+         when d.reason = any(${arrayLiteral(REPEAT_REASONS)}::text::text[]) then 'repeated'
+         else 'blocked' end`;
+}
+
 /** Why calls were refused, and how often; the most frequent first. */
 export async function countRefusals(
   sql: Queryable,
@@ -148,11 +160,11 @@ export async function countRefusals(
   const from = leastAttemptId(period.from.getTime() - SLACK_MS);
   const to = leastAttemptId(period.to.getTime() + SLACK_MS);
   return await sql<{ readonly reason: string; readonly decisions: number }[]>`
-    select reason, count(*)::int as decisions from decisions
+    select reason, count(*)::int as decisions from decisions d
     where tenant_id = ${tenantId} and attempt_id >= ${from} and attempt_id < ${to}
       and decided_at >= ${period.from.toISOString()}::text::timestamptz
       and decided_at < ${period.to.toISOString()}::text::timestamptz
-      and verdict <> 'allow' and reason is not null
+      and reason is not null and ${kindOf(sql)} = 'blocked'
     group by reason
     order by decisions desc, reason`;
 }

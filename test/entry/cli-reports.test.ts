@@ -96,9 +96,11 @@ test("spend and waste tell what each tool cost, by calls, retries, refusals and 
     await post(`attempts/${attempt}/${how}`, report);
   }
   expect(await out("report", "spend", "--group-by", "tool")).toMatch(
-    /TOOL +ATTEMPTS +BLOCKED +RETRIES +FAILED +UNPRICED +COST +OF FAILED +WASTE .*[^]*\nsearch +3 +0 +2 +2 +0 +0\.06 +0\.04 +0\.02 /,
+    /TOOL +ATTEMPTS +BLOCKED +REPEATED +RETRIES +FAILED +UNPRICED +COST +OF FAILED +WASTE .*[^]*\nsearch +3 +0 +0 +2 +2 +0 +0\.06 +0\.04 +0\.02 /,
   );
-  expect(await out("report", "waste", "--tool", "search")).toMatch(/\n- +- +search +3 +0 +2 +2 /);
+  expect(await out("report", "waste", "--tool", "search")).toMatch(
+    /\n- +- +search +3 +0 +0 +2 +2 /,
+  );
 });
 
 test("a period is named, in a fiscal year too", async () => {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { describeEachDatabase } from "../support/databases.ts";
 import { resetClock, shiftClock } from "../support/clock.ts";
 import {
@@ -8,6 +8,7 @@ import {
   responseAnswer,
 } from "../support/openai-answers.ts";
 import { MODEL, type Tenant } from "../support/tollgate.ts";
+import { rollUpAll } from "../store/roll-up-violations.ts";
 import { errorOf, startDoor, type Door } from "./door.ts";
 import { call, type Called } from "./http-call.ts";
 
@@ -140,6 +141,53 @@ describeEachDatabase("a request under an idempotency key", (database) => {
     await door.tollgate.settled();
     const before = dispatched();
     expect([first.status, (await send()).text, dispatched()]).toEqual([200, first.text, before]);
+  });
+
+  test("is one attempt, however often it is repeated: nothing of it counts as refused", async () => {
+    const mine = await door.tollgate.tenant();
+    const api = async (path: string) => {
+      const headers = { authorization: `Bearer ${mine.key}` };
+      const url = `${door.tollgate.url}/api${path}`;
+      return JSON.parse((await call(url, { method: "GET", headers, body: null })).text);
+    };
+    const headers = { "idempotency-key": "six", "tollgate-run": "six", prefer: "wait=20" };
+    const release = Promise.withResolvers<void>();
+    const answer = chatAnswer(MODEL, "six", USAGE);
+    door.upstream.next({ kind: "json", headersGate: release.promise, body: answer });
+    const arrived = door.upstream.arrived(dispatched() + 1);
+    const first = door.chat(mine.key, { headers });
+    await arrived;
+    // This one waits, and so has two decisions: that it runs, and that it has succeeded.
+    const waiting = door.chat(mine.key, { headers });
+    await vi.waitFor(async () => expect((await api("/usage")).totals.repeated).toBe(1));
+    release.resolve();
+    const answers = [await first, await waiting];
+    await door.tollgate.settled();
+    for (let more = 0; more < 4; more += 1) answers.push(await door.chat(mine.key, { headers }));
+    expect(answers.map(({ status }) => status)).toEqual([200, 200, 200, 200, 200, 200]);
+    const counts = { attempts: 1, blocked: 0, repeated: 6 };
+    const usage = await api("/usage");
+    expect([usage.totals, usage.by_reason]).toMatchObject([counts, []]);
+    const run = await api("/runs/six");
+    expect(run.totals).toMatchObject(counts);
+    expect(run.attempts.map(({ status }: { status: string }) => status)).toEqual([
+      "succeeded",
+      ...Array.from({ length: 6 }, () => "repeated"),
+    ]);
+    const why = (await api(`/decisions/${run.attempts[1].decision}`)).explanation.join(" ");
+    expect(why).toContain("It was a repeat, and not run again");
+    await rollUpAll(door.tollgate.db.admin);
+    const { total, rows } = await api("/reports/spend?group_by=ending");
+    expect(total).toMatchObject({ ...counts, retries: 0 });
+    expect(rows).toMatchObject([
+      { groups: { ending: "succeeded" }, attempts: 1, repeated: 0 },
+      { groups: { ending: "repeated" }, attempts: 0, blocked: 0, repeated: 6 },
+    ]);
+    const [only, none] = [
+      await api("/reports/spend?ending=repeated"),
+      await api("/reports/spend?ending=blocked"),
+    ];
+    expect([only.total.repeated, none.total.blocked]).toEqual([6, 0]);
   });
 
   test("with other content is refused and told nothing of the first", async () => {

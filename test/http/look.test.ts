@@ -68,6 +68,7 @@ describeEachDatabase("looking for something", (database) => {
     expect(second.totals).toEqual({
       attempts: 2,
       blocked: 0,
+      repeated: 0,
       in_flight: 1,
       unknown: 0,
       unpriced: 0,

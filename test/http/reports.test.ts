@@ -166,7 +166,7 @@ describeEachDatabase("reports", (database) => {
       headers: { authorization: `Bearer ${door.key}`, accept: "text/csv" },
     });
     expect(csv.body).toMatch(
-      /^line,tool,attempts,blocked,retries,failed,[^\r]*\r\nrow,search,3,0,2,1,/,
+      /^line,tool,attempts,blocked,repeated,retries,failed,[^\r]*\r\nrow,search,3,0,0,2,1,/,
     );
   });
 

@@ -110,8 +110,9 @@ describeEachDatabase("looking back", (database) => {
       unknown_at: "2026-03-10T10:01:00.000Z",
     });
     expect(body.totals).toEqual({
-      attempts: 8,
+      attempts: 7,
       blocked: 1,
+      repeated: 0,
       in_flight: 1,
       unknown: 1,
       unpriced: 1,
@@ -256,8 +257,9 @@ describeEachDatabase("looking back", (database) => {
 
     const { body } = await get("/api/usage?from=2026-06-01&to=2026-07-01");
     expect(body.totals).toMatchObject({
-      attempts: 5,
+      attempts: 4,
       blocked: 1,
+      repeated: 0,
       cost_usd: "100000.000000000004",
       reserved_usd: "0.001",
       tokens: 360,
@@ -267,7 +269,8 @@ describeEachDatabase("looking back", (database) => {
       {
         upstream: "openai",
         model: "gpt-4o",
-        attempts: 3,
+        attempts: 2,
+        blocked: 1,
         cost_usd: "100000.000000000001",
         usage: { input: 100 },
       },

@@ -103,11 +103,12 @@ function tiles(visit: Visit, { usage, days }: Omit<Seen, "budgets">): Markup {
     >${count(totals.blocked)} refused</a
   >`;
   const unpriced = totals.unpriced === 0 ? "" : ` · ${count(totals.unpriced)} unpriced`;
+  const repeated = totals.repeated === 0 ? "" : ` · ${count(totals.repeated)} repeated`;
   return html`<ul class="tiles">
     ${tile("Spent today", today?.text ?? "$0.00", `${burnText(days)}; ${count(today?.blocked ?? 0)} refused today`)}
     ${tile(`Spent in ${DAYS} days`, usd(totals.cost_usd), `${count(totals.tokens)} tokens`)}
     ${tile("Held now", usd(totals.reserved_usd), "by calls in flight or unknown")}
-    ${tile("Calls", count(totals.attempts - totals.blocked), html`${refused}${unpriced}`)}
+    ${tile("Calls", count(totals.attempts), html`${refused}${repeated}${unpriced}`)}
   </ul>`;
 }
 
@@ -125,7 +126,7 @@ function tile(name: string, value: Markup | string, note: Markup | string): Mark
 }
 
 function spendOf({ totals }: Usage, days: readonly Day[]): Markup {
-  if (totals.attempts === 0) {
+  if (totals.attempts + totals.blocked === 0) {
     return empty("No call has passed yet. Point a client at this gateway: the README shows how.");
   }
   return trendChart({
@@ -179,7 +180,7 @@ function refusalsOf(visit: Visit, { by_reason: reasons }: Usage): Markup {
 }
 
 function modelsOf({ by_model: models }: Usage): Markup {
-  const shown = models.filter(({ attempts, blocked }) => attempts > blocked);
+  const shown = models.filter(({ attempts }) => attempts > 0);
   if (shown.length === 0) return empty("No model was called.");
   return barsChart({
     title: "Spend by model",

@@ -150,7 +150,8 @@ async function runPage({ visit, param, query }: Asked, { problem }: Given): Prom
 }
 
 function summary({ totals, first_at: first, last_at: last }: Run): string {
-  const tried = `${plural(totals.attempts, "attempt")}, ${count(totals.blocked)} refused`;
+  const again = totals.repeated === 0 ? "" : `, ${count(totals.repeated)} repeated`;
+  const tried = `${plural(totals.attempts, "attempt")}, ${count(totals.blocked)} refused${again}`;
   if (first === null || last === null) return tried;
   const took = durationText(Date.parse(last) - Date.parse(first));
   return `${tried}, within ${took}.`;
@@ -252,11 +253,24 @@ function stepItem(visit: Visit, { name, attempts }: Step, axis: Axis): Markup {
   return html`<li class="step">
     <p class="step-name">
       <strong>${name}</strong>
-      <span>${plural(attempts.length, "attempt")}, ${usdText(cost)}</span>
+      <span>${triedText(attempts)}, ${usdText(cost)}</span>
     </p>
     ${items}
   </li>`;
 }
+
+/** What was refused or repeated is no attempt, and stands among them. */
+function triedText(rows: readonly AttemptInRun[]): string {
+  const refused = rows.filter(({ status }) => REFUSED.has(status)).length;
+  const repeated = rows.filter(({ status }) => status === "repeated").length;
+  return [
+    plural(rows.length - refused - repeated, "attempt"),
+    ...(refused === 0 ? [] : [`${count(refused)} refused`]),
+    ...(repeated === 0 ? [] : [`${count(repeated)} repeated`]),
+  ].join(", ");
+}
+
+const REFUSED: ReadonlySet<string> = new Set(["blocked", "awaiting_approval"]);
 
 function attemptItem(visit: Visit, attempt: AttemptInRun, axis: Axis): Markup {
   const { decided_at: decided, status, resource, reason } = attempt;

@@ -29,6 +29,7 @@ const BUDGET_COLUMNS: readonly Column[] = [
 const TOTAL_COLUMNS: readonly Column[] = [
   { title: "attempts", value: "totals.attempts" },
   { title: "blocked", value: "totals.blocked" },
+  { title: "repeated", value: "totals.repeated" },
   { title: "in flight", value: "totals.in_flight" },
   { title: "unknown", value: "totals.unknown" },
   { title: "unpriced", value: "totals.unpriced" },
@@ -233,6 +234,7 @@ function showUsage(s: Session, reply: Reply): void {
   const counts: readonly Column[] = [
     { title: "attempts", value: "attempts", align: "right" },
     { title: "blocked", value: "blocked", align: "right" },
+    { title: "repeated", value: "repeated", align: "right" },
     { title: "unpriced", value: "unpriced", align: "right" },
     { title: "tokens", value: "tokens", align: "right" },
     { title: "cost", value: "cost_usd", align: "right" },

@@ -46,6 +46,7 @@ const OUTCOME_COLUMNS: readonly Column[] = [
 const SPEND_COLUMNS: readonly Column[] = [
   right("attempts", "attempts"),
   right("blocked", "blocked"),
+  right("repeated", "repeated"),
   right("retries", "retries"),
   right("failed", "failed"),
   right("unpriced", "unpriced"),

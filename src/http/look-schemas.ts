@@ -133,7 +133,9 @@ export const Decision = z
 const runMembers = {
   id: z.string(),
   tenant: z.string(),
-  state: z.enum(["open", "stopping", "closed", "implicit"]),
+  state: z.enum(["open", "stopping", "stopped", "closed", "implicit"]).openapi({
+    description: "`stopping`: nothing more is admitted, and some of it or below it is in flight.",
+  }),
   parent: z.string().nullable(),
   derived_from: z.string().nullable(),
   labels: z.record(z.string(), z.string()).readonly(),

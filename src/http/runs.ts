@@ -82,7 +82,9 @@ function changeRoutes(api: Api): void {
       method: "post",
       path: "/runs/{run}/stop",
       summary: "Stop a run and the runs below it",
-      description: "No further attempt is admitted. The answer lists what is still in flight.",
+      description:
+        "No further attempt is admitted. The answer lists what is still in flight; the run is `stopping` as long as any " +
+        "is, and then `stopped`.",
       scopes: ["admin"],
       tenancy: "one",
       params: RunParams,

@@ -32,8 +32,11 @@ export type BudgetView = {
 export type RunSummary = {
   readonly id: string;
   readonly tenant: string;
-  /** `implicit`: a call without a run is its own run, and has no life cycle. */
-  readonly state: "open" | "stopping" | "closed" | "implicit";
+  /**
+   * `stopping` while anything of it or below it is in flight, then `stopped`. `implicit`: a call without a run is its
+   * own run, and has no life cycle.
+   */
+  readonly state: "open" | "stopping" | "stopped" | "closed" | "implicit";
   readonly parent: string | null;
   /** The run that this one executes anew. */
   readonly derived_from: string | null;

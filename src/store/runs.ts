@@ -3,7 +3,8 @@ import type { Page, Queryable } from "./events.ts";
 import { arrayLiteral } from "./literal.ts";
 import { kindOf } from "./usage.ts";
 
-export type RunState = "open" | "stopping" | "closed";
+/** Stored is `stopping` whatever is in flight: `stopped` is read of it, once nothing is. */
+export type RunState = "open" | "stopping" | "stopped" | "closed";
 
 export type RunRecord = {
   readonly runId: string;
@@ -183,9 +184,31 @@ export async function sumRuns(
     order by wanted.place`;
 }
 
+/**
+ * Whether a run, or one below it, has an attempt in flight. Found by what is reserved, which is little, whatever the
+ * run has asked.
+ */
+function isInFlight(sql: Queryable) {
+  return sql`
+    exists (
+      select from (
+        select d.run_id
+        from reservations r
+        join decisions d on d.tenant_id = r.tenant_id and d.attempt_id = r.attempt_id
+        where r.tenant_id = runs.tenant_id and r.state = 'open' offset 0
+      ) as held
+      where held.run_id = runs.run_id or exists (
+        select from runs below
+        where below.tenant_id = runs.tenant_id and below.run_id = held.run_id
+          and below.ancestors @> array[runs.run_id]
+      )
+    )`;
+}
+
 function columns(sql: Queryable) {
   return sql`
-    run_id as "runId", state, ancestors, labels, derived_from as "derivedFrom",
+    run_id as "runId", case when state = 'stopping' and not ${isInFlight(sql)} then 'stopped' else state end as state,
+    ancestors, labels, derived_from as "derivedFrom",
     created_by as "createdBy",
     created_at as "createdAt", stopped_at as "stoppedAt"`;
 }

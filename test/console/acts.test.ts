@@ -260,7 +260,7 @@ describeOnPostgres("who is signed in to the console", (database) => {
     await open("Stop this run");
     await send("Stop the run");
     expect(await told()).toContain("nothing further is admitted");
-    expect(await page.locator("h1").innerText()).toContain("stopping");
+    expect(await page.locator("h1").innerText()).toContain("stopped");
   });
 
   test("signs out, and back is the sign-in page", async () => {

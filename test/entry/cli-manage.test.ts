@@ -166,7 +166,7 @@ describe("a run", () => {
 
     await check(["runs", "stop", "nightly"], /^Stopped nightly; nothing is in flight\.\n$/);
     expect((await call(firstKey, "nightly")).status).toBe(403);
-    await check(["runs", "show", "nightly"], /blocked +1/, /run_stopped|run_closed/);
+    await check(["runs", "show", "nightly"], /state +stopped/, /blocked +1/, /run_stopped/);
   });
 
   test("shows which attempt took up what its model asked for", async () => {

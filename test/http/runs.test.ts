@@ -138,6 +138,40 @@ describeEachDatabase("runs", (database) => {
     const stops = events.body.data.filter((event: Json) => event.kind === "run.stopped");
     expect(stops).toHaveLength(1);
     expect((await api.call(tenant.key, "POST", "/api/runs/unheard-of/stop")).status).toBe(404);
+    const stateOf = async () => (await api.call(tenant.key, "GET", "/api/runs/ending")).body.state;
+    expect(await stateOf()).toBe("stopping");
+    await api.settle({ tenantId: tenant.id, attemptId: inFlight });
+    expect(await stateOf()).toBe("stopped");
+    const { data } = (await api.call(tenant.key, "GET", "/api/runs?search=ending")).body;
+    expect(data.map((run: Json) => [run.id, run.state])).toEqual([
+      ["ending child", "open"],
+      ["ending", "stopped"],
+    ]);
+  });
+
+  test("a run that is stopped with nothing in flight is stopped at once", async () => {
+    await put(worker, "idle", {});
+    const { body } = await api.call(tenant.key, "POST", "/api/runs/idle/stop");
+    expect(body).toMatchObject({ state: "stopped", in_flight: [] });
+    expect((await put(worker, "idle below", { parent: "idle" })).status).toBe(409);
+  });
+
+  test("of every run what was admitted, refused and repeated are three counts", async () => {
+    const mine = await api.newTenant();
+    const ask = { tenantId: mine.id, keyId: mine.keyId, runId: "counted", runNamed: true };
+    await api.admit(ask);
+    for (let refused = 0; refused < 3; refused += 1) {
+      await api.admit({ ...ask, judgedReason: "policy_denied" });
+    }
+    const counts = { attempts: 1, blocked: 3, repeated: 0 };
+    const run = await api.call(mine.key, "GET", "/api/runs/counted");
+    expect(run.body.totals).toMatchObject(counts);
+    const usage = (await api.call(mine.key, "GET", "/api/usage")).body;
+    expect([usage.totals, usage.by_model[0], usage.by_day[0]]).toMatchObject([
+      counts,
+      counts,
+      counts,
+    ]);
   });
 
   test("a call's own run that was stopped is not carried on by naming it", async () => {

@@ -222,11 +222,17 @@ function callsText(attempt: unknown): string {
 
 function showStopped(s: Session, reply: Reply): void {
   const inFlight = member(reply.body, "in_flight");
-  const ids = isList(inFlight) ? inFlight.map((attempt) => textOf(member(attempt, "id"))) : [];
-  const more = member(reply.body, "in_flight_more") === true ? " and more" : "";
-  const rest =
-    ids.length === 0 ? "nothing is in flight" : `still in flight: ${ids.join(", ")}${more}`;
-  session.showDone(s, reply, `Stopped ${textOf(s.argument(0))}; ${rest}.`);
+  const idsOf = (status: string) =>
+    (isList(inFlight) ? inFlight : [])
+      .filter((attempt) => member(attempt, "status") === status)
+      .map((attempt) => textOf(member(attempt, "id")));
+  const [running, unknown] = [idsOf("admitted").join(", "), idsOf("unknown").join(", ")];
+  const rest = [
+    running === "" ? "nothing is in flight" : `still in flight: ${running}`,
+    ...(unknown === "" ? [] : [`nobody knows how these ended: ${unknown}`]),
+    ...(member(reply.body, "in_flight_more") === true ? ["and more"] : []),
+  ];
+  session.showDone(s, reply, `Stopped ${textOf(s.argument(0))}; ${rest.join("; ")}.`);
 }
 
 function showUsage(s: Session, reply: Reply): void {

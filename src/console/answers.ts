@@ -45,6 +45,7 @@ export const Usage = z.object({
   by_model: z.array(z.object({ upstream: maybe, model: z.string(), ...Sums })),
   by_day: z.array(z.object({ day: z.string(), ...Sums })),
   by_reason: z.array(z.object({ reason: z.string(), decisions: z.number() })),
+  adjustments: z.object({ entries: z.number(), net_usd: z.string() }),
 });
 
 export const Limit = z.object({

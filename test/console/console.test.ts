@@ -87,6 +87,26 @@ describeEachDatabase("the console", (database) => {
     expect((await ask("/runs", { cookie: changed })).status).toBe(303);
   });
 
+  test("shows what was adjusted beside what was spent, and a run that is stopped as stopped", async () => {
+    const tenant = await tollgate.tenant();
+    const { key } = await tenant.newKey({ scopes: ["report", "admin"] });
+    await tenant.run("over");
+    await tenant.stop("over");
+    const headers = { authorization: `Bearer ${key}`, "content-type": "application/json" };
+    const body = JSON.stringify({ amount_usd: "18.50", reason: "support plan" });
+    const posted = await fetch(`${tollgate.url}/api/adjustments`, {
+      method: "POST",
+      headers,
+      body,
+    });
+    expect(posted.ok).toBe(true);
+    const { cookie } = await signIn(key);
+    const overview = await (await ask("", { cookie })).text();
+    expect(overview).toMatch(/Spent today[\s\S]*?adjusted \$18\.50; /u);
+    expect(overview).toMatch(/Spent in 30 days[\s\S]*?adjusted \$18\.50; /u);
+    expect(await (await ask("/runs/over", { cookie })).text()).toMatch(/badge \w+">stopped</u);
+  });
+
   test("shows nothing of another tenant, whatever is asked for", async () => {
     const limit = await theirs.limit({ scope: "tenant", unit: "usd", limit: 1 });
     await theirs.run("their-run");

@@ -28,8 +28,10 @@ export function overviewPage({ page }: Routes): void {
     const title = "Overview";
     if (!visit.may("report", "admin")) return { title, body: elsewhere(visit) };
     const from = new Date(Math.floor(visit.now.getTime() / DAY_MS) * DAY_MS - (DAYS - 1) * DAY_MS);
-    const [usage, tools, limits, forecasts, runs, approvals] = await Promise.all([
+    const today = new Date(from.getTime() + (DAYS - 1) * DAY_MS);
+    const [usage, usageToday, tools, limits, forecasts, runs, approvals] = await Promise.all([
       visit.api.look(Usage, "/usage", { from: from.toISOString() }),
+      visit.api.look(Usage, "/usage", { from: today.toISOString() }),
       visit.api.look(ToolCosts, "/reports/spend", {
         from: from.toISOString(),
         group_by: "tool",
@@ -45,7 +47,12 @@ export function overviewPage({ page }: Routes): void {
     ${
       usage.kind === "refused"
         ? html`${problemBox(usage.message)} ${budgets}`
-        : figures(visit, { usage: usage.body, days: daysOf(usage.body, from), budgets })
+        : figures(visit, {
+            usage: usage.body,
+            days: daysOf(usage.body, from),
+            adjustedToday: usageToday.kind === "refused" ? "" : adjustedText(usageToday.body),
+            budgets,
+          })
     }
     ${toolsCard(tools)}
     ${card("Latest runs", runs.data.length === 0 ? noRuns(visit) : runsTable(visit, runs.data))}`;
@@ -53,8 +60,9 @@ export function overviewPage({ page }: Routes): void {
   });
 }
 
-function figures(visit: Visit, { usage, days, budgets }: Seen): Markup {
-  return html`${tiles(visit, { usage, days })}
+function figures(visit: Visit, { budgets, ...seen }: Seen): Markup {
+  const { usage, days } = seen;
+  return html`${tiles(visit, seen)}
     <div class="columns">${card("Spend by day", spendOf(usage, days))} ${budgets}</div>
     <div class="columns">
       ${card("Refused, by reason", refusalsOf(visit, usage))} ${card("By model", modelsOf(usage))}
@@ -93,10 +101,12 @@ function daysOf(usage: Usage, from: Date): readonly Day[] {
 type Seen = {
   readonly usage: Usage;
   readonly days: readonly Day[];
+  /** Empty where nothing was. */
+  readonly adjustedToday: string;
   readonly budgets: Markup;
 };
 
-function tiles(visit: Visit, { usage, days }: Omit<Seen, "budgets">): Markup {
+function tiles(visit: Visit, { usage, days, adjustedToday }: Omit<Seen, "budgets">): Markup {
   const today = days.at(-1);
   const { totals } = usage;
   const refused = html`<a href="${visit.href("/decisions", { verdict: "block" })}"
@@ -105,11 +115,16 @@ function tiles(visit: Visit, { usage, days }: Omit<Seen, "budgets">): Markup {
   const unpriced = totals.unpriced === 0 ? "" : ` · ${count(totals.unpriced)} unpriced`;
   const repeated = totals.repeated === 0 ? "" : ` · ${count(totals.repeated)} repeated`;
   return html`<ul class="tiles">
-    ${tile("Spent today", today?.text ?? "$0.00", `${burnText(days)}; ${count(today?.blocked ?? 0)} refused today`)}
-    ${tile(`Spent in ${DAYS} days`, usd(totals.cost_usd), `${count(totals.tokens)} tokens`)}
+    ${tile("Spent today", today?.text ?? "$0.00", `${adjustedToday}${burnText(days)}; ${count(today?.blocked ?? 0)} refused today`)}
+    ${tile(`Spent in ${DAYS} days`, usd(totals.cost_usd), `${adjustedText(usage)}${count(totals.tokens)} tokens`)}
     ${tile("Held now", usd(totals.reserved_usd), "by calls in flight or unknown")}
     ${tile("Calls", count(totals.attempts), html`${refused}${repeated}${unpriced}`)}
   </ul>`;
+}
+
+/** Beside what was spent, as everywhere: no sum of calls holds it. */
+function adjustedText({ adjustments: { entries, net_usd: net } }: Usage): string {
+  return entries === 0 ? "" : `adjusted ${usdText(picosOf(net))}; `;
 }
 
 /** By whole days: today has hardly begun. */

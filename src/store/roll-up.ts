@@ -1,4 +1,4 @@
-/** Keeps the roll-ups behind the ledger, see `drizzle/0016_roll_up.sql`; and says how far they are. */
+/** Keeps the roll-ups behind the ledger, see `drizzle/0020_roll_up.sql`; and says how far they are. */
 import { STALE_PAIRS_MAX } from "../core/limits-finance.ts";
 import { assert } from "../lib/assert.ts";
 import type { Queryable } from "./events.ts";

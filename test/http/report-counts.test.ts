@@ -27,6 +27,13 @@ describeEachDatabase("reports count", (database) => {
     await api.settle(settlementOf({ ...ask, attemptId }, { costPicousd: cost }));
   }
 
+  async function tellSuccess(run: string): Promise<void> {
+    await api.call(tenant.key, "POST", "/api/outcome-types", { name: "done" });
+    const outcome = { type: "done", status: "success" };
+    const told = await api.call(tenant.key, "POST", `/api/runs/${run}/outcome`, outcome);
+    expect(told.status, JSON.stringify(told.body)).toBeLessThan(300);
+  }
+
   test("as retries only what was admitted", async () => {
     const step = { runId: "r", stepId: "s", stepDigest: "a".repeat(64) };
     await spent(1n, step);
@@ -50,6 +57,15 @@ describeEachDatabase("reports count", (database) => {
       ["blocked", 0, 0, 3],
     ]);
     expect(total).toMatchObject({ attempts: 2, retries: 1, blocked: 3 });
+    const repeated = askOf(tenant.id, { keyId: tenant.keyId, ...step });
+    await api.admit({ ...repeated, judgedReason: "duplicate_request" });
+    await tellSuccess("r");
+    const counted = { attempts: 2, retries: 1, blocked: 3 };
+    expect((await get("runs")).body.rows).toMatchObject([{ run: "r", ...counted }]);
+    for (const query of ["", "?group_by=model"]) {
+      const costs = (await get(`cost-per-outcome${query}`)).body;
+      expect([costs.rows, costs.total]).toMatchObject([[counted], counted]);
+    }
     expect((await get("waste?group_by=ending")).body.rows).toMatchObject([{ retries: 1 }]);
   });
 });

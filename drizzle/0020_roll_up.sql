@@ -1,8 +1,75 @@
 -- The roll-up follows the ledger: what was posted since is summed into cells, costs of runs and costs of outcomes,
 -- which reports read.
+-- `or replace`: databases of builds before 0.1.0 have these two as they were, which counted repeats of what was answered
+-- among what was blocked.
 
--- Whom a run is of: what its first call says.
-create type tollgate_payer as (key_id text, customer text, workflow text, labels jsonb);
+-- Writes what these outcomes cost now. An adjustment is no cost of failure.
+create or replace function tollgate_tell_outcomes(tenants text[], roots text[]) returns void
+language sql
+set enable_seqscan = off
+set enable_mergejoin = off
+set jit = off
+as $$
+  with wanted as (
+    select u.t, u.r from unnest(tenants, roots) as u(t, r)
+  ), part as (
+    select p.tenant_id, p.root_id,
+           coalesce(sum(p.attempts) filter (where d.ending <> 'blocked'), 0) as attempts,
+           -- A repeat was not refused; and what was refused is no attempt, nor a retry.
+           coalesce(sum(p.attempts) filter (where d.ending = 'blocked'
+             and d.reason <> all ('{duplicate_request,idempotency_in_progress}')), 0) as blocked,
+           coalesce(sum(p.retries) filter (where d.ending <> 'blocked'), 0) as retries,
+           coalesce(sum(p.attempts) filter (where d.basis = 'unpriced'), 0) as unpriced, sum(p.cost) as cost,
+           coalesce(sum(p.cost) filter (where d.ending not in ('succeeded', 'adjusted')), 0) as failed,
+           sum(p.wasted) as wasted,
+           coalesce(sum(p.cost) filter (where d.basis in ('estimated', 'presumed')), 0) as estimated,
+           sum(p.tokens) as tokens
+    from tollgate_outcome_parts(tenants, roots) as p
+    cross join lateral (
+      select d.ending, d.basis, d.reason from cost_dimensions d
+      where d.tenant_id = p.tenant_id and d.dimension_id = p.dimension_id offset 0
+    ) as d
+    group by p.tenant_id, p.root_id
+  )
+  insert into outcome_costs (tenant_id, root_id, type, subject_kind, subject, key, status, value_picousd, occurred_at,
+                             started_at, runs, key_id, customer, workflow, labels, attempts, blocked, retries,
+                             unpriced, cost_picousd, failed_picousd, wasted_picousd, estimated_picousd, tokens)
+  select w.t, w.r, o.type, o.subject_kind, o.subject, o.key, o.status,
+         coalesce(o.value_picousd, kind.value_picousd), o.occurred_at, coalesce(began.started_at, o.occurred_at),
+         began.runs, coalesce(began.key_id, o.recorded_by), coalesce(began.customer, ''),
+         coalesce(began.workflow, ''), coalesce(began.labels, '{}'), coalesce(p.attempts, 0),
+         coalesce(p.blocked, 0), coalesce(p.retries, 0), coalesce(p.unpriced, 0), coalesce(p.cost, 0),
+         coalesce(p.failed, 0), coalesce(p.wasted, 0), coalesce(p.estimated, 0), coalesce(p.tokens, 0)
+  from wanted w
+  cross join lateral (
+    select l.* from outcomes l
+    where l.tenant_id = w.t and l.root_id = w.r
+      and not exists (select from outcomes n where n.tenant_id = l.tenant_id and n.supersedes = l.outcome_id)
+  ) as o
+  left join outcome_types kind on kind.tenant_id = w.t and kind.name = o.type
+  cross join lateral (
+    select count(*)::int as runs, min(c.started_at) as started_at,
+           (array_agg(c.key_id order by c.started_at, c.run_id))[1] as key_id,
+           (array_agg(c.customer order by c.started_at, c.run_id))[1] as customer,
+           (array_agg(c.workflow order by c.started_at, c.run_id))[1] as workflow,
+           (array_agg(c.labels order by c.started_at, c.run_id))[1] as labels
+    from outcome_runs e
+    cross join lateral (
+      select c.* from run_costs c
+      where c.tenant_id = e.tenant_id and c.closing_id = '' and c.run_id = e.run_id offset 0
+    ) as c
+    where e.tenant_id = w.t and e.root_id = w.r
+  ) as began
+  left join part p on p.tenant_id = w.t and p.root_id = w.r
+  on conflict (tenant_id, closing_id, root_id) do update
+    set status = excluded.status, value_picousd = excluded.value_picousd, occurred_at = excluded.occurred_at,
+        started_at = excluded.started_at, runs = excluded.runs, key_id = excluded.key_id,
+        customer = excluded.customer, workflow = excluded.workflow, labels = excluded.labels,
+        attempts = excluded.attempts, blocked = excluded.blocked, retries = excluded.retries,
+        unpriced = excluded.unpriced, cost_picousd = excluded.cost_picousd,
+        failed_picousd = excluded.failed_picousd, wasted_picousd = excluded.wasted_picousd,
+        estimated_picousd = excluded.estimated_picousd, tokens = excluded.tokens
+$$;
 --> statement-breakpoint
 
 -- Brings the roll-ups up to what was posted: at most so many lines of each kind, more only where one
@@ -12,7 +79,7 @@ create type tollgate_payer as (key_id text, customer text, workflow text, labels
 -- a step of 5,000 lines is of one run, 36 where it is of 1,500.
 -- No outcome and no run takes more of a step than its part: what an outcome of very many runs, or a run of very many
 -- outcomes, asks for is left to its own tenant, see tollgate_tell_stale.
-create function tollgate_roll_up(most int) returns table (lines int, is_behind boolean)
+create or replace function tollgate_roll_up(most int) returns table (lines int, is_behind boolean)
 language plpgsql
 set enable_seqscan = off
 set enable_mergejoin = off
@@ -119,7 +186,10 @@ begin
            (array_agg(row(key_id, customer, workflow, labels)::tollgate_payer order by started_at, earliest))[1]
              as payer,
            coalesce(sum(attempts) filter (where ending <> 'blocked'), 0) as attempts,
-           coalesce(sum(attempts) filter (where ending = 'blocked'), 0) as blocked, sum(retries) as retries,
+           -- A repeat was not refused; and what was refused is no attempt, nor a retry.
+           coalesce(sum(attempts) filter (where ending = 'blocked'
+             and reason <> all ('{duplicate_request,idempotency_in_progress}')), 0) as blocked,
+           coalesce(sum(retries) filter (where ending <> 'blocked'), 0) as retries,
            coalesce(sum(attempts) filter (where basis = 'unpriced'), 0) as unpriced, sum(cost) as cost,
            coalesce(sum(cost) filter (where ending not in ('succeeded', 'adjusted')), 0) as failed,
            sum(wasted) as wasted,
@@ -322,18 +392,3 @@ begin
   end if;
   return query select v_lines, v_to < v_until;
 end $$;
---> statement-breakpoint
-
--- As of when a tenant's figures are, or with null everybody's: what waits to be told anew holds it back.
-create function tollgate_as_of(tenant text) returns timestamptz
-language sql stable
-as $$
-  select least(
-    s.as_of,
-    (select min(o.since) from stale_outcomes o where tenant is null or o.tenant_id = tenant),
-    (select min(r.since) from stale_runs r where tenant is null or r.tenant_id = tenant),
-    (select min(t.revalued_since) from outcome_types t
-     where t.revalued_to is not null and (tenant is null or t.tenant_id = tenant))
-  )
-  from roll_up_state s where s.one = 1
-$$;

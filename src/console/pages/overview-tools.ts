@@ -33,7 +33,7 @@ export function toolsCard(answer: Answered<ToolCosts>): Markup | string {
   ${
     more > 0
       ? html`<p class="note">
-          ${count(more)} more: <code>tollgate report spend --group-by tool</code>
+          ${count(more)} more: <code>npx tollgate report spend --group-by tool</code>
         </p>`
       : ""
   }`;

@@ -136,6 +136,8 @@ export type Planner = {
   readonly modeOf: (tag: string) => Mode;
   /** A plain call of that tenant; large for the honest one. */
   readonly plain: (role: Role) => Call;
+  /** One by one of the keys that are to be revoked. */
+  readonly byRevocable: (key: Key) => Call;
 };
 
 /** The calls of a seed, in order. Which agent makes which one is chance, as in life. */
@@ -168,6 +170,7 @@ export function planner(seed: number, people: Population, random: Random): Plann
   return {
     modeOf: (tag) => modes.get(tag) ?? "usual",
     plain: (role) => plan(role, role === "honest" ? { promptBytes: HONEST_BYTES } : {}),
+    byRevocable: ({ id, text }) => plan("ample", { keyId: id, key: text }),
     next: () => {
       const role = weighted(ROLE_WEIGHTS, random);
       const mode = weighted(MODE_WEIGHTS, random);

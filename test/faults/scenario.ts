@@ -182,6 +182,13 @@ async function playOut(world: World): Promise<History> {
       observations.push(await call(world.plan.plain(role), fleet.doorOf(slot), true));
     }
   }
+  // Chance may have spared them until now: each key that was revoked opens no door.
+  const revoked = new Set(faults.map(({ keyId }) => keyId));
+  for (const key of people.revocable.filter(({ id }) => revoked.has(id))) {
+    for (const slot of fleet.slots) {
+      observations.push(await call(world.plan.byRevocable(key), fleet.doorOf(slot)));
+    }
+  }
   await untilWritten(world);
   // What is left has no owner: it turns unknown, and after the grace is charged in full.
   await jump(world, LEASE_MS + 1_000);

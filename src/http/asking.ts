@@ -139,7 +139,9 @@ function refuseOtherReadings({ rawHeaders }: Exchange, query: string): void {
   let types = 0;
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] ?? "";
-    if (name.length === CONTENT_TYPE.length && name.toLowerCase() === CONTENT_TYPE) types += 1;
+    // What some servers make of an underscore in a name.
+    if (name.length !== CONTENT_TYPE.length) continue;
+    if (name.toLowerCase().replace("_", "-") === CONTENT_TYPE) types += 1;
   }
   if (types < 2) return;
   const message = "The header Content-Type stands there twice: servers differ in which they read.";
@@ -153,7 +155,8 @@ const QUERY_NAMES: ReadonlySet<string> = new Set(["api-version"]);
 
 /** There are servers at which a member named in the query counts before the body, by which the call is judged. */
 function refuseOtherQuery(query: string): void {
-  for (const name of new URLSearchParams(query).keys()) {
+  // Some servers end a parameter at a semicolon, too.
+  for (const name of new URLSearchParams(query.replaceAll(";", "&")).keys()) {
     if (QUERY_NAMES.has(name)) continue;
     const shown = clipped(name, PARAM_CHARS_MAX);
     const message = `The query parameter \`${shown}\` is not passed on, for a server could let it count before the body. Send what it says in the body.`;

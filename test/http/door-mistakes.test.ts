@@ -108,6 +108,13 @@ describeEachDatabase("a refusal", (database) => {
         param: "model",
       },
       {
+        name: "a model in the query, behind a semicolon",
+        path: "/v1/chat/completions?api-version=1;model=other",
+        status: 400,
+        code: "invalid_value",
+        param: "model",
+      },
+      {
         name: "a member in the query, otherwise written",
         path: "/v1/chat/completions?%6e=5",
         status: 400,

@@ -38,18 +38,19 @@ const FUNCTION_MEMBERS: Readonly<Record<string, true>> = {
   cache_control: true,
 };
 
-/** Tools that providers know by a member of this name. */
+/** Tools that providers know by a member of this name, in either of the spellings `google_search` and `googleSearch`. */
 const HOSTED_MEMBERS: Readonly<Record<string, true>> = {
-  google_search: true,
-  google_search_retrieval: true,
-  google_maps: true,
-  enterprise_web_search: true,
-  url_context: true,
-  code_execution: true,
-  code_interpreter: true,
-  file_search: true,
+  googlesearch: true,
+  googlesearchretrieval: true,
+  googlemaps: true,
+  enterprisewebsearch: true,
+  urlcontext: true,
+  codeexecution: true,
+  codeinterpreter: true,
+  filesearch: true,
   retrieval: true,
-  web_search: true,
+  websearch: true,
+  browsersearch: true,
 };
 
 const UNTYPED_TOOL = "hosted_tool:untyped";
@@ -59,9 +60,13 @@ const FILE_TYPES: Readonly<Record<string, true>> = {
   input_file: true,
   document: true,
   document_url: true,
+  media: true,
 };
 
 const FILE_MEMBERS = ["file_url", "file_data", "document_url"];
+
+/** Google's own forms: an object that holds the bytes, or says where they are. */
+const FILE_OBJECTS = ["inline_data", "inlineData", "file_data", "fileData"];
 
 /** Long enough for every tool type there is; it ends up in messages and records. */
 const TYPE_LENGTH_MAX = 48;
@@ -220,6 +225,7 @@ function notePart(part: Readonly<Record<string, unknown>>, parts: Parts): void {
 /** A citation in an earlier answer names a file too, but reads none. */
 function namesFile(part: Readonly<Record<string, unknown>>, type: string): boolean {
   if (FILE_MEMBERS.some((name) => typeof part[name] === "string")) return true;
+  if (FILE_OBJECTS.some((name) => isRecord(part[name]))) return true;
   if (typeof part["file_id"] !== "string" || isImage(type)) return false;
   return !type.endsWith("_citation") && type !== "file_path";
 }
@@ -262,10 +268,14 @@ function noteHostedMembers(tool: Readonly<Record<string, unknown>>, parts: Parts
   }
   for (const name in tool) {
     const isHosted = isTyped
-      ? Object.hasOwn(HOSTED_MEMBERS, name)
+      ? Object.hasOwn(HOSTED_MEMBERS, spelt(name))
       : !Object.hasOwn(FUNCTION_MEMBERS, name);
     if (isHosted && tool[name] !== null) parts.unbounded.add(`hosted_tool:${plainName(name)}`);
   }
+}
+
+function spelt(name: string): string {
+  return name.toLowerCase().replaceAll("_", "");
 }
 
 function runsAtClient(type: string, tool: Readonly<Record<string, unknown>>): boolean {

@@ -90,12 +90,15 @@ function noteAudio(part: Part, type: string, parts: Parts): void {
     const own = [part["audio"], part["data"], part["url"]];
     sources.push(...own.filter((source) => source !== undefined && source !== null));
     if (sources.length === 0) sources.push(null);
-  } else if (isAddress(part["audio"])) {
+  } else if (isAddress(part["audio"]) || hasAddress(part["audio"])) {
     sources.push(part["audio"]);
   }
   if (sources.length === 0) return;
   parts.audioInput = true;
-  if (!sources.every(isSound)) parts.unbounded.add("audio");
+  // Bare base64 stands in no member for addresses: there it may be the name of a file.
+  const address = part["audio_url"];
+  const isNamed = stands(part, "audio_url") && !isDataAddress(address);
+  if (isNamed || !sources.every(isSound)) parts.unbounded.add("audio");
 }
 
 /** Whether a recording stands there itself, so that its bytes bound how long it is. */
@@ -104,6 +107,11 @@ function isSound(source: unknown): boolean {
   if (!isRecord(source) || hasOtherCase(source)) return false;
   const texts = [source["data"], source["url"]].filter((text) => text !== undefined);
   return texts.length > 0 && texts.every((text) => typeof text === "string" && isSoundText(text));
+}
+
+function isDataAddress(source: unknown): boolean {
+  const url = isRecord(source) ? source["url"] : source;
+  return typeof url === "string" && mediaOf(url) !== null;
 }
 
 /** Base64, bare or behind `data:audio/wav;base64,`; some clients leave the media type away. */
@@ -129,6 +137,10 @@ function stands(part: Part, name: string): boolean {
   if (value === null) return typeof part["uuid"] === "string" && part["uuid"] !== "";
   // An address, or an object that holds one: `image_url` is a string on one endpoint, an object on the other.
   return typeof value === "string" || isRecord(value);
+}
+
+function hasAddress(value: unknown): boolean {
+  return isRecord(value) && isAddress(value["url"]);
 }
 
 function isAddress(value: unknown): boolean {

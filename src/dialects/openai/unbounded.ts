@@ -9,6 +9,8 @@ const COSTLY: Readonly<Record<string, string>> = {
   web_search_options: "hosted_tool:web_search",
   web_search: "hosted_tool:web_search",
   enable_search: "hosted_tool:web_search",
+  enable_web_search: "hosted_tool:web_search",
+  enable_enhancement: "hosted_tool:web_search",
   search: "hosted_tool:web_search",
   search_parameters: "hosted_tool:live_search",
   search_settings: "hosted_tool:web_search",

@@ -164,12 +164,24 @@ const FIGURES = [
   "seconds",
 ];
 
+const SIDES = [
+  "prompt_tokens",
+  "input_tokens",
+  "completion_tokens",
+  "output_tokens",
+  "total_tokens",
+];
+
 const INPUT_DETAILS = ["prompt_tokens_details", "input_tokens_details", "input_token_details"];
 const OUTPUT_DETAILS = ["completion_tokens_details", "output_tokens_details"];
 
-/** Infinity is what `1e400` is read as. One broken figure says that the others cannot be trusted either. */
+/**
+ * Infinity is what `1e400` is read as. One broken figure says that the others cannot be trusted either; and one that is
+ * there and is no count (a text, or below zero) says that usage was told which nobody can read.
+ */
 function isAbsurd(usage: Body): boolean {
   if (FIGURES.some((name) => isTooLarge(usage[name]))) return true;
+  if (SIDES.some((name) => readCount(usage[name] ?? 0) === null)) return true;
   const details = [firstRecord(usage, INPUT_DETAILS), firstRecord(usage, OUTPUT_DETAILS)];
   return details.some((detail) => Object.values(detail).some(isTooLarge));
 }

@@ -382,6 +382,12 @@ describe("a request is read for what it could use", () => {
       { unbounded: ["hosted_tool:google_search"] },
     ],
     [
+      "a tool by a member in another spelling",
+      "/chat/completions",
+      { ...CHAT, tools: [{ type: "function", function: { name: "f" }, codeExecution: {} }] },
+      { unbounded: ["hosted_tool:codeExecution"] },
+    ],
+    [
       "tools by name alone",
       "/chat/completions",
       { ...CHAT, tools: ["web_search"] },

@@ -47,6 +47,20 @@ const ROWS: readonly [string, object, Read][] = [
     { image_embeds: null, uuid: "u" },
     { unbounded: ["embeds"] },
   ],
+  [
+    "a file of Google's",
+    { inlineData: { mimeType: "video/mp4", data: "A" } },
+    { unbounded: ["file"] },
+  ],
+  [
+    "a file of Google's by its address",
+    { file_data: { file_uri: "gs://x" } },
+    { unbounded: ["file"] },
+  ],
+  ["media", { type: "media", data: "A" }, { unbounded: ["file"] }],
+  ["sound that is a path", { type: "audio_url", audio_url: { url: "/data/recording" } }, ELSEWHERE],
+  ["sound that is a name", { type: "audio_url", audio_url: "recording" }, ELSEWHERE],
+  ["sound by an address within", { type: "text", audio: { url: "https://x.test/a" } }, ELSEWHERE],
   ["an empty image read elsewhere", { type: "image_embeds" }, { unbounded: ["embeds"] }],
 
   ["sound", sound({ data: "UklGRiQA+/8=", format: "wav" }), SOUND],

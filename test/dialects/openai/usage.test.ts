@@ -118,11 +118,13 @@ describe("usage becomes disjoint classes", () => {
       { input: 10, output: 5 },
     ],
     [
-      "negative, decimal, text",
+      "decimal",
       "chat",
-      { usage: { prompt_tokens: -5, completion_tokens: 1.2, total_tokens: "9" } },
-      { input: 0, output: 2 },
+      { usage: { prompt_tokens: 5, completion_tokens: 1.2, total_tokens: null } },
+      { input: 5, output: 2 },
     ],
+    ["negative", "chat", { usage: { prompt_tokens: -5, completion_tokens: 1 } }, null],
+    ["text", "chat", { usage: { prompt_tokens: "1000", completion_tokens: "2000" } }, null],
     ["absurd", "chat", { usage: { prompt_tokens: 1e300, completion_tokens: 1 } }, null],
     ["endless", "chat", JSON.parse('{"usage":{"total_tokens":1e400}}'), null],
     [

@@ -67,6 +67,7 @@ const CATCHES = {
   "src/gate/batch.ts": "a failed posting is told to each ask of its batch",
   "src/gate/dispatch.ts": "a body that cannot be made ready releases its permit",
   "src/gate/gateway.ts": "an ask that cannot be posted is counted and logged, and becomes a 503",
+  "src/gate/guarded-upstream.ts": "what fails on an answer ends its exchange, and is logged",
   "src/gate/lanes.ts": "a batch that met a locked row goes on by tenant",
   "src/gate/once.ts": "an act that was refused gives its idempotency key back",
   "src/gate/answers.ts": "an answer that somebody paid for is kept once the database is back",

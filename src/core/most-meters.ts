@@ -58,7 +58,7 @@ function countsOf(groups: readonly LimitGroup[]): Counts {
   const resources = new Map<string, Counts>();
   for (const group of groups) {
     const { limits, resource } = group;
-    const counts = { limits, dailyQuotas: isDailyQuota(group) ? limits : 0 };
+    const counts = { limits, dailyQuotas: isDailyQuota(group.scopeKind, group) ? limits : 0 };
     const of = resource === "*" ? "" : resource;
     resources.set(of, sum(resources.get(of) ?? NO_LIMITS, counts));
   }
@@ -67,10 +67,13 @@ function countsOf(groups: readonly LimitGroup[]): Counts {
   return sum(always, [...resources.values()].reduce(larger, NO_LIMITS));
 }
 
-/** Of these one run may not take all: see `limitsFor` of `gate/authority.ts`, which gives it its share. */
-function isDailyQuota({ scopeKind, unit, window }: LimitGroup): boolean {
+/** Of these one run may not take all: a bad query would use up the day for everybody. */
+export function isDailyQuota(
+  scope: ScopeKind,
+  { unit, window }: { readonly unit: Unit; readonly window: Window },
+): boolean {
   const isQuota = unit === "tokens" || unit === "requests";
-  return window === "day" && isQuota && (scopeKind === "tenant" || scopeKind === "key");
+  return window === "day" && isQuota && (scope === "tenant" || scope === "key");
 }
 
 function sum(a: Counts, b: Counts): Counts {

@@ -1,3 +1,4 @@
+import { textStart } from "../lib/byte-order-mark.ts";
 import { addBytes, clearBytes, emptyBytes, joinParts, partsOf } from "./byte-store.ts";
 import type { ByteStore } from "./byte-store.ts";
 
@@ -136,7 +137,7 @@ const LINE_ENDS_MAX = 512;
 
 /** Whether an answer begins as a stream of events does; null while too few of its bytes are there to say. */
 export function beginsEvents(bytes: Uint8Array): boolean | null {
-  let at = hasMark(bytes) ? 3 : 0;
+  let at = textStart(bytes);
   while (bytes[at] === LF || bytes[at] === CR) at += 1;
   if (at >= LINE_ENDS_MAX) return true;
   const text = String.fromCharCode(...bytes.subarray(at, at + 6));
@@ -144,11 +145,6 @@ export function beginsEvents(bytes: Uint8Array): boolean | null {
   // Half a mark, or half a name.
   const isOpen = at === 0 && bytes.length < 3 && "\u00ef\u00bb\u00bf".startsWith(text);
   return isOpen || BEGINNINGS.some((beginning) => beginning.startsWith(text)) ? null : false;
-}
-
-/** A byte order mark may stand before the first line of a stream. */
-export function hasMark(bytes: Uint8Array): boolean {
-  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
 }
 
 /** Behind the first event that ends at or behind `from`, or -1; an end by CR alone is left to the splitter. */
@@ -186,7 +182,7 @@ export function readEvent(bytes: Uint8Array): EventFields {
   let name: Span | null = null;
   const data: Span[] = [];
   const end = bytes.length;
-  let start = hasMark(bytes) ? 3 : 0;
+  let start = textStart(bytes);
   while (start < end) {
     let stop = start;
     while (stop < end && bytes[stop] !== LF && bytes[stop] !== CR) stop += 1;

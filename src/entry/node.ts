@@ -12,6 +12,7 @@ import { startDemoUpstream } from "../demo/upstream.ts";
 import { createAdministration, type Administration } from "../gate/administration.ts";
 import { createDeliverer } from "../gate/deliver.ts";
 import { createGateway, type Gateway } from "../gate/gateway.ts";
+import { guardedUpstream } from "../gate/guarded-upstream.ts";
 import type { CountTokens, Ports } from "../gate/ports.ts";
 import { createSeal, establishDataKey, type Seal } from "../gate/sealing.ts";
 import { createApp, isModelPath } from "../http/app.ts";
@@ -225,7 +226,7 @@ function portsOn(db: Database, log: Logger, parts: PortParts): NodePorts {
   let isClosing = false;
   return {
     db,
-    upstream: createUndiciUpstream({ connections: UPSTREAM_CONNECTIONS }),
+    upstream: guardedUpstream(createUndiciUpstream({ connections: UPSTREAM_CONNECTIONS }), log),
     webhook: createWebhookPort({ allowsPrivate }),
     monotonicMs: () => performance.now(),
     now: () => new Date(),

@@ -10,6 +10,7 @@
 import type { Administrator, Caller } from "../core/caller.ts";
 import { InputError } from "../core/errors.ts";
 import { SNAPSHOT_MS_MAX } from "../core/limits.ts";
+import { isDailyQuota } from "../core/most-meters.ts";
 import { looksLikeKey, parseKey } from "../core/key.ts";
 import { type CompiledBundle, needsFindings } from "../core/policy-bundle.ts";
 import type { Prices } from "../core/imported-prices.ts";
@@ -285,7 +286,7 @@ function limitsFor(snapshot: Snapshot, catalogue: Catalogue, counted: Counted): 
       limit.resource === "*" ? `${subject} ${counted.retryResource}`.trimStart() : subject;
     refs.push({ limitId, subject: apart, share: null });
     const share = tenant?.runSharePercent ?? null;
-    if (share !== null && counted.isRunNamed && isDailyQuota(limit)) {
+    if (share !== null && counted.isRunNamed && isDailyQuota(limit.scope, limit)) {
       refs.push({ limitId, subject: `run:${counted.runId}`, share });
     }
   }
@@ -317,12 +318,6 @@ function subjectOf(limit: LimitRow, catalogue: Catalogue, counted: Counted): str
 
 function countsResource({ resource }: LimitRow, retryResource: string): boolean {
   return resource === "" || resource === "*" || resource === retryResource;
-}
-
-/** Of these one run may not take all: a bad query would use up the day for everybody. */
-function isDailyQuota({ scope, unit, window }: LimitRow): boolean {
-  const isQuota = unit === "tokens" || unit === "requests";
-  return window === "day" && isQuota && (scope === "tenant" || scope === "key");
 }
 
 /** A limit names a model as a caller would: by alias, with its upstream or without. It holds for every spelling. */

@@ -182,8 +182,8 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
       });
     }
     if (isStream || meter === null) {
-      mode = isStream ? "streaming" : "passing";
       headWith(request.ours.early(), isStream);
+      mode = isStream ? "streaming" : "passing";
     } else mode = "holding";
   };
 
@@ -213,8 +213,8 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     if (mode !== "holding") return send(passed);
     addBytes(held, passed);
     if (held.length <= ANSWER_HELD_BYTES_MAX) return true;
-    mode = "passing";
     headWith(request.ours.early(), false);
+    mode = "passing";
     let flows = true;
     for (const part of partsOf(held)) flows = send(part);
     clearBytes(held);
@@ -289,23 +289,20 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
 
   const onFail = (failure: UpstreamFailure) => {
     if (isEnded) return;
-    if (gone !== null) {
-      const ending = failure.sent ? abortedEnding() : unsentEnding(failure.message);
-      finish({ kind: "answered", ending });
-      return;
-    }
-    if (mode === "streaming") {
-      cutStream(`The upstream broke off: ${failure.message}.`);
-      return;
-    }
+    const isFault = failure.kind === "fault";
+    // What reads the answer is what failed: it is asked nothing more.
+    if (isFault) meter = null;
     const kind = failure.sent ? "unknown" : "released";
     const ending: Ending = { ...common(failure.message), kind };
+    if (gone !== null) {
+      finish({ kind: "answered", ending: failure.sent && !isFault ? abortedEnding() : ending });
+      return;
+    }
+    if (mode === "streaming") return cutStream(`The upstream broke off: ${failure.message}.`);
     if (mode === "passing") {
       reply.destroy();
       finish({ kind: "answered", ending });
-      return;
-    }
-    finish({ kind: "unanswered", ending, failure });
+    } else finish({ kind: "unanswered", ending, failure });
   };
 
   const unsentEnding = (error: string): Ending => ({ ...common(error), kind: "released" });

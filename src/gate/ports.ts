@@ -95,7 +95,9 @@ export type UpstreamFailure =
       readonly cause: unknown;
     }
   /** The gate took its permit back before a byte was sent: it is a fault of ours, and not the upstream's. */
-  | { readonly kind: "lapsed"; readonly sent: false; readonly message: string };
+  | { readonly kind: "lapsed"; readonly sent: false; readonly message: string }
+  /** What heard the answer has thrown: a fault of ours too, though the request may have run. */
+  | { readonly kind: "fault"; readonly sent: true; readonly message: string };
 
 export type UpstreamExchange = {
   /** Whether a byte of the request may have reached the upstream. */

@@ -1,10 +1,12 @@
+import { textStart } from "./byte-order-mark.ts";
+
 /**
  * The bytes of a JSON text without what stands around its values and means nothing (RFC 8259 §2: spaces, tabs, line ends;
  * and a byte order mark at its start): the same object where there is none, as in what most libraries write. Looks at each
  * byte once. Of bytes that are no JSON it answers some.
  */
 export function withoutSpace(bytes: Uint8Array): Uint8Array {
-  const start = hasMark(bytes) ? MARK_BYTES : 0;
+  const start = textStart(bytes);
   const first = firstSpace(bytes, start);
   if (first === bytes.length) return start === 0 ? bytes : bytes.subarray(start);
   const kept = new Uint8Array(bytes.length - start);
@@ -24,11 +26,6 @@ export function withoutSpace(bytes: Uint8Array): Uint8Array {
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-const MARK_BYTES = 3;
-
-function hasMark(bytes: Uint8Array): boolean {
-  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf;
-}
 
 function isSpace(byte: number): boolean {
   return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;

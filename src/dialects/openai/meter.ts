@@ -4,12 +4,12 @@ import {
   TOOL_CALLS_READ_BYTES_MAX,
 } from "../../core/limits.ts";
 import type { Operation } from "../../core/intent.ts";
+import { textStart } from "../../lib/byte-order-mark.ts";
 import { decodeUtf8, isList, isRecord } from "../../lib/json.ts";
 import { addBytes, clearBytes, emptyBytes, joinParts, partsOf } from "../byte-store.ts";
 import type { ByteStore } from "../byte-store.ts";
 import type { Meter, Route } from "../dialect.ts";
 import { textOfAnswer } from "./delivered.ts";
-import { hasMark } from "../sse.ts";
 import { readLastMembers } from "./last-members.ts";
 import { isSpace, scanMembers } from "./members.ts";
 import type { Member, Members, Names } from "./members.ts";
@@ -158,7 +158,7 @@ const BRACKET = 0x5b;
 
 /** Where the text begins: behind a byte order mark, and space. */
 function firstOf(bytes: Uint8Array): number {
-  let first = hasMark(bytes) ? 3 : 0;
+  let first = textStart(bytes);
   while (isSpace(bytes[first])) first += 1;
   return first;
 }

@@ -8,6 +8,7 @@ import { randomBytes } from "node:crypto";
 import { priceSnapshot } from "../../core/price-snapshot.ts";
 import { REFRESH_MS, type Configuration, type Held } from "../../gate/authority.ts";
 import { createGateway, type Gateway } from "../../gate/gateway.ts";
+import { guardedUpstream } from "../../gate/guarded-upstream.ts";
 import type { Log, Ports } from "../../gate/ports.ts";
 import { createSeal, establishDataKey, type Seal } from "../../gate/sealing.ts";
 import { Unavailable } from "../../gate/unavailable.ts";
@@ -155,7 +156,7 @@ function portsOn({ log, newId }: Isolate, { db, seal }: PortParts, life: Life): 
   return {
     db,
     seal,
-    upstream: createFetchUpstream(),
+    upstream: guardedUpstream(createFetchUpstream(), log),
     webhook: createFetchWebhookPort(),
     monotonicMs,
     now: () => new Date(),

@@ -554,6 +554,12 @@ describe("completion", () => {
     );
   });
 
+  test("zsh is given no length of a slice that begins with a letter: to zsh that is a modifier", async () => {
+    const { out } = await heard(["completion", "zsh"]);
+    expect(out).toContain('"${COMP_WORDS[@]:1:$((COMP_CWORD-1))}"');
+    expect(out).not.toMatch(/\$\{[^}]*:\d+:[A-Za-z]/);
+  });
+
   test.each(["bash", "zsh", "fish"])("the script for %s names every command", async (shell) => {
     const { out } = await heard(["completion", shell]);
     const quiet = { env: {}, out: () => {}, err: () => {}, isTerminal: false };

@@ -16,10 +16,12 @@ type Node = {
 };
 
 export function addCompletion(program: Command, terminal: Terminal): void {
+  const called = calledAs(terminal.env);
   const completion = program
     .command("completion")
     .description(
-      `print a completion script, for npx tollgate too: bash and zsh load it with source <(${calledAs(terminal.env)} completion bash)`,
+      `print a completion script, for npx tollgate too. Load it with source <(${called} completion bash), ` +
+        `in zsh with source <(${called} completion zsh), in fish with ${called} completion fish | source`,
     )
     .addArgument(new Argument("<shell>").choices(SHELLS));
   act(completion, terminal, async (session) => {
@@ -66,7 +68,8 @@ function bashAndZsh(nodes: readonly Node[], shell: string): string {
   const script = [
     "_tollgate() {",
     '  local at="" word words="" current="${COMP_WORDS[COMP_CWORD]}"',
-    '  for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do',
+    // A length that begins with a letter would be a modifier to zsh.
+    '  for word in "${COMP_WORDS[@]:1:$((COMP_CWORD-1))}"; do',
     '    case "${at:+$at }$word" in',
     `      ${steps.join("|")}) at="\${at:+$at }$word" ;;`,
     "    esac",

@@ -16,9 +16,10 @@ import {
   type Child,
 } from "./child.ts";
 
+import { countDurableRows, createDurableTables } from "./durable-rows.ts";
 import { SERVER, TOOL } from "./tool-call.ts";
 
-export const TARGET_NAMES = ["direct", "raw", "tollgate", "portkey"] as const;
+export const TARGET_NAMES = ["direct", "raw", "durable", "tollgate", "portkey"] as const;
 export type TargetName = (typeof TARGET_NAMES)[number];
 
 export type Target = {
@@ -59,6 +60,8 @@ export const startTarget = (
       return Promise.resolve(direct(upstreamPort));
     case "raw":
       return startRaw(upstreamPort, defer);
+    case "durable":
+      return startDurable(upstreamPort, defer);
     case "tollgate":
       return startTollgate(upstreamPort, defer, 1);
     case "portkey":
@@ -89,6 +92,41 @@ const startRaw = async (upstreamPort: number, defer: Defer): Promise<Target> => 
     gatewayPid: child.pid,
     version: `node:http + undici ${await versionOf("undici")}`,
   };
+};
+
+/** The raw proxy, with what a gateway cannot leave out that decides before it spends: its two rows. */
+const startDurable = async (upstreamPort: number, defer: Defer): Promise<Target> => {
+  const databaseUrl = await startDatabase(defer);
+  await createDurableTables(databaseUrl);
+  const database = await aboutPostgres(databaseUrl);
+  const child = startModule("./raw-proxy.ts", [`http://${LOOPBACK}:${upstreamPort}`, databaseUrl]);
+  defer(child.stop);
+  return {
+    ...direct(await portOf(child)),
+    name: "durable",
+    gatewayPid: child.pid,
+    databasePid: database.pid,
+    version: `the same, PostgreSQL ${database.version}, ${database.durability}`,
+    note: "a row of 1 KB committed before each call is forwarded, one of 256 bytes after it: nothing judged, nothing counted.",
+    evidence: () => durableEvidence(databaseUrl),
+  };
+};
+
+/** Every call has both of its rows, or what was measured was no such gateway. */
+const durableEvidence = async (databaseUrl: string): Promise<Evidence> => {
+  const { decided, settled } = await countDurableRows(databaseUrl);
+  if (decided === 0 || decided !== settled) {
+    throw new Error(`${decided} calls were decided and ${settled} settled`);
+  }
+  return { decided, settled };
+};
+
+/** A PostgreSQL of a target's own, with fsync on. */
+const startDatabase = async (defer: Defer): Promise<string> => {
+  const cluster = await startPostgres();
+  defer(cluster.stop);
+  const { host, port, user } = cluster.address;
+  return `postgres://${user}@${host}:${port}/postgres`;
 };
 
 /** The version in the package.json of an installed package. */
@@ -154,16 +192,13 @@ export type Installation = {
   readonly launch: (processes: number) => Child;
 };
 
-/** A PostgreSQL of its own with fsync on, and a configuration with one upstream and what more is given. */
+/** With a PostgreSQL of its own, and a configuration with one upstream and what more is given. */
 export const installTollgate = async (
   upstreamPort: number,
   defer: Defer,
   yaml = "",
 ): Promise<Installation> => {
-  const cluster = await startPostgres();
-  defer(cluster.stop);
-  const { host, port: databasePort, user } = cluster.address;
-  const databaseUrl = `postgres://${user}@${host}:${databasePort}/postgres`;
+  const databaseUrl = await startDatabase(defer);
   const home = await mkdtemp(join(tmpdir(), "tollgate-bench-"));
   defer(() => rm(home, { recursive: true, force: true }));
   const config = join(home, "tollgate.yaml");

@@ -298,6 +298,8 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
       finish({ kind: "answered", ending: failure.sent && !isFault ? abortedEnding() : ending });
       return;
     }
+    // The marker of a complete stream has passed: what breaks behind it takes nothing of the answer away.
+    if (mode === "streaming" && meter?.reading().progress === "complete") return onEnd();
     if (mode === "streaming") return cutStream(`The upstream broke off: ${failure.message}.`);
     if (mode === "passing") {
       reply.destroy();

@@ -14,8 +14,11 @@ import type {
   UpstreamRequest,
 } from "../gate/ports.ts";
 
-/** A connection to an upstream that takes longer is a host that is away. */
-const CONNECT_MS_MAX = 10_000;
+/**
+ * A connection to an upstream that takes longer is a host that is away. Less than PERMIT_MS_MAX, with which the call
+ * would be told of a lapse here, and nothing of the host: undici's timer is up to a second late, more under load.
+ */
+const CONNECT_MS_MAX = 3_000;
 
 /** Head of an answer; OpenAI's are under 4 KB. */
 const ANSWER_HEADER_BYTES_MAX = 64 * 1024;
@@ -158,10 +161,16 @@ function failureFrom(error: Error, started: boolean, isAborted: boolean): Upstre
   if (!isAborted && (error instanceof InputError || error instanceof Unavailable)) {
     return { kind: "body", sent: false, message: error.message, cause: error };
   }
-  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  const code = codeOf(error);
   if (isAborted) return { kind: "aborted", sent: started, message: "aborted" };
   if (!started) return { kind: "refused", sent: false, message: code || error.message };
   if (code.includes("TIMEOUT")) return { kind: "timeout", sent: true, message: code };
   const isParse = code.startsWith("HPE_") || code === "UND_ERR_HEADERS_OVERFLOW";
   return { kind: isParse ? "protocol" : "reset", sent: true, message: code || error.message };
+}
+
+/** Of what befell a connection undici has one code and, in few fixed words, several messages. */
+function codeOf(error: Error): string {
+  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  return code === "UND_ERR_SOCKET" ? "" : code;
 }

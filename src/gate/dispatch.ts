@@ -271,10 +271,11 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
     over();
   };
 
-  /** Told in the client's own dialect, then a polite end; never the marker of a complete stream. */
+  /** Told in the client's dialect, then a polite end, never a marker; behind encoded bytes words would be none. */
   const cutStream = (message: string) => {
     const reading = meter?.reading() ?? NOTHING_READ;
-    if (!reply.isGone()) {
+    if (isEncoded(upstreamHeaders)) reply.destroy();
+    else if (!reply.isGone()) {
       reply.write(streamError(request.route, message, meter));
       reply.end();
     }
@@ -298,6 +299,8 @@ function run(ports: Ports, shared: Dispatching, running: Running): void {
       finish({ kind: "answered", ending: failure.sent && !isFault ? abortedEnding() : ending });
       return;
     }
+    // The marker of a complete stream has passed: what breaks behind it takes nothing of the answer away.
+    if (mode === "streaming" && meter?.reading().progress === "complete") return onEnd();
     if (mode === "streaming") return cutStream(`The upstream broke off: ${failure.message}.`);
     if (mode === "passing") {
       reply.destroy();

@@ -39,6 +39,8 @@ const ANSWERED: readonly string[] = [
 
 const ASKED: readonly string[] = [...Object.values(FIELDS), "tollgate-retry-unknown"];
 const HEADERS: ReadonlySet<string> = new Set([...ASKED, ...ANSWERED]);
+/** Labels are a list, which may stand in several headers. */
+const SINGLE: ReadonlySet<string> = new Set(ASKED.filter((name) => name !== FIELDS.labels));
 const FIELD_NAMES: readonly string[] = Object.keys(FIELDS);
 
 /** A kind of carrier: what names of ours begin with there, and how they go on. */
@@ -76,17 +78,30 @@ export const META: Carrier = {
 /** Longer names are no typing errors, and a refusal is read at a glance. */
 const SHOWN_CHARS_MAX = 64;
 
-/** Of name, value, name, value, as they were sent. Throws InputError for a name that begins as ours and is not. */
+/**
+ * Of name, value, name, value, as they were sent. Throws InputError for a name that begins as ours and is not, and for
+ * one that stands there twice: servers join the values, and `a, b` is a run whose budget nobody has set.
+ */
 export function refuseUnknownHeaders(raw: readonly string[]): void {
+  const seen: string[] = [];
   for (let i = 0; i < raw.length; i += 2) {
     const sent = raw[i] ?? "";
     // Nearly every header of every call is passed over here.
     if ((sent.charCodeAt(0) | LOWER) !== T || sent.length < HEADER.prefix.length) continue;
     const name = sent.toLowerCase();
     // A name with underscores is what some servers make of it, and ours are not read from it.
-    if (!/^tollgate[-_]/.test(name) || HEADERS.has(name)) continue;
-    throw unknown(headerName(name), name.slice(HEADER.prefix.length), HEADER);
+    if (!/^tollgate[-_]/.test(name)) continue;
+    if (!HEADERS.has(name))
+      throw unknown(headerName(name), name.slice(HEADER.prefix.length), HEADER);
+    if (!SINGLE.has(name)) continue;
+    if (seen.includes(name)) throw doubled(headerName(name));
+    seen.push(name);
   }
+}
+
+function doubled(name: string): InputError {
+  const message = `The header ${name} stands there twice, and only one can count: send it once.`;
+  return new InputError("invalid_header", name, message);
 }
 
 const LOWER = 0x20;

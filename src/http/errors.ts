@@ -81,6 +81,7 @@ export function phraseFailure(
   failure: UpstreamFailure,
   upstream: string,
   requestId: string,
+  { isFree = false }: { readonly isFree?: boolean } = {},
 ): Phrased {
   if (failure.kind === "body") return phraseThrown(failure.cause, requestId);
   if (failure.kind === "lapsed") {
@@ -88,9 +89,10 @@ export function phraseFailure(
   }
   const status = failure.kind === "timeout" ? 504 : 502;
   const code = failure.sent ? "upstream_outcome_unknown" : "upstream_unreachable";
-  const known = failure.sent
-    ? "It may have run: its cost stays reserved until the outcome is known."
-    : "It did not run and nothing was charged.";
+  const held = isFree
+    ? "It may have run, and costs nothing."
+    : "It may have run: its cost stays reserved until the outcome is known.";
+  const known = failure.sent ? held : "It did not run and nothing was charged.";
   const message = `The upstream \`${upstream}\` gave no answer (${failure.message}). ${known}`;
   return phraseError(status, { code, param: null, message }, { upstream });
 }

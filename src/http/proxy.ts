@@ -212,7 +212,9 @@ async function forward(turn: Turn, permit: Permit): Promise<Response | "again"> 
       return "again";
     case "unanswered": {
       await soon(written);
-      const phrased = phraseFailure(dispatched.failure, permit.upstream.name, requestId);
+      const isFree = permit.estimate.basis === "free";
+      const { failure } = dispatched;
+      const phrased = phraseFailure(failure, permit.upstream.name, requestId, { isFree });
       const ours = answerHeaders(permit, null, overheadMs);
       return send(exchange, phrased, requestId, ours);
     }

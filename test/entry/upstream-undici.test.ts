@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { PERMIT_MS_MAX } from "../../src/core/limits.ts";
 import { createUndiciUpstream } from "../../src/entry/upstream-undici.ts";
 import type { UpstreamFailure, UpstreamPort } from "../../src/gate/ports.ts";
 
@@ -16,6 +17,7 @@ beforeEach(async () => {
     socket.on("data", (bytes) => {
       received += bytes.toString();
       // Answers the first request on each connection when it is whole, and holds the others.
+      if (received.includes("end-me")) socket.end();
       if (received.includes("answer-me")) {
         socket.write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
       }
@@ -36,13 +38,13 @@ type Outcome =
   | { readonly kind: "answered" }
   | { readonly kind: "failed"; failure: UpstreamFailure };
 
-function send(path: string, mayStart: () => boolean): Promise<Outcome> {
+function send(path: string, mayStart: () => boolean, scheme = "http"): Promise<Outcome> {
   const { port } = server.address() as AddressInfo;
   return new Promise((done) => {
     upstream.dispatch(
       {
         upstream: "up",
-        origin: `http://127.0.0.1:${port}`,
+        origin: `${scheme}://127.0.0.1:${port}`,
         path,
         method: "POST",
         headers: [],
@@ -74,4 +76,21 @@ test("a call whose permit lapses while it waits for a connection writes no byte,
   });
   expect(await third).toEqual({ kind: "answered" });
   expect(received).not.toContain("/lapsed");
+});
+
+test("a host that makes no connection is told of before the permit of its call lapses", async () => {
+  // It accepts, and answers no handshake.
+  const startedMs = performance.now();
+  expect(await send("/", () => true, "https")).toEqual({
+    kind: "failed",
+    failure: { kind: "refused", sent: false, message: "UND_ERR_CONNECT_TIMEOUT" },
+  });
+  expect(performance.now() - startedMs).toBeLessThan(PERMIT_MS_MAX);
+});
+
+test("a connection that its upstream ended is told in words", async () => {
+  expect(await send("/end-me", () => true)).toEqual({
+    kind: "failed",
+    failure: { kind: "reset", sent: true, message: "other side closed" },
+  });
 });

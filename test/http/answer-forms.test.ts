@@ -119,6 +119,19 @@ describeOnPostgres("an answer in another form", (database) => {
     },
   );
 
+  test("is a stream that passes as it is, where it is encoded, and is broken off where it is cut", async () => {
+    const encoded = gzipSync(chatFrames(MODEL, DELTAS, USAGE).join(""));
+    const streamed = { kind: "sse", headers: { "content-encoding": "gzip" } } as const;
+    const body = { ...CHAT, stream: true };
+    const passed = await ask({ ...streamed, frames: [encoded] }, { body });
+    expect([passed.called.end, passed.called.bytes]).toEqual(["whole", encoded]);
+    expect(passed.ended).toMatchObject({ ending: "succeeded", basis: "presumed" });
+    const half = encoded.subarray(0, encoded.length / 2);
+    const cut = await ask({ ...streamed, frames: [half], last: "truncate" }, { body });
+    expect([cut.called.end, cut.called.bytes]).toEqual(["broken", half]);
+    expect(cut.ended).toBe(null);
+  });
+
   const whole = JSON.stringify(chatAnswer(MODEL, "x".repeat(9_000), USAGE));
   const CUT: Readonly<Record<string, Script>> = {
     "in its first bytes": { kind: "bytes", frames: [whole.slice(0, 120)] },

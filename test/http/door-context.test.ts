@@ -150,6 +150,18 @@ describeEachDatabase("the context of a call", (database) => {
     expect(upstream.journal.length).toBe(before);
   });
 
+  test("is refused where it is told twice, but for labels, which are a list", async () => {
+    const before = upstream.journal.length;
+    for (const name of ["Tollgate-Run", "Tollgate-Customer", "Tollgate-Max-Cost"]) {
+      const told = await chat({ headers: { [name]: ["1", "1"] } });
+      const { error } = JSON.parse(told.text) as { error: { param: string; message: string } };
+      expect([told.status, error.param]).toEqual([400, name]);
+      expect(error.message).toContain("twice");
+    }
+    expect(upstream.journal.length).toBe(before);
+    expect((await chat({ headers: { "Tollgate-Labels": ["a=1", "b=2"] } })).status).toBe(200);
+  });
+
   describe("under a name that is none of ours", () => {
     const headers = (name: string): Given => ({ headers: { [name]: "0.01" } });
     const baggage = (name: string): Given => ({ headers: { baggage: `a=1,tollgate.${name}=r` } });

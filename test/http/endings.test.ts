@@ -214,6 +214,9 @@ const BROKEN_OFF: readonly Row[] = [
   },
 ];
 
+/** Whether its marker is looked for: what passes through is not read, and nobody knows where it ends. */
+const isRead = ({ stream, name }: Endpoint): boolean => stream && name !== "pass-through";
+
 /** Answers that come to their end, whatever stands in them. */
 const COMPLETE: readonly Row[] = [
   {
@@ -269,6 +272,23 @@ const COMPLETE: readonly Row[] = [
   {
     name: "upstream tells more usage than was reserved",
     plays: (endpoint) => [answers(endpoint, { input: 3_000, output: 2_000 })],
+    stream: ["same", "succeeded/computed"],
+    whole: ["same", "succeeded/computed"],
+    passStream: ["same", "succeeded/none"],
+    passWhole: ["same", "succeeded/none"],
+  },
+  {
+    name: "upstream breaks off behind the end of its answer",
+    plays: (endpoint) => [answers(endpoint, USAGE, isRead(endpoint) ? { last: "truncate" } : {})],
+    stream: ["same", "succeeded/computed"],
+    whole: ["same", "succeeded/computed"],
+    passStream: ["same", "succeeded/none"],
+    passWhole: ["same", "succeeded/none"],
+  },
+  {
+    name: "upstream never closes its answer",
+    by: "hasty",
+    plays: (endpoint) => [answers(endpoint, USAGE, isRead(endpoint) ? { last: "stall" } : {})],
     stream: ["same", "succeeded/computed"],
     whole: ["same", "succeeded/computed"],
     passStream: ["same", "succeeded/none"],
@@ -515,6 +535,7 @@ function checkSeen(seen: Seen, called: Called, endpoint: Endpoint, script?: Scri
     expect(error).toMatchObject({ type: "server_error", param: null });
     expect(error["code"]).toMatch(/^upstream_(unreachable|outcome_unknown)$/);
     expect(error["message"]).toMatch(/^The upstream `up` gave no answer \(.+\)\. It /);
+    if (endpoint.name === "pass-through") expect(error["message"]).not.toContain("reserved");
     return;
   }
   if (seen === "same") {

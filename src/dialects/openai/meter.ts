@@ -48,7 +48,8 @@ const EMPTY = new Uint8Array(0);
 export function createMeter(route: Route, options: MeterOptions): Meter {
   const notes = emptyNotes();
   if (options.isEncoded === true) notes.isUnread = true;
-  return options.stream
+  // In encoded bytes nobody sees an event, or that a marker is missing.
+  return options.stream && options.isEncoded !== true
     ? createStreamMeter(route, options.hideUsage, notes)
     : createAnswerMeter(route, notes, options);
 }

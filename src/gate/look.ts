@@ -227,6 +227,11 @@ function pricing(
 }
 
 function unknownModel(model: string): InputError {
+  // A request that names none goes by its method and path, which nobody would look for among models.
+  if (model.startsWith("POST /")) {
+    const message = `You must provide a 'model' parameter: nothing says here which model answers ${model} without one.`;
+    return new InputError("missing_required_parameter", "model", message);
+  }
   return new InputError(
     "model_not_found",
     "model",

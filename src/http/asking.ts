@@ -10,6 +10,7 @@ import {
 } from "../core/limits.ts";
 import type { ToldOutcome } from "../core/outcome.ts";
 import type { Asked, Route } from "../dialects/dialect.ts";
+import { defaultModel } from "../dialects/openai/classify.ts";
 import { splitRunPrefix } from "../dialects/openai/path.ts";
 import { findRoute, routeAt } from "../dialects/openai/routes.ts";
 import { reachesStored } from "../dialects/openai/stored.ts";
@@ -62,7 +63,8 @@ export async function readAsking(
     pathStep: step,
     metadata: asked?.metadata ?? {},
   });
-  const resource = route.pathModel ?? asked?.model ?? `${exchange.method} ${route.path}`;
+  const model = route.pathModel ?? asked?.model ?? defaultModel(route);
+  const resource = model ?? `${exchange.method} ${route.path}`;
   if (resource.length > RESOURCE_CHARS_MAX || /\p{Cc}/u.test(resource)) {
     const message = `A model's name is at most ${RESOURCE_CHARS_MAX} characters, without control characters.`;
     throw new InputError("invalid_value", "model", message);
@@ -81,6 +83,8 @@ export async function readAsking(
     context,
     client: readClient(exchange),
     call: () => body.small,
+    // No client can send the boundary of an earlier attempt again.
+    ...(route.body === "multipart" ? { callDigest: body.content } : {}),
     tool: null,
     idempotency: idempotencyOf(exchange, route, { body, query }),
     effect: null,

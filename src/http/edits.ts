@@ -1,7 +1,7 @@
 /** What must change in a body on its way: everything else of it is forwarded as the caller's bytes. */
 import type { Intent } from "../core/intent.ts";
 import type { Asked, Edits, Route } from "../dialects/dialect.ts";
-import { outputField } from "../dialects/openai/classify.ts";
+import { defaultModel, outputField } from "../dialects/openai/classify.ts";
 import type { Permit } from "../gate/admit.ts";
 import { assert } from "../lib/assert.ts";
 
@@ -12,13 +12,15 @@ export function editsFor(permit: Permit, asking: Asking, mayInject: boolean): Ed
   const { intent, route, asked } = asking;
   // The path loses the deployment that it named, so the body must name it, whatever it says itself.
   const isRenamed = permit.model !== intent.resource || route.pathModel !== null;
+  // What answers must be what was judged, whatever the upstream takes for the default.
+  const isNamedHere = asked?.model === null && defaultModel(route) !== null;
   const outputTokensMax = outputLimitFor(permit, asking);
   const { redact } = permit;
   assert(redact.length === 0 || route.body === "json", "only what is JSON passes to be redacted");
   // People approved it as it came: an option of ours could be refused, and the approval would be used up by that.
   const isUnmeasured = intent.stream && asked?.wantsUsage === false && !permit.isApproved;
   return {
-    ...(isRenamed && permit.model !== null ? { model: permit.model } : {}),
+    ...((isRenamed || isNamedHere) && permit.model !== null ? { model: permit.model } : {}),
     ...(outputTokensMax === null ? {} : { outputTokensMax }),
     ...(isUnmeasured && mayInject ? { injectUsage: true } : {}),
     ...(Object.keys(asked?.metadata ?? {}).length > 0 ? { stripMetadata: true } : {}),

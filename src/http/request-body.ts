@@ -12,7 +12,7 @@ import { classify } from "../dialects/openai/classify.ts";
 import { edit } from "../dialects/openai/edit.ts";
 import { boundaryOf, isJsonType } from "../dialects/openai/form-headers.ts";
 import { classifyMultipart, FORM_FIELDS } from "../dialects/openai/media.ts";
-import { multipartFieldReader } from "../dialects/openai/multipart.ts";
+import { formDigest, multipartFieldReader } from "../dialects/openai/multipart.ts";
 import { searchedIn } from "../dialects/openai/redact.ts";
 import { countable, type Countable } from "../dialects/openai/tokens.ts";
 import { sha256Hex } from "../lib/hash.ts";
@@ -25,7 +25,10 @@ export type RequestBody = {
   readonly asked: Asked | null;
   /** SHA-256 of the body, hex; empty for a body that streams through. */
   readonly digest: string;
-  /** The same of a JSON body without the space between its values, and its model by one name: who pads it asks for the same. */
+  /**
+   * The same of a JSON body without the space between its values, and its model by one name: who pads it asks for the same.
+   * Of a form without its boundary.
+   */
   readonly content: string;
   /** The caller's bytes, with the edits spliced in. Only an edit that injects usage may be followed by another. */
   readonly forward: (edits: Edits, told: Told) => Forwarded | Promise<Forwarded>;
@@ -133,7 +136,7 @@ export async function readRequestBody(
   const asked = askedOf(route, contentType, bytes);
   return {
     asked,
-    ...digestsOf(route, bytes, { model: asked.model, named: modelOf(asked.model) }),
+    ...digestsOf(route, bytes, { contentType, model: asked.model, named: modelOf(asked.model) }),
     forward: (edits, told) => (isForm ? bytes : telling(editedBy(bytes, edits), told)),
     countable: (of) => (isForm ? NOTHING_COUNTABLE : countableOf(of, bytes)),
     small: bytes.byteLength > APPROVAL_CALL_BYTES_MAX ? null : bytes,
@@ -141,14 +144,23 @@ export async function readRequestBody(
   };
 }
 
+type Read = {
+  readonly contentType: string;
+  readonly model: string | null;
+  readonly named: string | null;
+};
+
 /** Of a body that was read by `askedOf`, which found that model in it; `named` stands for it in what is compared. */
 export function digestsOf(
   route: Route,
   bytes: Uint8Array,
-  { model, named }: { readonly model: string | null; readonly named: string | null },
+  { contentType, model, named }: Read,
 ): Pick<RequestBody, "digest" | "content"> {
   const digest = sha256Hex(bytes);
-  if (route.body !== "json") return { digest, content: digest };
+  if (route.body !== "json") {
+    const boundary = boundaryOf(contentType);
+    return { digest, content: boundary === null ? digest : formDigest(boundary, bytes) };
+  }
   const compact = withoutSpace(bytes);
   const said = model === null || model === named ? compact : withModel(compact, model, named ?? "");
   return { digest, content: said === bytes ? digest : sha256Hex(said) };

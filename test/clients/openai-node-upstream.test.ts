@@ -114,6 +114,15 @@ describeOnPostgres("openai-node on an upstream", (database) => {
     expect(edited.data).toEqual(image.data);
   });
 
+  test("a moderation that names no model is judged, and sent, as the one that OpenAI takes then", async () => {
+    upstream.next({ kind: "json", body: { id: "modr", model: "m", results: [] } });
+    expect((await tenant.client.moderations.create({ input: "hello" })).id).toBe("modr");
+    expect(JSON.parse(Buffer.from(upstream.journal.at(-1)?.body ?? []).toString())).toEqual({
+      input: "hello",
+      model: "omni-moderation-latest",
+    });
+  });
+
   const FAILURES = [
     [400, OpenAI.BadRequestError],
     [401, OpenAI.AuthenticationError],

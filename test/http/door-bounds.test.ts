@@ -103,6 +103,15 @@ describeOnPglite("for a strict tenant", (database) => {
     expect(await isRefused(asked)).toBe("price_unknown");
   });
 
+  test("a maximum of output is advised where it is all that is missing", async () => {
+    const body = { model: "gpt-3.5-turbo-instruct", prompt: "x" };
+    const advised = /\(output_tokens\).*Set a maximum of output tokens/;
+    expect(errorOf(await ask(tenant, ["/completions", body])).message).toMatch(advised);
+    const more = errorOf(await ask(tenant, ["/completions", { ...body, prompt_embeds: "AAAA" }]));
+    expect(more.message).toMatch(/\(.+, output_tokens\)/);
+    expect(more.message).not.toContain("Set a maximum");
+  });
+
   test("a deferred call is refused, as one in the background is", async () => {
     const answer = await ask(tenant, chatOf(RATES, { deferred: true }));
     expect([answer.status, errorOf(answer).param]).toEqual([403, "deferred"]);

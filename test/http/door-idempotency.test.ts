@@ -100,6 +100,25 @@ describeEachDatabase("a request under an idempotency key", (database) => {
     expect(again.headers["idempotent-replayed"]).toBe("true");
   });
 
+  test("is the same as a form with another boundary, which libraries draw for each attempt", async () => {
+    const tolerant = await door.tollgate.tenant({ mode: "tolerant" });
+    const send = async (sound: string) => {
+      const body = new FormData();
+      body.append("model", MODEL);
+      body.append("file", new Blob([sound]), "a.wav");
+      const headers = { authorization: `Bearer ${tolerant.key}`, "idempotency-key": "form" };
+      const url = `${door.tollgate.url}/v1/audio/transcriptions`;
+      return fetch(url, { method: "POST", headers, body });
+    };
+    const first = await send("RIFF");
+    expect([first.status, first.headers.get("idempotent-replayed")]).toEqual([200, null]);
+    await first.body?.cancel();
+    await door.tollgate.settled();
+    const again = await send("RIFF");
+    expect([again.status, again.headers.get("idempotent-replayed")]).toEqual([200, "true"]);
+    expect((await send("RIFX")).status).toBe(422);
+  });
+
   test("is executed once for an upstream that did not know stream_options, too", async () => {
     const refused = { error: { message: "unknown stream_options", type: "invalid_request_error" } };
     door.upstream.next(

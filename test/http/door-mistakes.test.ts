@@ -52,6 +52,23 @@ describeEachDatabase("a refusal", (database) => {
         param: "model",
       },
       {
+        name: "no model, of what has one of its own at the provider, where nobody serves every model",
+        path: "/v1/images/generations",
+        body: '{"prompt":"x"}',
+        status: 400,
+        code: "missing_required_parameter",
+        param: "model",
+        message: "You must provide a 'model' parameter",
+      },
+      {
+        name: "a moderation by the model that is its default, where nobody serves it",
+        path: "/v1/moderations",
+        body: '{"input":"x"}',
+        status: 404,
+        code: "model_not_found",
+        message: "`omni-moderation-latest`",
+      },
+      {
         name: "no model",
         body: '{"messages":[]}',
         status: 400,

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeEachDatabase } from "../support/databases.ts";
 import { MODEL, type Tenant } from "../support/tollgate.ts";
 import { errorOf, startDoor, type Door } from "./door.ts";
+import { call } from "./http-call.ts";
 
 /** The gate's no, as each kind of client takes it. */
 
@@ -230,4 +231,22 @@ describeEachDatabase("a refusal", (database) => {
       expect(touched).toEqual([]);
     },
   );
+
+  const ADVICE = [
+    ["chat/completions", /or lower max_completion_tokens\.$/],
+    ["responses", /or lower max_output_tokens\.$/],
+    ["completions", /or lower max_tokens\.$/],
+    ["embeddings", /Raise the limit\.$/],
+  ] as const;
+  test.each(ADVICE)("of money for %s advises what can be done there", async (path, advice) => {
+    const tenant = await tollgate.tenant();
+    await tenant.limit({ scope: "tenant", unit: "usd", limit: "0.0000000001" });
+    const refused = await call(`${tollgate.url}/v1/${path}`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${tenant.key}`, "content-type": "application/json" },
+      body: JSON.stringify({ model: MODEL, messages: [], input: "Hi", prompt: "Hi" }),
+    });
+    expect([refused.status, errorOf(refused).code]).toEqual([402, "budget_exceeded"]);
+    expect(errorOf(refused).message).toMatch(advice);
+  });
 });

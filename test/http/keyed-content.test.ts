@@ -16,7 +16,11 @@ function readOf(members: string, model = "m"): Read {
   const small = new TextEncoder().encode(`{"model":"${model}",${members}}`);
   expect(small.length).toBeLessThanOrEqual(BODY_ON_LOOP_BYTES_MAX);
   const asked = askedOf(ROUTE, "application/json", small);
-  const { content } = digestsOf(ROUTE, small, { model: asked.model, named: model });
+  const { content } = digestsOf(ROUTE, small, {
+    contentType: "",
+    model: asked.model,
+    named: model,
+  });
   return { small, asked, content };
 }
 

@@ -111,6 +111,14 @@ export function outputField(route: Route): string | null {
 }
 
 /**
+ * The model that answers where a body names none, as OpenAI's API says; null where that hangs on more than the route
+ * (of images on their other parameters, of a stored prompt on what is stored).
+ */
+export function defaultModel(route: Route): string | null {
+  return route.operation === "moderation" ? "omni-moderation-latest" : null;
+}
+
+/**
  * Reads what a JSON body asks for and how much that could use at most.
  * Throws InputError where the body is no JSON object, says two things at once, or holds a value
  * of the wrong type in a member that a bound is built on.

@@ -1,4 +1,5 @@
 import { FORM_FIELD_BYTES_MAX, FORM_PARTS_MAX } from "../../core/limits.ts";
+import { sha256Hex } from "../../lib/hash.ts";
 import { decodeUtf8 } from "../../lib/json.ts";
 import { indexOfNeedle, needleOf } from "./byte-search.ts";
 import type { Needle } from "./byte-search.ts";
@@ -218,4 +219,19 @@ function concat(first: Uint8Array, second: Uint8Array): Uint8Array {
   whole.set(first, 0);
   whole.set(second, first.length);
   return whole;
+}
+
+/**
+ * SHA-256, hex, of a form that a reader found nothing wrong with, without its boundary: libraries draw another for each
+ * attempt. Each piece is hashed by itself, so that forms which differ in anything else differ here, too.
+ */
+export function formDigest(boundary: string, bytes: Uint8Array): string {
+  const delimiter = needleOf(new TextEncoder().encode(`--${boundary}`));
+  const pieces: string[] = [];
+  let rest = bytes;
+  for (let at = indexOfNeedle(rest, delimiter); at >= 0; at = indexOfNeedle(rest, delimiter)) {
+    pieces.push(sha256Hex(rest.subarray(0, at)));
+    rest = rest.subarray(at + delimiter.bytes.length);
+  }
+  return sha256Hex([...pieces, sha256Hex(rest)].join(" "));
 }

@@ -24,7 +24,7 @@ export function inPlaceBodies(): LargeBodies {
       const findings = searches ? findingsIn(route, bytes) : NOT_SEARCHED;
       return {
         asked,
-        ...digestsOf(route, bytes, { model: asked.model, named: null }),
+        ...digestsOf(route, bytes, { contentType, model: asked.model, named: null }),
         bytes,
         findings,
       };

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { indexOfNeedle, needleOf } from "../../../src/dialects/openai/byte-search.ts";
 import { boundaryOf, isJsonType } from "../../../src/dialects/openai/form-headers.ts";
-import { multipartFieldReader } from "../../../src/dialects/openai/multipart.ts";
+import { formDigest, multipartFieldReader } from "../../../src/dialects/openai/multipart.ts";
 
 const NAMES = ["model", "stream", "n", "response_format"];
 const BOUNDARY = "----formdata-undici-0123";
@@ -247,3 +247,21 @@ test.each([
   ["multipart/form-data; boundary=x", false],
   ["application/jsonp", false],
 ])("%s is JSON in UTF-8: %s", (header, isJson) => expect(isJsonType(header)).toBe(isJson));
+
+test("a form is the same under another boundary, and under none if anything else differs", () => {
+  const part = (boundary: string, body: string) =>
+    `--${boundary}\r\n${disposition("file")}\r\n\r\n${body}\r\n`;
+  const digest = (boundary: string, ...bodies: readonly string[]) => {
+    const parts = bodies.map((body) => part(boundary, body)).join("");
+    return formDigest(boundary, Buffer.from(`${parts}--${boundary}--\r\n`));
+  };
+  expect(digest("b1", "x", "y")).toBe(digest("another", "x", "y"));
+  const others = [
+    digest("b1", "x", "z"),
+    digest("b1", "xy"),
+    // One part, in which the bytes of the two stand, also without their boundary.
+    digest("b2", `x\r\n${part("b1", "y")}`),
+    digest("b2", `x\r\n${part("", "y").replace("--", "")}`),
+  ];
+  expect(new Set([digest("b1", "x", "y"), ...others]).size).toBe(5);
+});

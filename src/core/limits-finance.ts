@@ -102,6 +102,9 @@ export const CHECK_STATEMENT_MS = 25_000;
 /** Meters that a check names where they differ: the first ones show what went wrong. */
 export const CHECK_METERS_MAX = 20;
 
+/** Days of which it says the same: the first ones show since when. */
+export const CHECK_DAYS_MAX = 5;
+
 /** What one sort or hash of a report may take of the database's memory: a month of 100,000 runs fits, and is not written to disk. */
 export const REPORT_MEMORY_MB_MAX = 64;
 

@@ -1,10 +1,15 @@
 /**
  * Proves of a tenant that nothing was lost and nothing counted twice: what outcomes cost and what is not
- * attributed, and the sums that reports read, are what was settled and adjusted; what meters committed is what was
- * settled, to the pico-dollar.
+ * attributed, and the sums that reports read, are what was settled and adjusted, on each day; what meters committed is
+ * what was settled, and what they have reserved is what is held, to the pico-dollar.
  */
 import { dollars, usdOf } from "../core/money.ts";
-import { type ConservationRow, type MetersRow, readConservation } from "../store/conservation.ts";
+import {
+  type ConservationRow,
+  type DayRow,
+  type MetersRow,
+  readConservation,
+} from "../store/conservation.ts";
 import type { Database } from "../store/database.ts";
 import { countOf } from "./amounts.ts";
 import { rollUpInTime } from "./roll-up.ts";
@@ -39,10 +44,11 @@ const TOO_LARGE = {
 
 export async function conservationOf(db: Database, tenantId: string): Promise<ConservationView> {
   await rollUpInTime(db);
-  const { sums, meters } = await summed(readConservation(db.admin, tenantId), TOO_LARGE);
+  const { sums, days, meters } = await summed(readConservation(db.admin, tenantId), TOO_LARGE);
   const lines = linesOf(sums);
   const sentences = [
     ...lines.flatMap((line) => sentenceOf(line, sums.stale)),
+    ...days.map(daySentence),
     ...meterSentences(meters),
   ];
   return {
@@ -97,13 +103,26 @@ function sentenceOf({ name, sum, difference }: Line, stale: number): readonly st
   ];
 }
 
+function daySentence({ day, posted, costCells, costDays }: DayRow): string {
+  const [settled, cells, sum] = [posted, costCells, costDays].map((amount) =>
+    dollars(BigInt(amount)),
+  );
+  return `On ${day} (UTC) ${settled} was settled and adjusted; its cost cells are ${cells}, its cost day is ${sum}.`;
+}
+
 function meterSentences({ first, differing }: MetersRow): readonly string[] {
-  const named = first.map(({ meter, limit, unit, committed, settled }) => {
-    const [one, other] =
-      unit === "usd"
-        ? [dollars(BigInt(committed)), dollars(BigInt(settled))]
-        : [`${committed} tokens`, `${settled} tokens`];
-    return `Meter ${meter} of limit ${limit} has committed ${one}; its settlements are ${other}.`;
+  const named = first.flatMap(({ meter, limit, unit, committed, settled, reserved, held }) => {
+    const said = (amount: string) =>
+      unit === "usd" ? dollars(BigInt(amount)) : `${amount} tokens`;
+    const of = `Meter ${meter} of limit ${limit} has`;
+    return [
+      ...(committed === settled
+        ? []
+        : [`${of} committed ${said(committed)}; its settlements are ${said(settled)}.`]),
+      ...(reserved === held
+        ? []
+        : [`${of} reserved ${said(reserved)}; its open reservations are ${said(held)}.`]),
+    ];
   });
   const more = countOf(differing) - first.length;
   return more > 0 ? [...named, `${more} more meters differ.`] : named;

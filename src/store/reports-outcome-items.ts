@@ -65,16 +65,38 @@ function chosen(sql: Queryable, filters: Filters) {
   return sql`${filters.type === null ? sql`` : sql`and d.type = ${filters.type}`} ${payerIs(sql, filters)}`;
 }
 
-/** By key, one by one: what is open is little, whatever is known of how much there was. Each once; none where it is closed. */
+/**
+ * By key, one by one: what is open is little, whatever is known of how much there was. Each once; none where it is closed.
+ * A run joins the outcomes of its operation and of the runs above it with its first ending, and is not theirs before.
+ */
 function openIn(sql: Queryable, { tenantId, closingId }: OutcomesAsked) {
   return sql`
     select distinct b.root_id
     from reservations r
     cross join lateral (
-      select a.run_id from decisions a where a.tenant_id = r.tenant_id and a.attempt_id = r.attempt_id offset 0
+      select a.run_id,
+             coalesce(a.record->'context'->>'operation',
+                      case when a.record->'act'->'extracted'->>'mode' = 'enforce'
+                        then a.record->'act'->'extracted'->>'operation' end) as operation
+      from decisions a where a.tenant_id = r.tenant_id and a.attempt_id = r.attempt_id offset 0
     ) as a
     cross join lateral (
-      select b.root_id from outcome_runs b where b.tenant_id = r.tenant_id and b.run_id = a.run_id offset 0
+      (select b.root_id from outcome_runs b where b.tenant_id = r.tenant_id and b.run_id = a.run_id offset 0)
+      union all
+      (select o.root_id
+       from (
+         select 'operation' as kind, a.operation as subject where a.operation is not null
+         union all
+         select 'run', u.above
+         from (
+           select r.ancestors from runs r where r.tenant_id = ${tenantId} and r.run_id = a.run_id offset 0
+         ) as r cross join lateral unnest(r.ancestors) as u(above)
+       ) as of
+       cross join lateral (
+         select o.root_id from outcomes o
+         where o.tenant_id = ${tenantId} and o.subject_kind = of.kind and o.subject = of.subject
+           and o.supersedes is null offset 0
+       ) as o)
     ) as b
     where r.tenant_id = ${tenantId} and ${closingId}::text = ''`;
 }

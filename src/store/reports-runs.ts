@@ -94,7 +94,8 @@ export type RunSums = {
 
 /**
  * Of all pages together. Null where some are chosen of a period of more than `RUNS_SUMMED_MAX` runs: each would be
- * looked at.
+ * looked at. What is adjusted of no run, and what only repeats another run's call, stands among the runs and is none,
+ * whether some are chosen or not.
  */
 export async function sumRunCosts(sql: Queryable, asked: RunsAsked): Promise<RunSums | null> {
   const { filters } = asked;
@@ -107,7 +108,7 @@ export async function sumRunCosts(sql: Queryable, asked: RunsAsked): Promise<Run
   }
   if (BigInt(all.runs) > RUNS_SUMMED_MAX) return null;
   const [chosen] = await sql<RunSums[]>`
-    select ${runSums(sql, sql`count(*)`)}
+    select ${runSums(sql, sql`count(*) filter (where d.attempts + d.blocked > 0)`)}
     from run_costs d
     where ${bookIs(sql, asked)} and ${within(sql, asked, sql`d.started_at`)}
       ${payerIs(sql, filters)} ${outcomeIs(sql, asked)} ${resourceOfRun(sql, asked)}`;

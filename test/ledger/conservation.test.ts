@@ -64,13 +64,38 @@ describeEachDatabase("the check of a ledger", (database) => {
       update ${admin(table)} set cost_picousd = cost_picousd + 1 where tenant_id = ${tenantId} and cost_picousd <> 0`;
     const checked = await conservationOf(database.db, tenantId);
     expect(checked.holds).toBe(false);
-    expect(checked.sentences).toEqual(
+    expect(checked.sentences.filter((sentence) => !sentence.startsWith("On "))).toEqual(
       names.map(
         (name) =>
           `The sum of ${name} is $0.000000000101, which differs from what was settled and adjusted by $0.000000000001.`,
       ),
     );
   });
+
+  test.each([
+    ["cost_cells", "bucket", /its cost cells are \$0\.00, its cost day is \$0\.00\.$/],
+    ["cost_days", "utc_day", /its cost cells are \$0\.0000000001, its cost day is \$0\.00\.$/],
+  ])(
+    "finds what stands on another day in %s, though all days are right",
+    async (table, at, said) => {
+      const tenantId = await newTenant(database);
+      const { admin, gate } = database.db;
+      const ask = askOf(tenantId);
+      await post(gate, "rep", [ask]);
+      await settle(gate, [settlementOf(ask)]);
+      await rollUpAll(admin);
+      await admin`
+      update ${admin(table)} set ${admin(at)} = ${admin(at)} - interval '40 days' where tenant_id = ${tenantId}`;
+      const { holds, lines, sentences } = await conservationOf(database.db, tenantId);
+      expect(lines.map((line) => line.difference_usd)).toEqual(lines.map(() => "0.00"));
+      expect([holds, sentences.length]).toEqual([false, 2]);
+      expect(sentences[0]).toMatch(
+        /^On \d{4}-\d\d-\d\d \(UTC\) \$0\.00 was settled and adjusted; /,
+      );
+      expect(sentences[1]).toMatch(/^On \d{4}-\d\d-\d\d \(UTC\) \$0\.0000000001 was settled/);
+      expect(sentences[1]).toMatch(said);
+    },
+  );
 
   test("counts what was adjusted, with whom it names and without", async () => {
     const tenantId = await newTenant(database);
@@ -124,6 +149,25 @@ describeEachDatabase("the check of a ledger", (database) => {
       ),
       expect.stringMatching(
         /tokens of \S+ has committed 6 tokens; its settlements are 5 tokens\.$/,
+      ),
+    ]);
+  });
+
+  test("finds a meter that holds what no reservation does", async () => {
+    const tenantId = await newTenant(database);
+    const { admin, gate } = database.db;
+    const limitId = `usd of ${tenantId}`;
+    await admin`
+      insert into limits (tenant_id, limit_id, scope_kind, unit, window_kind, amount)
+      values (${tenantId}, ${limitId}, 'tenant', 'usd', 'none', 1000000)`;
+    await post(gate, "rep", [askOf(tenantId, { refs: [{ limitId, subject: "", share: null }] })]);
+    expect(await conservationOf(database.db, tenantId)).toMatchObject({ holds: true, meters: 1 });
+    await admin`update meters set reserved = reserved + 1 where tenant_id = ${tenantId}`;
+    const checked = await conservationOf(database.db, tenantId);
+    expect(checked).toMatchObject({ holds: false, meters_differing: 1 });
+    expect(checked.sentences).toEqual([
+      expect.stringMatching(
+        /has reserved \$0\.000000001001; its open reservations are \$0\.000000001\.$/,
       ),
     ]);
   });

@@ -9,7 +9,14 @@ import { sumSpend } from "../../src/store/reports-spend.ts";
 import { settle } from "../../src/store/settlement.ts";
 import { createRandom } from "../sim/random.ts";
 import { describeEachDatabase, type TestDatabase } from "../support/databases.ts";
-import { askOf, createHistory, newTenant, settlementOf, tell } from "../support/ledger-history.ts";
+import {
+  adjust,
+  askOf,
+  createHistory,
+  newTenant,
+  settlementOf,
+  tell,
+} from "../support/ledger-history.ts";
 import { ALL_GROUPINGS, NO_FILTERS } from "../support/report-terms.ts";
 import { rollUpAll } from "../store/roll-up-violations.ts";
 import { seedOf } from "../store/seed.ts";
@@ -138,6 +145,26 @@ describeEachDatabase("a report", (database) => {
     ]);
   });
 
+  test("counts no run where something is adjusted of none, also where some runs are chosen", async () => {
+    const tenantId = await newTenant(database);
+    const ask = askOf(tenantId);
+    await post(database.db.gate, "rep", [ask]);
+    await settle(database.db.gate, [settlementOf(ask)]);
+    await adjust(database, tenantId, { attempt: null, run: "run_a" }, -30n);
+    await adjust(database, tenantId, { attempt: null, run: null }, 7n);
+    await rollUpAll(database.db.admin);
+    for (const basis of [null, "adjustment"] as const) {
+      const terms = { ...termsOf(tenantId, ""), filters: { ...NO_FILTERS, basis } };
+      const page = { after: null, rows: 10 };
+      const { rows, total } = await createReports(database.db).runs({
+        ...terms,
+        sort: "cost",
+        page,
+      });
+      expect([rows.length, total?.runs, total?.cost_usd]).toEqual([2, 1, "0.000000000077"]);
+    }
+  });
+
   test("is a floor while something has no price, or has not ended", async () => {
     const tenantId = await newTenant(database);
     const { gate } = database.db;
@@ -160,6 +187,29 @@ describeEachDatabase("a report", (database) => {
     await settle(gate, [settlementOf(open)]);
     await rollUpAll(database.db.admin);
     expect(floorOf("run_b", await reports.costPerOutcome(terms))).toEqual([0, 0, false]);
+  });
+
+  test("is a floor while the first attempt of a run that joins it has not ended", async () => {
+    const tenantId = await newTenant(database);
+    const { gate, admin } = database.db;
+    const ended = askOf(tenantId, { context: { operation: "refund:1" } });
+    await post(gate, "rep", [ended]);
+    await settle(gate, [settlementOf(ended)]);
+    await tell(database, tenantId, { subject: "refund:1" });
+    await tell(database, tenantId, { subject: "run_a" });
+    await rollUpAll(admin);
+    const below = askOf(tenantId, { runId: "run_below" });
+    const working = askOf(tenantId, { runId: "run_b", context: { operation: "refund:1" } });
+    await post(gate, "rep", [below, working]);
+    await admin`
+      update runs set ancestors = '{run_a}' where tenant_id = ${tenantId} and run_id = 'run_below'`;
+    await rollUpAll(admin);
+    const reports = createReports(database.db);
+    for (const groups of ["", "day", "customer", "model"]) {
+      const terms = { ...termsOf(tenantId, groups), cohort: "outcome" } as const;
+      const { total } = await reports.costPerOutcome(terms);
+      expect([groups, total.open, total.is_floor]).toEqual([groups, 2, true]);
+    }
   });
 
   test("counts an outcome that is open once, whatever it is grouped by and however many attempts go on", async () => {

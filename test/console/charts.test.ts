@@ -48,6 +48,12 @@ describe("a trend", () => {
     expect(await trend(values)).not.toMatch(/NaN|Infinity|undefined/u);
   });
 
+  test("of zeros alone has zero on its axis, and no amount that nobody spends", async () => {
+    const text = await trend([0n, 0n]);
+    expect(text).toContain("<span></span><span></span><span>$0.00</span>");
+    expect(text).not.toContain("$0.000");
+  });
+
   test("passes over what has no value, which is not zero", async () => {
     const text = await trend([null, 1_000_000_000_000n, null, 2_000_000_000_000n, null]);
     expect(text).toContain('<polyline class="line" points="250,100 750,0" />');

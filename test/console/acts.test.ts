@@ -51,6 +51,14 @@ describeOnPostgres("who is signed in to the console", (database) => {
     expect(await problem()).toBe('Not a decimal amount: "a lot".');
     expect(await page.inputValue("input[name=limit]")).toBe("a lot");
     expect(await page.inputValue("select[name=window]")).toBe("week");
+    // The form stands below all limits: it is there that the mistake is told, read out and looked at.
+    const mistake = await page.evaluate<{ role: string; y: number; isAtForm: boolean }>(`(() => {
+      const at = document.activeElement;
+      const y = at.getBoundingClientRect().top;
+      return { role: at.role, y, isAtForm: at.parentElement.querySelector("form") !== null };
+    })()`);
+    expect(mistake).toMatchObject({ role: "alert", isAtForm: true });
+    expect(mistake.y).toBeLessThan(720);
     await page.fill("input[name=limit]", "7.25");
     await send("Set the limit");
     expect(await told()).toBe("The limit is set, from now on.");
@@ -108,6 +116,8 @@ describeOnPostgres("who is signed in to the console", (database) => {
     await go("/keys");
     await page.getByLabel("Name").fill("auditor");
     await page.uncheck("input[value=invoke]");
+    await send("Make the key");
+    expect(await problem()).toBe("Invalid 'scopes': at least one");
     await page.check("input[value=report]");
     await send("Make the key");
     const secret = await page.inputValue("input.secret");
@@ -189,6 +199,12 @@ describeOnPostgres("who is signed in to the console", (database) => {
     await page.fill("textarea[name=source]", "policies:\n  - id: Wrong id\n");
     await send("Store the bundle");
     expect(await problem()).toMatch(/line 2/u);
+    await go("/policies");
+    const indented =
+      '  description: all\n  policies: [{ id: nothing-passes, when: "true", effect: block }]\n';
+    await page.fill("textarea[name=source]", indented);
+    await send("Store the bundle");
+    expect(await told()).toBe("The bundle is stored. It judges nothing yet.");
     const source = 'policies: [{ id: nothing-passes, when: "true", effect: block }]';
     await go("/policies/backtest");
     await page.fill("textarea[name=source]", source);
@@ -221,6 +237,8 @@ describeOnPostgres("who is signed in to the console", (database) => {
     await send("Send a ping");
     expect(await told()).toBe("A ping is on its way.");
     await receiver.received(1);
+    for (const title of await page.locator("th").allTextContents())
+      expect(title.trim()).not.toBe("");
     // Eight tries take most of a day: the last of them is written as it would stand.
     // Only when the first is told to have arrived, which comes after the receiver's answer.
     await expect

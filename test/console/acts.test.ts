@@ -74,6 +74,25 @@ describeOnPostgres("who is signed in to the console", (database) => {
     expect(await page.getByRole("link", { name: "Budget per week, whole tenant" }).count()).toBe(0);
   });
 
+  test("finds what limits one run where it was set, and on the page of the run", async () => {
+    await go("/budgets");
+    await page.selectOption("select[name=scope]", "run");
+    await page.getByLabel("Which one").fill("nightly-report");
+    await page.selectOption("select[name=unit]", "tokens");
+    await page.fill("input[name=limit]", "123456");
+    await send("Set the limit");
+    expect(await told()).toBe("The limit is set, from now on.");
+    expect(await page.locator("h1").innerText()).toContain("Tokens per day, run nightly-report");
+    await go("/runs/nightly-report");
+    const limits = page.locator(".card", { hasText: "Limits of this run" });
+    expect(await limits.innerText()).toContain("of $0.20");
+    expect(await limits.innerText()).toContain("of 123,456");
+    await limits.getByRole("link", { name: "Tokens per day" }).click();
+    await open("Remove this limit");
+    await send("Remove the limit");
+    expect(await told()).toBe("The limit is removed.");
+  });
+
   test("approves exactly the call that is shown, on a phone, seeing what differs from the last one", async () => {
     const phone = await signIn(browser, { url: tollgate.url, key: alive.approver, options: PHONE });
     expect(await phone.locator("nav.side a").allInnerTexts()).toEqual(["Approvals", "Prices"]);

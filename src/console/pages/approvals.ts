@@ -31,7 +31,8 @@ import {
   type Visit,
 } from "../visit.ts";
 import { keyLink } from "./keys.ts";
-import { plural, runLink } from "./runs.ts";
+import { runLink } from "../run-links.ts";
+import { plural } from "./runs.ts";
 
 export function approvalPages({ page, act }: Routes): void {
   page("/approvals", listPage);

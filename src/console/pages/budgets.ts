@@ -34,7 +34,7 @@ import {
   type Sent,
   type Visit,
 } from "../visit.ts";
-import { runHref } from "./runs.ts";
+import { runHref } from "../run-links.ts";
 
 export function budgetPages({ page, act }: Routes): void {
   page("/budgets", (asked) => listPage(asked, NOTHING_GIVEN));
@@ -164,12 +164,16 @@ async function listPage({ visit, query }: Asked, sent: Given): Promise<Page> {
     ${pager(visit, "/budgets", { next })}
     ${visit.may("admin") ? card("Set a limit", html`${problemAt(given)} ${createForm(visit, given.form)}`) : ""}
     <p class="note">
-      A run's own budget stands on the page of the <a href="${visit.href("/runs")}">run</a>.
+      Limits of one run stand on the page of the <a href="${visit.href("/runs")}">run</a>.
     </p>`;
   return { title: "Budgets", body };
 }
 
-function budgetCard(visit: Visit, limit: Limit, forecasts: ReadonlyMap<string, Forecast>): Markup {
+export function budgetCard(
+  visit: Visit,
+  limit: Limit,
+  forecasts: ReadonlyMap<string, Forecast>,
+): Markup {
   const { committed, reserved } = limit;
   const told = forecasts.get(limit.id);
   const pace = paceText(visit, told);
@@ -268,11 +272,16 @@ async function create({ visit, form, ...asked }: Sent): Promise<Outcome> {
     once: form.text("once"),
   });
   if (acted.kind === "done") {
-    return { kind: "done", to: visit.href("/budgets"), text: "The limit is set, from now on." };
+    const { id: made, scope } = Made.parse(acted.body);
+    // The list is without those of one run: there it would not be seen.
+    const to = visit.href(scope.kind === "run" ? `/budgets/${made}` : "/budgets");
+    return { kind: "done", to, text: "The limit is set, from now on." };
   }
   const page = await listPage({ visit, ...asked }, { form, problem: acted.message });
   return { kind: "again", status: acted.status, page };
 }
+
+const Made = Limit.pick({ id: true, scope: true });
 
 async function limitPage({ visit, param }: Asked, { form, problem }: Given): Promise<Page> {
   const limit = await visit.api.get(Limit, `/limits/${encodeURIComponent(param("limit"))}`);

@@ -20,7 +20,7 @@ import { badge, card, empty, facts, heading, pager, shortId, table, worded } fro
 import type { Asked, Page, Routes, Scope, Visit } from "../visit.ts";
 import { limitName } from "./budgets.ts";
 import { keyLink } from "./keys.ts";
-import { runHref } from "./runs.ts";
+import { runHref } from "../run-links.ts";
 
 const VERDICTS = [
   ["", "All"],

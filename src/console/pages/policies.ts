@@ -37,7 +37,7 @@ import {
 } from "../visit.ts";
 import { linked } from "./decisions.ts";
 import { keyLink } from "./keys.ts";
-import { runHref } from "./runs.ts";
+import { runHref } from "../run-links.ts";
 
 export function policyPages({ page, act }: Routes): void {
   page("/policies", (asked) => listPage(asked, NOTHING_GIVEN));

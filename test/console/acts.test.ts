@@ -131,6 +131,18 @@ describeOnPostgres("who is signed in to the console", (database) => {
     expect(await page.locator("main").innerText()).toContain("denied-32");
   });
 
+  test("is led from the overview to all that waits, where it shows a part", async () => {
+    for (const usd of [51, 52, 53, 54, 55, 56]) {
+      const body = { kind: "step", name: "wire", arguments: { usd }, run: `waits-${usd}` };
+      await alive.call(alive.app, "POST", "/api/gate", { body });
+    }
+    await go("");
+    await page.getByRole("link", { name: "More wait" }).click();
+    for (const usd of [51, 56]) {
+      expect(await page.locator("main").innerText()).toContain(`waits-${usd}`);
+    }
+  });
+
   test("makes a key that is shown once and works, replaces it, and revokes it: then it is signed out", async () => {
     await go("/keys");
     await page.getByLabel("Name").fill("auditor");

@@ -147,15 +147,6 @@ export type AttemptInRun = z.output<typeof AttemptInRun>;
 
 export const Run = z.object({
   ...runMembers,
-  budget: z
-    .object({
-      limit_id: z.string(),
-      limit_usd: z.string(),
-      committed_usd: z.string(),
-      reserved_usd: z.string(),
-      remaining_usd: z.string(),
-    })
-    .nullable(),
   attempts: z.array(AttemptInRun),
   next: maybe,
 });

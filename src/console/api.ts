@@ -104,10 +104,10 @@ export function createApi(call: Call, key: string, tenant: string | null): Api {
   };
 }
 
-/** Why the API does not know this key; null where it does. */
-export async function flawOfKey(call: Call, key: string): Promise<string | null> {
+/** Why the API does not know this key, or cannot say whether it does; null where it knows it. */
+export async function flawOfKey(call: Call, key: string): Promise<ApiRefused | null> {
   const answer = await send(call, key, { method: "GET", path: "/me" });
-  return answer.isOk ? null : refusedBy(answer).message;
+  return answer.isOk ? null : refusedBy(answer);
 }
 
 type Sent = Omit<Act, "method"> & { readonly method: Act["method"] | "GET" };

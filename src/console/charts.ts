@@ -33,16 +33,17 @@ const HEIGHT = 200;
 
 /** A line over time with the area below it, from zero to the next round value. */
 export function trendChart({ title, measure, per, points, textOf }: Trend): Markup {
-  const top = roundUp(
-    points.reduce((most, { value }) => (value !== null && value > most ? value : most), 0n),
-  );
+  const most = points.reduce((so, { value }) => (value !== null && value > so ? value : so), 0n);
+  const top = roundUp(most);
+  // Of nothing but zeros there is no other value to tell.
+  const ticks = most === 0n ? ["", "", textOf(0n)] : [top, top / 2n, 0n].map(textOf);
   const step = points.length < 2 ? WIDTH : WIDTH / (points.length - 1);
   const drawn = lineOf(points, top);
   return html`<figure class="trend">
     <figcaption class="unseen">${title}</figcaption>
     <div class="plot">
       <div class="y-axis" aria-hidden="true">
-        <span>${textOf(top)}</span><span>${textOf(top / 2n)}</span><span>${textOf(0n)}</span>
+        ${ticks.map((text) => html`<span>${text}</span>`)}
       </div>
       <svg
         viewBox="0 0 ${WIDTH} ${HEIGHT}"

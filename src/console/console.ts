@@ -113,6 +113,9 @@ const PAGES: readonly ((routes: Routes) => void)[] = [
   tenantsPage,
 ];
 
+/** A form of a session that is over: it cannot be gone to again, and must not seem to have been taken. */
+const NOT_DONE = "You are signed out, and nothing was done: sign in, and send it once more.";
+
 /** Why a session ended, before what the API said of its key. */
 function signedOut(message: string): string {
   return `You were signed out. ${message}`;
@@ -155,7 +158,7 @@ function routesOn(app: Hono<ConsoleEnv>, { sessions, show, now }: Parts): Routes
     act: (path, run) => {
       app.post(`/console${path}`, async (c) => {
         const session = sessions.read(c);
-        if (session === null) return c.redirect(signInHref(c), 303);
+        if (session === null) return show(c, signInPage({ next: "", problem: NOT_DONE }), 401);
         const fields = await readFields(c);
         if (!isFromHere(c) || !isOwnForm(session, fields)) {
           return show(c, mistakePage(403, "This form was not sent from this console."), 403);

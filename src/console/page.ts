@@ -3,7 +3,7 @@ import { html } from "hono/html";
 
 import type { Query } from "./api.ts";
 import type { Markup } from "./figures.ts";
-import type { Flash, Page, Scope, Visit } from "./visit.ts";
+import type { Flash, Given, Page, Scope, Visit } from "./visit.ts";
 
 type Item = {
   readonly path: string;
@@ -153,6 +153,20 @@ export function problemBox(problem: string | null): Markup | string {
   return problem === null ? "" : html`<div class="problem" role="alert"><p>${problem}</p></div>`;
 }
 
+/** At the head of a page, where none of its forms is shown again. */
+export function problemAbove({ form, problem }: Given): Markup | string {
+  return form === null ? problemBox(problem) : "";
+}
+
+/**
+ * At the form that is shown again: it may stand below a hundred rows, and who sent it would look for it from
+ * the top. What has the focus is scrolled to, and read out.
+ */
+export function problemAt({ form, problem }: Given): Markup | string {
+  if (form === null || problem === null) return "";
+  return html`<div class="problem at" role="alert" tabindex="-1" autofocus><p>${problem}</p></div>`;
+}
+
 export type Column<Row> = {
   readonly title: string;
   readonly cell: (row: Row) => Markup | string;
@@ -174,7 +188,7 @@ export function table<Row>(
         ${columns.map(
           ({ title, isNumber }) =>
             html`<th role="columnheader" scope="col" class="${isNumber ? "number" : ""}">
-              ${title}
+              ${title === "" ? html`<span class="unseen">What to do</span>` : title}
             </th>`,
         )}
       </tr>

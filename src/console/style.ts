@@ -22,7 +22,7 @@ export const STYLE = `
   --busy-soft: #dceffa;
   --mono: ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace;
 }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   :root {
     --paper: #101216;
     --card: #181b21;
@@ -55,6 +55,7 @@ body {
 h1, h2, p, ul, ol, dl, dd, figure, pre, fieldset { margin: 0; padding: 0; }
 ul, ol { list-style: none; }
 fieldset { border: 0; min-width: 0; }
+h2, p, li { overflow-wrap: anywhere; }
 a { color: var(--accent); text-underline-offset: 0.27em; overflow-wrap: anywhere; }
 code, pre { font-family: var(--mono); font-size: 0.8125rem; overflow-wrap: anywhere; }
 small { color: var(--soft); font-size: 0.8125rem; }
@@ -72,7 +73,7 @@ main:focus { outline: none; }
   display: flex; align-items: center; justify-content: space-between; gap: 1rem;
   padding: 0.6rem 1rem; background: var(--card); border-bottom: 1px solid var(--rule);
 }
-.brand { display: inline-flex; align-items: center; gap: 0.5rem; font-weight: 650; font-size: 1.0625rem; color: var(--ink); text-decoration: none; }
+.brand { display: inline-flex; flex: none; align-items: center; gap: 0.5rem; font-weight: 650; font-size: 1.0625rem; color: var(--ink); text-decoration: none; }
 .mark { width: 1.4rem; height: 1.4rem; fill: none; stroke: var(--accent); stroke-width: 2.2; stroke-linecap: round; stroke-linejoin: round; }
 .mark circle { fill: var(--accent); stroke: none; }
 .who { display: flex; align-items: center; gap: 0.75rem; min-width: 0; }
@@ -127,6 +128,7 @@ main > .facts { background: var(--card); border: 1px solid var(--rule); border-r
 .flash label { display: block; margin-top: 0.5rem; font-size: 0.875rem; }
 .flash .secret { font-family: var(--mono); font-size: 0.8125rem; margin-top: 0.25rem; }
 .problem { background: var(--bad-soft); color: var(--bad); border-color: var(--bad); overflow-wrap: anywhere; }
+.problem.at { margin-bottom: 0.9rem; }
 .plain { display: grid; gap: 0.25rem; }
 .plain.small { font-size: 0.8125rem; color: var(--soft); gap: 0; }
 .pager { text-align: center; }
@@ -258,7 +260,7 @@ details[open] > summary { margin-bottom: 0.4rem; }
 .sign-in .lead { color: var(--soft); }
 .sign-in form { display: grid; gap: 0.9rem; }
 
-@media (min-width: 46rem) {
+@media (min-width: 46rem), print {
   .tiles { grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); }
   .list { display: table; }
   .list tbody { display: table-row-group; }
@@ -290,5 +292,17 @@ details[open] > summary { margin-bottom: 0.4rem; }
   .side a[aria-current] { background: var(--accent-soft); color: var(--accent); }
   main { padding: 1.5rem 2rem 4rem; gap: 1.25rem; width: 100%; }
   .columns { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 1.25rem; }
+}
+
+/* On paper: all of a record, and nothing that is to be clicked */
+@media print {
+  :root { color-scheme: light; }
+  .top form, .side, .skip, .tabs, .pager, .search, .act, .confirm, .card:has(> .act) { display: none; }
+  .inside, main, .columns { display: block; }
+  main { padding: 0; max-width: none; }
+  main > * + *, .columns > * + * { margin-top: 1rem; }
+  .columns > * { margin-bottom: 1rem; }
+  pre { max-height: none; overflow: visible; }
+  tr, .tiles li, .budgets li, .meters li { break-inside: avoid; }
 }
 `;

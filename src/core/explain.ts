@@ -162,10 +162,9 @@ function estimateSentence(decision: Explained): string {
 function meterSentence(meter: MeterFigures, reason: Reason | null): string {
   const { unit, committed, reserved, limit } = meter;
   const window = meter.window === "none" ? "" : ` per ${meter.window}`;
-  const whom = meter.subject === "" ? "the tenant" : `${meter.scope} ${meter.subject}`;
   const left = limit - committed - reserved;
   const figures =
-    `Limit ${meter.limitId} (${show(unit, limit)}${window} for ${whom}) had ${show(unit, committed)} ` +
+    `Limit ${meter.limitId} (${show(unit, limit)}${window} for ${whomOf(meter)}) had ${show(unit, committed)} ` +
     `settled and ${show(unit, reserved)} reserved`;
   const fits = meter.asked <= left;
   const verdict = fits
@@ -174,6 +173,13 @@ function meterSentence(meter: MeterFigures, reason: Reason | null): string {
   const shadow = !fits && meter.mode === "shadow" ? "; it is a shadow limit and only watches" : "";
   const unused = fits && reason !== null ? ", but was not drawn on" : "";
   return `${figures}: ${verdict}${shadow}${unused}.`;
+}
+
+function whomOf({ scope, subject }: MeterFigures): string {
+  if (subject === "") return "the tenant";
+  // The part of a tenant's limit that one named run may take.
+  const isShare = scope === "tenant" && subject.startsWith("run:");
+  return isShare ? `the share of run ${subject.slice("run:".length)}` : `${scope} ${subject}`;
 }
 
 function became(decision: Explained): readonly string[] {

@@ -84,7 +84,7 @@ export const ModelName = line(CONTEXT_FIELD_BYTES_MAX);
 export const Mode = z.enum(["strict", "tolerant"]);
 export const Scopes = z
   .array(z.enum(SCOPES))
-  .min(1)
+  .min(1, "at least one")
   .max(SCOPES.length)
   .refine((scopes) => new Set(scopes).size === scopes.length, { error: "each scope once" });
 

@@ -12,7 +12,7 @@ const DeliveryStates = z.enum(["pending", "delivered", "dead"]);
 
 const Kinds = z
   .array(z.enum(MESSAGE_KINDS))
-  .min(1)
+  .min(1, "at least one")
   .max(MESSAGE_KINDS.length)
   .refine((kinds) => new Set(kinds).size === kinds.length, { error: "each kind once" });
 

@@ -51,6 +51,14 @@ describeOnPostgres("who is signed in to the console", (database) => {
     expect(await problem()).toBe('Not a decimal amount: "a lot".');
     expect(await page.inputValue("input[name=limit]")).toBe("a lot");
     expect(await page.inputValue("select[name=window]")).toBe("week");
+    // The form stands below all limits: it is there that the mistake is told, read out and looked at.
+    const mistake = await page.evaluate<{ role: string; y: number; isAtForm: boolean }>(`(() => {
+      const at = document.activeElement;
+      const y = at.getBoundingClientRect().top;
+      return { role: at.role, y, isAtForm: at.parentElement.querySelector("form") !== null };
+    })()`);
+    expect(mistake).toMatchObject({ role: "alert", isAtForm: true });
+    expect(mistake.y).toBeLessThan(720);
     await page.fill("input[name=limit]", "7.25");
     await send("Set the limit");
     expect(await told()).toBe("The limit is set, from now on.");
@@ -64,6 +72,25 @@ describeOnPostgres("who is signed in to the console", (database) => {
     await send("Remove the limit");
     expect(await told()).toBe("The limit is removed.");
     expect(await page.getByRole("link", { name: "Budget per week, whole tenant" }).count()).toBe(0);
+  });
+
+  test("finds what limits one run where it was set, and on the page of the run", async () => {
+    await go("/budgets");
+    await page.selectOption("select[name=scope]", "run");
+    await page.getByLabel("Which one").fill("nightly-report");
+    await page.selectOption("select[name=unit]", "tokens");
+    await page.fill("input[name=limit]", "123456");
+    await send("Set the limit");
+    expect(await told()).toBe("The limit is set, from now on.");
+    expect(await page.locator("h1").innerText()).toContain("Tokens per day, run nightly-report");
+    await go("/runs/nightly-report");
+    const limits = page.locator(".card", { hasText: "Limits of this run" });
+    expect(await limits.innerText()).toContain("of $0.20");
+    expect(await limits.innerText()).toContain("of 123,456");
+    await limits.getByRole("link", { name: "Tokens per day" }).click();
+    await open("Remove this limit");
+    await send("Remove the limit");
+    expect(await told()).toBe("The limit is removed.");
   });
 
   test("approves exactly the call that is shown, on a phone, seeing what differs from the last one", async () => {
@@ -104,10 +131,24 @@ describeOnPostgres("who is signed in to the console", (database) => {
     expect(await page.locator("main").innerText()).toContain("denied-32");
   });
 
+  test("is led from the overview to all that waits, where it shows a part", async () => {
+    for (const usd of [51, 52, 53, 54, 55, 56]) {
+      const body = { kind: "step", name: "wire", arguments: { usd }, run: `waits-${usd}` };
+      await alive.call(alive.app, "POST", "/api/gate", { body });
+    }
+    await go("");
+    await page.getByRole("link", { name: "More wait" }).click();
+    for (const usd of [51, 56]) {
+      expect(await page.locator("main").innerText()).toContain(`waits-${usd}`);
+    }
+  });
+
   test("makes a key that is shown once and works, replaces it, and revokes it: then it is signed out", async () => {
     await go("/keys");
     await page.getByLabel("Name").fill("auditor");
     await page.uncheck("input[value=invoke]");
+    await send("Make the key");
+    expect(await problem()).toBe("Invalid 'scopes': at least one");
     await page.check("input[value=report]");
     await send("Make the key");
     const secret = await page.inputValue("input.secret");
@@ -189,6 +230,12 @@ describeOnPostgres("who is signed in to the console", (database) => {
     await page.fill("textarea[name=source]", "policies:\n  - id: Wrong id\n");
     await send("Store the bundle");
     expect(await problem()).toMatch(/line 2/u);
+    await go("/policies");
+    const indented =
+      '  description: all\n  policies: [{ id: nothing-passes, when: "true", effect: block }]\n';
+    await page.fill("textarea[name=source]", indented);
+    await send("Store the bundle");
+    expect(await told()).toBe("The bundle is stored. It judges nothing yet.");
     const source = 'policies: [{ id: nothing-passes, when: "true", effect: block }]';
     await go("/policies/backtest");
     await page.fill("textarea[name=source]", source);
@@ -221,6 +268,8 @@ describeOnPostgres("who is signed in to the console", (database) => {
     await send("Send a ping");
     expect(await told()).toBe("A ping is on its way.");
     await receiver.received(1);
+    for (const title of await page.locator("th").allTextContents())
+      expect(title.trim()).not.toBe("");
     // Eight tries take most of a day: the last of them is written as it would stand.
     // Only when the first is told to have arrived, which comes after the receiver's answer.
     await expect

@@ -1,5 +1,6 @@
 import { html } from "hono/html";
 import { describe, expect, test } from "vitest";
+import { modelsOf } from "../../src/console/pages/overview.ts";
 import { barsChart, budgetBar, roundUp, spanBar, trendChart } from "../../src/console/charts.ts";
 import { usdText, type Markup } from "../../src/console/figures.ts";
 
@@ -48,6 +49,12 @@ describe("a trend", () => {
     expect(await trend(values)).not.toMatch(/NaN|Infinity|undefined/u);
   });
 
+  test("of zeros alone has zero on its axis, and no amount that nobody spends", async () => {
+    const text = await trend([0n, 0n]);
+    expect(text).toContain("<span></span><span></span><span>$0.00</span>");
+    expect(text).not.toContain("$0.000");
+  });
+
   test("passes over what has no value, which is not zero", async () => {
     const text = await trend([null, 1_000_000_000_000n, null, 2_000_000_000_000n, null]);
     expect(text).toContain('<polyline class="line" points="250,100 750,0" />');
@@ -93,6 +100,29 @@ describe("bars", () => {
   test("show what somebody wrote as text, and a link as a link", async () => {
     expect(await bars([1n], HOSTILE)).toContain(`<th scope="row">${SAFE}</th>`);
     expect(await bars([1n], html`<a href="/x">x</a>`)).toContain('<a href="/x">x</a>');
+  });
+});
+
+describe("spend by model", () => {
+  const model = (name: string, cost: string) => ({
+    upstream: null,
+    model: name,
+    attempts: 1,
+    blocked: 0,
+    repeated: 0,
+    unpriced: 0,
+    cost_usd: cost,
+    reserved_usd: "0.00",
+    tokens: 1,
+  });
+
+  test("says what of it is not shown", async () => {
+    const models = Array.from({ length: 10 }, (_, i) => model(`m${i}`, i < 8 ? "2.00" : "0.25"));
+    const shown = String(await modelsOf({ by_model: models.slice(0, 8) }));
+    expect(shown).not.toContain("more, for");
+    const text = String(await modelsOf({ by_model: models }));
+    expect(text).toContain("2 more, for $0.50 in all");
+    expect(text).not.toContain("m8");
   });
 });
 

@@ -215,6 +215,15 @@ describeEachDatabase("the console", (database) => {
     );
   });
 
+  test("offers no form to who reads only, and does not speak of one", async () => {
+    const fresh = await tollgate.tenant();
+    const { cookie } = await signIn((await fresh.newKey({ scopes: ["report"] })).key);
+    for (const path of ["/budgets", "/policies"]) {
+      expect(await (await ask(path, { cookie })).text(), path).not.toMatch(/below\.|<textarea/u);
+    }
+    expect(await (await ask("/decisions", { cookie })).text()).toContain("Nothing was asked yet.");
+  });
+
   test("shows a key what its scopes allow, and says what they do not", async () => {
     const { cookie } = await signIn((await ours.newKey({ scopes: ["approve"] })).key);
     const page = await (await ask("", { cookie })).text();
@@ -328,7 +337,7 @@ describeEachDatabase("signing in to the console", (database) => {
   afterAll(() => tollgate.close());
 
   /** A console of its own, whose clock and visitors are the test's; it calls the API of the real one. */
-  const consoleAt = (clock: { now: Date }, seal = 7) => {
+  const consoleAt = (clock: { now: Date }, seal = 7, database = { isAway: false }) => {
     const app = createConsole({
       sealingKey: new Uint8Array(32).fill(seal),
       now: () => clock.now,
@@ -341,6 +350,7 @@ describeEachDatabase("signing in to the console", (database) => {
       const call = (asked: Request) => {
         const { pathname, search } = new URL(asked.url);
         const { method, headers } = asked;
+        if (database.isAway) return Response.json({ error: AWAY }, { status: 503 });
         return fetch(`${tollgate.url}${pathname}${search}`, { method, headers });
       };
       const { exchange } = createWebExchange(request, createBodyBudget(TERMS));
@@ -348,6 +358,7 @@ describeEachDatabase("signing in to the console", (database) => {
       return Promise.resolve(app.fetch(request, { call, form, address }));
     };
   };
+  const AWAY = { message: "Try again shortly.", code: "unavailable" };
   const signInWith = (key: string): RequestInit => ({
     method: "POST",
     headers: { "sec-fetch-site": "same-origin" },
@@ -385,6 +396,26 @@ describeEachDatabase("signing in to the console", (database) => {
     expect((await ask("/sign-in", signInWith(tenant.key), "192.0.2.2")).status).toBe(303);
     clock.now = new Date("2030-01-01T08:01:00Z");
     expect((await ask("/sign-in", signInWith(tenant.key))).status).toBe(303);
+  });
+
+  test("counts no key as wrong while nobody can say whether it is", async () => {
+    const away = { isAway: true };
+    const ask = consoleAt({ now: new Date("2030-01-01T08:00:00Z") }, 7, away);
+    for (let time = 0; time < 12; time += 1) {
+      const refused = await ask("/sign-in", signInWith(tenant.key));
+      expect(refused.status).toBe(503);
+      expect(await refused.text()).toContain(AWAY.message);
+    }
+    away.isAway = false;
+    expect((await ask("/sign-in", signInWith(tenant.key))).status).toBe(303);
+  });
+
+  test("says of a form whose session is over that nothing was done", async () => {
+    const ask = consoleAt({ now: new Date() });
+    const sent = { ...signInWith(""), body: new URLSearchParams({ limit: "5" }) };
+    const answer = await ask("/budgets", sent);
+    expect(answer.status).toBe(401);
+    expect(await answer.text()).toContain("nothing was done");
   });
 
   test("gives up a form whose sender falls silent", async () => {

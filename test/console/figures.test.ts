@@ -9,6 +9,7 @@ import {
   usdText,
   when,
 } from "../../src/console/figures.ts";
+import { limitName } from "../../src/console/pages/budgets.ts";
 import { periodOf, slotsOf, spanText } from "../../src/console/period.ts";
 import { diffOf, prettyCall } from "../../src/console/diff.ts";
 
@@ -45,6 +46,24 @@ describe("money", () => {
 
   test.each(["", "1e5", "NaN", "$1", "1.0000000000001"])("%j is no amount", (text) => {
     expect(() => picosOf(text)).toThrow("no amount of money");
+  });
+});
+
+describe("the name of a limit", () => {
+  const daily = { unit: "usd", window: "day" };
+  test.each([
+    ["Budget per day, whole tenant", { ...daily, scope: { kind: "tenant", id: null } }],
+    ["Budget per day, share of run r-1", { ...daily, scope: { kind: "tenant", id: "run:r-1" } }],
+    [
+      "Budget per day in Asia/Tokyo, model m",
+      { ...daily, scope: { kind: "model", id: "m" }, time_zone: "Asia/Tokyo" },
+    ],
+    [
+      "Requests, each run",
+      { unit: "requests", window: "none", scope: { kind: "each_run", id: null }, time_zone: "A/B" },
+    ],
+  ])("%s tells it from its neighbours", (name, limit) => {
+    expect(limitName(limit)).toBe(name);
   });
 });
 

@@ -268,6 +268,54 @@ describeOnPostgres("the console", (database) => {
     expect(new Set(ids).size).toBe(ids.length);
   });
 
+  test("a word of any length stays in its place on a phone, wherever somebody may write it", async () => {
+    const page = pages.phone;
+    for (const path of [
+      "",
+      `/approvals/${alive.approvalId}`,
+      `/decisions/${alive.refusedDecision}`,
+    ]) {
+      await page.goto(`${tollgate.url}/console${path}`);
+      await page.evaluate(`for (const at of document.querySelectorAll(
+        "main h1, main h2, main p, main li, main dd, main .reasons strong, main td > :not(svg)"
+      )) if (at.childElementCount === 0 && !at.matches(".badge, .number, .number *")) at.textContent = "W".repeat(400)`);
+      expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth"), path).toBe(
+        0,
+      );
+    }
+  });
+
+  test("an approver's page leads nowhere that the approver may not go", async () => {
+    const at = { url: tollgate.url, key: alive.approver };
+    const page = await signIn(browser, at);
+    for (const path of ["/approvals", `/approvals/${alive.approvalId}`]) {
+      await page.goto(`${tollgate.url}/console${path}`);
+      const links = await page.evaluate<string[]>(
+        '[...document.querySelectorAll("main a")].map(String)',
+      );
+      expect(links.length).toBeGreaterThan(0);
+      for (const link of links) expect((await page.request.get(link)).status(), link).toBe(200);
+    }
+    await page.context().close();
+  });
+
+  test("paper holds all of a record, and nothing that is to be clicked", async () => {
+    const page = pages.desktop;
+    await page.goto(`${tollgate.url}/console/decisions/${alive.refusedDecision}`);
+    await page.locator("summary", { hasText: "The record" }).click();
+    const hidden = `(() => { const at = document.querySelector("pre"); return at.scrollHeight - at.clientHeight; })()`;
+    expect(await page.evaluate(hidden)).toBeGreaterThan(0);
+    // As wide as a sheet of A4 within its margins.
+    await page.setViewportSize({ width: 718, height: 1_000 });
+    await page.emulateMedia({ media: "print" });
+    expect(await page.evaluate(hidden)).toBe(0);
+    expect(await page.locator("nav.side, .top button").filter({ visible: true }).count()).toBe(0);
+    await page.goto(`${tollgate.url}/console/decisions`);
+    expect(await page.locator("thead").isVisible()).toBe(true);
+    await page.emulateMedia({ media: null });
+    await page.setViewportSize(SIZES.desktop);
+  });
+
   test("every page is reached by keyboard alone, and where one is is seen", async () => {
     const page = pages.desktop;
     await page.goto(`${tollgate.url}/console`);

@@ -56,6 +56,11 @@ const SETTLED = { settledAt: new Date("2026-11-22T10:00:05Z"), heldPicousd: null
 
 const CASES: readonly (readonly [string, Partial<Explained>, string])[] = [
   [
+    "the part of a daily limit that its run may take",
+    { meters: [{ ...METER, scope: "tenant", subject: "run:nightly" }] },
+    "for the share of run nightly) had",
+  ],
+  [
     "what the time of a machine cost",
     {
       ...SETTLED,

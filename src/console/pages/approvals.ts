@@ -30,7 +30,9 @@ import {
   type Sent,
   type Visit,
 } from "../visit.ts";
-import { plural, runHref } from "./runs.ts";
+import { keyLink } from "./keys.ts";
+import { runLink } from "../run-links.ts";
+import { plural } from "./runs.ts";
 
 export function approvalPages({ page, act }: Routes): void {
   page("/approvals", listPage);
@@ -81,7 +83,7 @@ function approvalsTable(visit: Visit, approvals: readonly Approval[]): Markup {
         title: "Call",
         cell: ({ id, resource }) => html`<a href="${approvalHref(visit, id)}">${resource}</a>`,
       },
-      { title: "Run", cell: ({ run }) => html`<a href="${runHref(visit, run)}">${run}</a>` },
+      { title: "Run", cell: ({ run }) => runLink(visit, run) },
       { title: "State", cell: ({ state }) => badge(state) },
       {
         title: "Why",
@@ -120,8 +122,7 @@ async function approvalPage({ visit, param }: Asked, given: Given): Promise<Page
 
 function leadOf(visit: Visit, { run, created_at: at, expires_at: until, state }: Approval): Markup {
   const ends = state === "pending" ? html`, and expires ${when(until, visit.now)}` : "";
-  return html`Asked ${when(at, visit.now)} in run
-    <a href="${runHref(visit, run)}">${run}</a>${ends}.`;
+  return html`Asked ${when(at, visit.now)} in run ${runLink(visit, run)}${ends}.`;
 }
 
 /** The newest that a person approved for the same resource before; its call may be opened no more. */
@@ -189,12 +190,14 @@ const SIGNS = { same: " ", added: "+", removed: "−" } as const;
 function factsOf(visit: Visit, approval: ShownApproval): Markup {
   return facts([
     ["May cost", usdOrDash(approval.estimate_usd)],
-    ["Asked by key", shortId(approval.requested_by)],
+    ["Asked by key", keyLink(visit, approval.requested_by)],
     [
       "Decision",
-      html`<a href="${visit.href(`/decisions/${approval.decision}`)}"
-        >${shortId(approval.decision)}</a
-      >`,
+      visit.may("report", "admin")
+        ? html`<a href="${visit.href(`/decisions/${approval.decision}`)}"
+            >${shortId(approval.decision)}</a
+          >`
+        : shortId(approval.decision),
     ],
     ["Operation", approval.operation ?? "none"],
     ["Step", approval.step ?? "not named"],
@@ -214,7 +217,7 @@ function votesOf(visit: Visit, { votes }: ShownApproval): Markup {
   return table(
     "Answers",
     [
-      { title: "Key", cell: ({ key }) => shortId(key) },
+      { title: "Key", cell: ({ key }) => keyLink(visit, key) },
       { title: "Answer", cell: ({ approves }) => badge(approves ? "approved" : "denied") },
       { title: "Reason", cell: ({ reason }) => reason },
       { title: "When", cell: ({ voted_at: at }) => when(at, visit.now) },

@@ -17,6 +17,8 @@ import {
   field,
   heading,
   pager,
+  problemAbove,
+  problemAt,
   problemBox,
   worded,
   type Choice,
@@ -32,7 +34,7 @@ import {
   type Sent,
   type Visit,
 } from "../visit.ts";
-import { runHref } from "./runs.ts";
+import { runHref } from "../run-links.ts";
 
 export function budgetPages({ page, act }: Routes): void {
   page("/budgets", (asked) => listPage(asked, NOTHING_GIVEN));
@@ -80,12 +82,19 @@ const ON_EXCEED: readonly Choice[] = [
   ["clamp", "Shorten its answer, if that is enough"],
 ];
 
-type Named = Pick<Limit, "scope" | "unit" | "window"> & { readonly resource?: string | null };
+type Named = Pick<Limit, "scope" | "unit" | "window"> & {
+  readonly resource?: string | null;
+  /** In which its windows begin; a meter does not say. */
+  readonly time_zone?: string;
+};
 
 /** `US dollars per day of the tenant`, in words. */
-export function limitName({ scope, unit, window, resource = null }: Named): string {
+export function limitName(named: Named): string {
+  const { scope, unit, window, resource = null, time_zone: zone = "UTC" } = named;
   const what = unit === "usd" ? "Budget" : unit === "attempts" ? "Retries" : UNIT_NAMES[unit];
-  const per = window === "none" ? "" : ` per ${window}`;
+  // Two that differ in nothing else would have one name.
+  const where = zone === "UTC" ? "" : ` in ${zone}`;
+  const per = window === "none" ? "" : ` per ${window}${where}`;
   const of = resource === null ? "" : ` of ${resource === "*" ? "each tool or model" : resource}`;
   return `${what ?? worded(unit)}${of}${per}, ${scopeName(scope)}`;
 }
@@ -97,7 +106,10 @@ const UNIT_NAMES: Readonly<Record<string, string>> = {
 };
 
 function scopeName({ kind, id }: Limit["scope"]): string {
-  if (kind === "tenant") return "whole tenant";
+  if (kind === "tenant") {
+    // The part of it that one named run may take is a meter of its own.
+    return id?.startsWith("run:") === true ? `share of run ${id.slice(4)}` : "whole tenant";
+  }
   return id === null || id === "" ? worded(kind) : `${worded(kind)} ${id}`;
 }
 
@@ -133,28 +145,35 @@ export function budgetLine(visit: Visit, limit: Limit): Markup {
     </p>`;
 }
 
-async function listPage({ visit, query }: Asked, given: Given): Promise<Page> {
+async function listPage({ visit, query }: Asked, sent: Given): Promise<Page> {
+  const given = visit.may("admin") ? sent : { ...sent, form: null };
   const asked = { cursor: query("cursor"), limit: LIMITS_SHOWN };
   const { data, next } = await visit.api.get(listOf(Limit), "/limits", asked);
   const forecasts = await forecastsOf(visit);
   const lead = "A call is refused before it is sent where what it could cost has no room.";
-  const body = html`${heading("Budgets and quotas", { lead })} ${problemBox(given.problem)}
+  const body = html`${heading("Budgets and quotas", { lead })} ${problemAbove(given)}
     ${
       data.length === 0
-        ? empty("Nothing is limited yet: any key may spend without end. Set a budget below.")
+        ? empty(
+            `Nothing is limited yet: any key may spend without end.${visit.may("admin") ? " Set a budget below." : ""}`,
+          )
         : html`<ul class="cards">
             ${data.toSorted(fullestFirst).map((limit) => html`<li class="card">${budgetCard(visit, limit, forecasts)}</li>`)}
           </ul>`
     }
     ${pager(visit, "/budgets", { next })}
-    ${visit.may("admin") ? card("Set a limit", createForm(visit, given.form)) : ""}
+    ${visit.may("admin") ? card("Set a limit", html`${problemAt(given)} ${createForm(visit, given.form)}`) : ""}
     <p class="note">
-      A run's own budget stands on the page of the <a href="${visit.href("/runs")}">run</a>.
+      Limits of one run stand on the page of the <a href="${visit.href("/runs")}">run</a>.
     </p>`;
   return { title: "Budgets", body };
 }
 
-function budgetCard(visit: Visit, limit: Limit, forecasts: ReadonlyMap<string, Forecast>): Markup {
+export function budgetCard(
+  visit: Visit,
+  limit: Limit,
+  forecasts: ReadonlyMap<string, Forecast>,
+): Markup {
   const { committed, reserved } = limit;
   const told = forecasts.get(limit.id);
   const pace = paceText(visit, told);
@@ -253,11 +272,16 @@ async function create({ visit, form, ...asked }: Sent): Promise<Outcome> {
     once: form.text("once"),
   });
   if (acted.kind === "done") {
-    return { kind: "done", to: visit.href("/budgets"), text: "The limit is set, from now on." };
+    const { id: made, scope } = Made.parse(acted.body);
+    // The list is without those of one run: there it would not be seen.
+    const to = visit.href(scope.kind === "run" ? `/budgets/${made}` : "/budgets");
+    return { kind: "done", to, text: "The limit is set, from now on." };
   }
   const page = await listPage({ visit, ...asked }, { form, problem: acted.message });
   return { kind: "again", status: acted.status, page };
 }
+
+const Made = Limit.pick({ id: true, scope: true });
 
 async function limitPage({ visit, param }: Asked, { form, problem }: Given): Promise<Page> {
   const limit = await visit.api.get(Limit, `/limits/${encodeURIComponent(param("limit"))}`);

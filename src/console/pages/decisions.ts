@@ -17,9 +17,10 @@ import {
 } from "../figures.ts";
 import { ROWS_SHOWN } from "../limits.ts";
 import { badge, card, empty, facts, heading, pager, shortId, table, worded } from "../page.ts";
-import type { Asked, Page, Routes, Visit } from "../visit.ts";
+import type { Asked, Page, Routes, Scope, Visit } from "../visit.ts";
 import { limitName } from "./budgets.ts";
-import { runHref } from "./runs.ts";
+import { keyLink } from "./keys.ts";
+import { runHref } from "../run-links.ts";
 
 const VERDICTS = [
   ["", "All"],
@@ -48,7 +49,7 @@ async function listPage({ visit, query }: Asked): Promise<Page> {
           >`,
       )}
     </nav>
-    ${data.length === 0 ? empty("There is none of this kind yet.") : decisionsTable(visit, data)}
+    ${data.length === 0 ? empty(verdict === null ? "Nothing was asked yet." : "There is none of this kind yet.") : decisionsTable(visit, data)}
     ${pager(visit, "/decisions", { next, query: { verdict } })}`;
   return { title: "Decisions", body };
 }
@@ -104,14 +105,15 @@ function whyList(visit: Visit, { explanation }: Decision): Markup {
 
 const REFERENCE = /\b((?:dec|att|apr|lim|pol|key|run)_[0-9a-z]{12,64}|\d{4}-\d\d-\d\dT[\d:.]+Z)/;
 
-/** Where the pages of what a sentence names are; keys are named and have no page of their own. */
-const PLACES: Readonly<Record<string, string>> = {
-  dec: "/decisions/",
-  att: "/decisions/",
-  apr: "/approvals/",
-  lim: "/budgets/",
-  pol: "/policies/",
-  run: "/runs/",
+/** Where the pages of what a sentence names are, and who may read them. */
+const PLACES: Readonly<Record<string, { path: string; scopes: readonly Scope[] }>> = {
+  dec: { path: "/decisions/", scopes: ["report", "admin"] },
+  att: { path: "/decisions/", scopes: ["report", "admin"] },
+  apr: { path: "/approvals/", scopes: ["approve", "admin"] },
+  lim: { path: "/budgets/", scopes: ["report", "admin"] },
+  pol: { path: "/policies/", scopes: ["report", "admin"] },
+  run: { path: "/runs/", scopes: ["report", "admin"] },
+  key: { path: "/keys/", scopes: ["admin"] },
 };
 
 /** A sentence with its ids as links and its times as times. */
@@ -121,8 +123,8 @@ export function linked(visit: Visit, sentence: string): Markup {
     if (part.includes("T"))
       return html`<time datetime="${part}">${exactTime(new Date(part))}</time>`;
     const place = PLACES[part.slice(0, 3)];
-    if (place === undefined) return shortId(part);
-    return html`<a href="${visit.href(`${place}${part}`)}">${shortId(part)}</a>`;
+    if (place === undefined || !visit.may(...place.scopes)) return shortId(part);
+    return html`<a href="${visit.href(`${place.path}${part}`)}">${shortId(part)}</a>`;
   });
   return html`${parts}`;
 }
@@ -138,7 +140,7 @@ function figures(visit: Visit, decision: Decision): Markup {
     ["Estimate", usdOrDash(decision.estimate_usd)],
     ["Usage", used.length === 0 ? "none" : used.join(", ")],
     ["Basis", basis ?? "not settled"],
-    ["Key", shortId(decision.key)],
+    ["Key", keyLink(visit, decision.key)],
     ["Step", step ?? "not named"],
     ["Attempt", count(decision.attempt)],
     ["Served by", served === "" ? "nobody" : served],

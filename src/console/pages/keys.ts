@@ -14,7 +14,10 @@ import {
   field,
   heading,
   pager,
+  problemAbove,
+  problemAt,
   problemBox,
+  shortId,
   table,
 } from "../page.ts";
 import {
@@ -44,13 +47,14 @@ const SCOPE_HINTS: Readonly<Record<(typeof SCOPES)[number], string>> = {
   admin: "manages keys, budgets and policies",
 };
 
-async function listPage({ visit, query }: Asked, { form, problem }: Given): Promise<Page> {
+async function listPage({ visit, query }: Asked, given: Given): Promise<Page> {
   const asked = { cursor: query("cursor"), limit: ROWS_SHOWN };
   const { data, next } = await visit.api.get(listOf(Key), "/keys", asked);
   const body = html`${heading("Keys", { lead: "One for each program and person, so that each can be revoked alone." })}
-  ${problemBox(problem)}
+  ${problemAbove(given)}
   ${data.length === 0 ? empty("There is none yet. Make the first below.") : keysTable(visit, data)}
-  ${pager(visit, "/keys", { next })} ${card("Make a key", createForm(visit, form))}`;
+  ${pager(visit, "/keys", { next })}
+  ${card("Make a key", html`${problemAt(given)} ${createForm(visit, given.form)}`)}`;
   return { title: "Keys", body };
 }
 
@@ -66,6 +70,12 @@ function keysTable(visit: Visit, keys: readonly Key[]): Markup {
     ],
     keys,
   );
+}
+
+/** By its id, which is all that others know of it; whom it is for leads to its page. */
+export function keyLink(visit: Visit, id: string): Markup {
+  if (!visit.may("admin") || !id.startsWith("key_")) return shortId(id);
+  return html`<a href="${keyHref(visit, id)}">${shortId(id)}</a>`;
 }
 
 function keyHref(visit: Visit, id: string): string {

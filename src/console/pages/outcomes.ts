@@ -18,7 +18,8 @@ import type { Asked, Page, Routes, Visit } from "../visit.ts";
 import { driversOf } from "./outcome-drivers.ts";
 import { headlineOf } from "./outcome-headline.ts";
 import { invoicesOf } from "./outcome-invoices.ts";
-import { countOrNone, runHref, usdOrNone } from "./runs.ts";
+import { runHref } from "../run-links.ts";
+import { countOrNone, usdOrNone } from "./runs.ts";
 
 const PERIOD_TEXTS: Readonly<Record<PeriodName, string>> = {
   this_month: "This month",

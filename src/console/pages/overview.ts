@@ -43,7 +43,7 @@ export function overviewPage({ page }: Routes): void {
     ]);
     const budgets = card("Budgets", budgetsOf(visit, { limits: limits.data, forecasts }));
     const body = html`${heading(title, { lead: `The last ${DAYS} days, by day in UTC.` })}
-    ${approvals.length === 0 ? "" : card("Waiting for a person", approvalsOf(visit, approvals))}
+    ${approvals.data.length === 0 ? "" : card("Waiting for a person", approvalsOf(visit, approvals))}
     ${
       usage.kind === "refused"
         ? html`${problemBox(usage.message)} ${budgets}`
@@ -79,10 +79,12 @@ function elsewhere(visit: Visit): Markup {
     </ul>`;
 }
 
-async function waiting(visit: Visit): Promise<readonly Approval[]> {
-  if (!visit.may("approve", "admin")) return [];
+type Waiting = { readonly data: readonly Approval[]; readonly next: string | null };
+
+async function waiting(visit: Visit): Promise<Waiting> {
+  if (!visit.may("approve", "admin")) return { data: [], next: null };
   const asked = { state: "pending", limit: WAITING_SHOWN };
-  return (await visit.api.get(listOf(Approval), "/approvals", asked)).data;
+  return visit.api.get(listOf(Approval), "/approvals", asked);
 }
 
 type Day = Point & { readonly blocked: number };
@@ -194,10 +196,12 @@ function refusalsOf(visit: Visit, { by_reason: reasons }: Usage): Markup {
     </p>`;
 }
 
-function modelsOf({ by_model: models }: Usage): Markup {
+/** What is left off is told: the bars would not come to what was spent. */
+export function modelsOf({ by_model: models }: Pick<Usage, "by_model">): Markup {
   const shown = models.filter(({ attempts }) => attempts > 0);
   if (shown.length === 0) return empty("No model was called.");
-  return barsChart({
+  const more = shown.length - MODELS_SHOWN;
+  const bars = barsChart({
     title: "Spend by model",
     what: "Model",
     measure: "Spend",
@@ -207,6 +211,14 @@ function modelsOf({ by_model: models }: Usage): Markup {
       text: usd(cost),
     })),
   });
+  if (more <= 0) return bars;
+  const rest = shown
+    .slice(MODELS_SHOWN)
+    .reduce((sum, { cost_usd: cost }) => sum + picosOf(cost), 0n);
+  return html`${bars}
+    <p class="note">
+      ${count(more)} more, for ${usdText(rest)} in all: <code>npx tollgate usage</code>
+    </p>`;
 }
 
 /** What called no model stands under the name of what was done. */
@@ -223,16 +235,17 @@ function labelOf(upstream: string | null, model: string): string {
   return upstream === null ? model : `${upstream}/${model}`;
 }
 
-function approvalsOf(visit: Visit, approvals: readonly Approval[]): Markup {
+function approvalsOf(visit: Visit, { data, next }: Waiting): Markup {
   return html`<ul class="waiting">
-    ${approvals.map(
-      ({ id, resource, run, created_at: at }) =>
-        html`<li>
-          <a href="${visit.href(`/approvals/${encodeURIComponent(id)}`)}">${resource}</a> in ${run},
-          asked ${when(at, visit.now)}
-        </li>`,
-    )}
-  </ul>`;
+      ${data.map(
+        ({ id, resource, run, created_at: at }) =>
+          html`<li>
+            <a href="${visit.href(`/approvals/${encodeURIComponent(id)}`)}">${resource}</a> in
+            ${run}, asked ${when(at, visit.now)}
+          </li>`,
+      )}
+    </ul>
+    ${next === null ? "" : html`<p class="more"><a href="${visit.href("/approvals")}">More wait</a></p>`}`;
 }
 
 function noRuns(visit: Visit): Markup {

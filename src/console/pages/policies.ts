@@ -16,6 +16,8 @@ import {
   field,
   heading,
   pager,
+  problemAbove,
+  problemAt,
   problemBox,
   shortId,
   table,
@@ -34,7 +36,8 @@ import {
   type Visit,
 } from "../visit.ts";
 import { linked } from "./decisions.ts";
-import { runHref } from "./runs.ts";
+import { keyLink } from "./keys.ts";
+import { runHref } from "../run-links.ts";
 
 export function policyPages({ page, act }: Routes): void {
   page("/policies", (asked) => listPage(asked, NOTHING_GIVEN));
@@ -46,7 +49,8 @@ export function policyPages({ page, act }: Routes): void {
   act("/policies/:version/activate", activate);
 }
 
-async function listPage({ visit, query }: Asked, given: Given): Promise<Page> {
+async function listPage({ visit, query }: Asked, sent: Given): Promise<Page> {
+  const given = visit.may("admin") ? sent : { ...sent, form: null };
   const asked = { cursor: query("cursor"), limit: ROWS_SHOWN };
   const [{ data, next }, shadow] = await Promise.all([
     visit.api.get(listOf(BundleListed), "/policies", asked),
@@ -54,12 +58,12 @@ async function listPage({ visit, query }: Asked, given: Given): Promise<Page> {
   ]);
   const lead =
     "Rules of your own over every call. A bundle is never changed: another one takes its place.";
-  const body = html`${heading("Policies", { lead })} ${problemBox(given.problem)}
+  const body = html`${heading("Policies", { lead })} ${problemAbove(given)}
     ${
       data.length === 0
         ? empty(
             html`No policy was ever stored. <code>npx tollgate policies starter</code> prints six to
-              begin with; paste them below.`,
+              begin with${visit.may("admin") ? "; paste them below" : ""}.`,
           )
         : bundlesTable(visit, data)
     }
@@ -67,7 +71,7 @@ async function listPage({ visit, query }: Asked, given: Given): Promise<Page> {
     <p class="more">
       <a href="${visit.href("/policies/backtest")}">Backtest: what would others have decided?</a>
     </p>
-    ${visit.may("admin") ? card("Store a bundle", storeForm(visit, given.form)) : ""}
+    ${visit.may("admin") ? card("Store a bundle", html`${problemAt(given)} ${storeForm(visit, given.form)}`) : ""}
     ${
       visit.may("admin") && data.some(({ active }) => active)
         ? confirmed(
@@ -171,9 +175,14 @@ function sourceField(form: Form | null, label: string, isRequired: boolean): Mar
       maxlength="131072"
       ${isRequired ? html`required` : ""}
     >
-${form?.text("source") ?? ""}</textarea>`,
+${sourceOf(form)}</textarea>`,
     html`In YAML; <code>docs/policies.md</code> lists the facts.`,
   );
+}
+
+/** As it was typed: without the space before its first line, a bundle that is indented as a whole is none. */
+function sourceOf(form: Form | null): string {
+  return form?.all("source").join("") ?? "";
 }
 
 function storeForm(visit: Visit, form: Form | null): Markup {
@@ -200,7 +209,7 @@ async function store({ visit, form, ...asked }: Sent): Promise<Outcome> {
     page: await listPage({ visit, ...asked }, { form, problem: refused.message }),
   });
   const once = form.text("once");
-  const body = { source: form.text("source") };
+  const body = { source: sourceOf(form) };
   const stored = await visit.api.act({ method: "POST", path: "/policies", body, once });
   if (stored.kind === "refused") return again(stored);
   const { version } = BundleVersion.parse(stored.body);
@@ -244,7 +253,7 @@ async function bundlePage({ visit, param }: Asked, { problem }: Given): Promise<
       facts([
         ["Version", html`<code>${version}</code>`],
         ["Stored", when(bundle.created_at, visit.now)],
-        ["By", shortId(bundle.created_by)],
+        ["By", keyLink(visit, bundle.created_by)],
       ]),
     )}
     <p class="more">
@@ -327,7 +336,7 @@ async function backtestPage(
 async function backtest({ visit, form, ...asked }: Sent): Promise<Outcome> {
   const version = form.text("version");
   const body = {
-    ...(version === "" ? { source: form.text("source") } : { version }),
+    ...(version === "" ? { source: sourceOf(form) } : { version }),
     ...Object.fromEntries(
       ["from", "to", "run"].flatMap((name) =>
         form.text(name) === "" ? [] : [[name, form.text(name)]],

@@ -2,7 +2,7 @@
 import { html } from "hono/html";
 
 import { listOf, Outcome, Run, RunListed, type AttemptInRun } from "../answers.ts";
-import { budgetBar, spanBar } from "../charts.ts";
+import { spanBar } from "../charts.ts";
 import {
   count,
   durationText,
@@ -37,6 +37,8 @@ import {
   type Routes,
   type Visit,
 } from "../visit.ts";
+import { runHref } from "../run-links.ts";
+import { limitsOfRun } from "./run-limits.ts";
 
 export function runPages({ page, act }: Routes): void {
   page("/runs", listPage);
@@ -96,10 +98,6 @@ export function searchForm(
   </form>`;
 }
 
-export function runHref(visit: Visit, run: string): string {
-  return visit.href(`/runs/${encodeURIComponent(run)}`);
-}
-
 export function runsTable(visit: Visit, runs: readonly RunListed[]): Markup {
   return table(
     "Runs",
@@ -128,13 +126,14 @@ export function usdOrNone(decimal: string): Markup {
 async function runPage({ visit, param, query }: Asked, { problem }: Given): Promise<Page> {
   const id = param("run");
   const asked = { cursor: query("cursor"), limit: ROWS_SHOWN };
-  const [run, outcomes] = await Promise.all([
+  const [run, outcomes, limits] = await Promise.all([
     visit.api.get(Run, `/runs/${encodeURIComponent(id)}`, asked),
     visit.api.get(listOf(Outcome), "/outcomes", { run: id, limit: ROWS_SHOWN }),
+    limitsOfRun(visit, id),
   ]);
   const up = html`<a href="${visit.href("/runs")}">Runs</a>`;
   const body = html`${heading(id, { up, state: badge(run.state), lead: summary(run) })}
-  ${problemBox(problem)} ${runFacts(visit, run, outcomes.data)} ${runBudget(visit, run)}
+  ${problemBox(problem)} ${runFacts(visit, run, outcomes.data)} ${limits}
   ${card("Timeline", timeline(visit, run))}
   ${
     run.next === null
@@ -189,19 +188,6 @@ function runFacts(visit: Visit, run: Run, outcomes: readonly Outcome[]): Markup 
       : [["Executes anew", html`<a href="${runHref(visit, origin)}">${origin}</a>`] as const]),
     ...Object.entries(labels).map(([name, value]) => [name, value] as const),
   ]);
-}
-
-function runBudget(visit: Visit, { budget }: Run): Markup | string {
-  if (budget === null) return "";
-  const { limit_usd: limit, committed_usd: committed, reserved_usd: reserved } = budget;
-  const text = `${usdText(picosOf(committed))} of ${usdText(picosOf(limit))} spent, ${usdText(picosOf(reserved))} held, ${usdText(picosOf(budget.remaining_usd))} left`;
-  return card(
-    "Budget of this run",
-    html`${budgetBar({ committed: picosOf(committed), reserved: picosOf(reserved), limit: picosOf(limit), text })}
-      <p class="note">
-        ${text}. <a href="${visit.href(`/budgets/${budget.limit_id}`)}">Change it</a>
-      </p>`,
-  );
 }
 
 type Step = { readonly name: string | null; readonly attempts: AttemptInRun[] };

@@ -2,7 +2,7 @@
 import type { Context, Hono } from "hono";
 import { html } from "hono/html";
 
-import { flawOfKey } from "../api.ts";
+import { ApiRefused, flawOfKey } from "../api.ts";
 import { readFields } from "../fields.ts";
 import { KEY_CHARS_MAX } from "../limits.ts";
 import { MARK, mistakePage, problemBox } from "../page.ts";
@@ -74,8 +74,9 @@ export function signInRoutes(app: Hono<ConsoleEnv>, { sessions, show, now }: Par
     const key = (form.get("key") ?? "").trim();
     const problem = await problemOf(c, key);
     if (problem !== null) {
-      limit.failed(c.env.address, now());
-      return refuse(problem, 401);
+      // While the database is away, nobody knows whether it is one.
+      if (problem.status === 401) limit.failed(c.env.address, now());
+      return refuse(problem.message, problem.status);
     }
     sessions.begin(c, key);
     return c.redirect(next === "" ? "/console" : next, 303);
@@ -92,9 +93,9 @@ export function signInRoutes(app: Hono<ConsoleEnv>, { sessions, show, now }: Par
 }
 
 /** What is wrong with a key, or null where the API knows it. */
-async function problemOf(c: Context<ConsoleEnv>, key: string): Promise<string | null> {
+async function problemOf(c: Context<ConsoleEnv>, key: string): Promise<ApiRefused | null> {
   if (!/^[\x21-\x7e]+$/.test(key) || key.length > KEY_CHARS_MAX) {
-    return "This is no key: it is one word of letters, digits and signs.";
+    return new ApiRefused(401, "", "This is no key: it is one word of letters, digits and signs.");
   }
   return flawOfKey(c.env.call, key);
 }

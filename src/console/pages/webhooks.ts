@@ -13,7 +13,8 @@ import {
   field,
   heading,
   pager,
-  problemBox,
+  problemAbove,
+  problemAt,
   table,
 } from "../page.ts";
 import {
@@ -64,7 +65,7 @@ function id({ param }: Sent, name: string): string {
   return encodeURIComponent(param(name));
 }
 
-async function webhooksPage({ visit, query }: Asked, { form, problem }: Given): Promise<Page> {
+async function webhooksPage({ visit, query }: Asked, given: Given): Promise<Page> {
   const state = query("state") ?? "all";
   const asked = {
     state: state === "all" ? null : state,
@@ -76,7 +77,7 @@ async function webhooksPage({ visit, query }: Asked, { form, problem }: Given): 
     visit.api.get(listOf(Delivery), "/deliveries", asked),
   ]);
   const lead = "Signed messages to your systems, tried for most of a day.";
-  const body = html`${heading("Webhooks", { lead })} ${problemBox(problem)}
+  const body = html`${heading("Webhooks", { lead })} ${problemAbove(given)}
   ${
     hooks.data.length === 0
       ? empty(
@@ -87,7 +88,7 @@ async function webhooksPage({ visit, query }: Asked, { form, problem }: Given): 
         </ul>`
   }
   ${card("Messages", messages(visit, { state, deliveries: deliveries.data, next: deliveries.next }))}
-  ${card("Add a webhook", createForm(visit, form))}`;
+  ${card("Add a webhook", html`${problemAt(given)} ${createForm(visit, given.form)}`)}`;
   return { title: "Webhooks", body };
 }
 

@@ -1,14 +1,22 @@
 /** The embedded database: PGlite in a worker thread, behind a unix socket and behind our own lock. */
 import { randomBytes } from "node:crypto";
-import { mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { Worker } from "node:worker_threads";
 
 import { Fault } from "../lib/assert.ts";
 import type { Address } from "../store/database.ts";
 import { besideThis } from "./beside.ts";
 import { takeLock } from "./lock.ts";
+
+const DATABASE = "database";
+
+/** In the data folder while a database is being made. */
+const MAKING = "making";
+
+/** A new database takes 42 MB. */
+const FREE_BYTES_MIN = 64 * 1024 * 1024;
 
 export type Embedded = { readonly address: Address; readonly close: () => Promise<void> };
 
@@ -42,7 +50,9 @@ export async function openEmbedded(
   try {
     mkdirSync(runtime, { mode: 0o700 });
     const socket = join(runtime, ".s.PGSQL.5432");
-    const life = await startWorker({ dataDir: join(root, "database"), socket }, onDeath);
+    const finish = prepare(root);
+    const life = await startWorker({ dataDir: join(root, DATABASE), socket }, onDeath);
+    finish();
     const close = async () => {
       await life.end();
       letGo();
@@ -52,6 +62,30 @@ export async function openEmbedded(
     letGo();
     throw error;
   }
+}
+
+/**
+ * PGlite takes a folder without PG_VERSION for an empty one and makes a database over what is in it, and a folder
+ * with it for a whole one, although that file is not the last that it writes. So a file beside it stands
+ * for as long as a database is being made: then nothing was kept in it yet, and it is begun anew. Answers
+ * what to call when it is made.
+ */
+function prepare(root: string): () => void {
+  const database = join(root, DATABASE);
+  const making = join(root, MAKING);
+  const found = existsSync(database) ? readdirSync(database) : [];
+  if (!existsSync(making)) {
+    if (found.includes("PG_VERSION")) return () => undefined;
+    if (found.length > 0) {
+      throw new Fault(
+        `${database} is a part of a database (there is no PG_VERSION in it): put a whole copy there, ` +
+          "or delete it to start with an empty one",
+      );
+    }
+  }
+  writeFileSync(making, "");
+  rmSync(database, { recursive: true, force: true });
+  return () => rmSync(making);
 }
 
 type Life = { readonly end: () => Promise<void> };
@@ -72,7 +106,7 @@ async function startWorker(
     exited.resolve();
     const how = `its thread ended with code ${code}`;
     if (state === "starting") {
-      ready.reject(new Fault(`the embedded database did not start: ${how}`, { cause }));
+      ready.reject(new Fault(notStarted(workerData.dataDir, how, cause), { cause }));
     } else if (state === "open") {
       onDeath(new Fault(`the embedded database ended by itself: ${how}`, { cause }));
     }
@@ -97,6 +131,18 @@ async function startWorker(
       await exited.promise;
     },
   };
+}
+
+/** PGlite's own words say little, and of a full disk none. */
+function notStarted(database: string, how: string, cause: unknown): string {
+  const why = cause instanceof Error ? `: ${cause.message}` : "";
+  const { bavail, bsize } = statfsSync(dirname(database));
+  const freeMb = Math.floor((bavail * bsize) / 1e6);
+  const advice =
+    bavail * bsize < FREE_BYTES_MIN
+      ? `its disk has ${freeMb} MB left: make room, and start again`
+      : `if ${database} is damaged, put a whole copy there, or choose another folder with TOLLGATE_DATA`;
+  return `the embedded database did not start: ${how}${why}; ${advice}`;
 }
 
 function throwIt(fault: Fault): void {

@@ -1,6 +1,14 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -149,4 +157,32 @@ test("an embedded database that ends before it answers fails the start and leave
   process.once("worker", (worker) => void worker.terminate());
   await expect(openEmbedded(folder)).rejects.toThrow(/did not start: its thread ended/);
   (await takeLock(path))();
+});
+
+test("an embedded database that was killed while it was made is begun anew", async () => {
+  const { folder } = place();
+  mkdirSync(join(folder, "database"));
+  // It writes this one before the last ones, and takes a folder that has it for whole.
+  writeFileSync(join(folder, "database", "PG_VERSION"), "18\n");
+  writeFileSync(join(folder, "making"), "");
+  const { close } = await openEmbedded(folder);
+  await close();
+  expect(readdirSync(folder)).toEqual(["database"]);
+  expect(existsSync(join(folder, "database", "postgresql.conf"))).toBe(true);
+});
+
+test("a part of an embedded database is not made into an empty one", async () => {
+  const { folder } = place();
+  const kept = join(folder, "database", "base");
+  mkdirSync(kept, { recursive: true });
+  await expect(openEmbedded(folder)).rejects.toThrow(/is a part of a database/);
+  expect(existsSync(kept)).toBe(true);
+  expect(readdirSync(folder)).toEqual(["database"]);
+});
+
+test("an embedded database that is damaged says what to do, in the words of what failed", async () => {
+  const { folder } = place();
+  mkdirSync(join(folder, "database"));
+  writeFileSync(join(folder, "database", "PG_VERSION"), "18\n");
+  await expect(openEmbedded(folder)).rejects.toThrow(/did not start: .*; (?:if .* is damaged|its)/);
 });

@@ -1,6 +1,14 @@
 /** The embedded database: PGlite in a worker thread, behind a unix socket and behind our own lock. */
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -14,6 +22,8 @@ const DATABASE = "database";
 
 /** In the data folder while a database is being made. */
 const MAKING = "making";
+
+const LOCK_LOOK_MS = 1_000;
 
 /** A new database takes 42 MB. */
 const FREE_BYTES_MIN = 64 * 1024 * 1024;
@@ -35,7 +45,8 @@ export async function openEmbedded(
 ): Promise<Embedded> {
   const root = resolve(directory);
   mkdirSync(root, { recursive: true, mode: 0o700 });
-  const unlock = await takeLock(join(root, "lock"));
+  const lock = join(root, "lock");
+  const unlock = await takeLock(lock);
   // A unix socket's path may have 107 bytes, which a deep checkout exceeds: it lives in the temp folder.
   const runtime = join(tmpdir(), `tollgate-${process.pid}-${randomBytes(6).toString("hex")}`);
   const release = () => {
@@ -43,7 +54,9 @@ export async function openEmbedded(
     unlock();
   };
   process.once("exit", release);
+  const watch = watchLock(lock, onDeath);
   const letGo = () => {
+    clearInterval(watch);
     process.off("exit", release);
     release();
   };
@@ -54,6 +67,7 @@ export async function openEmbedded(
     const life = await startWorker({ dataDir: join(root, DATABASE), socket }, onDeath);
     finish();
     const close = async () => {
+      clearInterval(watch);
       await life.end();
       letGo();
     };
@@ -61,6 +75,29 @@ export async function openEmbedded(
   } catch (error) {
     letGo();
     throw error;
+  }
+}
+
+/**
+ * A folder that is removed takes the lock with it, and PGlite goes on in files that have no name any more: what is
+ * decided then is recorded nowhere, and the next start has the same folder for its own.
+ */
+function watchLock(lock: string, onLoss: (fault: Fault) => void): ReturnType<typeof setInterval> {
+  const owner = readFileSync(lock, "utf8");
+  const watch = setInterval(() => {
+    if (isOwnedBy(lock, owner)) return;
+    clearInterval(watch);
+    onLoss(new Fault(`${lock} is gone, or another process's: was its folder removed?`));
+  }, LOCK_LOOK_MS);
+  return watch.unref();
+}
+
+function isOwnedBy(lock: string, owner: string): boolean {
+  try {
+    return readFileSync(lock, "utf8") === owner;
+  } catch (error) {
+    // Any other failure, such as too many open files, says nothing of the lock.
+    return !(error instanceof Error && "code" in error && error.code === "ENOENT");
   }
 }
 

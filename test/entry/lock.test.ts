@@ -186,3 +186,15 @@ test("an embedded database that is damaged says what to do, in the words of what
   writeFileSync(join(folder, "database", "PG_VERSION"), "18\n");
   await expect(openEmbedded(folder)).rejects.toThrow(/did not start: .*; (?:if .* is damaged|its)/);
 });
+
+test("an embedded database whose folder is removed ends, and what is there then stays", async () => {
+  const { folder, path } = place();
+  const death = Promise.withResolvers<Error>();
+  const { close } = await openEmbedded(folder, death.resolve);
+  rmSync(folder, { recursive: true });
+  mkdirSync(folder);
+  writeFileSync(path, ownerText({}));
+  expect((await death.promise).message).toMatch(/is gone, or another process's/);
+  await close();
+  expect(readFileSync(path, "utf8")).toContain('"started":"b 1"');
+});

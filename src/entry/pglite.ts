@@ -23,6 +23,9 @@ const DATABASE = "database";
 /** In the data folder while a database is being made. */
 const MAKING = "making";
 
+/** Of a unix socket, on macOS; Linux allows 107. */
+const SOCKET_PATH_BYTES_MAX = 103;
+
 const LOCK_LOOK_MS = 1_000;
 
 /** A new database takes 42 MB. */
@@ -47,7 +50,7 @@ export async function openEmbedded(
   mkdirSync(root, { recursive: true, mode: 0o700 });
   const lock = join(root, "lock");
   const unlock = await takeLock(lock);
-  // A unix socket's path may have 107 bytes, which a deep checkout exceeds: it lives in the temp folder.
+  // Not in the data folder, for a deep checkout has a longer path than a socket may have.
   const runtime = join(tmpdir(), `tollgate-${process.pid}-${randomBytes(6).toString("hex")}`);
   const release = () => {
     rmSync(runtime, { recursive: true, force: true });
@@ -63,6 +66,11 @@ export async function openEmbedded(
   try {
     mkdirSync(runtime, { mode: 0o700 });
     const socket = join(runtime, ".s.PGSQL.5432");
+    if (Buffer.byteLength(socket) > SOCKET_PATH_BYTES_MAX) {
+      throw new Fault(
+        `the path of the temp folder ${tmpdir()} is too long for a socket: set TMPDIR to another`,
+      );
+    }
     const finish = prepare(root);
     const life = await startWorker({ dataDir: join(root, DATABASE), socket }, onDeath);
     finish();

@@ -9,6 +9,7 @@ const FOLDER_FLAWS: Readonly<Record<string, string>> = {
   EACCES: "this user may not read and write all that is in it",
   EPERM: "this user may not write there, or it is of a kind without hard links",
   ENOTSUP: "it is of a kind without hard links",
+  ENOENT: "it is not there, or a link to nowhere",
   EROFS: "it is read-only",
   ENOSPC: "its disk is full",
   EDQUOT: "this user's part of its disk is full",

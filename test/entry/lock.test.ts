@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Worker } from "node:worker_threads";
 
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, onTestFinished, test, vi } from "vitest";
 
 import { takeLock } from "../../src/entry/lock.ts";
 import { openEmbedded } from "../../src/entry/pglite.ts";
@@ -197,4 +197,14 @@ test("an embedded database whose folder is removed ends, and what is there then 
   expect((await death.promise).message).toMatch(/is gone, or another process's/);
   await close();
   expect(readFileSync(path, "utf8")).toContain('"started":"b 1"');
+});
+
+test("a temp folder whose path is too long for a socket is named, and leaves no lock", async () => {
+  const { folder, path } = place();
+  const deep = join(folder, "x".repeat(100));
+  mkdirSync(deep);
+  vi.stubEnv("TMPDIR", deep);
+  onTestFinished(() => void vi.unstubAllEnvs());
+  await expect(openEmbedded(folder)).rejects.toThrow(/is too long for a socket: set TMPDIR/);
+  (await takeLock(path))();
 });

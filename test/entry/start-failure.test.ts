@@ -31,6 +31,7 @@ test.each([
   ],
   ["a full disk", EMBEDDED, { code: "ENOSPC", path: "/srv/gate/admin-key" }, /its disk is full/],
   ["no room for sockets", EMBEDDED, { code: "EROFS", path: join(tmpdir(), "x") }, /TMPDIR\.$/],
+  ["no folder for sockets", EMBEDDED, { code: "ENOENT", path: tmpdir() }, /not there.* TMPDIR\.$/],
   ["a database that is away", SERVER, { code: "ECONNREFUSED" }, /check DATABASE_URL\.$/],
   ["a database of another name", SERVER, { code: "ENOTFOUND", hostname: "db" }, /DATABASE_URL\.$/],
 ])("%s is told in a sentence that says what to mend", (_, config, more, says) => {

@@ -26,7 +26,7 @@ export function printBanner(config: Config, started: Started): void {
     "",
     ...notEnforced(config, hasLimits, url),
     ...adminKeyLines(config, tenantKey !== null),
-    ...(tenantKey === null ? [] : firstCall(url, tenantKey)),
+    ...(tenantKey === null ? anotherKey(url) : firstCall(url, tenantKey)),
   ];
   process.stdout.write(`${lines.join("\n")}\n`);
 }
@@ -65,6 +65,14 @@ function adminKeyLines(config: Config, isFirst: boolean): string[] {
   if (config.adminKey !== null || !isFirst) return [];
   const path = join(config.dataDirectory, ADMIN_KEY_FILE);
   return [`  Administration key: in ${path} (the tollgate command finds it there)`, ""];
+}
+
+/** The first start may have ended before somebody read its key. */
+function anotherKey(url: string): string[] {
+  return [
+    `  Keys are shown once. To make another: npx tollgate keys create NAME${whereOf(url)}`,
+    "",
+  ];
 }
 
 function firstCall(url: string, key: string): string[] {

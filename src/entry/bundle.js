@@ -8,7 +8,7 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { enableCompileCache } from "node:module";
+import module from "node:module";
 import { basename, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
@@ -71,12 +71,33 @@ export function soundBundleIn(root) {
  * @returns {{ readonly url: string, readonly isBundled: boolean }}
  */
 export function findProgram(name) {
+  const flaw = flawOfNode(process.versions.node);
+  if (flaw !== null) {
+    process.stderr.write(`${flaw}\n`);
+    process.exit(1);
+  }
   const bundle = soundBundleIn(ROOT);
   if (bundle === null) {
     return { url: new URL(`./${name}.ts`, import.meta.url).href, isBundled: false };
   }
-  enableCompileCache(join(bundle, COMPILED));
+  // By its module: an import by name would end an older Node before it could be told which one is needed.
+  module.enableCompileCache(join(bundle, COMPILED));
   return { url: pathToFileURL(join(bundle, `${basename(name)}.js`)).href, isBundled: true };
+}
+
+/** TypeScript runs without a build from here on, and bundles are made for what `npm ci` brings. */
+const NODE_MAJOR_MIN = 24;
+
+/**
+ * @param {string} version
+ * @returns {string | null} Null for one that is new enough.
+ */
+function flawOfNode(version) {
+  if (Number(version.split(".")[0]) >= NODE_MAJOR_MIN) return null;
+  return (
+    `Node ${version} is too old: Tollgate needs ${NODE_MAJOR_MIN} or later. npm start and npx tollgate use ` +
+    "the one that npm ci brings"
+  );
 }
 
 /** In the folder of a bundle: what Node compiled of it. */

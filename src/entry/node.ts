@@ -131,7 +131,6 @@ export async function start(config: Config, options: StartOptions = {}): Promise
     refresh: gateway.refresh,
     configuration: gateway.authority.configuration,
   });
-  const firstKeys = { adminKey, ...(await establishFirstTenant(gateway, administration)) };
   let isDraining = false;
   const server = await listen(config, {
     console: createConsole({
@@ -149,6 +148,8 @@ export async function start(config: Config, options: StartOptions = {}): Promise
     isReady: () => !isDraining,
     figures: options.figures ?? (async () => gateway.trust()),
   });
+  // A key is shown once, and only by a start that succeeds: nothing of it may be in the way any more.
+  const firstKeys = { adminKey, ...(await establishFirstTenant(gateway, administration)) };
   const deliverer = createDeliverer(ports);
   const repeated = chores(gateway, deliverer, ports);
   const changes = await listenTo(db.address, gateway, log);

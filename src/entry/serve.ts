@@ -10,10 +10,22 @@ import { DRAIN_MS_MAX, ENDING_SIGNALS } from "./closing.ts";
 import { readConfig, type Config } from "./config.ts";
 import { diskFiles } from "./config-files.ts";
 import { survivesLostLookups } from "./lost-lookups.ts";
+import { startFailure } from "./start-failure.ts";
 import { toldOf } from "./told.ts";
 
-/** Starts everything and says so on standard output. The process ends by SIGINT, SIGTERM or SIGHUP. */
+/**
+ * Starts everything and says so on standard output. The process ends by SIGINT, SIGTERM or SIGHUP. Throws a
+ * Fault where an operator can mend what keeps it from starting.
+ */
 export async function serve(config: Config): Promise<void> {
+  try {
+    await serveOn(config);
+  } catch (error) {
+    throw startFailure(error, config);
+  }
+}
+
+async function serveOn(config: Config): Promise<void> {
   const { count, why } = await processesFor(config);
   if (count > 1) {
     const { supervise } = await import("./supervisor.ts");

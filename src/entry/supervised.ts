@@ -8,6 +8,7 @@ import { readConfig, type Config } from "./config.ts";
 import { diskFiles } from "./config-files.ts";
 import { survivesLostLookups } from "./lost-lookups.ts";
 import { KEEP_ALIVE_TIMEOUT_MS, start, type Running } from "./node.ts";
+import { startFailure } from "./start-failure.ts";
 import { orderFrom, type Report } from "./supervision.ts";
 import { isExpected, toldOf } from "./told.ts";
 
@@ -69,10 +70,19 @@ async function beSupervised(): Promise<void> {
     msMax: 0,
     monotonicMs: () => performance.now(),
   });
-  const running = await start(config, { figures });
+  const running = await startAs(config, figures);
   starting.resolve(running);
   const { url, firstKeys, hasLimits } = running;
   report({ kind: "ready", url, tenantKey: firstKeys.tenantKey, hasLimits });
+}
+
+async function startAs(config: Config, figures: () => Promise<Figures>): Promise<Running> {
+  try {
+    return await start(config, { figures });
+  } catch (error) {
+    // Here, because a supervisor is told no more of an error than its words.
+    throw startFailure(error, config);
+  }
 }
 
 function terms(hurry: Promise<void>): Omit<Patience, "msMax"> {

@@ -1,4 +1,4 @@
-import { execFile, spawn } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
 import {
   appendFileSync,
   cpSync,
@@ -227,3 +227,17 @@ function described() {
     readonly bin: { readonly tollgate: string };
   };
 }
+
+test.each(["src/entry/start.js", "src/entry/cli/tollgate.js"])(
+  "an older Node is told by %s which one is needed",
+  (program) => {
+    const older = 'Object.defineProperty(process, "versions", { value: { node: "20.1.0" } })';
+    const ran = spawnSync(
+      process.execPath,
+      ["--import", `data:text/javascript,${older}`, join(ROOT, program), "serve"],
+      { encoding: "utf8", env: bareEnvironment() },
+    );
+    expect(ran.stderr).toMatch(/^Node 20\.1\.0 is too old: Tollgate needs 24 or later\. .*\n$/);
+    expect(ran.status).toBe(1);
+  },
+);

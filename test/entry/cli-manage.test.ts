@@ -297,7 +297,7 @@ test("a port that is taken is told in a sentence, and the process ends", async (
   const ran = await place.run(["serve"], { PORT: new URL(url).port, TOLLGATE_DATA: "other" });
   expect(ran.code).toBe(1);
   expect(ran.err).toMatch(
-    /error: 127\.0\.0\.1:\d+ is taken by another program: stop it, or set PORT\./,
+    /error: 127\.0\.0\.1:\d+ is taken by another program \(EADDRINUSE\): stop it, or set PORT\./,
   );
 });
 

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -405,6 +405,15 @@ describe("doctor", () => {
       "database ok",
       "port ok",
     ]);
+  });
+
+  test("the data folder is looked for as the start makes it, with the folders above it", async () => {
+    const deep = await place.run(["doctor"], { PORT: "0", TOLLGATE_DATA: "not/yet/there" });
+    check(deep, 0, /database +ok +embedded in .*not\/yet\/there/);
+    writeFileSync(join(place.directory, "a-file"), "");
+    const file = await place.run(["doctor"], { PORT: "0", TOLLGATE_DATA: "a-file/data" });
+    check(file, 1, /database +fail +.*a-file is no folder: choose another with TOLLGATE_DATA/);
+    rmSync(join(place.directory, "a-file"));
   });
 
   test("each thing that keeps Tollgate from running is told with its remedy", async () => {

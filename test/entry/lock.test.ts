@@ -1,12 +1,20 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Worker } from "node:worker_threads";
 
-import { afterAll, expect, test } from "vitest";
+import { afterAll, expect, onTestFinished, test, vi } from "vitest";
 
 import { takeLock } from "../../src/entry/lock.ts";
 import { openEmbedded } from "../../src/entry/pglite.ts";
@@ -148,5 +156,55 @@ test("an embedded database that ends before it answers fails the start and leave
   const { folder, path } = place();
   process.once("worker", (worker) => void worker.terminate());
   await expect(openEmbedded(folder)).rejects.toThrow(/did not start: its thread ended/);
+  (await takeLock(path))();
+});
+
+test("an embedded database that was killed while it was made is begun anew", async () => {
+  const { folder } = place();
+  mkdirSync(join(folder, "database"));
+  // It writes this one before the last ones, and takes a folder that has it for whole.
+  writeFileSync(join(folder, "database", "PG_VERSION"), "18\n");
+  writeFileSync(join(folder, "making"), "");
+  const { close } = await openEmbedded(folder);
+  await close();
+  expect(readdirSync(folder)).toEqual(["database"]);
+  expect(existsSync(join(folder, "database", "postgresql.conf"))).toBe(true);
+});
+
+test("a part of an embedded database is not made into an empty one", async () => {
+  const { folder } = place();
+  const kept = join(folder, "database", "base");
+  mkdirSync(kept, { recursive: true });
+  await expect(openEmbedded(folder)).rejects.toThrow(/is a part of a database/);
+  expect(existsSync(kept)).toBe(true);
+  expect(readdirSync(folder)).toEqual(["database"]);
+});
+
+test("an embedded database that is damaged says what to do, in the words of what failed", async () => {
+  const { folder } = place();
+  mkdirSync(join(folder, "database"));
+  writeFileSync(join(folder, "database", "PG_VERSION"), "18\n");
+  await expect(openEmbedded(folder)).rejects.toThrow(/did not start: .*; (?:if .* is damaged|its)/);
+});
+
+test("an embedded database whose folder is removed ends, and what is there then stays", async () => {
+  const { folder, path } = place();
+  const death = Promise.withResolvers<Error>();
+  const { close } = await openEmbedded(folder, death.resolve);
+  rmSync(folder, { recursive: true });
+  mkdirSync(folder);
+  writeFileSync(path, ownerText({}));
+  expect((await death.promise).message).toMatch(/is gone, or another process's/);
+  await close();
+  expect(readFileSync(path, "utf8")).toContain('"started":"b 1"');
+});
+
+test("a temp folder whose path is too long for a socket is named, and leaves no lock", async () => {
+  const { folder, path } = place();
+  const deep = join(folder, "x".repeat(100));
+  mkdirSync(deep);
+  vi.stubEnv("TMPDIR", deep);
+  onTestFinished(() => void vi.unstubAllEnvs());
+  await expect(openEmbedded(folder)).rejects.toThrow(/is too long for a socket: set TMPDIR/);
   (await takeLock(path))();
 });

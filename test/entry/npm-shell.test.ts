@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,7 +7,10 @@ import { fileURLToPath } from "node:url";
 
 import { expect, onTestFinished, test } from "vitest";
 
+import { bareEnvironment } from "../support/built.ts";
+
 const START = fileURLToPath(new URL("../../src/entry/start.js", import.meta.url));
+const COMMAND = fileURLToPath(new URL("../../src/entry/cli/tollgate.js", import.meta.url));
 
 test("what npm's shell leaves behind ends by itself, and politely", async () => {
   const directory = mkdtempSync(join(tmpdir(), "tollgate-shell-"));
@@ -34,4 +37,14 @@ test("what npm's shell leaves behind ends by itself, and politely", async () => 
   shell.kill("SIGTERM");
   await ended;
   expect(said).toContain("SIGTERM: finishing what is under way");
+});
+
+test("what cannot be written to standard output is told in a sentence", async () => {
+  const script = `"$0" "$1" completion bash > /dev/full`;
+  const ran = spawnSync("sh", ["-c", script, process.execPath, COMMAND], {
+    encoding: "utf8",
+    env: bareEnvironment(),
+  });
+  expect(ran.stderr).toMatch(/^error: standard output cannot be written: .*ENOSPC.*\n$/);
+  expect(ran.status).toBe(1);
 });

@@ -19,7 +19,8 @@ export function addLocal(program: Command, terminal: Terminal): void {
     try {
       await node.serve(config);
     } catch (error) {
-      throw startFailure(error, config);
+      // What an operator can mend is told in a sentence; anything else is thrown on as it is.
+      throw error instanceof Fault ? new CliError(error.message) : error;
     }
   });
   const check = program
@@ -27,28 +28,6 @@ export function addLocal(program: Command, terminal: Terminal): void {
     .description("check tollgate.yaml and the environment without starting anything")
     .argument("[file]", "the file, if not TOLLGATE_CONFIG or ./tollgate.yaml");
   actOnConfig(check, terminal, async (session) => checkConfig(session));
-}
-
-/** What an operator can mend is told in a sentence; anything else is thrown on as it is. */
-function startFailure(error: unknown, { host, port, databaseUrl }: Config): unknown {
-  if (error instanceof Fault) return new CliError(error.message);
-  const code = error instanceof Error && "code" in error ? error.code : null;
-  switch (code) {
-    case "EADDRINUSE":
-      return new CliError(`${host}:${port} is taken by another program: stop it, or set PORT.`);
-    case "EACCES":
-    case "EADDRNOTAVAIL":
-      return new CliError(`Cannot listen on ${host}:${port} (${code}): set HOST and PORT.`);
-    case "ECONNREFUSED":
-    case "CONNECT_TIMEOUT":
-    case "ENOTFOUND":
-    case "28P01":
-    case "3D000":
-      if (databaseUrl === null) return error;
-      return new CliError(`The database cannot be used (${code}): check DATABASE_URL.`);
-    default:
-      return error;
-  }
 }
 
 async function checkConfig(session: Session): Promise<void> {

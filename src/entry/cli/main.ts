@@ -26,7 +26,9 @@ export async function main(): Promise<void> {
   // A reader that has seen enough (`tollgate limits list | head`) is no error.
   process.stdout.on("error", (error) => {
     if ("code" in error && error.code === "EPIPE") process.exit(0);
-    throw error;
+    // As on a disk that is full: whoever redirected it is not to take a part for the whole.
+    process.stderr.write(`error: standard output cannot be written: ${error.message}\n`);
+    process.exit(1);
   });
   const code = await runProgram(processTerminal(), version(), process.argv.slice(2));
   // A start that failed half way leaves a database open, which would keep the process.

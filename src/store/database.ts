@@ -6,6 +6,7 @@ import postgres from "postgres";
 
 import { LOCK_MS_MAX } from "../core/limits.ts";
 import { answered } from "./answered.ts";
+import { readDatabaseUrl } from "./database-url.ts";
 
 export type Sql = postgres.Sql<{ bigint: bigint }>;
 
@@ -117,7 +118,10 @@ export function open(address: Address, connections: number, terms: SessionTerms 
         : {}),
     },
   };
-  if (address.kind === "url") return postgres(address.url, options);
+  if (address.kind === "url") {
+    const { url, place } = readDatabaseUrl(address.url);
+    return postgres(url, { ...options, ...place });
+  }
   return postgres({
     ...options,
     host: address.path,
@@ -157,8 +161,9 @@ export function connectForRequest(url: string): Database {
     types: { bigint: postgres.BigInt },
     connection: { application_name: "tollgate" },
   };
-  const gate = postgres(url, { ...options, fetch_types: false });
-  const admin = postgres(url, options);
+  const { url: read, place } = readDatabaseUrl(url);
+  const gate = postgres(read, { ...options, ...place, fetch_types: false });
+  const admin = postgres(read, { ...options, ...place });
   const gateInTime = answered(gate, STATEMENT_MS_MAX);
   return {
     address: { kind: "url", url },

@@ -94,10 +94,10 @@ export async function serveAsConfigured(): Promise<void> {
 const SHELL_LOOK_MS = 500;
 
 /**
- * npm runs `start` in a shell and passes a signal on to that, and a shell that waits keeps it and ends without
- * a word to this process, which then would hold its port and its database for nobody.
+ * npm runs `start`, and npx `tollgate serve`, in a shell and passes a signal on to that, and a shell that waits keeps it
+ * and ends without a word to this process, which then would hold its port and its database for nobody.
  */
-function endWithShellOfNpm(): void {
+export function endWithShellOfNpm(): void {
   if (process.env["npm_lifecycle_event"] === undefined) return;
   const shell = process.ppid;
   const look = setInterval(() => {

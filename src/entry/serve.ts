@@ -62,9 +62,9 @@ async function processesFor({ processes, databaseUrl }: Config): Promise<Process
   if (databaseUrl === null || processes === 1) return { count: 1, why: "" };
   const wanted = processes ?? availableParallelism();
   if (wanted === 1) return { count: 1, why: "" };
-  const { inspectDatabase } = await import("../store/inspect.ts");
+  const { lookAtDatabase } = await import("./database-checks.ts");
   const { CONNECTIONS_PER_PROCESS } = await import("../store/database.ts");
-  const { connectionsMax } = await inspectDatabase(databaseUrl);
+  const { connectionsMax } = await lookAtDatabase(databaseUrl);
   // Those that serve, those that finish their answers and one that starts: 2 × count + 1.
   const room = Math.floor((Math.floor(connectionsMax / CONNECTIONS_PER_PROCESS) - 1) / 2);
   if (wanted <= room) return { count: wanted, why: "" };
@@ -72,7 +72,7 @@ async function processesFor({ processes, databaseUrl }: Config): Promise<Process
   if (processes !== null) {
     throw new Fault(
       `TOLLGATE_PROCESSES is ${processes}, which may need ${(2 * processes + 1) * CONNECTIONS_PER_PROCESS} ` +
-        `connections in a rolling restart, and ${allows}: raise max_connections, or lower TOLLGATE_PROCESSES`,
+        `connections in a rolling restart, and ${allows}: raise max_connections (or a connection limit of the role or database), or lower TOLLGATE_PROCESSES`,
     );
   }
   return {

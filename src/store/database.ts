@@ -39,7 +39,7 @@ export type ConnectOptions = {
 /** How long a new connection may take before the attempt to use it fails. */
 const CONNECT_TIMEOUT_S = 5;
 /** No statement of ours runs this long, in ms; one that does holds locks that others need. */
-const STATEMENT_TIMEOUT_MS = 15_000;
+export const STATEMENT_TIMEOUT_MS = 15_000;
 
 /**
  * After this long a statement that was not answered has committed, or been ended by its server, where it waited for no
@@ -79,10 +79,19 @@ export const CONNECTIONS_PER_PROCESS =
 const LONG_GREETING = " ".repeat(1_024);
 
 /**
- * How moments are written. The driver reads them as texts, and takes the third of February of a database whose own
- * `DateStyle` is another for the second of March. Poolers know both parameters.
+ * What our statements take for granted, whatever role and database have as their own. Moments are read by the driver as
+ * texts, and it takes the third of February of another `DateStyle` for the second of March. Postings that meet on a row
+ * wait for each other; serializable ones fail. The tables are in `public`. The driver reads bytes in hex only, and what is
+ * sealed opens as nothing else; an array has its nulls.
  */
-const MOMENTS = { DateStyle: "ISO, MDY", TimeZone: "UTC" };
+export const GRANTED = {
+  DateStyle: "ISO, MDY",
+  TimeZone: "UTC",
+  default_transaction_isolation: "read committed",
+  search_path: "public",
+  bytea_output: "hex",
+  array_nulls: true,
+} as const;
 
 export type SessionTerms = {
   /** More parameters of each session. */
@@ -112,7 +121,7 @@ export function open(address: Address, connections: number, terms: SessionTerms 
             options: LONG_GREETING,
             statement_timeout: STATEMENT_TIMEOUT_MS,
             idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
-            ...MOMENTS,
+            ...GRANTED,
             ...settings,
           }
         : {}),

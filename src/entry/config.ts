@@ -4,6 +4,7 @@ import type { Price } from "../core/price.ts";
 import type { SealingSecrets } from "../gate/sealing.ts";
 import { readConfigFile, type FileReading } from "./config-file.ts";
 import { didYouMean } from "../lib/nearest.ts";
+import { isDatabaseUrl } from "../store/database-url.ts";
 
 export type UpstreamConfig = {
   readonly name: string;
@@ -201,13 +202,12 @@ function portOf(text: string | null, report: Report): number {
 
 function databaseUrlOf(text: string | null, report: Report): string | null {
   if (text === null) return null;
-  const url = URL.parse(text);
-  const isPostgres = url?.protocol === "postgres:" || url?.protocol === "postgresql:";
   // The value is not repeated: it holds the password.
-  if (!isPostgres) {
+  if (!isDatabaseUrl(text)) {
     report(
       "DATABASE_URL",
-      "must be a PostgreSQL URL, as postgres://user:password@host:5432/database",
+      "must be a PostgreSQL URL with one host, as postgres://user:password@host:5432/database; " +
+        "in a password / is written %2F, # %23, ? %3F, @ %40, : %3A and % %25",
     );
   }
   return text;

@@ -74,9 +74,9 @@ async function processesFor({ processes, databaseUrl }: Config): Promise<Process
   if (databaseUrl === null || processes === 1) return { count: 1, why: "" };
   const wanted = processes ?? availableParallelism();
   if (wanted === 1) return { count: 1, why: "" };
-  const { inspectDatabase } = await import("../store/inspect.ts");
+  const { lookAtDatabase } = await import("./database-checks.ts");
   const { CONNECTIONS_PER_PROCESS } = await import("../store/database.ts");
-  const { connectionsMax } = await inspectDatabase(databaseUrl);
+  const { connectionsMax } = await lookAtDatabase(databaseUrl);
   // Those that serve, those that finish their answers and one that starts: 2 × count + 1.
   const room = Math.floor((Math.floor(connectionsMax / CONNECTIONS_PER_PROCESS) - 1) / 2);
   if (wanted <= room) return { count: wanted, why: "" };
@@ -84,7 +84,7 @@ async function processesFor({ processes, databaseUrl }: Config): Promise<Process
   if (processes !== null) {
     throw new Fault(
       `TOLLGATE_PROCESSES is ${processes}, which may need ${(2 * processes + 1) * CONNECTIONS_PER_PROCESS} ` +
-        `connections in a rolling restart, and ${allows}: raise max_connections, or lower TOLLGATE_PROCESSES`,
+        `connections in a rolling restart, and ${allows}: raise max_connections (or a connection limit of the role or database), or lower TOLLGATE_PROCESSES`,
     );
   }
   return {
@@ -106,10 +106,10 @@ export async function serveAsConfigured(): Promise<void> {
 const SHELL_LOOK_MS = 500;
 
 /**
- * npm runs `start` in a shell and passes a signal on to that, and a shell that waits keeps it and ends without
- * a word to this process, which then would hold its port and its database for nobody.
+ * npm runs `start`, and npx `tollgate serve`, in a shell and passes a signal on to that, and a shell that waits keeps it
+ * and ends without a word to this process, which then would hold its port and its database for nobody.
  */
-function endWithShellOfNpm(): void {
+export function endWithShellOfNpm(): void {
   if (process.env["npm_lifecycle_event"] === undefined) return;
   const shell = process.ppid;
   const look = setInterval(() => {

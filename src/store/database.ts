@@ -6,6 +6,7 @@ import postgres from "postgres";
 
 import { LOCK_MS_MAX } from "../core/limits.ts";
 import { answered } from "./answered.ts";
+import { readDatabaseUrl } from "./database-url.ts";
 
 export type Sql = postgres.Sql<{ bigint: bigint }>;
 
@@ -38,7 +39,7 @@ export type ConnectOptions = {
 /** How long a new connection may take before the attempt to use it fails. */
 const CONNECT_TIMEOUT_S = 5;
 /** No statement of ours runs this long, in ms; one that does holds locks that others need. */
-const STATEMENT_TIMEOUT_MS = 15_000;
+export const STATEMENT_TIMEOUT_MS = 15_000;
 
 /**
  * After this long a statement that was not answered has committed, or been ended by its server, where it waited for no
@@ -78,10 +79,19 @@ export const CONNECTIONS_PER_PROCESS =
 const LONG_GREETING = " ".repeat(1_024);
 
 /**
- * How moments are written. The driver reads them as texts, and takes the third of February of a database whose own
- * `DateStyle` is another for the second of March. Poolers know both parameters.
+ * What our statements take for granted, whatever role and database have as their own. Moments are read by the driver as
+ * texts, and it takes the third of February of another `DateStyle` for the second of March. Postings that meet on a row
+ * wait for each other; serializable ones fail. The tables are in `public`. The driver reads bytes in hex only, and what is
+ * sealed opens as nothing else; an array has its nulls.
  */
-const MOMENTS = { DateStyle: "ISO, MDY", TimeZone: "UTC" };
+export const GRANTED = {
+  DateStyle: "ISO, MDY",
+  TimeZone: "UTC",
+  default_transaction_isolation: "read committed",
+  search_path: "public",
+  bytea_output: "hex",
+  array_nulls: true,
+} as const;
 
 export type SessionTerms = {
   /** More parameters of each session. */
@@ -111,13 +121,16 @@ export function open(address: Address, connections: number, terms: SessionTerms 
             options: LONG_GREETING,
             statement_timeout: STATEMENT_TIMEOUT_MS,
             idle_in_transaction_session_timeout: STATEMENT_TIMEOUT_MS,
-            ...MOMENTS,
+            ...GRANTED,
             ...settings,
           }
         : {}),
     },
   };
-  if (address.kind === "url") return postgres(address.url, options);
+  if (address.kind === "url") {
+    const { url, place } = readDatabaseUrl(address.url);
+    return postgres(url, { ...options, ...place });
+  }
   return postgres({
     ...options,
     host: address.path,
@@ -157,8 +170,9 @@ export function connectForRequest(url: string): Database {
     types: { bigint: postgres.BigInt },
     connection: { application_name: "tollgate" },
   };
-  const gate = postgres(url, { ...options, fetch_types: false });
-  const admin = postgres(url, options);
+  const { url: read, place } = readDatabaseUrl(url);
+  const gate = postgres(read, { ...options, ...place, fetch_types: false });
+  const admin = postgres(read, { ...options, ...place });
   const gateInTime = answered(gate, STATEMENT_MS_MAX);
   return {
     address: { kind: "url", url },

@@ -1,7 +1,15 @@
+import { once } from "node:events";
+import { createServer, type AddressInfo, type Socket } from "node:net";
+
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { databaseProblems, requireSoundDatabase } from "../../src/entry/database-checks.ts";
+import {
+  databaseProblems,
+  lookAtDatabase,
+  requireSoundDatabase,
+  unusableBecause,
+} from "../../src/entry/database-checks.ts";
 import { open, type Sql } from "../../src/store/database.ts";
-import type { DatabaseFacts } from "../../src/store/inspect.ts";
+import { sharesBackends, type DatabaseFacts } from "../../src/store/inspect.ts";
 import { migrate } from "../../src/store/migrate.ts";
 import { startPostgres, type Cluster } from "../support/postgres.ts";
 import { createPlace } from "./command.ts";
@@ -18,6 +26,9 @@ const SOUND: DatabaseFacts = {
   fullPageWrites: true,
   synchronousCommit: "on",
   encoding: "UTF8",
+  schema: "public",
+  notGranted: [],
+  statementTimeoutMs: 15_000,
   connectionsMax: 97,
   mayMigrate: true,
   rightsMissing: [],
@@ -42,6 +53,25 @@ describe("a PostgreSQL", () => {
       [/schema version 4 and this program knows 3: start the newer release/],
     ],
     [
+      "with fewer connections than one process may need is refused",
+      { connectionsMax: 12 },
+      [/it allows 12 connections and one process may need 13: raise max_connections/],
+    ],
+    [
+      "whose tables are looked for elsewhere is told nothing else",
+      { schema: "app", rightsMissing: ["insert on decisions"] },
+      [/^the schema public.* is not the first that role app finds/],
+    ],
+    ["whose schema may not be used is refused", { schema: null }, [/grant usage on schema public/]],
+    [
+      "behind a pooler that swallows what sessions ask for is refused",
+      { notGranted: ["bytea_output = hex"], statementTimeoutMs: 0 },
+      [
+        /^sessions ask for bytea_output = hex and have it not.* set it for role app/,
+        /alter role app set statement_timeout/,
+      ],
+    ],
+    [
       "with several mistakes is told them all",
       { fsync: false, fullPageWrites: false, synchronousCommit: "off", isReadOnly: true },
       [/^default_transaction_read_only/, /^fsync/, /^full_page_writes/, /^synchronous_commit/],
@@ -57,6 +87,117 @@ describe("a PostgreSQL", () => {
     for (const [i, pattern] of expected.entries()) expect(found[i]).toMatch(pattern);
   });
 });
+
+describe("a database that cannot be asked", () => {
+  test.each<[string, string, string, RegExp]>([
+    [
+      "of a pooler that knows no options",
+      "08P01",
+      "unsupported startup parameter: options",
+      /ignore_startup_parameters = options, statement_timeout, .*pool_mode = session/,
+    ],
+    [
+      "of an authority of its own",
+      "SELF_SIGNED_CERT_IN_CHAIN",
+      "self-signed certificate in certificate chain",
+      /set NODE_EXTRA_CA_CERTS/,
+    ],
+    ["without TLS", "ERR_SSL_WRONG_VERSION_NUMBER", "40C3:error", /^it speaks no TLS/],
+    [
+      "by a parameter of libpq's",
+      "42704",
+      'unrecognized configuration parameter "channel_binding"',
+      /"channel_binding", which stands in DATABASE_URL: remove it/,
+    ],
+    [
+      "for any other cause",
+      "3D000",
+      'database "x" does not exist',
+      /\(3D000\): check DATABASE_URL$/,
+    ],
+    ["without a word", "ECONNREFUSED", "", /^no connection \(ECONNREFUSED\): check/],
+  ])("%s says what to change", (_, code, message, expected) => {
+    expect(unusableBecause(code, message)).toMatch(expected);
+  });
+
+  test("ends a start with a sentence", async () => {
+    const url = "postgres://app@127.0.0.1:1/ledger";
+    await expect(lookAtDatabase(url)).rejects.toThrow(
+      "the database cannot be used: connect ECONNREFUSED 127.0.0.1:1 (ECONNREFUSED): check DATABASE_URL",
+    );
+  });
+});
+
+describe("a pooler that gives one session one backend after another", () => {
+  test.each([
+    ["is known by the other backend", true],
+    ["is known by its silence where it has only one", false],
+  ])("%s", async (_, hasMore) => {
+    const pooler = await poolerWith(hasMore);
+    const url = `postgres://app@127.0.0.1:${pooler.port}/ledger`;
+    expect(await sharesBackends(url)).toBe(true);
+    await expect(lookAtDatabase(url)).rejects.toThrow(
+      /a pooler in front of it.*pool_mode = session/,
+    );
+    await pooler.close();
+  });
+});
+
+/** As much of a pooler as the question needs: two backends, or one, which a transaction keeps to itself. */
+async function poolerWith(hasMore: boolean): Promise<{ port: number; close: () => Promise<void> }> {
+  const message = (type: string, ...parts: (string | number[])[]): Buffer => {
+    const body = Buffer.concat(parts.map((part) => Buffer.from(part as string)));
+    const head = Buffer.alloc(5, type);
+    head.writeInt32BE(body.length + 4, 1);
+    return Buffer.concat([head, body]);
+  };
+  let holder: Socket | null = null;
+  let waiting = (): void => undefined;
+  const answer = (socket: Socket, asked: string): void => {
+    // The driver ends a transaction by a prepared statement, and asks for all else by plain ones.
+    const isCommit = asked.startsWith("P");
+    if (asked.includes("begin")) holder = socket;
+    if (isCommit) holder = null;
+    const isOther = holder !== null && holder !== socket;
+    if (isOther && !hasMore) {
+      waiting = () => answer(socket, asked);
+      return;
+    }
+    const done = Buffer.concat([
+      message("C", "DONE\0"),
+      message("Z", holder === socket ? "T" : "I"),
+    ]);
+    const prepared = [message("1"), message("t", [0, 0]), message("n"), message("2")];
+    const type = [0, 0, 0, 0, 0, 0, 0, 0, 0, 23, 0, 4, 255, 255, 255, 255, 0, 0];
+    const row = [
+      message("T", [0, 1], "backend\0", type),
+      message("D", [0, 1, 0, 0, 0, 1], isOther ? "2" : "1"),
+    ];
+    const found = isCommit ? prepared : asked.includes("select") ? row : [];
+    socket.write(Buffer.concat([...found, done]));
+    if (!isCommit) return;
+    waiting();
+    waiting = () => undefined;
+  };
+  const server = createServer((socket) => {
+    socket.on("error", () => undefined);
+    socket.once("data", () => {
+      socket.write(Buffer.concat([message("R", [0, 0, 0, 0]), message("Z", "I")]));
+      socket.on("data", (data) => {
+        const asked = data.toString("latin1");
+        if (/^[QP]/.test(asked)) answer(socket, asked);
+      });
+    });
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: async () => {
+      server.close();
+      await once(server, "close");
+    },
+  };
+}
 
 /** Made by `set`, undone by `unset`, both by the superuser; `url` is tried by the role `app`. */
 type Row = {
@@ -194,6 +335,10 @@ describe("a start on PostgreSQL", () => {
       );
       await owner.unsafe(`grant insert on ${name} to narrow`);
     }
+    await owner.unsafe("revoke select on drizzle.__drizzle_migrations from narrow");
+    await expect(requireSoundDatabase(urlOf("ledger", "narrow"))).rejects.toThrow(
+      "role narrow lacks rights: grant select on drizzle.__drizzle_migrations",
+    );
     await owner.unsafe("revoke usage on schema drizzle from narrow");
     await expect(requireSoundDatabase(urlOf("ledger", "narrow"))).rejects.toThrow(
       "usage on schema drizzle",
@@ -210,6 +355,13 @@ describe("a start on PostgreSQL", () => {
     } finally {
       await root.unsafe("alter role app reset synchronous_commit");
     }
+  });
+
+  test("whose sessions are told otherwise by DATABASE_URL is refused, with both", async () => {
+    const url = `${urlOf("ledger")}?bytea_output=escape&array_nulls=off&statement_timeout=0`;
+    await expect(requireSoundDatabase(url)).rejects.toThrow(
+      /sessions ask for bytea_output = hex, array_nulls = on and have it not.*\n {2}statement_timeout is not the 15000 ms/,
+    );
   });
 
   test("that would be refused is told by the doctor in the same words", async () => {

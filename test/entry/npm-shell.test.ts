@@ -12,11 +12,14 @@ import { bareEnvironment } from "../support/built.ts";
 const START = fileURLToPath(new URL("../../src/entry/start.js", import.meta.url));
 const COMMAND = fileURLToPath(new URL("../../src/entry/cli/tollgate.js", import.meta.url));
 
-test("what npm's shell leaves behind ends by itself, and politely", async () => {
+test.each([
+  ["npm start", START],
+  ["npx tollgate serve", COMMAND],
+])("what the shell of %s leaves behind ends by itself, and politely", async (_, script) => {
   const directory = mkdtempSync(join(tmpdir(), "tollgate-shell-"));
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
   // A second command keeps the shell from becoming the first one.
-  const shell = spawn("sh", ["-c", `"$0" "$1" serve; :`, process.execPath, START], {
+  const shell = spawn("sh", ["-c", `"$0" "$1" serve; :`, process.execPath, script], {
     cwd: directory,
     detached: true,
     env: { npm_lifecycle_event: "start", PORT: "0", TOLLGATE_DATA: join(directory, "data") },

@@ -5,6 +5,7 @@ import { dirname, join, resolve } from "node:path";
 
 import type { Command } from "commander";
 
+import { Fault } from "../../lib/assert.ts";
 import { parseJson } from "../../lib/json.ts";
 import { ConfigError, readConfig, type Config, type Env, type UpstreamConfig } from "../config.ts";
 import { diskFiles } from "../config-files.ts";
@@ -89,10 +90,9 @@ async function databaseCheck(config: Config, answering: boolean): Promise<Check>
   const { databaseUrl, dataDirectory } = config;
   if (databaseUrl === null) return embeddedCheck(dataDirectory, answering);
   // Loaded only here: the driver is most of what a command would otherwise wait for.
-  const { inspectDatabase } = await import("../../store/inspect.ts");
-  const { databaseProblems } = await import("../database-checks.ts");
+  const { databaseProblems, lookAtDatabase } = await import("../database-checks.ts");
   try {
-    const facts = await inspectDatabase(databaseUrl);
+    const facts = await lookAtDatabase(databaseUrl);
     const version = `PostgreSQL ${Math.floor(facts.serverVersion / 10_000)}`;
     const schema = `schema ${facts.schemaApplied} of ${facts.schemaKnown}`;
     const problems = databaseProblems(facts);
@@ -101,9 +101,8 @@ async function databaseCheck(config: Config, answering: boolean): Promise<Check>
     const status = problems.length === 0 ? "ok" : "fail";
     return { check: "database", status, detail: `${version}, ${schema}${advice}` };
   } catch (error) {
-    // The driver's messages name host and role, never the password.
-    const why = error instanceof Error ? error.message : "no connection";
-    return { check: "database", status: "fail", detail: `${why}: check DATABASE_URL` };
+    if (!(error instanceof Fault)) throw error;
+    return { check: "database", status: "fail", detail: error.message };
   }
 }
 

@@ -16,6 +16,7 @@ export function addLocal(program: Command, terminal: Terminal): void {
     const config = readConfig(terminal.env, diskFiles);
     // Loaded only here: the gateway takes half a second to load, and no other command needs it.
     const node = await import("../serve.ts");
+    node.endWithShellOfNpm();
     try {
       await node.serve(config);
     } catch (error) {

@@ -91,8 +91,8 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   reports_told: KEEP,
 };
 
-/** How long a pooler may take to find another backend. */
-const ANOTHER_MS_MAX = 1_000;
+/** How long a backend may take to answer: longer than one that is only busy, at any load at which a start succeeds. */
+const ANOTHER_MS_MAX = 5_000;
 
 /**
  * Whether a pooler gives one session one backend after another. The one that it was given back last is the next that it

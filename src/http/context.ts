@@ -62,7 +62,7 @@ export function readContext({ exchange, pathRun, pathStep, metadata }: Carried):
   const maxCost = amountText(field("max-cost"));
   const dryRun = field("dry-run");
   const context = {
-    run: field("run", pathRun) ?? codex ?? traceId,
+    run: addressable(field("run", pathRun)) ?? codex ?? traceId,
     step: field("step", pathStep),
     parentStep: field("parent-step"),
     operation: field("operation"),
@@ -123,6 +123,14 @@ export function readClient(exchange: Pick<Exchange, "header">): ClientFacts {
 function isCodex(exchange: Pick<Exchange, "header">): boolean {
   const name = exchange.header("originator") ?? exchange.header("user-agent") ?? "";
   return name.toLowerCase().startsWith("codex");
+}
+
+/** Throws InputError for a run that no URL can name: programs fold these two out of a path before they send it. */
+function addressable(run: string | null): string | null {
+  if (run !== "." && run !== "..") return run;
+  const named = headerName(FIELDS.run);
+  const message = `${named} cannot be \`${run}\`: no URL leads to such a run, so nobody could look at it or stop it.`;
+  throw new InputError("invalid_header", named, message);
 }
 
 function plain(value: string, named: () => string): string {

@@ -138,6 +138,8 @@ describeEachDatabase("the context of a call", (database) => {
       [{ body: { metadata: { tollgate_run: "a\nb" } } }, "metadata.tollgate_run"],
       [{ path: "/run/%00/v1" }, "run"],
       [{ path: `/run/${"r".repeat(257)}/v1` }, "run"],
+      [{ headers: { "Tollgate-Run": ".." } }, "Tollgate-Run"],
+      [{ headers: { baggage: "tollgate.run=." } }, "Tollgate-Run"],
       [{ path: "/run/r/step/%ff/v1" }, "step"],
     ];
     const before = upstream.journal.length;

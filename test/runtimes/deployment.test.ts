@@ -47,7 +47,7 @@ test("`tollgate migrate` says why a database cannot be had, without its password
   const away = "postgres://u:password-canary@127.0.0.1:1/d";
   const ran = await place.run(["migrate"], { DATABASE_URL: away });
   expect(ran.code).toBe(1);
-  expect(ran.err).toMatch(/could not be migrated \(ECONNREFUSED\)/u);
+  expect(ran.err).toMatch(/the database cannot be used: .*\(ECONNREFUSED\): check DATABASE_URL/u);
   expect(ran.err).not.toContain("canary");
 });
 

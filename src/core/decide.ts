@@ -287,6 +287,7 @@ function unknownPrice(facts: Facts, intent: Intent): string {
 }
 
 function unboundedCost(because: readonly string[]): string {
+  const advice = because.map((name) => INSTEAD[name] ?? "");
   // Beside another cause (a recording, a hosted tool) it would be set for nothing: the call is refused all the same.
   const output = because.every((name) => name === "output_tokens")
     ? " Set a maximum of output tokens in the request, or `output_tokens_max` in the price of the model: where it " +
@@ -294,16 +295,26 @@ function unboundedCost(because: readonly string[]): string {
     : "";
   return (
     `The cost of this request has no upper bound (${because.join(", ")}), and this tenant spends only ` +
-    `what is bounded.${output} To let such requests pass, set the tenant's mode to \`tolerant\`.`
+    `what is bounded.${advice.join("")}${output} To let such requests pass, set the tenant's mode to \`tolerant\`.`
   );
 }
+
+/** What to send in place of what is unbounded, where the same can be had another way. */
+const INSTEAD: Readonly<Record<string, string>> = {
+  stored_context:
+    " Send the input in full in place of what is stored elsewhere, which nobody here can count.",
+  background: " Ask without `background`.",
+  prediction: " Leave out `prediction`: what is not taken from it is billed as well.",
+  hosted_tool:
+    " Leave the tool out: what it does at the provider is billed as the provider counts it.",
+};
 
 function paramOf(because: readonly string[]): string | null {
   const [first] = because;
   if (first === undefined) return null;
   if (first.startsWith("hosted_tool:")) return "tools";
   if (first.startsWith("service_tier:")) return "service_tier";
-  return first === "background" || first === "deferred" ? first : null;
+  return first === "background" || first === "deferred" || first === "prediction" ? first : null;
 }
 
 function overMaxCost(cost: bigint, costMax: bigint, instead: string): string {

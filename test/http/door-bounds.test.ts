@@ -112,6 +112,16 @@ describeOnPglite("for a strict tenant", (database) => {
     expect(more.message).not.toContain("Set a maximum");
   });
 
+  const INSTEAD: readonly [string, object, RegExp, string | null][] = [
+    ["what is stored", { previous_response_id: "resp_1" }, /Send the input in full/, null],
+    ["the background", { background: true }, /Ask without `background`/, "background"],
+  ];
+  test.each(INSTEAD)("of %s it is said what to send instead", async (_, more, advised, param) => {
+    const asked = { model: RATES, input: "Hi", max_output_tokens: 9, ...more };
+    const error = errorOf(await ask(tenant, ["/responses", asked]));
+    expect([error.message, error.param]).toEqual([expect.stringMatching(advised), param]);
+  });
+
   test("a deferred call is refused, as one in the background is", async () => {
     const answer = await ask(tenant, chatOf(RATES, { deferred: true }));
     expect([answer.status, errorOf(answer).param]).toEqual([403, "deferred"]);

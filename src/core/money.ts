@@ -141,7 +141,11 @@ function scaled(
   const parts = decimal.length <= DECIMAL_LENGTH_MAX ? DECIMAL.exec(decimal) : null;
   if (parts === null) {
     const shown = decimal.slice(0, DECIMAL_LENGTH_MAX);
-    throw new InputError("invalid_value", param, `Not a decimal amount: ${JSON.stringify(shown)}.`);
+    throw new InputError(
+      "invalid_value",
+      param,
+      `Not a decimal amount, as 1000.50: ${JSON.stringify(shown)}.`,
+    );
   }
   const [, sign = "", whole = "", fraction = "", exponentText = "0"] = parts;
   const exponent = Number(exponentText);

@@ -155,6 +155,10 @@ function termsOf(given: NewLimitTerms): LimitTerms {
     const message = "Only `attempts`, the budget of retries, are counted by resource.";
     throw new InputError("invalid_value", "resource", message);
   }
+  if (given.resource === "model:") {
+    const message = "Behind `model:` a model is named.";
+    throw new InputError("invalid_value", "resource", message);
+  }
   if (unit === "in_flight" && window !== "none") {
     const message = "What is in flight now has no window: use `none`.";
     throw new InputError("invalid_value", "window", message);

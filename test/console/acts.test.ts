@@ -48,7 +48,7 @@ describeOnPostgres("who is signed in to the console", (database) => {
     await page.selectOption("select[name=window]", "week");
     await page.fill("input[name=limit]", "a lot");
     await send("Set the limit");
-    expect(await problem()).toBe('Not a decimal amount: "a lot".');
+    expect(await problem()).toBe('Not a decimal amount, as 1000.50: "a lot".');
     expect(await page.inputValue("input[name=limit]")).toBe("a lot");
     expect(await page.inputValue("select[name=window]")).toBe("week");
     // The form stands below all limits: it is there that the mistake is told, read out and looked at.

@@ -124,6 +124,13 @@ const MISTAKES: readonly Row[] = [
     "window",
   ]),
   mistake(
+    "a budget of retries of a model without a name",
+    "POST",
+    "/api/limits",
+    { ...LIMIT, unit: "attempts", limit: 2, resource: "model:" },
+    [400, "invalid_value", "resource"],
+  ),
+  mistake(
     "requests that are clamped",
     "POST",
     "/api/limits",

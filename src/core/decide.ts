@@ -305,8 +305,6 @@ const INSTEAD: Readonly<Record<string, string>> = {
     " Send the input in full in place of what is stored elsewhere, which nobody here can count.",
   background: " Ask without `background`.",
   prediction: " Leave out `prediction`: what is not taken from it is billed as well.",
-  hosted_tool:
-    " Leave the tool out: what it does at the provider is billed as the provider counts it.",
 };
 
 function paramOf(because: readonly string[]): string | null {

@@ -156,7 +156,7 @@ function termsOf(given: NewLimitTerms): LimitTerms {
     throw new InputError("invalid_value", "resource", message);
   }
   if (given.resource === "model:") {
-    const message = "Behind `model:` a model is named.";
+    const message = "Name a model behind `model:`, as `model:gpt-5-mini`.";
     throw new InputError("invalid_value", "resource", message);
   }
   if (unit === "in_flight" && window !== "none") {

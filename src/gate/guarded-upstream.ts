@@ -33,6 +33,8 @@ export function guardedUpstream(upstream: UpstreamPort, log: Log): UpstreamPort 
         onEnd: () => tell(listener.onEnd),
         onFail: (failure) => tell(() => listener.onFail(failure)),
       });
+      // It threw before there was anything to break off.
+      if (isOver) exchange.abort();
       return exchange;
     },
   };

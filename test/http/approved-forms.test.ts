@@ -1,10 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeEachDatabase } from "../support/databases.ts";
 import { policies, policy } from "../support/judging.ts";
-import type { Json } from "../support/management.ts";
 import { MODEL } from "../support/tollgate.ts";
 import { startDoor, type Door } from "./door.ts";
-import { call } from "./http-call.ts";
+import { managementAt, type ManagementCall } from "./management-call.ts";
 
 /** A library that sends a form again draws another boundary, and can never send the bytes that were shown. */
 
@@ -15,15 +14,7 @@ describeEachDatabase("an approved form", (database) => {
   });
   afterAll(() => door.close());
 
-  const api = async (key: string, method: string, path: string, body?: object): Promise<Json> => {
-    const { status, text } = await call(`${door.tollgate.url}/api${path}`, {
-      method,
-      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-      body: body === undefined ? null : JSON.stringify(body),
-    });
-    expect([path, status, text]).toEqual([path, expect.toBeOneOf([200, 201]), text]);
-    return JSON.parse(text);
-  };
+  const api: ManagementCall = (...asked) => managementAt(door.tollgate.url)(...asked);
 
   test("passes once under another boundary, and with nothing else in it", async () => {
     const { tollgate } = door;

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeEachDatabase } from "../support/databases.ts";
 import { policies, policy } from "../support/judging.ts";
-import type { Json } from "../support/management.ts";
 import { chatFrames, errorAnswer } from "../support/openai-answers.ts";
 import { startScriptedUpstream, type ScriptedUpstream } from "../support/scripted-upstream.ts";
 import { MODEL, startTollgate, type Tollgate } from "../support/tollgate.ts";
 import { call } from "./http-call.ts";
+import { managementAt, type ManagementCall } from "./management-call.ts";
 
 /** An upstream refuses what it does not know, and an approval is used up by the first call that it admits. */
 const refusal = errorAnswer("Unknown field: stream_options", "invalid_request_error", null);
@@ -27,15 +27,7 @@ describeEachDatabase("an approved stream", (database) => {
     await upstream.close();
   });
 
-  const api = async (key: string, method: string, path: string, body?: object): Promise<Json> => {
-    const { status, text } = await call(`${tollgate.url}/api${path}`, {
-      method,
-      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-      body: body === undefined ? null : JSON.stringify(body),
-    });
-    expect([path, status, text]).toEqual([path, expect.toBeOneOf([200, 201]), text]);
-    return JSON.parse(text);
-  };
+  const api: ManagementCall = (...asked) => managementAt(tollgate.url)(...asked);
 
   test.each(["strict", "tolerant"] as const)(
     "passes as it was approved where stream_options is not known, and is charged by our count (%s)",

@@ -4,10 +4,10 @@ import type { AddressInfo } from "node:net";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { describeEachDatabase } from "../support/databases.ts";
 import { policies, policy } from "../support/judging.ts";
-import type { Json } from "../support/management.ts";
 import { chatAnswer } from "../support/openai-answers.ts";
 import { MODEL, startTollgate, type Tollgate } from "../support/tollgate.ts";
 import { call } from "./http-call.ts";
+import { managementAt, type ManagementCall } from "./management-call.ts";
 
 /** People approved it, and its upstream was away: nothing ran, and nobody is to be asked again. */
 describeEachDatabase("an approved call that could not be sent", (database) => {
@@ -38,15 +38,7 @@ describeEachDatabase("an approved call that could not be sent", (database) => {
     upstream.closeAllConnections();
     await once(upstream, "close");
   };
-  const api = async (key: string, method: string, path: string, body?: object): Promise<Json> => {
-    const { status, text } = await call(`${tollgate.url}/api${path}`, {
-      method,
-      headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-      body: body === undefined ? null : JSON.stringify(body),
-    });
-    expect([path, status, text]).toEqual([path, expect.toBeOneOf([200, 201]), text]);
-    return JSON.parse(text);
-  };
+  const api: ManagementCall = (...asked) => managementAt(tollgate.url)(...asked);
 
   test("has its approval when it is sent again, and uses it up then", async () => {
     const tenant = await tollgate.tenant();
